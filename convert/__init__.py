@@ -1,0 +1,1 @@
+"""The offline stage: everything that makes models. Needs the extra [convert]."""

@@ -1,0 +1,54 @@
+"""genrec-edge: exact generative recommendations on your own machine.
+
+    from genrec_edge import Recommender
+
+    with Recommender.open() as r:
+        result = r.recommend(["Toy Story", "Aladdin"], k=10, where="year >= 1990")
+
+Importing the package loads neither llama.cpp nor anything heavier than the standard library; names load on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genrec_edge.catalog import Catalog
+    from genrec_edge.errors import GenRecError
+    from genrec_edge.records import Interaction, Item, Match, Recommendation, Request, Result, Timings
+    from genrec_edge.recommender import Recommender
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Catalog": "catalog",
+    "GenRecError": "errors",
+    "Interaction": "records",
+    "Item": "records",
+    "Match": "records",
+    "Recommendation": "records",
+    "Recommender": "recommender",
+    "Request": "records",
+    "Result": "records",
+    "Timings": "records",
+}
+__all__ = [
+    "Catalog",
+    "GenRecError",
+    "Interaction",
+    "Item",
+    "Match",
+    "Recommendation",
+    "Recommender",
+    "Request",
+    "Result",
+    "Timings",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'genrec_edge' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"genrec_edge.{_HOME[name]}"), name)

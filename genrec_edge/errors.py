@@ -1,0 +1,103 @@
+"""Every error a user can meet: one class per remedy, each with its exit code.
+
+A message is one sentence that says what was found and where; `hint` says what to do next. The command line prints both
+on one line each and exits with `exit_code`; `docs/cli.md` lists the codes. Knows nothing of the rest of the package.
+"""
+
+from __future__ import annotations
+
+
+class GenRecError(Exception):
+    """An expected failure. `message` says what and where, `hint` what to do next (may be empty)."""
+
+    exit_code = 1
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(GenRecError):
+    """A wrong option, argument or input file: the caller has to change the call."""
+
+    exit_code = 2
+    code = "usage"
+
+
+class NothingToRecommendError(GenRecError):
+    """The request is well formed, but no answer fits it: nothing resolved, or too few items allowed."""
+
+    exit_code = 3
+    code = "nothing"
+
+
+class ModelMissingError(GenRecError):
+    """The model is not on this machine; the hint is the command that brings it."""
+
+    exit_code = 4
+    code = "model-missing"
+
+
+class ModelInvalidError(GenRecError):
+    """The model file is damaged, of an unsupported kind, or not the file its manifest describes."""
+
+    exit_code = 5
+    code = "model-invalid"
+
+
+class CatalogError(GenRecError):
+    """The catalog is not one of ours, is damaged, or is empty."""
+
+    exit_code = 6
+    code = "catalog-invalid"
+
+
+class OutOfMemoryError(GenRecError):
+    """The model and its context do not fit into memory."""
+
+    exit_code = 7
+    code = "out-of-memory"
+
+
+class DiskFullError(GenRecError):
+    """There is no room on the disk for what has to be written."""
+
+    exit_code = 8
+    code = "disk-full"
+
+
+class EngineError(GenRecError):
+    """The inference engine failed although the model and the request are valid."""
+
+    exit_code = 9
+    code = "engine"
+
+
+class LockedError(GenRecError):
+    """Another process holds the model store, the catalog or the index for too long."""
+
+    exit_code = 11
+    code = "locked"
+
+
+class OfflineError(GenRecError):
+    """Something has to be fetched, and the network is forbidden or refused."""
+
+    exit_code = 12
+    code = "offline"
+
+
+class MissingExtraError(GenRecError):
+    """A command needs an optional part of the package that is not installed."""
+
+    exit_code = 13
+    code = "missing-extra"
+
+
+class CancelledError(GenRecError):
+    """The caller cancelled the running request."""
+
+    exit_code = 130
+    code = "cancelled"

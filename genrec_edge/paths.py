@@ -1,0 +1,42 @@
+"""Where files live on this machine: models and the default catalog in data, rebuildable indexes in cache.
+
+`GENREC_EDGE_HOME` moves everything below one folder, `GENREC_EDGE_MODELS` and `GENREC_EDGE_CACHE` move one part.
+Nothing here creates a folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_APP = "genrec-edge"
+
+
+def _folder(variable: str, below_home: str, default: Path) -> Path:
+    if value := os.environ.get(variable):
+        return Path(value).expanduser()
+    if home := os.environ.get("GENREC_EDGE_HOME"):
+        return Path(home).expanduser() / below_home
+    return default
+
+
+def models_path() -> Path:
+    """The folder of the model store."""
+    return _folder("GENREC_EDGE_MODELS", "models", platformdirs.user_data_path(_APP) / "models")
+
+
+def catalogs_path() -> Path:
+    """The folder of the catalog that the package brings along, built on first use."""
+    return _folder("GENREC_EDGE_CATALOGS", "catalogs", platformdirs.user_data_path(_APP) / "catalogs")
+
+
+def cache_path() -> Path:
+    """The folder of title indexes; everything in it can be rebuilt."""
+    return _folder("GENREC_EDGE_CACHE", "cache", platformdirs.user_cache_path(_APP))
+
+
+def offline() -> bool:
+    """Whether the environment forbids the network (`GENREC_EDGE_OFFLINE` set to anything but 0 or empty)."""
+    return os.environ.get("GENREC_EDGE_OFFLINE", "") not in {"", "0"}

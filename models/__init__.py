@@ -1,0 +1,1 @@
+"""Registry of known models and shipped adapters, read as package data."""
