@@ -11,6 +11,7 @@ Importing the package loads neither llama.cpp nor anything heavier than the stan
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from genrec_edge.recommender import Recommender
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # what llama.cpp logs is shown only on request
 
 _HOME = {
     "Catalog": "catalog",

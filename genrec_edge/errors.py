@@ -96,6 +96,13 @@ class MissingExtraError(GenRecError):
     code = "missing-extra"
 
 
+class DeadlineError(GenRecError):
+    """The request took longer than the caller allowed."""
+
+    exit_code = 10
+    code = "timeout"
+
+
 class CancelledError(GenRecError):
     """The caller cancelled the running request."""
 

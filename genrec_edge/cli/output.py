@@ -1,0 +1,95 @@
+"""What commands print with: data on stdout, messages and progress on stderr, colour only where a person looks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from genrec_edge.titles import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+
+@functools.cache
+def console() -> Console:
+    """Return the console on stdout."""
+    return _console(stderr=False)
+
+
+@functools.cache
+def console_err() -> Console:
+    """Return the console on stderr."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - 0.1 s that `--json` does not need
+
+    plain = bool(os.environ.get("GENREC_EDGE_NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Console(stderr=stderr, no_color=plain or None, highlight=False, markup=False, emoji=False)
+
+
+def emit_json(schema: str, payload: Mapping[str, object]) -> None:
+    """Print one JSON object on stdout, its schema first. Numbers JSON has no word for become null."""
+    sys.stdout.write(json.dumps({"schema": schema, **_finite(payload)}, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(payload: Mapping[str, object]) -> dict[str, object]:
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in payload.items()}
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Print a table on stdout; cells are cleaned of control characters. Columns named in `right` are right-aligned."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else clean(str(cell))) for cell in row))
+    console().print(table)
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """Print a message on stderr."""
+    if not quiet:
+        console_err().print(message, soft_wrap=True)
+
+
+@contextmanager
+def progress(description: str, total: float | None, *, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+    """Draw a progress bar on stderr while the block runs, if a person looks; yield the function that advances it."""
+    if quiet or not console_err().is_terminal:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    with Progress(*columns, console=console_err(), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+@contextmanager
+def title_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to be told (titles done, of how many); the bar appears with the first."""
+    with ExitStack() as stack:
+        advance: list[Callable[[float], None]] = []
+
+        def on_title(done: int, total: int) -> None:
+            if not advance:
+                advance.append(stack.enter_context(progress("indexing titles", total, quiet=quiet)))
+            if done % 256 == 0 or done == total:
+                advance[0](done % 256 or 256)
+
+        yield on_title

@@ -1,0 +1,114 @@
+"""How a result looks: the JSON object and the table for a person."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from genrec_edge.cli.output import console, console_err, print_table
+from genrec_edge.titles import clean
+
+if TYPE_CHECKING:
+    from genrec_edge.records import Item, Match, Recommendation, Result
+
+RECOMMEND_SCHEMA = "genrec-edge/recommend@1"
+_LIST_WIDTH = 40
+
+
+def to_json(result: Result) -> dict[str, object]:
+    """Return a result as the payload of `genrec-edge/recommend@1`."""
+    return {
+        "items": [_item_json(r) for r in result.items],
+        "exact": result.exact,
+        "gap": result.gap,
+        "resolved": [
+            {"input": m.input, "id": m.item.id, "title": m.item.title, "method": m.method, "confidence": m.confidence}
+            for m in result.resolved
+            if m.item is not None
+        ],
+        "unresolved": [
+            {"input": m.input, "method": m.method, "candidates": [_named(item) for item in m.candidates]}
+            for m in result.unresolved
+        ],
+        "dropped": result.dropped,
+        "refused": result.refused,
+        "model": dict(result.model),
+        "catalog": dict(result.catalog),
+        "timings": asdict(result.timings),
+    }
+
+
+def _item_json(r: Recommendation) -> dict[str, object]:
+    entry = {
+        "rank": r.rank,
+        **_named(r.item),
+        "score": r.score,
+        "logprob": r.logprob,
+        "bias": r.bias,
+        "columns": dict(r.item.columns),
+    }
+    if r.grounding is not None:
+        g = r.grounding
+        entry["grounding"] = {"input": g.input, "method": g.method, "confidence": g.confidence}
+    return entry
+
+
+def _named(item: Item) -> dict[str, object]:
+    return {"id": item.id, "title": item.title, "year": item.year}
+
+
+def show(result: Result, *, quiet: bool) -> None:
+    """Print the table on stdout; what was understood, and what it cost, on stderr."""
+    if not quiet:
+        for match in (*result.resolved, *result.unresolved):
+            if match.item is None or match.method not in ("exact", "id"):
+                console_err().print(clean_line(_understood(match)), soft_wrap=True)
+        if result.dropped:
+            console_err().print(f"the {result.dropped} oldest titles do not fit the context and were left out")
+    listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
+    headings = ["#", "title", "year", *([listed] if listed else []), "score", "probability"]
+    print_table(headings, [_cells(r, listed) for r in result.items], right=("#", "year", "score", "probability"))
+    if not quiet:
+        console_err().print(_cost(result), soft_wrap=True)
+
+
+def clean_line(text: str) -> str:
+    """Return text with nothing that could steer a terminal."""
+    return clean(text)
+
+
+def _cells(r: Recommendation, listed: str | None) -> list[object]:
+    middle = [_short(str(r.item.columns.get(listed) or ""))] if listed else []
+    return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LIST_WIDTH else text[: _LIST_WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _label(item: Item) -> str:
+    return item.title if item.year is None else f"{item.title} ({item.year})"
+
+
+def _understood(match: Match) -> str:
+    if match.item is not None:
+        return f"understood {match.input!r} as {_label(match.item)} [{match.method}, {match.confidence:.2f}]"
+    near = ", ".join(_label(item) for item in match.candidates)
+    what = "could be several items" if match.method == "ambiguous" else "is not in the catalog"
+    return f"left out {match.input!r}: it {what}" + (f"; near: {near}" if near else "")
+
+
+def _cost(result: Result) -> str:
+    t = result.timings
+    if result.exact:
+        how = "the exact top of the catalog"
+    elif result.gap is None:
+        how = f"free text, {result.refused} titles refused"
+    else:
+        how = f"not proven exact: another item may be better by {result.gap:.2f} nats at most"
+    load = f"loaded in {t.load_s:.2f} s, " if t.load_s else ""
+    return (
+        f"{how}; {load}prompt {t.prompt_s:.2f} s ({t.prompt_tokens} tokens, {t.reused_tokens} reused), "
+        f"search {t.decode_s:.2f} s ({t.evaluated_tokens} tokens)"
+    )

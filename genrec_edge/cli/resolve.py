@@ -1,0 +1,64 @@
+"""`genrec-edge resolve`: what messy input is understood as."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrec_edge.cli.options import CatalogPath, Json
+from genrec_edge.cli.output import emit_json, print_table
+from genrec_edge.errors import NothingToRecommendError
+
+if TYPE_CHECKING:
+    from genrec_edge.records import Item, Match
+
+
+def resolve(
+    titles: Annotated[
+        list[str], typer.Argument(metavar="TITLE...", help="Titles as people write them; - reads stdin.")
+    ],
+    *,
+    catalog: CatalogPath = None,
+    json: Json = False,
+) -> None:
+    """Find the items that titles mean, and say how sure that is; exit with 3 if one is not found."""
+    from genrec_edge.catalog import Catalog, default_catalog_path  # noqa: PLC0415
+    from genrec_edge.grounding import Grounder  # noqa: PLC0415
+
+    texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
+    with Catalog.open(default_catalog_path() if catalog is None else catalog) as opened:
+        grounder = Grounder(opened)
+        matches = [grounder.ground(text) for text in texts]
+    if json:
+        emit_json("genrec-edge/resolve@1", {"matches": [_entry(match) for match in matches]})
+    else:
+        print_table(["input", "method", "sure", "item"], [_row(match) for match in matches], right=["sure"])
+    if any(match.item is None for match in matches):
+        raise typer.Exit(NothingToRecommendError.exit_code)
+
+
+def _entry(match: Match) -> dict[str, object]:
+    return {
+        "input": match.input,
+        "method": match.method,
+        "confidence": match.confidence,
+        "item": None if match.item is None else _item(match.item),
+        "candidates": [_item(item) for item in match.candidates],
+    }
+
+
+def _item(item: Item) -> dict[str, object]:
+    return {"id": item.id, "title": item.title, "year": item.year}
+
+
+def _row(match: Match) -> tuple[str, str, str, str]:
+    if match.item is not None:
+        return match.input, match.method, f"{match.confidence:.2f}", _name(match.item)
+    names = ", ".join(_name(item) for item in match.candidates)
+    return match.input, match.method, "", f"perhaps {names}" if names else "nothing like it"
+
+
+def _name(item: Item) -> str:
+    return item.title if item.year is None else f"{item.title} ({item.year})"

@@ -1,0 +1,293 @@
+"""Exact top-k search of a title trie under a language model: best first, in batches.
+
+The score of a title is the sum of the log-probabilities of its tokens and of the end of the title, plus the item's bias.
+Every step's log-probability is at most 0, so what a prefix has scored so far, plus the largest bias below it, bounds every
+title below it. The search expands prefixes in the order of that bound and stops when the k-th best finished title is at
+least as good as every bound left: the answer is then the true top k of all allowed items. When a budget ends it first, a
+beam finishes the answer, and `gap` says by how much an item left out could be better at most.
+
+Two kinds of score (the model's manifest says which it was tuned for):
+  vocabulary  log softmax over the whole vocabulary, end-of-title token included
+  catalog     log softmax over what the trie allows next; a forced token costs nothing and is not scored
+
+Items whose titles are token for token the same share their leaf's probability equally. Knows tokens, logits and item
+positions; neither texts nor llama.cpp.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import time
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from genrec_edge.branches import ROOT
+from genrec_edge.engine import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.engine import Usage
+    from genrec_edge.index import TitleIndex
+    from genrec_edge.records import ScoreKind
+
+WIDTH = 8
+"""Prefixes expanded in one call of the model. More makes a call cheaper per token, and evaluates more prefixes that the
+answer turns out not to need; `genrec-edge bench` shows both."""
+MAX_RUN = {"vocabulary": 4, "catalog": 64}
+"""Forced tokens evaluated at once. Under the vocabulary score each needs a row of logits and may turn out too unlikely to
+matter; under the catalog score they are free of choice."""
+BEAM_WIDTH = 16
+
+
+class Scorer(Protocol):
+    """What the search needs of an engine: see `engine.LlamaEngine`."""
+
+    usage: Usage
+
+    def evaluate(self, runs: Sequence[Run]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (node, logits rows) for each run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an exact search may spend: tokens given to the model, and seconds (None: no limit)."""
+
+    tokens: int = 1500
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """A finished title: `score = logprob + bias`, in nats; `position` is the item's place in the index."""
+
+    score: float
+    order: int  # minus the position, so that of two equal scores the first item is the larger Found
+    logprob: float
+    bias: float
+
+    @property
+    def position(self) -> int:
+        return -self.order
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best items, best first. `gap` is 0 when `exact`, else how much better an item left out could be, in nats."""
+
+    found: tuple[Found, ...]
+    exact: bool
+    gap: float
+
+
+@dataclass(slots=True)
+class _Siblings:
+    """The live children of one evaluated prefix, best bound first; the heap holds them one at a time."""
+
+    handle: int
+    keys: NDArray[np.float64]
+    logprobs: NDArray[np.float64]
+    nodes: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    next: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """A trie node to evaluate: the tokens that lead to it from `handle`, and the score of all but the forced ones."""
+
+    handle: int
+    token_ids: tuple[int, ...]
+    nodes: tuple[int, ...]
+    end: int
+    logprob: float
+
+
+class Search:
+    """One request's search.
+
+    Args:
+        index: the catalog's trie.
+        scorer: the engine, its prompt evaluated.
+        end_id: the end-of-title token.
+        kind: which score.
+        bias: (n_items,) float64, added to each item's log-probability; -inf forbids the item.
+        k: how many items; at most as many as are allowed.
+    """
+
+    def __init__(
+        self,
+        index: TitleIndex,
+        scorer: Scorer,
+        *,
+        end_id: int,
+        kind: ScoreKind,
+        bias: NDArray[np.float64],
+        k: int,
+        width: int = WIDTH,
+    ) -> None:
+        self._index = index
+        self._scorer = scorer
+        self._end_id = end_id
+        self._kind = kind
+        self._bias = bias
+        self._k = k
+        self._width = width
+        self._max_run = MAX_RUN[kind]
+        self._heap: list[tuple[float, int, _Siblings]] = []
+        self._ticket = count()
+        self._best: list[Found] = []  # a heap of the k best finished items, the worst on top
+
+    def exact(self, root_row: NDArray[np.float32], budget: Budget) -> Answer:
+        """Return the k best items, or the best found when the budget ends, completed by a beam to k."""
+        self._start(root_row)
+        first_token = self._scorer.usage.tokens
+        deadline = math.inf if budget.seconds is None else time.monotonic() + budget.seconds
+        while self._frontier() > self._threshold:
+            left = budget.tokens - (self._scorer.usage.tokens - first_token)
+            if left <= 0 or time.monotonic() >= deadline:
+                self._complete(BEAM_WIDTH)
+                break
+            prefixes = self._pop(self._heap, min(self._width, left))
+            for siblings in self._expand(prefixes):
+                self._push(self._heap, siblings)
+        return self._answer()
+
+    def beam(self, root_row: NDArray[np.float32], width: int = BEAM_WIDTH) -> Answer:
+        """Return k items by beam search: fewer evaluations for a flat model, no promise that they are the best."""
+        self._start(root_row)
+        self._complete(max(width, self._k))
+        return self._answer()
+
+    def _start(self, root_row: NDArray[np.float32]) -> None:
+        root = _Prefix(ROOT, (), (0,), self._index.n_items, 0.0)
+        self._push(self._heap, self._score_children(root, ROOT, root_row))
+
+    @property
+    def _threshold(self) -> float:
+        """What an item must beat to enter the answer."""
+        return self._best[0].score if len(self._best) == self._k else -math.inf
+
+    def _frontier(self) -> float:
+        """The best bound of everything not yet expanded."""
+        return -self._heap[0][0] if self._heap else -math.inf
+
+    def _answer(self) -> Answer:
+        found = tuple(sorted(self._best, reverse=True))
+        gap = max(0.0, self._frontier() - self._threshold)
+        return Answer(found, exact=gap == 0.0, gap=gap)
+
+    def _complete(self, width: int) -> None:
+        """Walk the best prefixes down together, `width` at a time, until k items are finished.
+
+        Every live prefix leads to an allowed item, and a beam that dies out starts again from the frontier, so the k
+        items are found whenever k are allowed.
+        """
+        while len(self._best) < self._k and self._heap:
+            beam = self._pop(self._heap, width)
+            while beam:
+                level: list[tuple[float, int, _Siblings]] = []
+                for at in range(0, len(beam), self._width):
+                    for siblings in self._expand(beam[at : at + self._width]):
+                        self._push(level, siblings)
+                beam = self._pop(level, width)
+                for entry in level:
+                    heapq.heappush(self._heap, entry)
+
+    def _push(self, heap: list[tuple[float, int, _Siblings]], siblings: _Siblings) -> None:
+        if siblings.next < len(siblings.keys) and (key := siblings.keys[siblings.next]) > self._threshold:
+            heapq.heappush(heap, (-float(key), next(self._ticket), siblings))
+
+    def _pop(self, heap: list[tuple[float, int, _Siblings]], n: int) -> list[_Prefix]:
+        """Take the `n` best prefixes that can still matter; titles that need no evaluation are finished on the way."""
+        prefixes: list[_Prefix] = []
+        while heap and len(prefixes) < n and -heap[0][0] > self._threshold:
+            _, _, siblings = heapq.heappop(heap)
+            prefix = self._forced_run(siblings, siblings.next)
+            siblings.next += 1
+            self._push(heap, siblings)
+            if self._kind == "catalog" and not self._has_children(prefix.nodes[-1]):
+                self._finish(prefix.nodes[-1], prefix.end, prefix.logprob)
+            else:
+                prefixes.append(prefix)
+        return prefixes
+
+    def _has_children(self, node: int) -> bool:
+        return bool(self._index.first_child[node] < self._index.first_child[node + 1])
+
+    def _forced_run(self, siblings: _Siblings, i: int) -> _Prefix:
+        """Follow the i-th sibling down as long as the trie leaves no choice."""
+        index = self._index
+        node, end = int(siblings.nodes[i]), int(siblings.ends[i])
+        tokens, nodes = [int(siblings.tokens[i])], [node]
+        while len(tokens) < self._max_run:
+            child = int(index.first_child[node])
+            if int(index.first_child[node + 1]) - child != 1 or index.first_item[child] != index.first_item[node]:
+                break
+            node = child
+            tokens.append(int(index.tokens[node]))
+            nodes.append(node)
+        return _Prefix(siblings.handle, tuple(tokens), tuple(nodes), end, float(siblings.logprobs[i]))
+
+    def _expand(self, prefixes: list[_Prefix]) -> Iterator[_Siblings]:
+        """Evaluate prefixes, record the titles they finish, and yield their live children."""
+        by_token = self._kind == "vocabulary"
+        runs = [
+            Run(p.handle, p.token_ids, all_rows=by_token, keep=self._has_children(p.nodes[-1])) for p in prefixes
+        ]
+        for prefix, (handle, rows) in zip(prefixes, self._scorer.evaluate(runs), strict=True):
+            logprob = prefix.logprob
+            if by_token:
+                for row, token in zip(rows[:-1], prefix.token_ids[1:], strict=True):
+                    logprob += float(row[token]) - _log_sum_exp(row)
+            last = _Prefix(handle, (), prefix.nodes[-1:], prefix.end, logprob)
+            yield self._score_children(last, handle, rows[-1])
+
+    def _score_children(self, prefix: _Prefix, handle: int, row: NDArray[np.float32]) -> _Siblings:
+        """Finish the titles that end at a prefix and return its live children with their bounds."""
+        node, end = prefix.nodes[-1], prefix.end
+        below, own = self._index.children(node, end), self._index.own_items(node, end)
+        logits = row[below.tokens].astype(np.float64)
+        if self._kind == "vocabulary":
+            norm = _log_sum_exp(row)
+        else:
+            norm = _log_sum_exp(np.append(logits, row[self._end_id]) if own else logits)
+        if own:
+            self._finish(node, end, prefix.logprob + float(row[self._end_id]) - norm)
+        logprobs = prefix.logprob + logits - norm
+        start = own.stop
+        keys = logprobs
+        if len(below.nodes):
+            keys = logprobs + np.maximum.reduceat(self._bias[start:end], below.starts - start)
+        live = np.flatnonzero(keys > self._threshold)
+        live = live[np.argsort(-keys[live], kind="stable")]
+        return _Siblings(
+            handle, keys[live], logprobs[live], below.nodes[live], below.tokens[live], below.ends[live]
+        )
+
+    def _finish(self, node: int, end: int, logprob: float) -> None:
+        """Enter the items that end at `node` into the answer, sharing the title's probability equally."""
+        own = self._index.own_items(node, end)
+        share = logprob - math.log(len(own))
+        for position in own:
+            bias = float(self._bias[position])
+            if bias == -math.inf:
+                continue
+            found = Found(share + bias, -position, share, bias)
+            if len(self._best) < self._k:
+                heapq.heappush(self._best, found)
+            elif found > self._best[0]:
+                heapq.heapreplace(self._best, found)
+
+
+def _log_sum_exp(row: NDArray[np.float32] | NDArray[np.float64]) -> float:
+    top = float(row.max())
+    return top + math.log(float(np.exp(row - top).sum(dtype=np.float64)))

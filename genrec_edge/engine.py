@@ -1,0 +1,349 @@
+"""A llama.cpp context that evaluates one prompt and a tree of short continuations of it.
+
+The prompt lives in sequence 0. A continuation ("run") hangs below the prompt or below the last token of an earlier run,
+shares the KV cells of everything above it, and is evaluated together with other runs in one `llama_decode`. Between
+prompts the longest common prefix stays in the cache. The engine sees token ids only; it knows nothing of titles.
+
+One engine serves many calls, one at a time: the caller holds a lock. `cancel` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.branches import BranchTree
+from genrec_edge.errors import CancelledError, DeadlineError, EngineError, OutOfMemoryError, UsageError
+from genrec_edge.llama import Model, last_error, library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.branches import Placed
+
+N_SEQUENCES = 128
+"""KV sequences, the prompt's included. More would save re-evaluation in very wide searches, and cost an output row
+(4 bytes a vocabulary entry) each: llama.cpp reserves one row a sequence. Source: src/llama-context.cpp:2120."""
+N_BATCH = 1024
+"""Tokens of one `llama_decode` at most: more than the longest title has, so that any branch can be evaluated again."""
+PIECE = 256
+"""Tokens computed together, and evaluated at once of a long prompt; the compute buffers grow with it."""
+
+_INTERRUPTED = {CancelledError: "cancelled", DeadlineError: "the time allowed for the request has passed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Tokens to evaluate below `parent` (`branches.ROOT` or a node that `evaluate` returned).
+
+    `all_rows` asks for the logits after every token rather than after the last one only. `keep` says that later runs may
+    hang below this one; without it its KV cells are free again as soon as it is evaluated.
+    """
+
+    parent: int
+    token_ids: tuple[int, ...]
+    all_rows: bool = True
+    keep: bool = True
+
+
+@dataclass(slots=True)
+class Usage:
+    """What the engine did since `reset`: tokens given to the model, calls of `llama_decode`, seconds inside them."""
+
+    tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+
+class _AbortFlag:
+    """A flag that llama.cpp polls between graph nodes without entering Python.
+
+    A Python callback would take the GIL some 900 times a token. libc's `strlen` of a two-byte buffer is false while the
+    first byte is 0 and true once it is 1, which is all the callback has to say.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = ctypes.create_string_buffer(2)
+        libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+        self.callback = ctypes.cast(libc.strlen, library().ggml_abort_callback)
+        self.data = ctypes.cast(self._bytes, ctypes.c_void_p)
+
+    def set(self) -> None:
+        self._bytes[0] = b"\x01"
+
+    def clear(self) -> None:
+        self._bytes[0] = b"\x00"
+
+
+class LlamaEngine:
+    """Evaluates a prompt and runs below it; see the module text.
+
+    Args:
+        model: a loaded model. The engine closes it in `close`.
+        n_ctx: KV cells: prompt plus the live part of the search tree. At most what the model was trained for.
+        n_threads: threads for the matrix products.
+
+    Raises:
+        UsageError: n_ctx or n_threads out of range.
+        OutOfMemoryError: llama.cpp could not create the context.
+    """
+
+    def __init__(self, model: Model, *, n_ctx: int, n_threads: int) -> None:
+        if not 1 <= n_threads <= 512:
+            raise UsageError(f"{n_threads} threads: give a number from 1 to 512")
+        if not PIECE <= n_ctx <= model.n_ctx_train:
+            raise UsageError(
+                f"a context of {n_ctx} tokens does not fit this model",
+                hint=f"give --ctx a number from {PIECE} to {model.n_ctx_train}",
+            )
+        self.model = model
+        self.n_ctx = n_ctx
+        self.n_vocab = model.n_vocab
+        self.max_rows = N_SEQUENCES
+        self.usage = Usage()
+        self._lib = library()
+        self._abort = _AbortFlag()
+        self._abort_reason: type[CancelledError | DeadlineError] | None = None
+        self._branches = BranchTree(N_SEQUENCES)
+        self._prompt: list[int] = []
+        self._prompt_row: NDArray[np.float32] | None = None
+        self._batch = _Batch(N_BATCH)
+        self._context = self._new_context(n_threads)
+        self._memory = self._lib.llama_get_memory(self._context)
+
+    def _new_context(self, n_threads: int) -> int:
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = self.n_ctx
+        params.n_batch, params.n_ubatch = N_BATCH, PIECE
+        params.n_seq_max = params.n_outputs_max = N_SEQUENCES
+        params.n_threads = params.n_threads_batch = n_threads
+        params.kv_unified = True  # branches share the prompt's cells; without it a partial seq_cp aborts
+        params.no_perf = True
+        params.abort_callback = self._abort.callback
+        params.abort_callback_data = self._abort.data
+        last_error()
+        context = self._lib.llama_init_from_model(self.model.handle, params)
+        if not context:
+            raise OutOfMemoryError(
+                f"llama.cpp could not create a context of {self.n_ctx} tokens{last_error()}", hint="give a smaller --ctx"
+            )
+        return int(context)
+
+    def prompt(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
+        """Make `token_ids` the prompt and drop all runs; only what differs from the last prompt is evaluated.
+
+        Returns:
+            The logits after the prompt, (n_vocab,) float32, and how many tokens came from the cache.
+
+        Raises:
+            UsageError: the prompt is empty or leaves no room in the context.
+            CancelledError, DeadlineError: interrupted; the cache is empty afterwards.
+        """
+        if not 0 < len(token_ids) < self.n_ctx:
+            raise UsageError(f"a prompt of {len(token_ids)} tokens does not fit a context of {self.n_ctx}")
+        self.drop_runs()
+        same = _common_prefix(self._prompt, token_ids)
+        if same == len(token_ids) and same == len(self._prompt) and self._prompt_row is not None:
+            return self._prompt_row, same
+        same = min(same, len(token_ids) - 1)  # at least one token is evaluated, for its logits
+        self._lib.llama_memory_seq_rm(self._memory, 0, same, -1)
+        del self._prompt[same:]
+        self._prompt_row = None
+        while len(self._prompt) < len(token_ids):
+            start = len(self._prompt)
+            piece = list(token_ids[start : start + PIECE])
+            self._batch.clear()
+            self._batch.add(piece, start, 0, n_rows=int(start + len(piece) == len(token_ids)))
+            if self._decode() != 0:
+                raise EngineError("the KV cache has no room for the prompt although it is empty")
+            self._prompt += piece
+        self._branches.reset(len(self._prompt))
+        self._prompt_row = self._rows(1)[0].copy()
+        return self._prompt_row, same
+
+    def evaluate(self, runs: Sequence[Run]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
+
+        The logits, (n_tokens or 1, n_vocab) float32, are a view that ends when the next item is taken. A run has at
+        most `max_rows` tokens.
+
+        Raises:
+            EngineError: the cache has no room even for a single run.
+            CancelledError, DeadlineError: interrupted; the cache is empty afterwards.
+        """
+        pending = list(runs)
+        while pending:
+            placed = self._fill(pending)
+            if not placed or self._decode() != 0:
+                yield from self._evaluate_in_less_room(pending, placed)
+                return
+            rows, at = self._rows(sum(_n_rows(run) for run in pending[: len(placed)])), 0
+            for run, place in zip(pending, placed, strict=False):
+                yield place.node, rows[at : at + _n_rows(run)]
+                at += _n_rows(run)
+                if not run.keep:
+                    self._free(self._branches.drop(place.node))
+            del pending[: len(placed)]
+
+    def _evaluate_in_less_room(
+        self, runs: list[Run], placed: list[Placed]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Evaluate runs after the cache turned out too full: without older branches, then a few at a time."""
+        for place in placed:
+            self._free(self._branches.drop(place.node))
+        older = self._branches.drop_all()
+        for sequence in older:
+            self._free(sequence)
+        if older:
+            yield from self.evaluate(runs)
+        elif len(runs) > 1:
+            for run in runs:
+                yield from self.evaluate([run])
+        else:
+            raise EngineError(f"a context of {self.n_ctx} tokens has no room for the search", hint="give a larger --ctx")
+
+    def drop_runs(self) -> None:
+        """Forget every run; the prompt stays."""
+        for sequence in self._branches.drop_all():
+            self._free(sequence)
+        self._branches.reset(len(self._prompt))
+
+    @contextmanager
+    def deadline(self, seconds: float | None) -> Iterator[None]:
+        """Interrupt evaluation with DeadlineError once `seconds` have passed; None sets no limit."""
+        self._abort.clear()
+        self._abort_reason = None
+        timer = None
+        if seconds is not None:
+            timer = threading.Timer(seconds, self._interrupt, [DeadlineError])
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def cancel(self) -> None:
+        """Interrupt the running evaluation with CancelledError, from any thread; without one nothing happens."""
+        self._interrupt(CancelledError)
+
+    def close(self) -> None:
+        """Free context and weights; closing twice is allowed."""
+        if self._context:
+            self._lib.llama_free(self._context)
+            self._context = 0
+        self.model.close()
+
+    def _interrupt(self, reason: type[CancelledError | DeadlineError]) -> None:
+        self._abort_reason = reason
+        self._abort.set()
+
+    def _fill(self, runs: list[Run]) -> list[Placed]:
+        """Put as many of `runs` into the batch as fit and return where they went, in order."""
+        self._batch.clear()
+        self._branches.begin_batch()
+        placed: list[Placed] = []
+        n_rows = 0
+        for run in runs:
+            n_rows += _n_rows(run)
+            if n_rows > self.max_rows:
+                break
+            place = self._branches.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n)
+            if place is None:
+                break
+            if place.evicted:
+                self._free(place.sequence)
+            self._lib.llama_memory_seq_cp(self._memory, place.copy_from, place.sequence, 0, place.start)
+            self._batch.add(place.token_ids, place.start, place.sequence, n_rows=_n_rows(run))
+            placed.append(place)
+        return placed
+
+    def _free(self, sequence: int | None) -> None:
+        if sequence is not None:
+            self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def _decode(self) -> int:
+        """Run the batch; return 0, or 1 if the cache has no room for it (nothing was evaluated)."""
+        started = time.perf_counter()
+        code = int(self._lib.llama_decode(self._context, self._batch.struct))
+        self.usage.seconds += time.perf_counter() - started
+        if code in (0, 1):
+            self.usage.calls += 1
+            self.usage.tokens += self._batch.n if code == 0 else 0
+            return code
+        # Finished parts of the batch may have stayed in the cache: only an empty one is certain.
+        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
+        self._prompt, self._prompt_row = [], None
+        self._branches.reset(0)
+        if code == 2 and self._abort_reason is not None:
+            raise self._abort_reason(_INTERRUPTED[self._abort_reason])
+        raise EngineError(f"llama_decode failed with code {code}{last_error()}")
+
+    def _rows(self, n: int) -> NDArray[np.float32]:
+        """Return the logits of the last call's `n` output rows, a view of shape (n, n_vocab)."""
+        pointer = self._lib.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(pointer, (n, self.n_vocab))
+
+
+class _Batch:
+    """One llama_batch whose arrays are numpy memory, filled for one decode after another."""
+
+    def __init__(self, capacity: int) -> None:
+        lib = library()
+        self._token = np.zeros(capacity, np.int32)
+        self._position = np.zeros(capacity, np.int32)
+        self._n_sequences = np.ones(capacity, np.int32)
+        self._sequence = np.zeros(capacity, np.int32)
+        self._output = np.zeros(capacity, np.int8)
+        pointer, int32 = ctypes.POINTER(ctypes.c_int32), ctypes.sizeof(ctypes.c_int32)
+        base = self._sequence.ctypes.data
+        self._sequence_of = (pointer * capacity)(
+            *(ctypes.cast(base + i * int32, pointer) for i in range(capacity))
+        )
+        self.struct = lib.llama_batch(
+            n_tokens=0,
+            token=self._token.ctypes.data_as(pointer),
+            embd=None,
+            pos=self._position.ctypes.data_as(pointer),
+            n_seq_id=self._n_sequences.ctypes.data_as(pointer),
+            seq_id=self._sequence_of,
+            logits=self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    @property
+    def n(self) -> int:
+        """How many tokens the batch holds."""
+        return int(self.struct.n_tokens)
+
+    def clear(self) -> None:
+        self.struct.n_tokens = 0
+
+    def add(self, token_ids: Sequence[int], start: int, sequence: int, *, n_rows: int) -> None:
+        """Append tokens at positions from `start`; the last `n_rows` of them give logits."""
+        at, end = self.n, self.n + len(token_ids)
+        self._token[at:end] = token_ids
+        self._position[at:end] = np.arange(start, start + len(token_ids))
+        self._sequence[at:end] = sequence
+        self._output[at:end] = 0
+        if n_rows:
+            self._output[end - n_rows : end] = 1
+        self.struct.n_tokens = end
+
+
+def _n_rows(run: Run) -> int:
+    return len(run.token_ids) if run.all_rows else 1
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    n = min(len(a), len(b))
+    return next((i for i in range(n) if a[i] != b[i]), n)

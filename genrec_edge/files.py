@@ -1,0 +1,135 @@
+"""Writing, hashing and room on the disk: the one place that knows how a file appears whole or not at all.
+
+Knows nothing of models and catalogs. A full disk is a `DiskFullError` wherever it is noticed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from genrec_edge.errors import DiskFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CHUNK_BYTES = 1 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary file that becomes `path` when the block ends, and leaves no trace if it raises.
+
+    Readers see the old file or the whole new one, also after a power cut: the bytes are on the disk before
+    the name is. Parts left by killed processes of this machine are removed on the way. The folder is created.
+
+    Raises:
+        DiskFullError: no room; `path` is as it was.
+    """
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_dead_parts(path)
+        part_path = path.with_name(f".{path.name}.{_owner(os.getpid())}.{secrets.token_hex(4)}.part")
+        try:
+            with (
+                disk_errors(path),
+                part_path.open("xb") as file,
+            ):  # the room is told as it is before cleaning up
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part_path.replace(path)
+        except BaseException:
+            part_path.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "quota exceeded" raised in the block into `DiskFullError` about `path`."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in _FULL:
+            raise
+        free = _free_bytes(path)
+        message = f"no room to write {path}: the disk is full ({free:,} bytes free)"
+        raise DiskFullError(message, hint="free some space and repeat the command") from e
+
+
+def require_free(path: Path, n_bytes: int) -> None:
+    """Raise `DiskFullError` unless `n_bytes` more fit on the disk of `path`, which may not exist."""
+    free = _free_bytes(path)
+    if free < n_bytes:
+        message = f"no room for {path}: {n_bytes:,} bytes are needed and {free:,} are free"
+        raise DiskFullError(message, hint=f"free {n_bytes - free:,} bytes and repeat the command")
+
+
+def sha256_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
+    """Return the hex sha256 of a file; `on_bytes` is told the size of each chunk. Read-only."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            if on_bytes is not None:
+                on_bytes(len(chunk))
+    return digest.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder, and keeps its names in a journal
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _free_bytes(path: Path) -> int:
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _owner(pid: int | str) -> str:
+    """Name a process in a file name; the host keeps containers that share a folder apart."""
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f"{host}-{pid}"
+
+
+def _remove_dead_parts(path: Path) -> None:
+    """Remove what processes killed while writing `path` left behind."""
+    if os.name == "nt":
+        return  # there is no harmless way to ask whether a process lives
+    prefix = f".{path.name}.{_owner('')}"
+    for part_path in path.parent.iterdir():
+        name = part_path.name
+        if not (name.startswith(prefix) and name.endswith(".part")):
+            continue
+        pid = name[len(prefix) :].partition(".")[0]
+        if pid.isdecimal() and not _lives(int(pid)):
+            with suppress(FileNotFoundError):
+                part_path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

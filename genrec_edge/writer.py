@@ -1,0 +1,72 @@
+"""Free generation: the model writes titles as it likes, one a line. What they mean is decided elsewhere.
+
+This is how GenRec answers (arXiv 2307.00457, section 3.3); here it is the baseline of the exact search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.branches import ROOT
+from genrec_edge.engine import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.engine import LlamaEngine
+
+MAX_LINE_TOKENS = 48
+"""A longer line is no title (the longest of 17,472 films has 42 tokens); it is cut here and the next one begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of free text: its text, and its log-probability in nats, end of line included."""
+
+    text: str
+    logprob: float
+
+
+def write_lines(
+    engine: LlamaEngine, root_row: NDArray[np.float32], *, temperature: float, seed: int, max_tokens: int
+) -> Iterator[Line]:
+    """Yield the lines the model writes after the prompt, until it ends its text or `max_tokens` are spent.
+
+    Temperature 0 takes the likeliest token each time; the log-probability is always that of temperature 1.
+    """
+    model, rng = engine.model, np.random.default_rng(seed)
+    node, row, line, logprob = ROOT, root_row, [], 0.0
+    for _ in range(max_tokens):
+        token, token_logprob = _choose(row, temperature, rng)
+        if len(line) == MAX_LINE_TOKENS:
+            token, token_logprob = model.newline_id, _logprobs(row)[model.newline_id]
+        if model.is_end_of_generation(token):
+            return
+        logprob += float(token_logprob)
+        if token == model.newline_id:
+            yield Line(model.detokenize(line), logprob)
+            line, logprob = [], 0.0
+        else:
+            line.append(token)
+        ((node, rows),) = engine.evaluate([Run(node, (token,))])
+        row = rows[-1].copy()
+
+
+def _choose(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
+    logprobs = _logprobs(row)
+    if temperature == 0:
+        token = int(np.argmax(logprobs))
+    else:
+        # Gumbel's trick: the largest of the perturbed logits is a sample of their softmax.
+        token = int(np.argmax(logprobs / temperature + rng.gumbel(size=len(logprobs))))
+    return token, float(logprobs[token])
+
+
+def _logprobs(row: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = row.astype(np.float64) - float(row.max())
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
