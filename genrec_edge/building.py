@@ -96,7 +96,11 @@ def build(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "lists": json.dumps(plan.list_names, ensure_ascii=False),
     }
-    with _writable(out_path), files.atomic_write(out_path) as part, schema.creating(Path(part.name)) as connection:
+    with (
+        _writable(out_path),
+        files.atomic_write(out_path) as part,
+        schema.creating(Path(part.name)) as connection,
+    ):
         schema.create_tables(connection, [(name, column.kind) for name, column in plan.columns])
         connection.execute("BEGIN")
         counts = filling.insert(connection, plan, lambda: share(0.3, 0.5))

@@ -93,7 +93,8 @@ class Catalog:
     @property
     def revision(self) -> str:
         """Hex digits that are others after any change of the items; read from the file each time."""
-        return str(self._rows("SELECT value FROM meta WHERE name = 'revision'")[0][0])
+        with self._querying() as connection:
+            return schema.fact(connection, "revision")
 
     @property
     def n_items(self) -> int:
@@ -125,7 +126,9 @@ class Catalog:
 
     def by_ids(self, ids: Iterable[str]) -> dict[str, Item]:
         """Return the items with these ids; ids that do not exist are left out."""
-        return {item.id: item for item in self._select("id", list(dict.fromkeys(ids)))}
+        # Text with lone surrogates is nothing SQLite can be asked for, and no id.
+        encodable = [i for i in dict.fromkeys(ids) if i == i.encode(errors="replace").decode()]
+        return {item.id: item for item in self._select("id", encodable)}
 
     def by_keys(self, keys: Iterable[str]) -> list[Item]:
         """Return the items whose title has one of these keys, in the order of rows."""

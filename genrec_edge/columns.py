@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from genrec_edge.importing import Source
 
@@ -82,7 +82,8 @@ _LISTS = frozenset(
 _SEPARATORS = ("|", ";", ",")
 _NULLS = frozenset({"", "\\N"})
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
-_REAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?").fullmatch
+_EXPONENT = r"[eE][+-]?[0-9]{1,3}"
+_REAL = re.compile(rf"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:{_EXPONENT})?|{_EXPONENT})").fullmatch
 _YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])").search
 
 
@@ -168,14 +169,14 @@ def profile(
         n_cells = len(cells)
         is_wider = n_cells > len(profiles)
         if is_wider:
-            profiles += [_Profile(name) for name in source.columns[len(profiles) :]]
+            profiles += [_Profile(name, lists) for name in source.columns[len(profiles) :]]
         if is_wider or not n_rows % 1000:
             active = [(i, p) for i, p in enumerate(profiles) if not p.settled]
             on_progress()
         for i, column in active:
             if i < n_cells:
                 column.see(cells[i])
-    profiles += [_Profile(name) for name in source.columns[len(profiles) :]]
+    profiles += [_Profile(name, lists) for name in source.columns[len(profiles) :]]
     declared = {source.columns[column_position(source.columns, name)]: sep for name, sep in lists.items()}
     spaced = dict.fromkeys(source.space_lists, " ")
     return [p.column(i, spaced | declared) for i, p in enumerate(profiles)]
@@ -184,12 +185,13 @@ def profile(
 class _Profile:
     """What has been seen of one column so far."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lists: Iterable[str]) -> None:
         self.name = name
         self.kinds = {"INTEGER": 0, "REAL": 0, "TEXT": 0}
         self.n_arrays = 0
         self.separators: Counter[str] = Counter()
-        self.may_be_list = "".join(c for c in name.casefold() if c.isalnum()) in _LISTS
+        usual = "".join(c for c in name.casefold() if c.isalnum()) in _LISTS
+        self.may_be_list = usual or name.casefold() in map(str.casefold, lists)
 
     @property
     def settled(self) -> bool:

@@ -77,8 +77,8 @@ _KEYWORDS = frozenset(
     | {"case", "when", "then", "else", "end", "true", "false", "distinct", "from", "as"}
 )
 _LITERALS = frozenset({"string", "number"})
-_BEFORE_CONDITION = frozenset({"", "(", "and", "or", "not", "when"})
-_AFTER_CONDITION = frozenset({"", ")", "and", "or", "then"})
+_BEFORE_CONDITION = frozenset({"", "(", "and", "or", "not", "when", "then", "else"})
+_AFTER_CONDITION = frozenset({"", ")", "and", "or", "then", "when", "else", "end"})
 _TAKES_VALUE = frozenset({"=", "==", "!=", "<>", "<", "<=", ">", ">=", "like", "glob", ","})
 _TABLES = frozenset({"items", "item_values"})
 _USERS_FAULT = frozenset(
@@ -171,6 +171,8 @@ def _tokens(where: str) -> list[_Token]:
     if len(where) > _MAX_CHARACTERS:
         message = f"the filter has {len(where):,} characters; at most {_MAX_CHARACTERS:,} are read"
         raise UsageError(message)
+    if where != where.encode(errors="replace").decode():
+        raise _error(where, "it holds broken Unicode (a lone surrogate)")
     tokens: list[_Token] = []
     position = depth = 0
     while position < len(where):
@@ -203,7 +205,7 @@ def _plain(tokens: Sequence[_Token], i: int, names: dict[str, str], where: str) 
         if after.text == "(" and token.low not in _KEYWORDS:
             if token.low not in FUNCTIONS and token.low != "cast":
                 hint = f"these exist: {', '.join(sorted(FUNCTIONS))}"
-                raise _error(where, f"no function {token.text!r}", hint)
+                raise _error(where, f"no function {_shown(token.text)}", hint)
             return token.text
         if token.low in _KEYWORDS or before.low in {"as", "collate"}:
             return token.text
@@ -212,9 +214,7 @@ def _plain(tokens: Sequence[_Token], i: int, names: dict[str, str], where: str) 
         return f"items.{quoted(column)}"
     is_first_in_list = before.text == "(" and _at(tokens, i - 2).low == "in"
     if token.text[0] == '"' and (before.low in _TAKES_VALUE or is_first_in_list):
-        return _literal(
-            token.name
-        )  # "text" where a value belongs, as SQLite itself and many shells' users have it
+        return _literal(token.name)  # text, as SQLite and many shells' users have it
     raise _unknown_column(token.name, names, where)
 
 
@@ -309,7 +309,7 @@ def _unknown_column(name: str, names: dict[str, str], where: str) -> UsageError:
     near = process.extract(name.casefold(), names.keys(), limit=2, score_cutoff=60)
     existing = f"the columns are: {', '.join(dict.fromkeys(names.values()))}"
     guess = " or ".join(dict.fromkeys(repr(names[key]) for key, *_ in near))
-    return _error(where, f"no column {name!r}; {existing}", f"did you mean {guess}?" if guess else "")
+    return _error(where, f"no column {_shown(name)}; {existing}", f"did you mean {guess}?" if guess else "")
 
 
 def _error(where: str, what: str, hint: str = "") -> UsageError:

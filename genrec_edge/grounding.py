@@ -1,12 +1,27 @@
 """Free text to a catalog item: by the first rung of a ladder that holds, or a plain statement that none does.
 
-1. exact: the display spelling. 2. normalised: the same `titles.key`, with or without its leading article. 3.
-full-text: all words of the text stand in one title only, and are enough of it. 4. fuzzy: one title is a few
-typing errors away, no other is as near, and every word that differs is unknown to the catalog, so that "The
-King" never becomes "The Ring". Numbers must be equal on every rung: a sequel is another film. A year in
-brackets or at the end tells namesakes apart.
+1. exact: the display spelling.
+2. normalised: the same `titles.key`, with or without its leading article.
+3. full-text: all words of the text stand in one title only, and make up most of it.
+4. fuzzy: one title is a few typing errors away, no other is as near, and every word that differs is unknown
+   to the catalog, so that "The King" never becomes "The Ring".
 
-FIGURES
+Numbers must be equal on every rung: a sequel is another film. A year in brackets or at the end tells
+namesakes apart.
+
+How often that is right, for the films that come with the package after every tenth title was taken out
+(`figures` in `tests/test_grounding.py`, seed 7; distorted texts that are another film's title left out):
+
+    text                         n   accepted   right, of the accepted
+    one typing error          1498      0.780      1.000
+    two typing errors         1499      0.514      0.999
+    two letters swapped       1498      0.816      1.000
+    a word left out           1423      0.694      1.000
+    two random words          3000      0.001      0
+    a title taken out         1743      0.012      0
+    all of these             10661      0.391      0.994
+
+What is not accepted comes with candidates; the title meant is usually the first of them.
 """
 
 from __future__ import annotations
@@ -39,7 +54,8 @@ _MIN_FUZZY_CHARACTERS = 5
 _CHARACTERS_PER_EDIT = 4
 _CHARACTERS_PER_EDIT_OF_A_WORD = 5
 _MAX_EDITS = 3
-_MIN_RATIO = 60
+_LONG_WORD = 7
+_MIN_RATIO = 50
 """Of candidates that are only shown, 0..100."""
 
 
@@ -198,11 +214,16 @@ class _Keys:
         changed = Counter(words) - Counter(target)
         if not changed or any(word in self.words and len(word) > 1 for word in changed):
             return False
-        if any(_other_number(word) & set(target) for word in changed):
+        if any(_other_number(word) & set(target) for word in changed) or _numbers(words) != _numbers(target):
             return False
-        if len(words) == 1 and words[0][0] != titles.without_article(meant)[0]:
+        bare, bare_target = titles.without_article(written), titles.without_article(meant)
+        if " " not in bare and bare[0] != bare_target[0]:
             return False
-        return _numbers(words) == _numbers(target)
+        if len(words) != len(target):
+            return bare.replace(" ", "") == bare_target.replace(
+                " ", ""
+            )  # a space too many, too few or astray
+        return all(map(_is_slip, words, target))
 
 
 def _readings(query: str) -> list[tuple[str, int | None]]:
@@ -236,6 +257,14 @@ def _first(*groups: Iterable[Item]) -> tuple[Item, ...]:
 
 def _words(title: str) -> list[str]:
     return titles.without_article(titles.key(title)).split()
+
+
+def _is_slip(written: str, meant: str) -> bool:
+    """Whether two words differ by one typing error, or two if they are long."""
+    from rapidfuzz.distance import OSA  # noqa: PLC0415
+
+    n_characters = max(len(written), len(meant))
+    return OSA.distance(written, meant) <= (1 if n_characters < _LONG_WORD else 2)
 
 
 def _other_number(word: str) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import UsageError
@@ -55,7 +56,7 @@ def _text(value: object, what: str) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise UsageError(f"{what} is {value!r}", hint="write it as text")
+    raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write it as text")
 
 
 def _number(value: object, what: str) -> float | None:
@@ -63,4 +64,4 @@ def _number(value: object, what: str) -> float | None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:
         return float(value)
-    raise UsageError(f"{what} is {value!r}", hint="write it as a number")
+    raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write it as a number")

@@ -14,6 +14,7 @@ function from text to token ids will do, and nothing of SQLite: rows are numbers
 
 from __future__ import annotations
 
+import bisect
 import json
 import os
 import shutil
@@ -105,10 +106,10 @@ class TitleIndex:
         node, end = 0, self.n_items
         token_ids: list[int] = []
         while position not in (own := self.own_items(node, end)):
-            below = self.children(node, end)
-            i = int(np.searchsorted(below.starts, position, side="right")) - 1
-            node, end = int(below.nodes[i]), int(below.ends[i])
-            token_ids.append(int(below.tokens[i]))
+            lo, hi = int(self.first_child[node]), int(self.first_child[node + 1])
+            node = bisect.bisect_right(self.first_item, position, lo, hi) - 1
+            end = int(self.first_item[node + 1]) if node + 1 < hi else end
+            token_ids.append(int(self.tokens[node]))
         return token_ids, own
 
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -142,10 +143,12 @@ class TitleIndex:
         """Return the memory-mapped index at `path`, or None when there is none that can be used."""
         try:
             key = IndexKey(**json.loads((path / "key.json").read_text(encoding="utf-8")))
-            arrays = [np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
+            mapped = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS)
+            # Still mapped, and several times faster to index than the np.memmap around it.
+            tokens, first_child, first_item, rows = (np.asarray(array) for array in mapped)
         except (OSError, ValueError, TypeError):
             return None  # an index is a cache: whatever is wrong with it, building it again is the remedy
-        return cls(*arrays, key=key)
+        return cls(tokens, first_child, first_item, rows, key)
 
 
 def build(

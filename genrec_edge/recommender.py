@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self, get_args
+from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 from genrec_edge import index_cache, prompts
 from genrec_edge.catalog import Catalog, default_catalog_path
 from genrec_edge.decoder import Budget, Search
-from genrec_edge.engine import LlamaEngine, Usage
-from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.engine import PIECE, LlamaEngine, Usage
+from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
 from genrec_edge.llama import Model
-from genrec_edge.records import Decode, Recommendation, Request, Result, Timings
+from genrec_edge.records import Decode, Recommendation, Request, Result, ScoreKind, Timings
 from genrec_edge.selection import bias_of, understand
 from genrec_edge.store import ModelStore, resolve_model
 from genrec_edge.writer import write_lines
@@ -34,13 +35,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.index_cache import OnTitle
-    from genrec_edge.records import Interaction, Match, ScoreKind
+    from genrec_edge.records import Interaction, Match
     from genrec_edge.store import ModelFile
+
+_Entry = TypeVar("_Entry")
 
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""
 _FREE_TOKENS_PER_ITEM = 32
+_ATTEMPTS = 3
+"""Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
 
 class Recommender:
@@ -73,6 +78,7 @@ class Recommender:
         self._grounder = Grounder(catalog)
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
+        self._closed = False
         self._load_s = 0.0
         bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
         self._instruction = bos + engine.model.tokenize(prompts.INSTRUCTION)
@@ -108,6 +114,8 @@ class Recommender:
             UsageError: no such file, or an option out of range.
         """
         started = time.perf_counter()
+        if score is not None and score not in get_args(ScoreKind):
+            raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
         model_file = resolve_model(model, ModelStore())
         _check_prompts(model_file)
         with ExitStack() as on_error:
@@ -115,8 +123,13 @@ class Recommender:
             on_error.callback(opened.close)
             loaded = Model(model_file.path)
             on_error.callback(loaded.close)
+            if loaded.n_ctx_train < PIECE:
+                raise ModelInvalidError(
+                    f"{model_file.path} has a context of {loaded.n_ctx_train} tokens, too small to recommend with",
+                    hint=f"use a model with at least {PIECE}",
+                )
             ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
-            engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=n_threads or default_threads())
+            engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=default_threads() if n_threads is None else n_threads)
             on_error.callback(engine.close)
             recommender = cls(model_file, opened, engine, score=score, budget=budget, on_title=on_title)
             on_error.pop_all()
@@ -148,11 +161,11 @@ class Recommender:
             CancelledError: `cancel` was called.
         """
         request = Request(
-            history=tuple(history),
+            history=_listed("history", history),
             k=k,
             where=where,
-            exclude=tuple(exclude),
-            candidates=None if candidates is None else tuple(candidates),
+            exclude=_listed("exclude", exclude),
+            candidates=None if candidates is None else _listed("candidates", candidates),
             allow_seen=allow_seen,
             min_rating=min_rating,
             bias=bias or {},
@@ -165,34 +178,57 @@ class Recommender:
     def recommend_many(self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10) -> list[Result]:
         """Return one result for each history or request, in order; `k` is for those given as histories."""
         return [
-            self.answer(h if isinstance(h, Request) else Request(history=tuple(h), k=k)) for h in histories
+            self.answer(h if isinstance(h, Request) else Request(history=_listed("history", h), k=k))
+            for h in histories
         ]
 
     def answer(self, request: Request, *, timeout_s: float | None = None) -> Result:
         """Return the result of a request; `recommend` says what can be raised."""
-        _check(request)
-        with self._lock, self._engine.deadline(timeout_s):
-            self._refresh_index()
-            self._engine.usage = Usage()
-            matches, seen, liked = understand(request, self.catalog, self._grounder)
-            bias = bias_of(request, seen, self.catalog, self._index, self._grounder)
-            started = time.perf_counter()
-            root_row, reused, n_prompt, dropped = self._prompt(liked)
-            prompted = time.perf_counter()
-            prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
-            items, exact, gap, refused = self._decode(request, root_row, bias)
-            usage = self._engine.usage
-            timings = Timings(
-                load_s=self._load_s,
-                prompt_s=prompted - started,
-                decode_s=time.perf_counter() - prompted,
-                engine_s=usage.seconds,
-                prompt_tokens=n_prompt,
-                reused_tokens=reused,
-                evaluated_tokens=usage.tokens,
-                engine_calls=prompt_calls + usage.calls,
-            )
-            self._load_s = 0.0
+        _check(request, timeout_s)
+        with self._lock:
+            self._check_open()
+            with self._engine.deadline(timeout_s):
+                for _ in range(_ATTEMPTS):
+                    result = self._attempt(request)
+                    if result is not None:
+                        self._load_s = 0.0
+                        return result
+        raise LockedError(
+            f"the catalog {self.catalog.path} was changed during the request, {_ATTEMPTS} times in a row",
+            hint="try again when its writer is done",
+        )
+
+    def _attempt(self, request: Request) -> Result | None:
+        """Return the result of a request, or None if the catalog was changed meanwhile."""
+        self._refresh_index()
+        try:
+            result = self._answer(request)
+        except LookupError:
+            if self._index.key.revision == self.catalog.revision:
+                raise
+            return None  # an item had gone, or had come too late for the index
+        return result if self._index.key.revision == self.catalog.revision else None
+
+    def _answer(self, request: Request) -> Result:
+        self._engine.usage = Usage()
+        matches, seen, liked = understand(request, self.catalog, self._grounder)
+        bias = bias_of(request, seen, self.catalog, self._index, self._grounder)
+        started = time.perf_counter()
+        root_row, reused, n_prompt, dropped = self._prompt(liked)
+        prompted = time.perf_counter()
+        prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
+        items, exact, gap, refused = self._decode(request, root_row, bias)
+        usage = self._engine.usage
+        timings = Timings(
+            load_s=self._load_s,
+            prompt_s=prompted - started,
+            decode_s=time.perf_counter() - prompted,
+            engine_s=usage.seconds,
+            prompt_tokens=n_prompt,
+            reused_tokens=reused,
+            evaluated_tokens=usage.tokens,
+            engine_calls=prompt_calls + usage.calls,
+        )
         return Result(
             items=items,
             exact=exact,
@@ -213,6 +249,7 @@ class Recommender:
 
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""
+        self._check_open()
         return self._grounder.ground(text)
 
     def cancel(self) -> None:
@@ -222,6 +259,7 @@ class Recommender:
     def close(self) -> None:
         """Free the model and close the catalog, after the running request if there is one."""
         with self._lock:
+            self._closed = True
             self._engine.close()
             self.catalog.close()
 
@@ -232,6 +270,10 @@ class Recommender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this recommender is closed", hint="open another one")
 
     def _refresh_index(self) -> None:
         if self._index.key.revision != self.catalog.revision:
@@ -267,10 +309,10 @@ class Recommender:
             k=request.k,
         )
         answer = search.exact(root_row, self._budget) if request.decode == "exact" else search.beam(root_row)
-        items = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
+        best = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
         recommendations = tuple(
             Recommendation(rank, item, f.score, f.logprob, f.bias)
-            for rank, (item, f) in enumerate(zip(items, answer.found, strict=True), start=1)
+            for rank, (item, f) in enumerate(zip(best, answer.found, strict=True), start=1)
         )
         return recommendations, answer.exact, answer.gap, 0
 
@@ -326,12 +368,24 @@ def _check_prompts(model_file: ModelFile) -> None:
         )
 
 
-def _check(request: Request) -> None:
+def _listed(name: str, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
+    if isinstance(entries, str):
+        raise UsageError(f"{name} is the text {reprlib.repr(entries)}, not a list of titles", hint="put it in square brackets")
+    return tuple(entries)
+
+
+def _check(request: Request, timeout_s: float | None) -> None:
     if request.k < 1:
         raise UsageError(f"{request.k} items cannot be recommended", hint="give -k a number of at least 1")
     if request.decode not in get_args(Decode):
         raise UsageError(f"unknown way to decode {request.decode!r}", hint=f"known: {', '.join(get_args(Decode))}")
     if not 0 <= request.temperature < math.inf:
         raise UsageError(f"temperature {request.temperature} is out of range", hint="give 0 or a positive number")
+    if request.seed < 0:
+        raise UsageError(f"the seed {request.seed} is out of range", hint="give 0 or a positive number")
+    if request.min_rating is not None and math.isnan(request.min_rating):
+        raise UsageError("the lowest rating is not a number")
+    if timeout_s is not None and not 0 <= timeout_s <= threading.TIMEOUT_MAX:
+        raise UsageError(f"a time limit of {timeout_s} s is out of range", hint="give 0 or a positive number")
     if bad := [item_id for item_id, value in request.bias.items() if not math.isfinite(value)]:
         raise UsageError(f"the bias of item {bad[0]!r} is not a finite number", hint="use exclude to forbid an item")

@@ -98,8 +98,19 @@ def column_names(connection: sqlite3.Connection) -> list[str]:
 
 def list_names(connection: sqlite3.Connection) -> list[str]:
     """Return those of the columns that hold many values."""
-    (text,) = connection.execute("SELECT value FROM meta WHERE name = 'lists'").fetchone()
-    return [str(name) for name in json.loads(text)]
+    try:
+        return [str(name) for name in json.loads(fact(connection, "lists"))]
+    except (TypeError, ValueError) as e:
+        raise sqlite3.DatabaseError("its list columns cannot be read") from e
+
+
+def fact(connection: sqlite3.Connection, name: str) -> str:
+    """Return a value of `meta`."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
+    if row is None:
+        message = f"no {name} in it"
+        raise sqlite3.DatabaseError(message)
+    return str(row[0])
 
 
 @contextmanager
@@ -196,11 +207,11 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite raises in the block into one of our errors about `path`."""
     try:
         yield
-    except sqlite3.Error as e:
+    except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
         raise _translated(path, e) from e
 
 
-def _translated(path: Path, error: sqlite3.Error) -> GenRecError:
+def _translated(path: Path, error: Exception) -> GenRecError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return LockedError(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from genrec_edge.records import Request
 
 
+_MAX_SHOWN = 5
+"""Names a message lists; a caller may exclude thousands."""
+
+
 def understand(
     request: Request, catalog: Catalog, grounder: Grounder
 ) -> tuple[list[Match], NDArray[np.int64], NDArray[np.int64]]:
@@ -97,11 +101,17 @@ def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Ground
     matches = [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
     unknown = [m.input for m in matches if m.item is None]
     if unknown:
+        named = ", ".join(_shown(name) for name in unknown[:_MAX_SHOWN])
+        more = f" and {len(unknown) - _MAX_SHOWN} more" if len(unknown) > _MAX_SHOWN else ""
         raise UsageError(
-            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {', '.join(map(repr, unknown))}",
+            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}{more}",
             hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
         )
     return np.array([m.item.row for m in matches if m.item is not None], np.int64)
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:77]}...")
 
 
 def _in_order(history: Sequence[str | Interaction]) -> list[Interaction]:

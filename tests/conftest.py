@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from genrec_edge import paths
+from genrec_edge.catalog import build, default_catalog_path
 from genrec_edge.registry import KnownModel, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -26,6 +27,21 @@ _REAL_MODELS = paths.models_path()
 def real_models_path() -> Path:
     """The store of tests marked `model`: the user's own, so that the default model is fetched once."""
     return _REAL_MODELS
+
+
+@pytest.fixture(scope="session")
+def default_model(real_models_path: Path) -> Path:
+    """Returns the GGUF of the real default model, fetched on first use."""
+    from genrec_edge.errors import ModelMissingError
+    from genrec_edge.llama import quantize
+    from genrec_edge.store import ModelStore
+
+    store = ModelStore(real_models_path)
+    try:
+        return store.get(store.registry.default)[0]
+    except ModelMissingError:
+        store.pull(store.registry.default, quantize=quantize, offline=False)
+        return store.get(store.registry.default)[0]
 
 
 @pytest.fixture
@@ -199,3 +215,75 @@ def _byte_vocabulary() -> tuple[list[str], list[str]]:
     characters = [chr(byte) for byte in shown] + [chr(256 + i) for i in range(len(others))]
     merges = ["t h", "th e", "a n", "i n", "e r", "T h", "Th e", "A l", "i e", "ie n", "Al ien", "\u0120 t", "o u"]
     return [*characters, *(merge.replace(" ", "") for merge in merges), "<|end|>"], merges
+
+
+@pytest.fixture(scope="session")
+def films_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The catalog that comes with the package, built once."""
+    home = tmp_path_factory.mktemp("films")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENREC_EDGE_CATALOGS", str(home))
+        return default_catalog_path()
+
+
+def write_bigram_llama(path: Path, next_of: Mapping[str, Mapping[str, float]]) -> Path:
+    """Write a LLaMA whose next character depends on the last one alone, with known probabilities.
+
+    `next_of["a"]` maps the ASCII characters that follow "a" to their probabilities; "<|end|>" ends the text.
+    Everything else is as good as impossible. The embeddings are one-hot and the layer does nothing, so the
+    distribution can be read off the output matrix.
+    """
+    tokens, merges = _byte_vocabulary()
+    width, epsilon = 288, 1e-5
+    zeros = np.zeros((width, width), np.float32)
+    layer = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    output = np.full((len(tokens), width), -40.0, np.float32)
+    for last, followers in next_of.items():
+        for character, probability in followers.items():
+            output[_token_of(character, tokens), _token_of(last, tokens)] = np.log(probability)
+    tensors = {
+        "token_embd.weight": np.eye(len(tokens), width, dtype=np.float32),
+        "output_norm.weight": np.ones(width, np.float32),
+        # The factor undoes the norm of a one-hot vector.
+        "output.weight": output * np.float32(np.sqrt(1 / width + epsilon)),
+        **{f"blk.0.{name}.weight": zeros for name in layer},
+        **{f"blk.0.{name}_norm.weight": np.ones(width, np.float32) for name in ("attn", "ffn")},
+    }
+    keys = {
+        "llama.context_length": 2048,
+        "llama.embedding_length": width,
+        "llama.feed_forward_length": width,
+        "llama.attention.head_count": 4,
+        "llama.attention.head_count_kv": 4,
+        "llama.rope.dimension_count": width // 4,
+        "llama.attention.layer_norm_rms_epsilon": epsilon,
+        "llama.vocab_size": len(tokens),
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [3 if token == "<|end|>" else 1 for token in tokens],
+        "tokenizer.ggml.merges": merges,
+        "tokenizer.ggml.eos_token_id": len(tokens) - 1,
+    }
+    return write_tiny_gguf(path, n_tokens=len(tokens), keys=keys, tensors=tensors)
+
+
+def _token_of(character: str, tokens: list[str]) -> int:
+    # Byte-level BPE shows the n-th unprintable byte as chr(256 + n); the line break is the tenth of them.
+    shown = {"\n": chr(256 + ord("\n")), " ": chr(256 + 32)}
+    return tokens.index(shown.get(character, character))
+
+
+@pytest.fixture(scope="session")
+def bigram_llama() -> Callable[[Path, Mapping[str, Mapping[str, float]]], Path]:
+    """Returns a function that writes a LLaMA whose next character depends on the last one alone."""
+    return write_bigram_llama
+
+
+@pytest.fixture(scope="session")
+def tricky_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the catalog of `data/tricky.csv`: 60 titles hard to tell apart, to spell or to tokenise.
+
+    Tests that change a catalog copy it first.
+    """
+    path = tmp_path_factory.mktemp("tricky") / "tricky.db"
+    build(Path(__file__).parent / "data" / "tricky.csv", path)
+    return path

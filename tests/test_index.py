@@ -89,7 +89,7 @@ def test_saved_and_opened_it_is_the_same_and_memory_mapped(tmp_path: Path) -> No
     opened = TitleIndex.open(tmp_path / "index")
     assert opened is not None
     assert opened.key == KEY
-    assert isinstance(opened.tokens, np.memmap)
+    assert isinstance(opened.tokens.base, np.memmap)
     assert list(walk(opened)) == list(walk(index))
     assert [p.name for p in tmp_path.iterdir()] == ["index"]
 

@@ -5,6 +5,8 @@ Commands import what they need inside their bodies, so `genrec-edge --help` load
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import traceback
@@ -20,11 +22,13 @@ from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.recommend import recommend
 from genrec_edge.cli.resolve import resolve
-from genrec_edge.errors import GenRecError
+from genrec_edge.errors import DiskFullError, GenRecError
 from genrec_edge.titles import printable
 
 _PIPE_EXIT = 141
 _INTERRUPT_EXIT = 130
+_STDERR = 2
+_JSON = "genrec_edge.json"
 
 
 class _Commands(TyperGroup):
@@ -32,23 +36,41 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own signature
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except GenRecError as error:
             if os.environ.get("GENREC_EDGE_DEBUG"):
                 traceback.print_exc()
-            _report(error)
+            _report(error, as_json=ctx.meta[_JSON])
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
-            # The reader has gone; what is still buffered must not raise again when Python closes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             raise typer.Exit(_PIPE_EXIT) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _drop_output()
+            full = DiskFullError("cannot write the output: no space is left on the device")
+            _report(full, as_json=False)
+            raise typer.Exit(full.exit_code) from error
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(_INTERRUPT_EXIT) from None
+        return result
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own signature
+        ctx.meta[_JSON] = "--json" in args  # the commands below have parsed nothing yet when they fail
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
 
-def _report(error: GenRecError) -> None:
-    if "--json" in sys.argv:
+def _drop_output() -> None:
+    """Send to nowhere what is still buffered, which would raise again when Python closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report(error: GenRecError, *, as_json: bool) -> None:
+    if as_json:
         details = {"code": error.code, "exit": error.exit_code, "message": error.message, "hint": error.hint}
         emit_json("genrec-edge/error@1", {"error": details})
         return
@@ -91,4 +113,18 @@ app.add_typer(models_app, name="models")
 
 def main() -> None:
     """Run the command line."""
+    _open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a table is readable in any encoding
     app()
+
+
+def _open_standard_streams() -> None:
+    """Open those the caller closed on nothing: else the next file opened would be taken for one of them."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(_STDERR, "w", encoding="utf-8")  # noqa: SIM115

@@ -33,17 +33,31 @@ def console_err() -> Console:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console  # noqa: PLC0415 - 0.1 s that `--json` does not need
 
+    class Raising(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # Rich would exit with 1; the top of the command line knows better
+
     plain = bool(os.environ.get("GENREC_EDGE_NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Console(stderr=stderr, no_color=plain or None, highlight=False, markup=False, emoji=False)
+    return Raising(stderr=stderr, no_color=plain or None, highlight=False, markup=False, emoji=False)
 
 
 def emit_json(schema: str, payload: Mapping[str, object]) -> None:
     """Print one JSON object on stdout, its schema first. Numbers JSON has no word for become null."""
-    sys.stdout.write(json.dumps({"schema": schema, **_finite(payload)}, ensure_ascii=False, allow_nan=False) + "\n")
+    document = _finite({"schema": schema, **payload})
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # stdout is not UTF-8, or a text holds a lone surrogate
+        text = json.dumps(document, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
-def _finite(payload: Mapping[str, object]) -> dict[str, object]:
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in payload.items()}
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_finite(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:

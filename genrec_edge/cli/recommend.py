@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,9 @@ from genrec_edge.records import Decode, Interaction, Request
 if TYPE_CHECKING:
     from genrec_edge.recommender import Recommender
     from genrec_edge.records import Result
+
+
+_CANCEL_INTERVAL_S = 0.1
 
 
 def recommend(
@@ -112,6 +115,8 @@ def _interruptible(recommender: Recommender, request: Request, timeout_s: float 
             result: Result = future.result()
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            recommender.cancel()
+            while not future.done():  # a request that has not begun yet cannot be cancelled
+                recommender.cancel()
+                wait([future], timeout=_CANCEL_INTERVAL_S)
             raise
     return result

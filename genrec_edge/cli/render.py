@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from genrec_edge.cli.output import console, console_err, print_table
+from genrec_edge.cli.output import console_err, print_table
 from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
