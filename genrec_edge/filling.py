@@ -124,9 +124,7 @@ def _encoded(plan: Plan, counts: Counts) -> Iterator[_Row]:
         number_id += 1
         item_id = number_id if roles.id is None else cols.scalar(cells[roles.id])
         if item_id is None:
-            raise plan.source.error(
-                number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs its id"
-            )
+            raise plan.source.error(number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs its id")
         kept: list[object] = []
         values: list[tuple[int, str, str]] = []
         for position, separator, name in plain:

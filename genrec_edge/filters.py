@@ -218,9 +218,7 @@ def _plain(tokens: Sequence[_Token], i: int, names: dict[str, str], where: str) 
     raise _unknown_column(token.name, names, where)
 
 
-def _list_comparison(
-    tokens: Sequence[_Token], i: int, names: dict[str, str], lists: frozenset[str]
-) -> tuple[int, str]:
+def _list_comparison(tokens: Sequence[_Token], i: int, names: dict[str, str], lists: frozenset[str]) -> tuple[int, str]:
     """Return length and SQL of the comparison at token `i` if it compares a list column with values, else 0.
 
     An item has many values, so `=` asks whether one of them is equal, and `!=` whether none is.
@@ -244,9 +242,7 @@ def _list_comparison(
         is_whole = bool(values) and _at(tokens, end - 1).low == ")"
     else:
         value = _value(_at(tokens, end + 1), names)
-        is_whole = value is not None and (
-            operator == "like" or (operator in {"=", "==", "!=", "<>"} and not negated)
-        )
+        is_whole = value is not None and (operator == "like" or (operator in {"=", "==", "!=", "<>"} and not negated))
         comparison = f"{'LIKE' if operator == 'like' else '='} {value}"
         end += 2
         if operator == "like" and _at(tokens, end).low == "escape":

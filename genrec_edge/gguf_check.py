@@ -25,9 +25,7 @@ TOKENIZERS = ("gpt2", "llama")
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h: more abort
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, there too
 _ROPE_SCALING = ("none", "linear", "yarn", "longrope")  # others abort (src/llama-model.cpp, load_hparams)
-_NO_WEIGHTS = frozenset(
-    {"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"}
-)  # no matrix product, or intermediate
+_NO_WEIGHTS = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})  # no matrix product, or intermediate
 _SIZES = (
     "context_length",
     "embedding_length",
@@ -112,11 +110,7 @@ def _experts(header: GgufHeader) -> Iterator[str]:
     arch, metadata = header.architecture, header.metadata
     count = metadata.get(f"{arch}.expert_count", 0)
     used = metadata.get(f"{arch}.expert_used_count", 0)
-    if (
-        not isinstance(count, int)
-        or not isinstance(used, int)
-        or not (count == used == 0 or 0 < used <= count)
-    ):
+    if not isinstance(count, int) or not isinstance(used, int) or not (count == used == 0 or 0 < used <= count):
         yield f"it uses {_shown(used)} of {_shown(count)} experts"
     elif count > _MAX_EXPERTS:
         yield f"it has {count} experts, more than {_MAX_EXPERTS}"

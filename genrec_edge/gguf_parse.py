@@ -103,9 +103,7 @@ class HeaderParser:
         while len(self.data) < end:
             chunk = self.file.read(max(_CHUNK_BYTES, end - len(self.data)))
             if not chunk:
-                self.fail(
-                    f"the file ended while {what} was read: another program shortens it", len(self.data)
-                )
+                self.fail(f"the file ended while {what} was read: another program shortens it", len(self.data))
             self.data += chunk
 
     def _u32(self, what: str) -> int:
@@ -124,9 +122,7 @@ class HeaderParser:
         at = self.pos
         length = self._u64(f"the length of {what}")
         if length > max_bytes or (length == 0 and not empty):
-            self.fail(
-                f"{what} has {length:,} bytes, where {0 if empty else 1} to {max_bytes:,} are possible", at
-            )
+            self.fail(f"{what} has {length:,} bytes, where {0 if empty else 1} to {max_bytes:,} are possible", at)
         self.need(length, what)
         self.text_bytes += length
         if self.text_bytes > MAX_TEXT_BYTES:
@@ -145,9 +141,7 @@ class HeaderParser:
         self.pos = 4
         version = self._u32("the version")
         if version & 0xFFFF == 0 and version:
-            self.fail(
-                f"GGUF version {version >> 24} in big-endian byte order; only little-endian files run here", 4
-            )
+            self.fail(f"GGUF version {version >> 24} in big-endian byte order; only little-endian files run here", 4)
         if version not in {2, 3}:
             self.fail(f"GGUF version {version}; versions 2 and 3 run here", 4)
         return version

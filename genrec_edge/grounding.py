@@ -102,9 +102,7 @@ class Grounder:
                 answer = rung(text, title, year)
                 if answer is not None:
                     return answer
-        return Match(
-            text, None, "none", 0.0, _first(weak, self._nearest(min(title for title, _ in readings)))
-        )
+        return Match(text, None, "none", 0.0, _first(weak, self._nearest(min(title for title, _ in readings))))
 
     def _by_key(self, text: str, title: str, year: int | None) -> Match | None:
         key = titles.key(title)
@@ -220,9 +218,7 @@ class _Keys:
         if " " not in bare and bare[0] != bare_target[0]:
             return False
         if len(words) != len(target):
-            return bare.replace(" ", "") == bare_target.replace(
-                " ", ""
-            )  # a space too many, too few or astray
+            return bare.replace(" ", "") == bare_target.replace(" ", "")  # a space too many, too few or astray
         return all(map(_is_slip, words, target))
 
 

@@ -113,9 +113,7 @@ class _DelimitedSource(Source):
         plain = [match["name"] if match else name for match, name in zip(typed, names, strict=True)]
         self.columns = distinct_names(plain)
         self.space_lists = frozenset(
-            name
-            for name, match in zip(self.columns, typed, strict=True)
-            if match and match["type"].endswith("_seq")
+            name for name, match in zip(self.columns, typed, strict=True) if match and match["type"].endswith("_seq")
         )
 
     def rows(self) -> Iterator[tuple[int, list[object]]]:
@@ -242,9 +240,7 @@ class _SqliteSource(Source):
     def __init__(self, path: Path, table: str | None) -> None:
         super().__init__(path, "row")
         with self._connection() as connection:
-            query = (
-                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
-            )
+            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
             tables = [str(name) for (name,) in connection.execute(query)]
             self._table = self._choose(tables, table)
             cursor = connection.execute(f"SELECT * FROM {quoted(self._table)} LIMIT 0")
@@ -327,9 +323,7 @@ def _text(path: Path, newline: str | None = None) -> Iterator[tuple[IO[str], _Sh
             yield text, _Share(raw, path.stat().st_size)
     except UnicodeDecodeError as e:
         number = _first_bad_line(path)
-        what = (
-            "looks like UTF-16, not UTF-8" if e.object[:2] in {b"\xff\xfe", b"\xfe\xff"} else "not UTF-8 text"
-        )
+        what = "looks like UTF-16, not UTF-8" if e.object[:2] in {b"\xff\xfe", b"\xfe\xff"} else "not UTF-8 text"
         message = f"{path}, line {number}: {what}"
         raise UsageError(message, hint="save the file as UTF-8") from e
     except _DAMAGED as e:

@@ -13,7 +13,6 @@ from genrec_edge.index import IndexKey, TitleIndex, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
     from pathlib import Path
 
     from genrec_edge.catalog import Catalog
@@ -43,8 +42,7 @@ def load(
         LockedError: another process has been building the same index for ten minutes.
     """
     key = IndexKey(revision=catalog.revision, tokenizer=fingerprint)
-    name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode()).hexdigest()[:16]
-    path = paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}"
+    path = index_path(catalog, fingerprint)
     if (index := _current(path, key)) is not None:
         return index
     import filelock  # noqa: PLC0415 - only a build needs it
@@ -60,6 +58,12 @@ def load(
         raise LockedError(f"another process has been building the index {path} for {_LOCK_TIMEOUT_S} s") from e
     # Only a catalog that changed while it was indexed gets here without an index of the revision asked for.
     return index if index is not None else load(catalog, tokenize, fingerprint, on_title)
+
+
+def index_path(catalog: Catalog, fingerprint: str) -> Path:
+    """Return the folder of the index of a catalog file under a tokenizer, whether it is there or not."""
+    name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode()).hexdigest()[:16]
+    return paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}"
 
 
 def _current(path: Path, key: IndexKey) -> TitleIndex | None:

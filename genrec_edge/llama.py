@@ -30,14 +30,15 @@ FILE_TYPES = {
     "BF16": 32,
 }  # fmt: skip
 
+_kept_alive: list[object] = []  # ctypes does not hold on to the callbacks it hands out
 _last_error = threading.local()
 
 
 @functools.cache
-def library() -> Any:  # noqa: ANN401 - the bindings are untyped
+def library() -> Any:
     """Return the low-level bindings, started once, with their log sent to `logging` instead of stderr."""
-    import llama_cpp  # noqa: PLC0415 - 0.2 s, and only needed once a model is used
-    import llama_cpp.llama_cpp as bindings  # noqa: PLC0415
+    import llama_cpp
+    import llama_cpp.llama_cpp as bindings
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
     def on_log(level: int, text: bytes, _user: int) -> None:
@@ -48,8 +49,8 @@ def library() -> Any:  # noqa: ANN401 - the bindings are untyped
         if line:
             log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
 
-    bindings.keep_alive_genrec_edge_log = on_log
     bindings.llama_log_set(on_log, ctypes.c_void_p(0))
+    _kept_alive.append(on_log)
     bindings.llama_backend_init()
     return bindings
 

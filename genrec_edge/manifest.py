@@ -126,8 +126,6 @@ def _type_problems(document: dict[str, Any]) -> list[str]:
                 problems.append(f"score_kind is not one of {', '.join(get_args(ScoreKind))}")
         elif key in _KEYS and not isinstance(value, str):
             problems.append(f"{key} is not a text")
-    if isinstance(file := document.get("file"), str) and (
-        file in {"", ".", ".."} or set(file) & set("/\\\0")
-    ):
+    if isinstance(file := document.get("file"), str) and (file in {"", ".", ".."} or set(file) & set("/\\\0")):
         problems.append("file is not the name of a file in the manifest's folder")
     return problems

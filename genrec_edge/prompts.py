@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = "titles-1"
-INSTRUCTION = "Films this person watched and enjoyed, in order, one per line:\n"
+INSTRUCTION = "The most famous films of all time:\n"
+"""Of 20 wordings one of the two with which the untuned SmolLM2-135M-Instruct needs the fewest evaluations for an exact
+top 10 after 20 films of MovieLens users; wordings that speak of a person and a taste need up to twice as many."""
 
 
 def assemble(
@@ -35,7 +37,8 @@ def assemble(
         kept -= 1
     if room < 0 or (title_ids and kept == len(title_ids)):
         raise UsageError(
-            f"the context leaves {max_tokens} tokens for the prompt, too few for one title", hint="give a larger --ctx"
+            f"the context leaves {max_tokens} tokens for the prompt, too few for one title",
+            hint="give a larger --ctx",
         )
     prompt = list(instruction_ids)
     for ids in title_ids[kept:]:

@@ -51,8 +51,8 @@ _ATTEMPTS = 3
 class Recommender:
     """A model and a catalog, ready to answer. Open it with `Recommender.open`.
 
-    Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use one
-    across a fork.
+    Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use
+    one across a fork.
 
     >>> with Recommender.open() as r:  # doctest: +SKIP
     ...     for item in r.recommend(["Toy Story", "Aladdin"], k=3).items:
@@ -175,11 +175,12 @@ class Recommender:
         )
         return self.answer(request, timeout_s=timeout_s)
 
-    def recommend_many(self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10) -> list[Result]:
+    def recommend_many(
+        self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10
+    ) -> list[Result]:
         """Return one result for each history or request, in order; `k` is for those given as histories."""
         return [
-            self.answer(h if isinstance(h, Request) else Request(history=_listed("history", h), k=k))
-            for h in histories
+            self.answer(h if isinstance(h, Request) else Request(history=_listed("history", h), k=k)) for h in histories
         ]
 
     def answer(self, request: Request, *, timeout_s: float | None = None) -> Result:
@@ -370,7 +371,10 @@ def _check_prompts(model_file: ModelFile) -> None:
 
 def _listed(name: str, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
     if isinstance(entries, str):
-        raise UsageError(f"{name} is the text {reprlib.repr(entries)}, not a list of titles", hint="put it in square brackets")
+        raise UsageError(
+            f"{name} is the text {reprlib.repr(entries)}, not a list of titles",
+            hint="put it in square brackets",
+        )
     return tuple(entries)
 
 

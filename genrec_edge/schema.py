@@ -214,9 +214,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 def _translated(path: Path, error: Exception) -> GenRecError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return LockedError(
-            f"another process is writing to the catalog {path}", hint="try again when it is done"
-        )
+        return LockedError(f"another process is writing to the catalog {path}", hint="try again when it is done")
     if code == sqlite3.SQLITE_FULL:
         return DiskFullError(
             f"no room to write {path}: the disk is full", hint="free some space and repeat the command"

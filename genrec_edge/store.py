@@ -78,9 +78,7 @@ class ModelStore:
             raise self._damaged(name, f"{path} has {size:,} bytes, the manifest says {manifest.size_bytes:,}")
         return path, manifest
 
-    def pull(
-        self, name: str, *, quantize: Quantize, offline: bool, on_event: OnEvent, force: bool = False
-    ) -> Manifest:
+    def pull(self, name: str, *, quantize: Quantize, offline: bool, on_event: OnEvent, force: bool = False) -> Manifest:
         """Bring a known model and return its manifest; one that is there is kept, unless `force`.
 
         Raises:
@@ -94,9 +92,7 @@ class ModelStore:
             return self.get(name)[1]
         if offline or paths.offline():
             message = f"the model {name!r} is not in {self.root}, and the network is forbidden"
-            raise OfflineError(
-                message, hint=f"without --offline and GENREC_EDGE_OFFLINE: {_pull_command(name)}"
-            )
+            raise OfflineError(message, hint=f"without --offline and GENREC_EDGE_OFFLINE: {_pull_command(name)}")
         with disk_errors(self.root), writing(self.root, on_event):
             if not force and self._folder(name).is_dir():  # whoever held the lock brought it
                 return self.get(name)[1]
@@ -196,9 +192,7 @@ def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
         path = Path(spec)
         if not path.exists():
             message = f"there is no model file {path}"
-            raise UsageError(
-                message, hint="check the name; genrec-edge models list shows the models of the store"
-            )
+            raise UsageError(message, hint="check the name; genrec-edge models list shows the models of the store")
     else:
         path, manifest = store.get(store.registry.default if spec is None else str(spec))
     header = read_header(path)

@@ -52,9 +52,7 @@ def clean(text: str) -> str:
     else:
         previous = None
         while text != previous:
-            previous = (
-                text  # a dropped character may have hidden an entity, or kept two others from composing
-            )
+            previous = text  # a dropped character may have hidden an entity, or kept two others from composing
             text = _SPACES.sub(" ", unicodedata.normalize("NFC", _ENTITY.sub(_character, text)))
             text = "".join(c for c in text if unicodedata.category(c)[0] != "C").strip()
     if len(encoded := text.encode()) > MAX_TITLE_BYTES:
@@ -64,9 +62,7 @@ def clean(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return `text` on one line without characters that could steer a terminal; nothing else changes."""
-    return "".join(
-        " " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C"
-    )
+    return "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
 
 
 def _character(entity: re.Match[str]) -> str:

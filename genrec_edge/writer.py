@@ -40,7 +40,8 @@ def write_lines(
     Temperature 0 takes the likeliest token each time; the log-probability is always that of temperature 1.
     """
     model, rng = engine.model, np.random.default_rng(seed)
-    node, row, line, logprob = ROOT, root_row, [], 0.0
+    node, row, logprob = ROOT, root_row, 0.0
+    line: list[int] = []
     for _ in range(max_tokens):
         token, token_logprob = _choose(row, temperature, rng)
         if len(line) == MAX_LINE_TOKENS:
@@ -53,8 +54,8 @@ def write_lines(
             line, logprob = [], 0.0
         else:
             line.append(token)
-        ((node, rows),) = engine.evaluate([Run(node, (token,))])
-        row = rows[-1].copy()
+        ((node, view),) = engine.evaluate([Run(node, (token,))])
+        row = view.copy()
 
 
 def _choose(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:

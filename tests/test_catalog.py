@@ -74,17 +74,13 @@ def test_build_keeps_ids_moves_years_and_splits_lists(tmp_path: Path) -> None:
         assert catalog.name == "mine"
         assert catalog.n_items == 9
         assert catalog.columns == ("id", "title", "year", "genres", "length")
-        assert catalog.items([1]) == [
-            Item(1, "007", "Matrix, The", 1999, {"genres": "Action, Sci-Fi", "length": 136})
-        ]
+        assert catalog.items([1]) == [Item(1, "007", "Matrix, The", 1999, {"genres": "Action, Sci-Fi", "length": 136})]
         assert list(catalog.titles())[-3:] == [
             (7, "Amélie", 2001),
             (8, "8½", None),
             (9, "2001: A Space Odyssey", 1968),
         ]
-        assert [key for _, key, _ in catalog.title_keys()] == [
-            titles.key(title) for _, title, _ in catalog.titles()
-        ]
+        assert [key for _, key, _ in catalog.title_keys()] == [titles.key(title) for _, title, _ in catalog.titles()]
         assert catalog.items([5])[0].columns["genres"] is None
 
 
@@ -170,9 +166,7 @@ def test_the_same_file_gives_the_same_revision(tmp_path: Path) -> None:
 
 def test_add_and_remove_leave_the_catalog_as_it_was(tricky_path: Path) -> None:
     before = content(tricky_path)
-    report = add_item(
-        tricky_path, "New &amp; Old (2020)", id="n", columns={"GENRES": "Crime, Drama", "length": 5}
-    )
+    report = add_item(tricky_path, "New &amp; Old (2020)", id="n", columns={"GENRES": "Crime, Drama", "length": 5})
     assert report.n_items == 1
     with Catalog.open(tricky_path) as catalog:
         item = catalog.by_ids(["n"])["n"]
@@ -196,9 +190,7 @@ def test_a_file_is_added_whole_or_not_at_all(tricky_path: Path, tmp_path: Path) 
     more_path = tmp_path / "more.jsonl"
     records = [{"id": f"n{i}", "title": f"New {i}", "genres": ["Drama"]} for i in range(5000)]
     more_path.write_text("".join(json.dumps(r) + "\n" for r in [*records, {"id": "007", "title": "Again"}]))
-    with pytest.raises(
-        UsageError, match="line 5001: 'Again' has the id '007', as has the item 'Matrix, The'"
-    ):
+    with pytest.raises(UsageError, match="line 5001: 'Again' has the id '007', as has the item 'Matrix, The'"):
         add(tricky_path, more_path)
     assert content(tricky_path) == before
     more_path.write_text("".join(json.dumps(r) + "\n" for r in records))
@@ -269,9 +261,7 @@ def test_wrong_files_and_options(text: str, options: dict[str, Any], message: st
 
 def test_a_duplicate_far_from_its_twin_is_found(tmp_path: Path) -> None:
     source_path = tmp_path / "s.csv"
-    source_path.write_text(
-        "id,title\n" + "".join(f"{i % 4500},t{i}\n" for i in range(4501)), encoding="utf-8"
-    )
+    source_path.write_text("id,title\n" + "".join(f"{i % 4500},t{i}\n" for i in range(4501)), encoding="utf-8")
     with pytest.raises(UsageError, match="line 4502: 't4500' has the id '0', as has the item 't0'"):
         build(source_path, tmp_path / "c.db")
 
@@ -322,9 +312,7 @@ def test_whatever_is_in_a_file_comes_back(records: list[dict[str, Any]], tmp_pat
         for (_, title, year), record in zip(found, kept, strict=True):
             assert title in titles.clean(record["title"])
             assert year == record.get("year", year)
-        assert {item.id for item in catalog.items(range(1, len(kept) + 1))} == {
-            str(i + 1) for i in range(len(kept))
-        }
+        assert {item.id for item in catalog.items(range(1, len(kept) + 1))} == {str(i + 1) for i in range(len(kept))}
 
 
 def test_threads_share_a_catalog(films_path: Path) -> None:
@@ -469,9 +457,7 @@ def test_a_hot_journal_is_rolled_back_by_the_next_reader(tricky_path: Path, tmp_
     assert content(copy_path) == content(tricky_path)
 
 
-def test_the_default_catalog_is_built_once(
-    own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_default_catalog_is_built_once(own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small_path = tmp_path / "films.jsonl"
     small_path.write_text('{"id": "1", "title": "Heat", "year": 1995}\n')
     monkeypatch.setattr("genrec_edge.catalog._FILMS_PATH", small_path)

@@ -129,9 +129,7 @@ def test_failures_keep_stdout_empty(store_path: Path) -> None:
     assert damaged.hint == "genrec-edge models pull tiny --force"
 
 
-def test_ensure_brings_the_default_model_and_nothing_else(
-    store_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ensure_brings_the_default_model_and_nothing_else(store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelMissingError):
         cli.ensure_model("other", offline=False, quiet=False)
     with pytest.raises(OfflineError):

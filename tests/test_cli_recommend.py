@@ -243,10 +243,7 @@ def test_every_option_reaches_the_request(usual: list[str]) -> None:
     strict = run_json(*usual, "--history-file", "-", "--min-rating", "3", stdin=rated)
     lax = run_json(*usual, "--history-file", "-", stdin=rated)
     assert strict["timings"]["prompt_tokens"] < lax["timings"]["prompt_tokens"]
-    sampled = [
-        run_json(*usual, "--decode", "free", "--temperature", "1", "--seed", seed)["refused"]
-        for seed in "1122"
-    ]
+    sampled = [run_json(*usual, "--decode", "free", "--temperature", "1", "--seed", seed)["refused"] for seed in "1122"]
     assert sampled[:1] * 2 + sampled[2:3] * 2 == sampled
 
 
@@ -268,8 +265,7 @@ def test_values_that_json_cannot_say_become_null(tmp_path: Path, usual: list[str
         connection.execute("UPDATE items SET weight = 9e999 WHERE title = 'Heat'")
         connection.commit()
     weights = {
-        i["title"]: i["columns"]["weight"]
-        for i in run_json(*usual, "--catalog", str(catalog_path), "-k", "2")["items"]
+        i["title"]: i["columns"]["weight"] for i in run_json(*usual, "--catalog", str(catalog_path), "-k", "2")["items"]
     }
     assert weights == {"Heat": None, "Aliens": 2.5}
 
@@ -314,12 +310,8 @@ BAD_INPUT = [
     pytest.param(["--model", "no-such-model"], 4, "model-missing", "'no-such-model'", id="unknown model"),
     pytest.param(["--catalog", "{}/none.db"], 2, "usage", "no such catalog", id="no such catalog"),
     pytest.param(["--catalog", "{}/text.db"], 6, "catalog-invalid", "not a catalog", id="not a database"),
-    pytest.param(
-        ["--catalog", "{}/empty-file.db"], 6, "catalog-invalid", "not a catalog", id="empty catalog file"
-    ),
-    pytest.param(
-        ["--catalog", "{}/foreign.db"], 6, "catalog-invalid", "another program", id="foreign database"
-    ),
+    pytest.param(["--catalog", "{}/empty-file.db"], 6, "catalog-invalid", "not a catalog", id="empty catalog file"),
+    pytest.param(["--catalog", "{}/foreign.db"], 6, "catalog-invalid", "another program", id="foreign database"),
     pytest.param(["--catalog", "{}/half.db"], 6, "catalog-invalid", "cut off", id="truncated catalog"),
     pytest.param(["--catalog", "{}/corrupt.db"], 6, "catalog-invalid", "damaged", id="corrupt catalog"),
     pytest.param(["--catalog", "{}/empty.db"], 6, "catalog-invalid", "is empty", id="empty catalog"),
@@ -351,9 +343,7 @@ BAD_INPUT = [
     pytest.param(["--timeout", "-1"], 2, "usage", "time limit", id="negative timeout"),
     pytest.param(["--history-file", "{}/none.txt"], 2, "usage", "none.txt", id="no such history"),
     pytest.param(["--history-file", "{}"], 2, "usage", "directory", id="history is a folder"),
-    pytest.param(
-        ["--history-file", "{}/latin1.txt"], 2, "usage", "line 2 is not UTF-8", id="history not UTF-8"
-    ),
+    pytest.param(["--history-file", "{}/latin1.txt"], 2, "usage", "line 2 is not UTF-8", id="history not UTF-8"),
     pytest.param(["--history-file", "{}/bad.jsonl"], 2, "usage", "bad.jsonl, line 2", id="history not JSON"),
 ]
 
@@ -401,9 +391,7 @@ def test_without_the_default_model_and_offline_the_command_to_fetch_it_is_named(
         (["search", "x", "--catalog", "{}/half.db"], 6, "cut off"),
     ],
 )
-def test_bad_input_of_the_catalog_commands(
-    broken: Path, arguments: list[str], exit_code: int, message: str
-) -> None:
+def test_bad_input_of_the_catalog_commands(broken: Path, arguments: list[str], exit_code: int, message: str) -> None:
     result = run("catalog", *(argument.replace("{}", str(broken)) for argument in arguments))
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert message in result.stderr
@@ -438,9 +426,7 @@ def test_a_message_cannot_steer_the_terminal(usual: list[str]) -> None:
     assert run_json(*usual, "-H", "Jaws", "-H", nasty)["unresolved"][0]["input"] == nasty
 
 
-def process(
-    arguments: list[str], *, code: str | None = None, **options: Any
-) -> subprocess.CompletedProcess[str]:
+def process(arguments: list[str], *, code: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the installed command, or Python `code` before it, in a process of its own."""
     start = [command()] if code is None else [sys.executable, "-c", code]
     streams: dict[str, Any] = {

@@ -56,7 +56,7 @@ class BruteForce:
         for sequence in sequences:
             for n, token in enumerate(sequence):
                 nexts.setdefault(sequence[:n], set()).add(token)
-        self._llm.reset()
+        self._llm.reset()  # type: ignore[no-untyped-call]
         self._llm.eval(prompt)
         scores = []
         for sequence in sequences:
@@ -88,7 +88,9 @@ def check(
     end_id = engine.model.newline_id
     by_position = np.array(bias)[index.rows]
     root_row, _ = engine.prompt(prompt)
-    answer = Search(index, engine, end_id=end_id, kind=kind, bias=by_position, k=k).exact(root_row, Budget(tokens=10**6))
+    answer = Search(index, engine, end_id=end_id, kind=kind, bias=by_position, k=k).exact(
+        root_row, Budget(tokens=10**6)
+    )
     assert answer.exact
     truth = brute.logprobs(prompt, model_titles(titles), end_id, kind)
     found = [(int(index.rows[f.position]), f) for f in answer.found]
@@ -109,7 +111,22 @@ def tiny(tiny_llama: Path) -> Iterator[tuple[LlamaEngine, BruteForce]]:
 
 
 tricky = st.one_of(
-    st.sampled_from(["Alien", "Aliens", "Alien 3", "a", "The", "The Alien", "Matrix, The", "Heat", "Amélie", "日本", "🎬", "É"]),
+    st.sampled_from(
+        [
+            "Alien",
+            "Aliens",
+            "Alien 3",
+            "a",
+            "The",
+            "The Alien",
+            "Matrix, The",
+            "Heat",
+            "Amélie",
+            "日本",
+            "🎬",
+            "É",
+        ]
+    ),
     st.text(alphabet="theainr ou", min_size=1, max_size=12).filter(str.strip),
     st.integers(1, 9).map(lambda n: f"{LONG}{n}"),
 )
@@ -118,7 +135,11 @@ catalogs = st.lists(st.tuples(tricky, st.sampled_from([None, 1979, 1995])), min_
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(titles=catalogs, seed=st.integers(0, 999))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_small_random_llama_on_tricky_catalogs(
     tiny: tuple[LlamaEngine, BruteForce], kind: ScoreKind, titles: list[Titled], seed: int
 ) -> None:

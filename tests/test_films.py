@@ -42,12 +42,7 @@ def test_every_film_has_what_the_catalog_promises(records: list[dict[str, Any]])
     assert filled["director"] == 17_406
     assert filled["cast"] == 15_701
     assert filled["runtime"] == 16_173
-    values = [
-        value
-        for record in records
-        for name in ("genres", "director", "cast")
-        for value in record.get(name, [])
-    ]
+    values = [value for record in records for name in ("genres", "director", "cast") for value in record.get(name, [])]
     assert not {value for value in values if value != value.strip() or not value}
     assert not {"Jr.", "Sr.", "III"} & set(values)
 

@@ -91,18 +91,14 @@ def rows(films: Catalog) -> list[Row]:
         ("id = 'tt0032181'", lambda r: r["id"] == "tt0032181"),
     ],
 )
-def test_the_rows_that_python_finds(
-    where: str, holds: Callable[[Row], bool], films: Catalog, rows: list[Row]
-) -> None:
+def test_the_rows_that_python_finds(where: str, holds: Callable[[Row], bool], films: Catalog, rows: list[Row]) -> None:
     found = films.filter(where)
     assert found.dtype == "int64"
     assert found.tolist() == [row["row"] for row in rows if holds(row)]
 
 
 CONDITIONS = st.recursive(
-    st.sampled_from(
-        ["genre = 'Drama'", "genre != 'War'", "genre IN ('War', 'Crime')", "year > 1980", "runtime < 100"]
-    ),
+    st.sampled_from(["genre = 'Drama'", "genre != 'War'", "genre IN ('War', 'Crime')", "year > 1980", "runtime < 100"]),
     lambda inner: st.one_of(
         st.tuples(inner, st.sampled_from(["AND", "OR"]), inner).map(lambda t: f"({t[0]}) {t[1]} ({t[2]})"),
         inner.map(lambda c: f"NOT ({c})"),
@@ -127,9 +123,7 @@ def test_combinations(condition: str, films: Catalog, rows: list[Row]) -> None:
     code = compile(python, "condition", "eval")
     known = [row for row in rows[:500] if row["runtime"] is not None]  # NULL is neither below 100 nor not
     expected = [
-        row["row"]
-        for row in known
-        if eval(code, {"g": row["genres_set"], "y": row["year"], "t": row["runtime"]})
+        row["row"] for row in known if eval(code, {"g": row["genres_set"], "y": row["year"], "t": row["runtime"]})
     ]
     rows_known = {row["row"] for row in known}
     assert [row for row in films.filter(condition).tolist() if row in rows_known] == expected
@@ -189,9 +183,7 @@ def test_anything_but_a_condition_is_refused(where: str, message: str, films: Ca
 
 
 def test_an_unknown_column_is_answered_with_the_nearest(films: Catalog) -> None:
-    with pytest.raises(
-        UsageError, match="no column 'yaer'; the columns are: id, title, year, genres"
-    ) as error:
+    with pytest.raises(UsageError, match="no column 'yaer'; the columns are: id, title, year, genres") as error:
         films.filter("yaer > 1990")
     assert error.value.hint == "did you mean 'year'?"
 

@@ -181,9 +181,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
 
 def test_tables_equal_those_of_the_gguf_package() -> None:
     constants = pytest.importorskip("gguf.constants")
-    theirs = {
-        int(kind): (kind.name, *constants.GGML_QUANT_SIZES[kind]) for kind in constants.GGMLQuantizationType
-    }
+    theirs = {int(kind): (kind.name, *constants.GGML_QUANT_SIZES[kind]) for kind in constants.GGMLQuantizationType}
     assert {number: tuple(kind) for number, kind in GGML_TYPES.items()} == theirs
     names = {int(f): f.name.removeprefix("MOSTLY_").removeprefix("ALL_") for f in constants.LlamaFileType}
     names.pop(int(constants.LlamaFileType.GUESSED))
@@ -192,10 +190,7 @@ def test_tables_equal_those_of_the_gguf_package() -> None:
 
 def assert_equal_to_gguf_package(path: Path, header: GgufHeader) -> None:
     reader = pytest.importorskip("gguf").GGUFReader(path)
-    theirs = [
-        (t.name, tuple(t.shape.tolist()), t.tensor_type.name, t.data_offset, t.n_bytes)
-        for t in reader.tensors
-    ]
+    theirs = [(t.name, tuple(t.shape.tolist()), t.tensor_type.name, t.data_offset, t.n_bytes) for t in reader.tensors]
     assert [(t.name, t.shape, t.type, t.offset, t.n_bytes) for t in header.tensors] == theirs
     fields = {key: field for key, field in reader.fields.items() if not key.startswith("GGUF.")}
     assert fields.keys() == header.metadata.keys()
@@ -212,9 +207,7 @@ def assert_equal_to_gguf_package(path: Path, header: GgufHeader) -> None:
     assert header.data_offset == reader.data_offset
 
 
-def test_every_kind_of_value_reads_as_with_the_gguf_package(
-    tmp_path: Path, tiny_gguf: Callable[..., Path]
-) -> None:
+def test_every_kind_of_value_reads_as_with_the_gguf_package(tmp_path: Path, tiny_gguf: Callable[..., Path]) -> None:
     tensors = {"token_embd.weight": np.zeros((100, 8), np.float16), "x": np.zeros((2, 3, 4, 5), np.int32)}
     keys = {
         "k.text": "Amélie 🎬",
@@ -248,9 +241,7 @@ def test_no_truncated_file_passes(tmp_path: Path, tiny_gguf: Callable[..., Path]
     assert read_header(path).tensors == header.tensors
 
 
-def test_2500_mutants_read_or_raise_within_time_and_memory(
-    tmp_path: Path, tiny_gguf: Callable[..., Path]
-) -> None:
+def test_2500_mutants_read_or_raise_within_time_and_memory(tmp_path: Path, tiny_gguf: Callable[..., Path]) -> None:
     original = tiny_gguf(tmp_path / "tiny.gguf", n_tokens=70)
     whole = original.read_bytes()
     header_bytes = read_header(original).data_offset
@@ -343,9 +334,7 @@ def test_equal_tokenizers_have_equal_fingerprints(tmp_path: Path, tiny_gguf: Cal
 def test_other_tokenizers_have_other_fingerprints(
     tmp_path: Path, tiny_gguf: Callable[..., Path], keys: dict[str, Any]
 ) -> None:
-    assert fingerprint(tiny_gguf(tmp_path / "a.gguf")) != fingerprint(
-        tiny_gguf(tmp_path / "b.gguf", keys=keys)
-    )
+    assert fingerprint(tiny_gguf(tmp_path / "a.gguf")) != fingerprint(tiny_gguf(tmp_path / "b.gguf", keys=keys))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])

@@ -93,9 +93,7 @@ def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounder]:
         ("blade runer 2049", "10", "fuzzy", None),
     ],
 )
-def test_what_is_understood(
-    text: str, item_id: str, method: str, confidence: float | None, grounder: Grounder
-) -> None:
+def test_what_is_understood(text: str, item_id: str, method: str, confidence: float | None, grounder: Grounder) -> None:
     match = grounder.ground(text)
     assert match.item is not None
     assert (match.item.id, match.method, match.input) == (item_id, method, text)

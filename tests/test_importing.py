@@ -56,9 +56,7 @@ def write_sqlite(path: Path) -> None:
 def read(path: Path, table: str | None = None) -> list[dict[str, Any]]:
     source = open_source(path, table)
     rows = [cells for _, cells in source.rows()]
-    return [
-        {name: cols.scalar(cell) for name, cell in zip(source.columns, cells, strict=False)} for cells in rows
-    ]
+    return [{name: cols.scalar(cell) for name, cell in zip(source.columns, cells, strict=False)} for cells in rows]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +89,7 @@ def test_compressed_files_are_unpacked(pack: Callable[[bytes], bytes], tmp_path:
 
 def test_tabs_separate_whatever_stands_between_them(tmp_path: Path) -> None:
     path = tmp_path / "ml.item"
-    text = (
-        'item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\t"Great" Cats\tDrama War\n2\t"a ""b"""\t\n'
-    )
+    text = 'item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\t"Great" Cats\tDrama War\n2\t"a ""b"""\t\n'
     path.write_text(text, encoding="utf-8")
     assert read(path) == [
         {"item_id": "1", "movie_title": '"Great" Cats', "class": "Drama War"},
@@ -158,9 +154,7 @@ def test_no_such_file(tmp_path: Path) -> None:
         open_source(tmp_path / "nothing.csv")
 
 
-VALUES = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())
-)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -171,9 +165,7 @@ def test_json_comes_back_whatever_is_in_it(records: list[dict[str, Any]], tmp_pa
         path.write_text(text, encoding="utf-8")
         source = open_source(path)
         rows = [cells for _, cells in source.rows()]
-        found = [
-            {k: v for k, v in zip(source.columns, cells, strict=False) if v is not None} for cells in rows
-        ]
+        found = [{k: v for k, v in zip(source.columns, cells, strict=False) if v is not None} for cells in rows]
         assert found == [{k: v for k, v in record.items() if v is not None} for record in records]
 
 

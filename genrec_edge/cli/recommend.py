@@ -26,21 +26,27 @@ _CANCEL_INTERVAL_S = 0.1
 def recommend(
     *,
     history: Annotated[
-        list[str] | None, typer.Option("--history", "-H", metavar="TITLE", help="A title enjoyed, oldest first; repeat it.")
+        list[str] | None,
+        typer.Option("--history", "-H", metavar="TITLE", help="A title enjoyed, oldest first; repeat it."),
     ] = None,
     history_file: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Titles, one a line, or JSON lines with id, title, timestamp, rating; - is stdin."),
+        typer.Option(
+            metavar="FILE",
+            help="Titles, one a line, or JSON lines with id, title, timestamp, rating; - is stdin.",
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
     where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="Condition on the catalog's columns, such as \"year >= 1990\".")
+        str | None,
+        typer.Option(metavar="SQL", help='Condition on the catalog\'s columns, such as "year >= 1990".'),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="TITLE", help="A title or id never to recommend; repeat it.")
     ] = None,
     candidates: Annotated[
-        list[str] | None, typer.Option("--candidate", metavar="TITLE", help="Choose among these only; repeat it.")
+        list[str] | None,
+        typer.Option("--candidate", metavar="TITLE", help="Choose among these only; repeat it."),
     ] = None,
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Items of the history may be recommended.")] = False,
     min_rating: Annotated[
@@ -80,9 +86,7 @@ def recommend(
 
     ensure_model(model, offline=offline, quiet=quiet)
     with title_bar(quiet=quiet) as on_title:
-        recommender = Recommender.open(
-            model, catalog, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title
-        )
+        recommender = Recommender.open(model, catalog, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title)
     with recommender:
         result = _interruptible(recommender, request, timeout)
     if json:
@@ -98,13 +102,18 @@ def _read(history_file: str | None) -> list[Interaction]:
         return []
     if history_file == "-":
         if sys.stdin.isatty():
-            raise UsageError("--history-file - reads standard input, and nothing is piped in", hint="pipe titles in, one a line")
+            raise UsageError(
+                "--history-file - reads standard input, and nothing is piped in",
+                hint="pipe titles in, one a line",
+            )
         return parse_history(sys.stdin.buffer, "standard input")
     try:
         with Path(history_file).open("rb") as file:
             return parse_history(file, history_file)
     except OSError as e:
-        raise UsageError(f"cannot read {history_file}: {e.strerror}", hint="name a readable file, or - for stdin") from e
+        raise UsageError(
+            f"cannot read {history_file}: {e.strerror}", hint="name a readable file, or - for stdin"
+        ) from e
 
 
 def _interruptible(recommender: Recommender, request: Request, timeout_s: float | None) -> Result:

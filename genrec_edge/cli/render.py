@@ -23,7 +23,13 @@ def to_json(result: Result) -> dict[str, object]:
         "exact": result.exact,
         "gap": result.gap,
         "resolved": [
-            {"input": m.input, "id": m.item.id, "title": m.item.title, "method": m.method, "confidence": m.confidence}
+            {
+                "input": m.input,
+                "id": m.item.id,
+                "title": m.item.title,
+                "method": m.method,
+                "confidence": m.confidence,
+            }
             for m in result.resolved
             if m.item is not None
         ],
