@@ -33,8 +33,8 @@ SHA256 = "1d9c6a02e488d0354b2309e16130c58820a91ac2ce417e814c5964f9579a65ac"
 MAX_BYTES = 2 * 1024 * 1024
 
 _QUERY = """
-SELECT ID, imdbID, Title, Year, Genre, Director, "Cast", Country, Language, Runtime FROM omdb ORDER BY imdbID,
-ID
+SELECT ID, imdbID, Title, Year, Genre, Director, "Cast", Country, Language, Runtime, Awards FROM omdb
+ORDER BY imdbID, ID
 """
 _LISTS = ("genres", "director", "cast", "country", "language")
 _NAME_ENDS = frozenset({"Jr.", "Sr.", "II", "III", "PhD"})
@@ -48,7 +48,7 @@ def films(database_path: Path) -> Iterator[dict[str, object]]:
     """
     used: set[str] = set()
     with closing(sqlite3.connect(f"{database_path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        for number, imdb_id, title, year, *lists, runtime in connection.execute(_QUERY):
+        for number, imdb_id, title, year, *lists, runtime, awards in connection.execute(_QUERY):
             film: dict[str, object] = {
                 "id": imdb_id if imdb_id not in used else f"{imdb_id}-{number}",
                 "title": titles.clean(title),
@@ -57,6 +57,7 @@ def films(database_path: Path) -> Iterator[dict[str, object]]:
             used.add(imdb_id)
             film |= {name: _values(text) for name, text in zip(_LISTS, lists, strict=True)}
             film["runtime"] = None if runtime is None else round(runtime)
+            film["awards"] = awards
             yield {name: value for name, value in film.items() if value not in (None, [])}
 
 

@@ -19,7 +19,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from genrec_edge.recommender import Recommender
     from genrec_edge.records import Result
@@ -53,17 +53,29 @@ def bench(
         Recommender.open(model, catalog, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title) as r,
     ):
         histories = _histories(r, requests, length + 1, where, seed)
-        results, extended = [], []
         with progress("requests", len(histories), quiet=quiet) as advance:
-            for history in histories:
-                results.append(r.recommend(history[:-1], k=k))
-                extended.append(r.recommend(history, k=k))
-                advance(1)
-    figures = _figures(results, extended)
+            figures = measure(r, histories, k=k, advance=advance)
     if json:
         emit_json(SCHEMA, figures)
     else:
-        print_table(("measure", "value"), [(name, _shown(value)) for name, value in _flat(figures)], right=("value",))
+        show_figures(figures)
+
+
+def measure(
+    r: Recommender, histories: Sequence[Sequence[Interaction]], *, k: int, advance: Callable[[int], object]
+) -> dict[str, object]:
+    """Answer each history without its last title, then with it, and return the figures of both."""
+    results, extended = [], []
+    for history in histories:
+        results.append(r.recommend(history[:-1], k=k))
+        extended.append(r.recommend(history, k=k))
+        advance(1)
+    return _figures(results, extended)
+
+
+def show_figures(figures: dict[str, object]) -> None:
+    """Print figures as a table on stdout."""
+    print_table(("measure", "value"), [(name, _shown(value)) for name, value in _flat(figures)], right=("value",))
 
 
 def _histories(r: Recommender, n: int, length: int, where: str | None, seed: int) -> list[list[Interaction]]:
