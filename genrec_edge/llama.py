@@ -36,7 +36,12 @@ _last_error = threading.local()
 
 @functools.cache
 def library() -> Any:
-    """Return the low-level bindings, started once, with their log sent to `logging` instead of stderr."""
+    """Return the low-level bindings, started once, with their log sent to `logging` instead of stderr.
+
+    Threads that wait for each other sleep instead of spinning, unless `OMP_WAIT_POLICY` says otherwise: beside one busy
+    process on 2 cores that is 145 tokens/s instead of 9 to 38, and on an idle machine no difference was seen.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by OpenMP when the library is loaded
     import llama_cpp
     import llama_cpp.llama_cpp as bindings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pty
@@ -21,7 +22,6 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
-from genrec_edge.cli import recommend as recommend_module
 from genrec_edge.errors import CancelledError
 from genrec_edge.records import Request
 
@@ -87,7 +87,7 @@ def shape(value: object) -> object:
 
 
 def test_the_json_object_is_the_documented_one(usual: list[str], tricky_path: Path, tiny_llama: Path) -> None:
-    history = ("-H", "teh matrx", "-H", "Heat", "-H", "no such film at all")
+    history = ("-H", "teh matrx", "-H", "Heat", "-H", "9999")
     document = run_json(*usual, *history, "-k", "1", "--where", "year = 1979 AND rating > 8")
     assert shape(document) == {
         "schema": "str",
@@ -160,44 +160,20 @@ def test_free_text_says_how_it_became_an_item(
 
 
 def test_a_person_gets_a_table_and_what_was_understood(usual: list[str]) -> None:
-    result = run(
-        *usual,
-        "-H",
-        "Jaws",
-        "-H",
-        "teh matrx",
-        "-H",
-        "heat",
-        "-H",
-        "no such film at all",
-        "-k",
-        "60",
-        "--allow-seen",
-    )
+    history = ("-H", "Jaws", "-H", "teh matrx", "-H", "heat", "-H", "9999")
+    result = run(*usual, *history, "-k", "60", "--allow-seen")
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert next(line for line in lines if line.strip()).split() == [
-        "#",
-        "title",
-        "year",
-        "genres",
-        "score",
-        "probability",
-    ]
-    assert [line.split()[0] for line in lines if re.match(r"\s*\d+ ", line)] == [str(i) for i in range(1, 61)]
-    for cell in (
-        "Alien",
-        "1979",
-        "Horror, Science Fiction",
-        "千と千尋の神隠し",
-        "'; DROP TABLE items;--",
-        "%",
-    ):
+    lines = [line for line in result.stdout.splitlines() if line.strip()]
+    assert lines[0].split() == ["#", "title", "year", "genres", "score", "probability"]
+    ranked = [line.split() for line in lines if re.match(r"\s*\d+ ", line)]
+    assert [cells[0] for cells in ranked] == [str(rank) for rank in range(1, 61)]
+    assert all(cells[-1].endswith("%") for cells in ranked)
+    for cell in ("Jaws", "1975", "Horror", "Thriller", "千と千尋の神隠し", "8½"):
         assert cell in result.stdout
     said = result.stderr.splitlines()
     assert re.fullmatch(r"understood 'teh matrx' as Matrix, The \(1999\) \[fuzzy, 0\.\d\d\]", said[0])
     assert said[1] == "left out 'heat': it could be several items; near: Heat (1995), Heat (1986)"
-    assert said[2] == "left out 'no such film at all': it is not in the catalog"
+    assert said[2] == "left out '9999': it is not in the catalog"
     assert re.fullmatch(
         r"the exact top of the catalog; loaded in [\d.]+ s, prompt [\d.]+ s \(\d+ tokens, 0 reused\), "
         r"search [\d.]+ s \(\d+ tokens\)",
@@ -207,15 +183,14 @@ def test_a_person_gets_a_table_and_what_was_understood(usual: list[str]) -> None
 
 
 def test_dropped_titles_are_mentioned(usual: list[str]) -> None:
-    history = [
-        f"--history={title}"
-        for title in ("Vertigo", "Casablanca", "Chinatown", "Rear Window", "Trainspotting", "Fargo")
-    ]
-    assert (
-        "oldest titles do not fit the context and were left out"
-        in run(*usual, *history, "--ctx", "256", "-k", "1").stderr
-    )
-    assert run_json(*usual, *history, "--ctx", "256", "-k", "1")["dropped"] > 1
+    enjoyed = ("Vertigo", "Casablanca", "Chinatown", "Rear Window", "Trainspotting", "Groundhog Day", "Psycho")
+    long = [f"--history={title}" for title in (*enjoyed, "Some Like It Hot", "The Princess Bride", "Blade Runner")]
+    few = [*usual, "--ctx", "256", "-k", "1"]
+    n_dropped = run_json(*few, *long)["dropped"]
+    assert n_dropped > 1
+    said = run(*few, *long).stderr
+    assert f"the {n_dropped} oldest titles do not fit the context and were left out" in said
+    assert "the oldest title does not fit the context" in run(*few, *long[n_dropped - 1 :]).stderr
 
 
 def test_quiet_means_no_word_on_stderr(usual: list[str]) -> None:
@@ -556,22 +531,24 @@ class Endless:
 
 @pytest.fixture
 def own_handler() -> Iterator[None]:
-    """Gives the test runner its own answer to Ctrl-C back."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Sets Python's usual answer to Ctrl-C for a test, and gives the test runner its own back."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)
 
 
 def test_ctrl_c_cancels_the_request(own_handler: None) -> None:
     endless = Endless(lambda: os.kill(os.getpid(), signal.SIGINT))
+    interruptible = importlib.import_module("genrec_edge.cli.recommend")._interruptible
     with pytest.raises(KeyboardInterrupt):
-        recommend_module._interruptible(cast("Recommender", endless), Request(), None)
+        interruptible(cast("Recommender", endless), Request(), None)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one kills
 
 
 ENDLESS_SEARCH = """
-import sys
+import signal, sys
 from genrec_edge import cli, engine
+signal.signal(signal.SIGINT, signal.default_int_handler)
 evaluate = engine.LlamaEngine.evaluate
 
 def endless(self, runs):
@@ -585,8 +562,9 @@ engine.LlamaEngine.evaluate = endless
 cli.main()
 """
 DEAF_SEARCH = """
-import sys, threading
+import signal, sys, threading
 from genrec_edge import cli, recommender
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def answer(self, request, *, timeout_s):
     sys.stderr.write("searching\\n")
@@ -606,14 +584,19 @@ cli.main()
 def interrupted(code: str, arguments: list[str], *, after: list[str]) -> tuple[int, str, str]:
     """Run `code` and send SIGINT after each of the lines it prints on stderr; return exit code, stdout, the rest."""
     with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as running:
-        assert running.stdout is not None
         assert running.stderr is not None
-        for line in after:
-            assert running.stderr.readline() == f"{line}\n"
-            running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=300)
+        try:
+            for line in after:
+                assert running.stderr.readline() == f"{line}\n"
+                running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=120)
+        finally:
+            running.kill()  # only where the test has failed it is still there
     return running.returncode, out, err
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from genrec_edge.records import Result
 
 
-_CANCEL_INTERVAL_S = 0.1
+_INTERRUPT_S = 0.05
+"""How long Ctrl-C may go unnoticed while a request runs."""
 
 
 def recommend(
@@ -118,14 +119,23 @@ def _read(history_file: str | None) -> list[Interaction]:
 
 def _interruptible(recommender: Recommender, request: Request, timeout_s: float | None) -> Result:
     """Answer in a thread, so that Ctrl-C reaches this one while llama.cpp computes; a second Ctrl-C kills."""
+    interrupted = False
+
+    def on_interrupt(_signal: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    # An exception could come at any point, such as between starting the thread and waiting for it.
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:  # else the caller wants Ctrl-C ignored: leave it so
+        signal.signal(signal.SIGINT, on_interrupt)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        future: Any = pool.submit(recommender.answer, request, timeout_s=timeout_s)
-        try:
-            result: Result = future.result()
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            while not future.done():  # a request that has not begun yet cannot be cancelled
-                recommender.cancel()
-                wait([future], timeout=_CANCEL_INTERVAL_S)
-            raise
-    return result
+        future = pool.submit(recommender.answer, request, timeout_s=timeout_s)
+        while not wait([future], timeout=_INTERRUPT_S).done:
+            if interrupted:
+                recommender.cancel()  # again and again: a request that has not begun cannot be cancelled
+    if interrupted:
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGINT, previous)
+    return future.result()

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from genrec_edge.cli.output import console_err, print_table
+from genrec_edge.cli.output import console_err, print_table, say
 from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ def show(result: Result, *, quiet: bool) -> None:
             if match.item is None or match.method not in ("exact", "id"):
                 console_err().print(clean_line(_understood(match)), soft_wrap=True)
         if result.dropped:
-            console_err().print(f"the {result.dropped} oldest titles do not fit the context and were left out")
+            oldest = "title does" if result.dropped == 1 else "titles do"
+            count = "" if result.dropped == 1 else f"{result.dropped} "
+            left = "was" if result.dropped == 1 else "were"
+            say(f"the {count}oldest {oldest} not fit the context and {left} left out")
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
     headings = ["#", "title", "year", *([listed] if listed else []), "score", "probability"]
     print_table(headings, [_cells(r, listed) for r in result.items], right=("#", "year", "score", "probability"))

@@ -1,0 +1,204 @@
+"""Which way is up: the arrows of the imports, and what must not be loaded before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "convert"}
+
+# From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
+LAYERS = (
+    "__init__ errors records titles branches gguf_types",
+    "prompts paths files importing gguf_parse registry histories",
+    "columns schema gguf_header fetch writing index filters llama",
+    "filling gguf_check manifest engine",
+    "building pull decoder writer",
+    "catalog store",
+    "grounding index_cache selection",
+    "recommender",
+    "cli",
+)
+PRINTERS = {"cli"}
+HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
+
+
+def modules() -> dict[str, Path]:
+    """Return every Python file under its dotted name, the runtime's and those of the offline stage."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join((package, *parts))] = path
+    return found
+
+
+def layer_name(module: str) -> str:
+    """Return what a module is called in LAYERS: its name, "cli" for everything in there, "convert" likewise."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+class Imports(ast.NodeVisitor):
+    """Collects the modules a file imports when it runs; what only type checkers read is left out."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self.found: set[str] = set()
+        self._known = known
+
+    def visit_If(self, node: ast.If) -> None:
+        only_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.orelse if only_types else [*node.body, *node.orelse]:
+            self.visit(statement)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found |= {alias.name for alias in node.names}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        assert node.level == 0, "imports are absolute"
+        assert node.module
+        for alias in node.names:
+            full = f"{node.module}.{alias.name}"
+            self.found.add(full if full in self._known else node.module)
+
+
+def imports_of(path: Path) -> set[str]:
+    known = modules().keys() | {name.removesuffix(".__init__") for name in modules()}
+    visitor = Imports(frozenset(known))
+    visitor.visit(ast.parse(path.read_text(encoding="utf-8")))
+    return visitor.found
+
+
+RUNTIME = {name: path for name, path in modules().items() if not name.startswith("genrec_edge.convert")}
+HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer.split()}
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Return (importing, imported) of all modules of the runtime, as named in LAYERS; the CLI counts as one."""
+    drawn = set()
+    for name, path in RUNTIME.items():
+        for imported in imports_of(path):
+            if imported.split(".")[0] == "genrec_edge":
+                drawn.add((layer_name(name), layer_name(imported)))
+    return {(a, b) for a, b in drawn if a != b}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {layer_name(name) for name in RUNTIME} == HEIGHT.keys()
+
+
+def test_no_arrow_runs_back() -> None:
+    drawn = arrows()
+    assert ("recommender", "decoder") in drawn  # else nothing was found at all
+    assert ("cli", "recommender") in drawn
+    wrong = {f"{a} imports {b}" for a, b in drawn if not (HEIGHT[b] < HEIGHT[a] or b == "convert")}
+    assert wrong == set()
+
+
+def test_an_arrow_that_runs_back_would_be_seen(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from genrec_edge.store import ModelStore\n"
+        "else:\n    import json\n"
+        "def f():\n    from genrec_edge import recommender, __version__\n"
+        "    import genrec_edge.cli.models\n"
+    )
+    assert imports_of(path) == {
+        "typing",
+        "json",
+        "genrec_edge.recommender",
+        "genrec_edge",
+        "genrec_edge.cli.models",
+    }
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ("index", {"catalog", "engine", "llama", "schema"}),
+        ("engine", {"index", "catalog", "titles", "prompts"}),
+        ("decoder", {"llama", "catalog", "titles"}),
+        ("catalog", {"index", "engine", "llama", "decoder"}),
+        ("store", {"llama", "engine", "catalog"}),
+        ("grounding", {"index", "engine", "llama"}),
+    ],
+)
+def test_parts_that_do_not_know_each_other(above: str, below: set[str]) -> None:
+    assert {b for a, b in arrows() if a == above}.isdisjoint(below)
+
+
+def test_the_runtime_does_not_know_the_offline_stage() -> None:
+    """Only the bodies of commands may import it."""
+    for name, path in RUNTIME.items():
+        if not name.startswith("genrec_edge.cli."):
+            assert not any(i.startswith("genrec_edge.convert") for i in imports_of(path)), name
+            continue
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                assert "genrec_edge.convert" not in ast.unparse(statement), name
+
+
+def test_the_offline_stage_stands_on_the_ground_of_the_runtime() -> None:
+    for name, path in modules().items():
+        if name.startswith("genrec_edge.convert"):
+            own = {i for i in imports_of(path) if i.startswith("genrec_edge.")}
+            assert not {layer_name(i) for i in own} & {"cli", "recommender", "decoder", "selection"}, name
+
+
+def test_one_module_imports_llama_cpp() -> None:
+    importing = {
+        name for name, path in RUNTIME.items() if any(i.split(".")[0] == "llama_cpp" for i in imports_of(path))
+    }
+    assert importing == {"genrec_edge.llama"}
+
+
+def test_nothing_of_the_runtime_imports_a_training_library() -> None:
+    for name, path in RUNTIME.items():
+        assert not {i.split(".")[0] for i in imports_of(path)} & {"torch", "transformers", "peft", "gguf"}, name
+
+
+def test_only_the_command_line_prints() -> None:
+    for name, path in RUNTIME.items():
+        if layer_name(name) in PRINTERS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert called not in {"print", "sys.stdout.write", "sys.stderr.write", "typer.echo", "warnings.warn"}, name
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the names of the modules that are loaded after a statement, in a process of its own."""
+    script = f"import sys\n{statement}\nsys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_importing_the_package_is_light() -> None:
+    loaded = loaded_by("import genrec_edge")
+    assert "genrec_edge" in loaded
+    assert loaded.isdisjoint((*HEAVY, "genrec_edge.recommender", "sqlite3"))
+
+
+def test_the_names_of_the_package_load_on_first_use() -> None:
+    loaded = loaded_by("import genrec_edge\nfor name in genrec_edge.__all__:\n    getattr(genrec_edge, name)")
+    assert {"genrec_edge.recommender", "genrec_edge.catalog", "numpy"} <= loaded
+    assert loaded.isdisjoint({"llama_cpp", "torch", "transformers", "rich", "typer", "sqlite_utils"})
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["recommend"], ["resolve"], ["bench"], ["catalog"], ["catalog", "build"], ["models"]]
+)
+def test_help_is_light(command: list[str]) -> None:
+    argv = ["genrec-edge", *command, "--help"]
+    statement = (
+        f"sys.argv = {argv!r}\nfrom genrec_edge.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as e:\n    assert e.code == 0"
+    )
+    assert loaded_by(statement).isdisjoint(
+        {"llama_cpp", "torch", "transformers", "sqlite_utils", "rapidfuzz", "numpy", "genrec_edge.recommender"}
+    )

@@ -1,0 +1,107 @@
+"""What is installed is what is in the tree: packages are listed by hand, and a forgotten one only fails for users."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genrec_edge import __version__
+from genrec_edge.cli import main
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"genrec_edge": "genrec_edge", "convert": "genrec_edge/convert", "models": "genrec_edge/models"}
+MIN_SETUPTOOLS = 77
+MAX_BYTES = 4 * 2**20
+
+
+def expected() -> set[str]:
+    """Return where every file of the three source folders has to be in the wheel."""
+    files = set()
+    for folder, target in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files.add(f"{target}/{path.relative_to(ROOT / folder).as_posix()}")
+    return files
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_the_tree_has_what_must_not_be_missing() -> None:
+    assert {
+        "genrec_edge/py.typed",
+        "genrec_edge/data/films.jsonl.xz",
+        "genrec_edge/data/LICENSE-films.txt",
+        "genrec_edge/cli/recommend.py",
+        "genrec_edge/convert/__init__.py",
+        "genrec_edge/models/__init__.py",
+        "genrec_edge/models/registry.json",
+    } <= expected()
+
+
+def test_the_settings_name_every_file_of_the_tree(settings: dict[str, Any]) -> None:
+    tool = settings["tool"]["setuptools"]
+    packaged = set()
+    for package in tool["packages"]:
+        folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        for pattern in ("*.py", *tool["package-data"].get(package, [])):
+            packaged |= {
+                f"{package.replace('.', '/')}/{p.relative_to(folder).as_posix()}" for p in folder.glob(pattern)
+            }
+    assert packaged == expected()
+
+
+def test_every_pattern_of_the_settings_matches_something(settings: dict[str, Any]) -> None:
+    tool = settings["tool"]["setuptools"]
+    for package, patterns in tool["package-data"].items():
+        folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        assert all(any(folder.glob(pattern)) for pattern in patterns)
+    assert all((ROOT / name).is_file() for name in settings["project"]["license-files"])
+
+
+def test_the_version_is_the_same_everywhere(settings: dict[str, Any]) -> None:
+    assert settings["project"]["version"] == __version__
+    assert importlib.metadata.version("genrec-edge") == __version__
+
+
+def test_the_command_is_the_function_it_names(settings: dict[str, Any]) -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="genrec-edge")
+    assert script.value == settings["project"]["scripts"]["genrec-edge"]
+    assert script.load() is main
+
+
+def test_no_heavy_library_is_a_core_dependency(settings: dict[str, Any]) -> None:
+    core = " ".join(settings["project"]["dependencies"])
+    assert "llama-cpp-python" in core
+    assert not any(name in core for name in ("torch", "transformers", "peft", "gguf", "pytest"))
+
+
+def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
+    version = importlib.metadata.version("setuptools")
+    if int(version.split(".")[0]) < MIN_SETUPTOOLS:
+        pytest.skip(f"setuptools {version} cannot build it; {MIN_SETUPTOOLS} can")
+    source = tmp_path / "source"
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source],
+        check=True,
+        capture_output=True,
+    )
+    (wheel_path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel_path) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert names == expected()
+    assert wheel_path.stat().st_size < MAX_BYTES
