@@ -58,7 +58,7 @@ class Scorer(Protocol):
 class Budget:
     """What an exact search may spend: tokens given to the model, and seconds (None: no limit)."""
 
-    tokens: int = 1500
+    tokens: int = 4000
     seconds: float | None = None
 
 

@@ -159,6 +159,7 @@ class Recommender:
             UsageError: an argument out of range, a condition that is none, an unknown item to exclude.
             DeadlineError: not finished after `timeout_s`.
             CancelledError: `cancel` was called.
+            LockedError: the catalog is being changed all the time.
         """
         request = Request(
             history=_listed("history", history),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from genrec_edge import paths
 from genrec_edge.catalog import build, default_catalog_path
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+# Before any test loads llama.cpp by itself: waiting threads sleep, so that tests beside a busy process still end.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 _REAL_MODELS = paths.models_path()
 

@@ -421,12 +421,22 @@ def test_the_installed_command_keeps_the_streams_apart(usual: list[str]) -> None
     assert failed.stderr.startswith("error: 99 items asked for")
 
 
-@pytest.mark.parametrize("output", [[], ["--json"]])
-def test_a_reader_that_goes_away_ends_the_command_silently(usual: list[str], output: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["recommend", "--model", "{model}", "--quiet"], id="table"),
+        pytest.param(["recommend", "--model", "{model}", "--json"], id="json"),
+        pytest.param(["resolve", "no such film", "--json"], id="exit 3"),
+    ],
+)
+def test_a_reader_that_goes_away_ends_the_command_silently(
+    tiny_llama: Path, tricky_path: Path, arguments: list[str]
+) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
+    filled = [argument.format(model=tiny_llama) for argument in arguments]
     try:
-        done = process([*usual, "--quiet", *output], stdout=write_end)
+        done = process([*filled, "--catalog", str(tricky_path)], stdout=write_end)
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (141, "")
@@ -522,11 +532,15 @@ class Endless:
 
     def answer(self, request: Request, *, timeout_s: float | None) -> NoReturn:
         self._at_work()
-        self._cancelled.wait()
+        assert self._cancelled.wait(60), "nobody cancelled"
         raise CancelledError("cancelled")
 
     def cancel(self) -> None:
         self._cancelled.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
 
 
 @pytest.fixture
@@ -542,6 +556,7 @@ def test_ctrl_c_cancels_the_request(own_handler: None) -> None:
     interruptible = importlib.import_module("genrec_edge.cli.recommend")._interruptible
     with pytest.raises(KeyboardInterrupt):
         interruptible(cast("Recommender", endless), Request(), None)
+    assert endless.is_cancelled
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one kills
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -19,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _MENTION = re.compile(r"(?<![\w/.@-])genrec-edge(?= )[^\n`]*")
-_SHELL = re.compile(r"\s(?:\||>|<|&&|;|\|\||2>|#)\s?.*")
 _OTHERS = {0: "ok", 1: "a bug", 141: "the reader has gone"}
 
 
@@ -38,13 +38,20 @@ LEAVES = sorted(path for path, command in COMMANDS.items() if not hasattr(comman
 
 def mentions(text: str) -> list[str]:
     """Return every command line in a document, in code blocks or between backticks; continued lines are joined."""
-    return [_SHELL.sub("", match[0]).strip() for match in _MENTION.finditer(text.replace("\\\n", " "))]
+    return [match[0].strip() for match in _MENTION.finditer(text.replace("\\\n", " "))]
+
+
+def command_words(line: str) -> list[str]:
+    """Return the words of a command after its name, up to a pipe, a redirection or a comment."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    return list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), lexer))[1:]
 
 
 def problem(line: str) -> str:
     """Say what of a command line does not exist, or return ""."""
     try:
-        words = shlex.split(line)[1:]
+        words = command_words(line)
     except ValueError as e:
         return f"{line}: {e}"
     path: tuple[str, ...] = ()
@@ -65,14 +72,14 @@ def test_every_command_that_is_shown_exists(path: Path) -> None:
 
 def test_a_command_that_does_not_exist_would_be_seen() -> None:
     text = (
-        "Run `genrec-edge recomend -k 3` or\n\n    genrec-edge recommend --historie x | head\n"
-        "    genrec-edge recommend --history 'x' \\\n        --wher y > file\n"
+        "Run `genrec-edge recomend -k 3` or\n\n    genrec-edge recommend --historie x | head --lines 2\n"
+        "    genrec-edge recommend --where 'year > 1' \\\n        --wher y > file\n"
         "and `genrec-edge catalog build f.csv -o c.db --title=t`, not ~/genrec-edge or genrec-edge."
     )
     assert [problem(line) for line in mentions(text)] == [
         "genrec-edge recomend -k 3: no command 'recomend'",
-        "genrec-edge recommend --historie x: no option --historie",
-        "genrec-edge recommend --history 'x'          --wher y: no option --wher",
+        "genrec-edge recommend --historie x | head --lines 2: no option --historie",
+        "genrec-edge recommend --where 'year > 1'          --wher y > file: no option --wher",
         "",
     ]
 

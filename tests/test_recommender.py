@@ -394,15 +394,8 @@ def small(tiny_llama: Path, tricky_path: Path, cache: None) -> Iterator[Recommen
 def test_a_long_history_drops_its_oldest_titles_and_says_so(
     small: Recommender, recommender: Recommender, tiny_llama: Path, films: Mapping[str, Item]
 ) -> None:
-    history = [
-        "Vertigo",
-        "Casablanca",
-        "Chinatown",
-        "Rear Window",
-        "Some Like It Hot",
-        "Groundhog Day",
-        "Trainspotting",
-    ]
+    history = ["Vertigo", "Casablanca", "Chinatown", "Rear Window", "Some Like It Hot", "Groundhog Day"]
+    history += ["Trainspotting", "The Princess Bride", "Blade Runner", "Spirited Away", "Toy Story", "Psycho"]
     model = Model(tiny_llama, vocab_only=True)
     room = 128 - len(model.tokenize(INSTRUCTION))
     kept: list[str] = []
@@ -663,7 +656,7 @@ def test_the_catalog_score_is_a_distribution_over_the_catalog(
 
 def test_free_text_is_grounded_and_greedy_text_is_always_the_same(bigram: Recommender) -> None:
     greedy = bigram.recommend(k=5, decode="free")
-    assert [r.item.title for r in greedy.items] == ["A"]  # the model repeats its likeliest line
+    assert [(r.rank, r.item.title) for r in greedy.items] == [(1, "A")]  # the model repeats its likeliest line
     assert greedy.items[0].logprob == pytest.approx(math.log(0.36), rel=1e-3)
     assert greedy.items[0].grounding is not None
     assert (greedy.items[0].grounding.input, greedy.items[0].grounding.method) == ("A", "exact")
@@ -677,6 +670,7 @@ def test_sampled_text_follows_its_seed(bigram: Recommender) -> None:
         result = bigram.recommend(k=5, decode="free", temperature=1.0, seed=seed)
         assert {r.item.title for r in result.items} <= BIGRAM_TITLES.keys()
         assert len({r.item.title for r in result.items}) == len(result.items)
+        assert [r.rank for r in result.items] == list(range(1, len(result.items) + 1))
         assert all(r.grounding is not None and r.grounding.item == r.item for r in result.items)
         return [r.item.title for r in result.items], result.refused
 

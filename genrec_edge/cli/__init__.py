@@ -36,8 +36,10 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            try:
+                result = super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except GenRecError as error:
             if os.environ.get("GENREC_EDGE_DEBUG"):
                 traceback.print_exc()

@@ -58,6 +58,10 @@ def recommend(
     ] = "exact",
     temperature: Annotated[float, typer.Option(help="Of free text: 0 is greedy, 1 samples the model as it is.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of free text.")] = 0,
+    budget: Annotated[
+        int | None,
+        typer.Option(metavar="TOKENS", min=0, help="What an exact search may evaluate before a beam ends it; 4000."),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Give up after this time.")] = None,
     model: ModelName = None,
     catalog: CatalogPath = None,
@@ -83,11 +87,20 @@ def recommend(
     )
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
+    from genrec_edge.decoder import Budget  # noqa: PLC0415
     from genrec_edge.recommender import Recommender  # noqa: PLC0415
 
     ensure_model(model, offline=offline, quiet=quiet)
     with title_bar(quiet=quiet) as on_title:
-        recommender = Recommender.open(model, catalog, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title)
+        recommender = Recommender.open(
+            model,
+            catalog,
+            n_threads=threads,
+            n_ctx=ctx,
+            score=score,
+            budget=None if budget is None else Budget(budget),
+            on_title=on_title,
+        )
     with recommender:
         result = _interruptible(recommender, request, timeout)
     if json:
