@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = "titles-1"
-INSTRUCTION = "The most famous films ever made:\n"
-"""Of 28 wordings the one with which the untuned SmolLM2-135M-Instruct needs the fewest evaluations for an exact
+INSTRUCTION = "# The most famous films ever made\n\n"
+"""Of 32 wordings the one with which the untuned SmolLM2-135M-Instruct needs the fewest evaluations for an exact
 top 10 after 20 films of MovieLens users; wordings that speak of a person and a taste need up to twice as many."""
 
 

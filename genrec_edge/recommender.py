@@ -5,26 +5,25 @@ The only module that knows all the parts. It never downloads and never prints.
 
 from __future__ import annotations
 
-import math
 import os
-import reprlib
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, get_args
 
 from genrec_edge import index_cache, prompts
 from genrec_edge.catalog import Catalog, default_catalog_path
+from genrec_edge.checks import check, listed
 from genrec_edge.decoder import Budget, Search
 from genrec_edge.engine import PIECE, LlamaEngine, Usage
 from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
+from genrec_edge.freeform import write_items
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
 from genrec_edge.llama import Model
 from genrec_edge.records import Decode, Recommendation, Request, Result, ScoreKind, Timings
 from genrec_edge.selection import bias_of, understand
 from genrec_edge.store import ModelStore, resolve_model
-from genrec_edge.writer import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,12 +37,9 @@ if TYPE_CHECKING:
     from genrec_edge.records import Interaction, Match
     from genrec_edge.store import ModelFile
 
-_Entry = TypeVar("_Entry")
-
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""
-_FREE_TOKENS_PER_ITEM = 32
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
@@ -162,11 +158,11 @@ class Recommender:
             LockedError: the catalog is being changed all the time.
         """
         request = Request(
-            history=_listed("history", history),
+            history=listed("history", history),
             k=k,
             where=where,
-            exclude=_listed("exclude", exclude),
-            candidates=None if candidates is None else _listed("candidates", candidates),
+            exclude=listed("exclude", exclude),
+            candidates=None if candidates is None else listed("candidates", candidates),
             allow_seen=allow_seen,
             min_rating=min_rating,
             bias=bias or {},
@@ -181,12 +177,12 @@ class Recommender:
     ) -> list[Result]:
         """Return one result for each history or request, in order; `k` is for those given as histories."""
         return [
-            self.answer(h if isinstance(h, Request) else Request(history=_listed("history", h), k=k)) for h in histories
+            self.answer(h if isinstance(h, Request) else Request(history=listed("history", h), k=k)) for h in histories
         ]
 
     def answer(self, request: Request, *, timeout_s: float | None = None) -> Result:
         """Return the result of a request; `recommend` says what can be raised."""
-        _check(request, timeout_s)
+        check(request, timeout_s)
         with self._lock:
             self._check_open()
             with self._engine.deadline(timeout_s):
@@ -300,7 +296,8 @@ class Recommender:
     ) -> tuple[tuple[Recommendation, ...], bool, float | None, int]:
         """Return the items, whether they are the best, the gap, and how many free texts were refused."""
         if request.decode == "free":
-            items, refused = self._decode_freely(request, root_row, bias)
+            bias_of_row = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
+            items, refused = write_items(self._engine, root_row, request, self._grounder, bias_of_row)
             return items, False, None, refused
         search = Search(
             self._index,
@@ -317,32 +314,6 @@ class Recommender:
             for rank, (item, f) in enumerate(zip(best, answer.found, strict=True), start=1)
         )
         return recommendations, answer.exact, answer.gap, 0
-
-    def _decode_freely(
-        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64]
-    ) -> tuple[tuple[Recommendation, ...], int]:
-        """Let the model write titles, keep those that are allowed items; return them and how many were refused."""
-        bias_of = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
-        found: dict[int, Recommendation] = {}
-        refused = 0
-        for line in write_lines(
-            self._engine,
-            root_row,
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=min(request.k * _FREE_TOKENS_PER_ITEM, self._engine.n_ctx // 4),
-        ):
-            match = self._grounder.ground(line.text)
-            if match.item is None or bias_of[match.item.row] == -math.inf:
-                refused += 1
-            elif match.item.row not in found:
-                item_bias = bias_of[match.item.row]
-                found[match.item.row] = Recommendation(
-                    len(found) + 1, match.item, line.logprob + item_bias, line.logprob, item_bias, match
-                )
-            if len(found) == request.k:
-                break
-        return tuple(found.values()), refused
 
     def _describe_model(self) -> dict[str, str | int | float | None]:
         manifest = self._model_file.manifest
@@ -368,29 +339,3 @@ def _check_prompts(model_file: ModelFile) -> None:
             f"{manifest.name} was made for prompts {manifest.prompt_version!r}, and this is {prompts.VERSION!r}",
             hint="convert the model again, or install the version of genrec-edge that made it",
         )
-
-
-def _listed(name: str, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
-    if isinstance(entries, str):
-        raise UsageError(
-            f"{name} is the text {reprlib.repr(entries)}, not a list of titles",
-            hint="put it in square brackets",
-        )
-    return tuple(entries)
-
-
-def _check(request: Request, timeout_s: float | None) -> None:
-    if request.k < 1:
-        raise UsageError(f"{request.k} items cannot be recommended", hint="give -k a number of at least 1")
-    if request.decode not in get_args(Decode):
-        raise UsageError(f"unknown way to decode {request.decode!r}", hint=f"known: {', '.join(get_args(Decode))}")
-    if not 0 <= request.temperature < math.inf:
-        raise UsageError(f"temperature {request.temperature} is out of range", hint="give 0 or a positive number")
-    if request.seed < 0:
-        raise UsageError(f"the seed {request.seed} is out of range", hint="give 0 or a positive number")
-    if request.min_rating is not None and math.isnan(request.min_rating):
-        raise UsageError("the lowest rating is not a number")
-    if timeout_s is not None and not 0 <= timeout_s <= threading.TIMEOUT_MAX:
-        raise UsageError(f"a time limit of {timeout_s} s is out of range", hint="give 0 or a positive number")
-    if bad := [item_id for item_id, value in request.bias.items() if not math.isfinite(value)]:
-        raise UsageError(f"the bias of item {bad[0]!r} is not a finite number", hint="use exclude to forbid an item")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,7 +85,10 @@ def bias_of(
             hint=f"ask for -k {n_allowed}, or loosen the conditions" if n_allowed else "loosen the conditions",
         )
     bias = np.where(allowed, 0.0, -np.inf)
-    for item_id, item in catalog.by_ids(request.bias).items():
+    biased = catalog.by_ids(request.bias)
+    if unknown := [item_id for item_id in request.bias if item_id not in biased]:
+        raise UsageError(f"no item {reprlib.repr(unknown[0])} in the catalog to give a bias to", hint="biases go by id")
+    for item_id, item in biased.items():
         bias[index.positions(np.array([item.row]))] += request.bias[item_id]
     return bias
 

@@ -15,10 +15,10 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 # From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
 LAYERS = (
     "__init__ errors records titles branches gguf_types",
-    "prompts paths files importing gguf_parse registry histories",
+    "prompts paths files importing gguf_parse registry histories checks",
     "columns schema gguf_header fetch writing index filters llama",
     "filling gguf_check manifest engine",
-    "building pull decoder writer",
+    "building pull decoder freeform",
     "catalog store",
     "grounding index_cache selection",
     "recommender",

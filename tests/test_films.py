@@ -63,15 +63,27 @@ def test_the_catalog_holds_the_same_films(films_path: Path, records: list[dict[s
 
 
 def small_database(path: Path) -> None:
-    columns = 'ID, imdbID, Title, Year, Genre, Director, "Cast", Country, Language, Runtime'
+    columns = 'ID, imdbID, Title, Year, Genre, Director, "Cast", Country, Language, Runtime, Awards'
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"CREATE TABLE omdb({columns})")
         connection.executemany(
-            f"INSERT INTO omdb VALUES ({', '.join('?' * 10)})",
+            f"INSERT INTO omdb VALUES ({', '.join('?' * 11)})",
             [
-                (9, "tt2", "Redux", 2001, "", "F. C.", None, "", None, None),
-                (5, "tt2", "Now", 1979, "War, Drama", "F. C.", "A, Robert B, Jr., C", "US", "English", 147.0),
-                (7, "tt1", "First", 1940, "War", "X", "", "US", "English", 90.4),
+                (9, "tt2", "Redux", 2001, "", "F. C.", None, "", None, None, None),
+                (
+                    5,
+                    "tt2",
+                    "Now",
+                    1979,
+                    "War, Drama",
+                    "F. C.",
+                    "A, Robert B, Jr., C",
+                    "US",
+                    "English",
+                    147.0,
+                    "Won 2 Oscars.",
+                ),
+                (7, "tt1", "First", 1940, "War", "X", "", "US", "English", 90.4, None),
             ],
         )
         connection.commit()
@@ -84,6 +96,7 @@ def test_films_are_made_of_the_database(tmp_path: Path) -> None:
     assert [film["id"] for film in found] == ["tt1", "tt2", "tt2-9"]
     assert found[1]["cast"] == ["A", "Robert B, Jr.", "C"]
     assert found[0]["runtime"] == 90
+    assert found[1]["awards"] == "Won 2 Oscars."
     assert found[2] == {"id": "tt2-9", "title": "Redux", "year": 2001, "director": ["F. C."]}
     lines = lzma.decompress(films.pack(iter(found))).decode().splitlines()
     assert [json.loads(line) for line in lines] == found

@@ -322,7 +322,7 @@ def test_a_bias_is_added_to_the_score_and_the_search_stays_exact(recommender: Re
     plain = recommender.recommend(["Jaws"], k=59)
     lift = plain.items[0].score - plain.items[-1].score + 1
     last = plain.items[-1].item.id
-    lifted = recommender.recommend(["Jaws"], k=3, bias={last: lift, "no such id": 5.0})
+    lifted = recommender.recommend(["Jaws"], k=3, bias={last: lift})
     assert lifted.exact
     assert ids(lifted) == [last, *ids(plain)[:2]]
     assert lifted.items[0].bias == lift
@@ -431,6 +431,7 @@ def test_a_context_too_small_for_one_title_says_so(small: Recommender) -> None:
         ({"temperature": math.nan}, "temperature"),
         ({"temperature": math.inf}, "temperature"),
         ({"bias": {"001": math.nan}}, "'001'"),
+        ({"bias": {"no such id": 1.0}}, "no such id"),
         ({"bias": {"001": math.inf}}, "'001'"),
         ({"bias": {"001": -math.inf}}, "'001'"),
         ({"min_rating": math.nan}, "rating"),

@@ -1,10 +1,11 @@
-"""Free generation: the model writes titles as it likes, one a line. What they mean is decided elsewhere.
+"""Free generation: the model writes titles as it likes, one a line, and each is grounded in the catalog afterwards.
 
 This is how GenRec answers (arXiv 2307.00457, section 3.3); here it is the baseline of the exact search.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,20 @@ import numpy as np
 
 from genrec_edge.branches import ROOT
 from genrec_edge.engine import Run
+from genrec_edge.records import Recommendation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from genrec_edge.engine import LlamaEngine
+    from genrec_edge.grounding import Grounder
+    from genrec_edge.records import Request
 
 MAX_LINE_TOKENS = 48
 """A longer line is no title (the longest of 17,472 films has 42 tokens); it is cut here and the next one begun."""
+_TOKENS_PER_ITEM = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,41 @@ class Line:
 
     text: str
     logprob: float
+
+
+def write_items(
+    engine: LlamaEngine,
+    root_row: NDArray[np.float32],
+    request: Request,
+    grounder: Grounder,
+    bias_of_row: Mapping[int, float],
+) -> tuple[tuple[Recommendation, ...], int]:
+    """Let the model write titles until k of them are allowed items; return these and how many lines were refused.
+
+    Args:
+        engine: its prompt evaluated.
+        root_row: the logits after the prompt, (n_vocab,).
+        request: k, temperature and seed are used.
+        grounder: what says which item a line means.
+        bias_of_row: nats for each catalog row, -inf where the item is not allowed.
+    """
+    found: dict[int, Recommendation] = {}
+    refused = 0
+    max_tokens = min(request.k * _TOKENS_PER_ITEM, engine.n_ctx // 4)
+    for line in write_lines(
+        engine, root_row, temperature=request.temperature, seed=request.seed, max_tokens=max_tokens
+    ):
+        match = grounder.ground(line.text)
+        if match.item is None or bias_of_row[match.item.row] == -math.inf:
+            refused += 1
+        elif match.item.row not in found:
+            bias = bias_of_row[match.item.row]
+            found[match.item.row] = Recommendation(
+                len(found) + 1, match.item, line.logprob + bias, line.logprob, bias, match
+            )
+        if len(found) == request.k:
+            break
+    return tuple(found.values()), refused
 
 
 def write_lines(
