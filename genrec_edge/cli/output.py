@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.titles import clean
 
@@ -68,7 +68,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, rig
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in right)
     for row in rows:
         table.add_row(*(Text("" if cell is None else clean(str(cell))) for cell in row))
     console().print(table)

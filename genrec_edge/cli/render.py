@@ -6,14 +6,16 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from genrec_edge.cli.output import console_err, print_table, say
-from genrec_edge.titles import clean
+from genrec_edge.cli.output import console, print_table, say
+from genrec_edge.titles import printable
 
 if TYPE_CHECKING:
     from genrec_edge.records import Item, Match, Recommendation, Result
 
 RECOMMEND_SCHEMA = "genrec-edge/recommend@1"
-_LIST_WIDTH = 40
+_OTHER_COLUMNS = 43
+"""Characters of a line that rank, year, score, probability and the space between columns take."""
+_NARROWEST = 16
 
 
 def to_json(result: Result) -> dict[str, object]:
@@ -69,7 +71,7 @@ def show(result: Result, *, quiet: bool) -> None:
     if not quiet:
         for match in (*result.resolved, *result.unresolved):
             if match.item is None or match.method not in ("exact", "id"):
-                console_err().print(clean_line(_understood(match)), soft_wrap=True)
+                say(printable(_understood(match)))
         if result.dropped:
             oldest = "title does" if result.dropped == 1 else "titles do"
             count = "" if result.dropped == 1 else f"{result.dropped} "
@@ -77,23 +79,20 @@ def show(result: Result, *, quiet: bool) -> None:
             say(f"the {count}oldest {oldest} not fit the context and {left} left out")
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
     headings = ["#", "title", "year", *([listed] if listed else []), "score", "probability"]
-    print_table(headings, [_cells(r, listed) for r in result.items], right=("#", "year", "score", "probability"))
+    longest = max((len(r.item.title) for r in result.items), default=0)
+    room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS)
+    print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
     if not quiet:
-        console_err().print(_cost(result), soft_wrap=True)
+        say(_cost(result))
 
 
-def clean_line(text: str) -> str:
-    """Return text with nothing that could steer a terminal."""
-    return clean(text)
-
-
-def _cells(r: Recommendation, listed: str | None) -> list[object]:
-    middle = [_short(str(r.item.columns.get(listed) or ""))] if listed else []
+def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
+    middle = [_short(str(r.item.columns.get(listed) or ""), room)] if listed else []
     return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LIST_WIDTH else text[: _LIST_WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def _short(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _label(item: Item) -> str:
