@@ -21,7 +21,7 @@ from genrec_edge.records import Item
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -194,10 +194,11 @@ class Catalog:
                 yield Item(row, item_id, title, year, columns)
 
 
-def default_catalog_path() -> Path:
+def default_catalog_path(progress: Callable[[float], object] | None = None) -> Path:
     """Return the catalog that the package brings along, built into the user's data folder on first use.
 
-    Its name carries a hash of the films and the format, so that another version of the package makes its own.
+    `progress` is told the share done, 0..1, if it has to be built. The file's name carries a hash of the films and the
+    format, so that another version of the package makes its own.
 
     Raises:
         CatalogError: the folder cannot be written.
@@ -213,7 +214,7 @@ def default_catalog_path() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
             if not path.is_file():
-                build(_FILMS_PATH, path, name="films", licence="CC0-1.0")
+                build(_FILMS_PATH, path, name="films", licence="CC0-1.0", progress=progress)
     except filelock.Timeout as e:
         message = f"another process has been building {path} for {_LOCK_TIMEOUT_S:.0f} s"
         raise LockedError(message, hint="try again") from e

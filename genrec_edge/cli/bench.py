@@ -14,7 +14,7 @@ import typer
 
 from genrec_edge import __version__
 from genrec_edge.cli.options import CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
-from genrec_edge.cli.output import emit_json, print_table, progress, title_bar
+from genrec_edge.cli.output import catalog_path, emit_json, print_table, progress, title_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
 
@@ -48,9 +48,10 @@ def bench(
     from genrec_edge.recommender import Recommender  # noqa: PLC0415
 
     ensure_model(model, offline=offline, quiet=quiet)
+    path = catalog_path(catalog, quiet=quiet)
     with (
         title_bar(quiet=quiet) as on_title,
-        Recommender.open(model, catalog, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title) as r,
+        Recommender.open(model, path, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title) as r,
     ):
         histories = _histories(r, requests, length + 1, where, seed)
         with progress("requests", len(histories), quiet=quiet) as advance:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genrec_edge.cli.options import CatalogPath, Json, Quiet
-from genrec_edge.cli.output import emit_json, print_table, progress, say
+from genrec_edge.cli.output import catalog_path, emit_json, print_table, say, share_bar
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from genrec_edge.catalog import BuildReport, Catalog
     from genrec_edge.records import Item
 
@@ -47,7 +44,7 @@ def build(
     """Make a catalog of a file that has a column of titles."""
     from genrec_edge import catalog  # noqa: PLC0415
 
-    with _bar(f"reading {file.name}", quiet=quiet) as on_progress:
+    with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
         report = catalog.build(
             file,
             out,
@@ -125,7 +122,7 @@ def add(
     """Add the items of a file, or one item, to a catalog: all of them or none."""
     from genrec_edge import catalog as catalogs  # noqa: PLC0415
 
-    path = _path(catalog)
+    path = catalog_path(catalog, quiet=quiet)
     if file is None:
         if title is None:
             raise UsageError("nothing to add", hint="name a file, or one item with --title")
@@ -134,7 +131,7 @@ def add(
     elif values:
         raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")
     else:
-        with _bar(f"reading {file.name}", quiet=quiet) as on_progress:
+        with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
             report = catalogs.add(path, file, title=title, id=id_, year=year, table=table, progress=on_progress)
     _show_import("add", report, json=json, quiet=quiet)
 
@@ -150,7 +147,7 @@ def remove(
     """Remove items from a catalog: all of them or none."""
     from genrec_edge import catalog as catalogs  # noqa: PLC0415
 
-    path = _path(catalog)
+    path = catalog_path(catalog, quiet=quiet)
     n_removed = catalogs.remove(path, ids)
     if json:
         emit_json("genrec-edge/catalog-remove@1", {"path": str(path), "removed": n_removed})
@@ -158,16 +155,10 @@ def remove(
         say(f"removed {_count(n_removed, 'item')} from {path}", quiet=quiet)
 
 
-def _path(catalog: Path | None) -> Path:
-    from genrec_edge.catalog import default_catalog_path  # noqa: PLC0415
-
-    return default_catalog_path() if catalog is None else catalog
-
-
 def _open(catalog: Path | None) -> Catalog:
     from genrec_edge.catalog import Catalog  # noqa: PLC0415
 
-    return Catalog.open(_path(catalog))
+    return Catalog.open(catalog_path(catalog))
 
 
 def _entry(item: Item) -> dict[str, object]:
@@ -215,17 +206,3 @@ def _show_import(command: str, report: BuildReport, *, json: bool, quiet: bool) 
         roles = {"title": report.title_column, "id": report.id_column, "year": report.year_column}
         say(", ".join(f"{role}: {column or 'none'}" for role, column in roles.items()), quiet=quiet)
         say(f"other columns: {', '.join(report.columns) or 'none'}", quiet=quiet)
-
-
-@contextmanager
-def _bar(description: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Yield a function to be told the share done, 0..1."""
-    with progress(description, 1.0, quiet=quiet) as advance:
-        done = 0.0
-
-        def on_progress(share: float) -> None:
-            nonlocal done
-            advance(share - done)
-            done = share
-
-        yield on_progress

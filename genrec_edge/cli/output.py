@@ -14,6 +14,7 @@ from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -113,3 +114,27 @@ def title_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
                 advance[0](done % 256 or 256)
 
         yield on_title
+
+
+@contextmanager
+def share_bar(description: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """Yield a function to be told the share done, 0..1."""
+    with progress(description, 1.0, quiet=quiet) as advance:
+        done = 0.0
+
+        def on_progress(share: float) -> None:
+            nonlocal done
+            advance(share - done)
+            done = share
+
+        yield on_progress
+
+
+def catalog_path(catalog: Path | None, *, quiet: bool = False) -> Path:
+    """Return the catalog asked for; the one that comes along, with a bar while it is built the first time, for None."""
+    from genrec_edge.catalog import default_catalog_path  # noqa: PLC0415
+
+    if catalog is not None:
+        return catalog
+    with share_bar("building the film catalog", quiet=quiet) as on_progress:
+        return default_catalog_path(on_progress)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec_edge.cli.options import CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
-from genrec_edge.cli.output import emit_json, title_bar
+from genrec_edge.cli.output import catalog_path, emit_json, title_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Decode, Interaction, Request
 
@@ -94,7 +94,7 @@ def recommend(
     with title_bar(quiet=quiet) as on_title:
         recommender = Recommender.open(
             model,
-            catalog,
+            catalog_path(catalog, quiet=quiet),
             n_threads=threads,
             n_ctx=ctx,
             score=score,

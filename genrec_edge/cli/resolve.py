@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec_edge.cli.options import CatalogPath, Json
-from genrec_edge.cli.output import emit_json, print_table
+from genrec_edge.cli.output import catalog_path, emit_json, print_table
 from genrec_edge.errors import NothingToRecommendError
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ def resolve(
     json: Json = False,
 ) -> None:
     """Find the items that titles mean, and say how sure that is; exit with 3 if one is not found."""
-    from genrec_edge.catalog import Catalog, default_catalog_path  # noqa: PLC0415
+    from genrec_edge.catalog import Catalog  # noqa: PLC0415
     from genrec_edge.grounding import Grounder  # noqa: PLC0415
 
     texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
-    with Catalog.open(default_catalog_path() if catalog is None else catalog) as opened:
+    with Catalog.open(catalog_path(catalog)) as opened:
         grounder = Grounder(opened)
         matches = [grounder.ground(text) for text in texts]
     if json:
