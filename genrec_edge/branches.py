@@ -1,13 +1,17 @@
 """Which KV sequence holds which branch of the search tree: pure bookkeeping, no engine.
 
 Sequence 0 is the prompt. Every kept node (an evaluated run) owns one sequence that covers the prompt and the node's
-whole path; cells are shared, so a sequence costs only the tokens that are its own. When sequences run out, the least
-recently used one is given up, and a run below a node without a sequence evaluates the missing tokens again.
+whole path; cells are shared, so a sequence costs only the tokens that are its own. When sequences run out, the branch
+worth least gives up its own, and a run below a node without a sequence evaluates the missing tokens again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = 0
 """The node of the prompt."""
@@ -60,14 +64,23 @@ class BranchTree:
         """Start a batch: from now on, sequences placed are not given up for others."""
         self._busy.clear()
 
-    def place(self, parent: int, token_ids: tuple[int, ...], *, room: int) -> Placed | None:
-        """Give a run below `parent` a node and a sequence, or return None if the batch has no room for it."""
+    def place(
+        self, parent: int, token_ids: tuple[int, ...], *, room: int, worth: Callable[[int], float]
+    ) -> Placed | None:
+        """Give a run below `parent` a node and a sequence, or return None if the batch has no room for it.
+
+        Args:
+            parent: ROOT or a node placed before.
+            token_ids: the run.
+            room: tokens the batch can still take.
+            worth: says of a node how much its sequence should be kept; of equals the longest unused one goes.
+        """
         source, start, again = self._cached_ancestor(parent)
         tokens = (*again, *token_ids)
         if len(tokens) > room:
             return None
         self._touch(source)
-        sequence, evicted = self._take(besides=source)
+        sequence, evicted = self._take(besides=source, worth=worth)
         if sequence is None:
             return None
         node = self._next_node
@@ -105,12 +118,12 @@ class BranchTree:
         if sequence:
             self._owners[sequence] = self._owners.pop(sequence)
 
-    def _take(self, *, besides: int) -> tuple[int | None, bool]:
+    def _take(self, *, besides: int, worth: Callable[[int], float]) -> tuple[int | None, bool]:
         """Return a sequence to write to, and whether another branch had to give it up."""
         if self._free:
             return self._free.pop(), False
-        for sequence, node in self._owners.items():
-            if sequence != besides and sequence not in self._busy:
-                self.drop(node)
-                return self._free.pop(), True
-        return None, False
+        idle = [node for sequence, node in self._owners.items() if sequence != besides and sequence not in self._busy]
+        if not idle:
+            return None, False
+        self.drop(min(idle, key=worth))
+        return self._free.pop(), True

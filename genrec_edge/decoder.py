@@ -29,7 +29,7 @@ from genrec_edge.branches import ROOT
 from genrec_edge.engine import MAX_RUN, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,8 +49,8 @@ class Scorer(Protocol):
 
     usage: Usage
 
-    def evaluate(self, runs: Sequence[Run]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (node, logits after its last token) for each run."""
+    def evaluate(self, runs: Sequence[Run], worth: Callable[[int], float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (node, logits after its last token) for each run; keep the nodes of most worth cached."""
         ...
 
 
@@ -142,6 +142,7 @@ class Search:
         self._width = width
         self._heap: list[tuple[float, int, _Siblings]] = []
         self._ticket = count()
+        self._open: dict[int, _Siblings] = {}  # by the node they hang below
         self._best: list[Found] = []  # a heap of the k best finished items, the worst on top
 
     def exact(self, root_row: NDArray[np.float32], budget: Budget) -> Answer:
@@ -241,8 +242,13 @@ class Search:
     def _expand(self, prefixes: list[_Prefix]) -> Iterator[_Siblings]:
         """Evaluate prefixes, record the titles they finish, and yield their live children."""
         runs = [Run(p.handle, p.token_ids, keep=self._has_children(p.node)) for p in prefixes]
-        for prefix, (handle, row) in zip(prefixes, self._scorer.evaluate(runs), strict=True):
+        for prefix, (handle, row) in zip(prefixes, self._scorer.evaluate(runs, self._worth), strict=True):
             yield self._score_children(prefix, handle, row)
+
+    def _worth(self, handle: int) -> float:
+        """Return the best bound left below an evaluated prefix: the search will not come back to the least."""
+        siblings = self._open.get(handle)
+        return float(siblings.keys[siblings.next]) if siblings and siblings.next < len(siblings.keys) else -math.inf
 
     def _score_children(self, prefix: _Prefix, handle: int, row: NDArray[np.float32]) -> _Siblings:
         """Finish the titles that end at a prefix and return its live children with their bounds."""
@@ -262,7 +268,11 @@ class Search:
             keys = logprobs + np.maximum.reduceat(self._bias[start:end], below.starts - start)
         live = np.flatnonzero(keys > self._threshold)
         live = live[np.argsort(-keys[live], kind="stable")]
-        return _Siblings(handle, keys[live], logprobs[live], below.nodes[live], below.tokens[live], below.ends[live])
+        siblings = _Siblings(
+            handle, keys[live], logprobs[live], below.nodes[live], below.tokens[live], below.ends[live]
+        )
+        self._open[handle] = siblings
+        return siblings
 
     def _finish(self, node: int, end: int, logprob: float) -> None:
         """Enter the items that end at `node` into the answer, sharing the title's probability equally."""

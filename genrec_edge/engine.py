@@ -24,7 +24,7 @@ from genrec_edge.errors import CancelledError, DeadlineError, EngineError, OutOf
 from genrec_edge.llama import Model, last_error, library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,7 +57,7 @@ class Run:
 
 @dataclass(slots=True)
 class Usage:
-    """What the engine did since `reset`: tokens given to the model, calls of `llama_decode`, seconds inside them."""
+    """What the engine did: tokens given to the model, calls of `llama_decode`, seconds inside them."""
 
     tokens: int = 0
     calls: int = 0
@@ -174,10 +174,13 @@ class LlamaEngine:
         self._prompt_row = self._rows(1)[0].copy()
         return self._prompt_row, same
 
-    def evaluate(self, runs: Sequence[Run]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def evaluate(
+        self, runs: Sequence[Run], worth: Callable[[int], float] = lambda _node: 0.0
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
 
         The logits after the run's last token, (n_vocab,) float32, are a view that ends when the next item is taken.
+        `worth` says of a node how likely it is to be a parent again: when the cache is full, the least is given up.
 
         Raises:
             UsageError: a run is empty or too long, or has a token that does not exist.
@@ -190,9 +193,9 @@ class LlamaEngine:
                 raise UsageError(f"a run of {len(run.token_ids)} tokens: give 1 to {MAX_RUN}")
             self._check_tokens(run.token_ids)
         while pending:
-            placed = self._fill(pending)
+            placed = self._fill(pending, worth)
             if not placed or self._decode() != 0:
-                yield from self._evaluate_in_less_room(pending, placed)
+                yield from self._evaluate_in_less_room(pending, placed, worth)
                 return
             for run, place, row in zip(pending, placed, self._rows(len(placed)), strict=False):
                 yield place.node, row
@@ -201,7 +204,7 @@ class LlamaEngine:
             del pending[: len(placed)]
 
     def _evaluate_in_less_room(
-        self, runs: list[Run], placed: list[Placed]
+        self, runs: list[Run], placed: list[Placed], worth: Callable[[int], float]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs after the cache turned out too full: without older branches, then a few at a time."""
         for place in placed:
@@ -210,10 +213,10 @@ class LlamaEngine:
         for sequence in older:
             self._free(sequence)
         if older:
-            yield from self.evaluate(runs)
+            yield from self.evaluate(runs, worth)
         elif len(runs) > 1:
             for run in runs:
-                yield from self.evaluate([run])
+                yield from self.evaluate([run], worth)
         else:
             raise EngineError(
                 f"a context of {self.n_ctx} tokens has no room for the search", hint="give a larger --ctx"
@@ -260,13 +263,13 @@ class LlamaEngine:
         if not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
             raise UsageError(f"a prompt or run has a token outside 0..{self.n_vocab - 1}")
 
-    def _fill(self, runs: list[Run]) -> list[Placed]:
+    def _fill(self, runs: list[Run], worth: Callable[[int], float]) -> list[Placed]:
         """Put as many of `runs` into the batch as fit and return where they went, in order."""
         self._batch.clear()
         self._branches.begin_batch()
         placed: list[Placed] = []
         for run in runs[:N_SEQUENCES]:  # llama.cpp reserves that many rows of logits
-            place = self._branches.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n)
+            place = self._branches.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n, worth=worth)
             if place is None:
                 break
             if place.evicted:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from genrec_edge.branches import ROOT, BranchTree
+from genrec_edge.branches import ROOT, BranchTree, Placed
 
 PROMPT = (900, 901, 902)
 
@@ -34,7 +34,7 @@ class Cache(RuleBasedStateMachine):
         parent = data.draw(st.sampled_from(sorted(self.paths)))
         tokens = tuple(range(self.token, self.token + n))
         self.token += n
-        placed = self.tree.place(parent, tokens, room=room)
+        placed = self.tree.place(parent, tokens, room=room, worth=hash)
         if placed is None:
             cached = max(n for n in range(len(self.paths[parent]) + 1) if self.paths[parent][:n] in self.held.values())
             too_long = len(self.paths[parent]) - cached + len(tokens) > room
@@ -72,16 +72,31 @@ TestCache = Cache.TestCase
 TestCache.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-@given(st.integers(3, 20))
-def test_the_least_recently_used_branch_goes_first(n: int) -> None:
-    tree = BranchTree(n)
+def full_tree(n_sequences: int) -> tuple[BranchTree, list[Placed]]:
+    """Return a tree whose sequences are all taken by children of the prompt."""
+    tree = BranchTree(n_sequences)
     tree.reset(1)
-    nodes = []
-    for token in range(n - 1):
-        placed = tree.place(ROOT, (token,), room=9)
-        assert placed is not None
-        nodes.append(placed)
+    placed = [tree.place(ROOT, (token,), room=9, worth=worthless) for token in range(n_sequences - 1)]
     tree.begin_batch()
-    used = tree.place(nodes[0].node, (50,), room=9)  # the first branch is used again, so the second is the oldest
+    return tree, [place for place in placed if place is not None]
+
+
+def worthless(_node: int) -> float:
+    return 0.0
+
+
+@given(st.integers(4, 20), st.data())
+def test_the_branch_worth_least_goes_first(n_sequences: int, data: st.DataObject) -> None:
+    tree, placed = full_tree(n_sequences)
+    least = data.draw(st.sampled_from(placed[1:]))
+    used = tree.place(placed[0].node, (50,), room=9, worth=lambda node: -1.0 if node == least.node else 1.0)
     assert used is not None
-    assert used.sequence == nodes[1].sequence
+    assert used.sequence == least.sequence
+
+
+@given(st.integers(4, 20))
+def test_of_equal_worth_the_longest_unused_goes_first(n_sequences: int) -> None:
+    tree, placed = full_tree(n_sequences)
+    used = tree.place(placed[0].node, (50,), room=9, worth=worthless)  # now the second is the longest unused
+    assert used is not None
+    assert used.sequence == placed[1].sequence

@@ -17,7 +17,7 @@ from genrec_edge.engine import Usage
 from genrec_edge.index import IndexKey, TitleIndex, build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,7 +44,7 @@ class FakeScorer:
         rng = np.random.default_rng([self.seed, len(path), *path])
         return (rng.normal(0, self.sharpness, N_VOCAB)).astype(np.float32)
 
-    def evaluate(self, runs: Sequence[Run]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def evaluate(self, runs: Sequence[Run], worth: Callable[[int], float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         self.usage.calls += 1
         for run in runs:
             start = self.paths[run.parent]
