@@ -27,6 +27,7 @@ import numpy as np
 
 from genrec_edge.branches import ROOT
 from genrec_edge.engine import MAX_RUN, Run
+from genrec_edge.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -291,4 +292,6 @@ class Search:
 
 def _log_sum_exp(row: NDArray[np.float32] | NDArray[np.float64]) -> float:
     top = float(row.max())
+    if not math.isfinite(top):
+        raise EngineError("the model's logits are not numbers", hint="check the file: genrec-edge models verify")
     return top + math.log(float(np.exp(row - top).sum(dtype=np.float64)))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from genrec_edge.branches import ROOT
 from genrec_edge.decoder import Answer, Budget, Search
 from genrec_edge.engine import Usage
+from genrec_edge.errors import EngineError
 from genrec_edge.index import IndexKey, TitleIndex, build
 
 if TYPE_CHECKING:
@@ -234,3 +235,12 @@ def test_time_can_end_the_search_too() -> None:
     answer = s.exact(model.row(()), Budget(seconds=0.0))
     assert len(answer.found) == 5
     assert not answer.exact
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_an_error_and_not_an_empty_answer(kind: ScoreKind, value: float) -> None:
+    model = FakeScorer(3)
+    s, _ = search(["ab", "c"], model, kind, np.zeros(2), 1)
+    with pytest.raises(EngineError, match="not numbers"):
+        s.exact(np.full(N_VOCAB, value, np.float32), Budget())
