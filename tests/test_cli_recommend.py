@@ -566,11 +566,11 @@ from genrec_edge import cli, engine
 signal.signal(signal.SIGINT, signal.default_int_handler)
 evaluate = engine.LlamaEngine.evaluate
 
-def endless(self, runs):
+def endless(self, runs, worth):
     sys.stderr.write("searching\\n")
     sys.stderr.flush()
     while True:
-        for _ in evaluate(self, list(runs)):
+        for _ in evaluate(self, list(runs), worth):
             pass
 
 engine.LlamaEngine.evaluate = endless
