@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.errors import CatalogError
+from genrec_edge.files import disk_errors, sync
 from genrec_edge.titles import model_titles
+from genrec_edge.writing import install, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -121,22 +121,21 @@ class TitleIndex:
         return np.flatnonzero(wanted[self.rows])
 
     def save(self, path: Path) -> None:
-        """Write the index as folder `path`, replacing what is there; a reader sees the old or the new one, whole."""
+        """Write the index as folder `path`, replacing what is there; a reader sees an index whole or none.
+
+        Raises:
+            DiskFullError: no room; what was there stays.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        for name in _ARRAYS:
-            with (part / f"{name}.npy").open("wb") as file:
-                np.save(file, getattr(self, name), allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-        (part / "key.json").write_text(json.dumps(asdict(self.key)), encoding="utf-8")
-        old = path.with_name(f"{path.name}.{os.getpid()}.old")
-        if path.exists():
-            path.rename(old)
-        part.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        with disk_errors(path), work_folder(path.parent) as work:
+            made = work / "made"
+            made.mkdir()
+            for name in _ARRAYS:
+                np.save(made / f"{name}.npy", getattr(self, name), allow_pickle=False)
+                sync(made / f"{name}.npy")
+            (made / "key.json").write_text(json.dumps(asdict(self.key)), encoding="utf-8")
+            sync(made / "key.json")
+            install(made, path, work)
 
     @classmethod
     def open(cls, path: Path) -> TitleIndex | None:

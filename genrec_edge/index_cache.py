@@ -8,8 +8,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from genrec_edge import paths
-from genrec_edge.errors import LockedError
 from genrec_edge.index import IndexKey, TitleIndex, build
+from genrec_edge.writing import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     OnTitle = Callable[[int, int], object]
 
 log = logging.getLogger(__name__)
-
-_LOCK_TIMEOUT_S = 600
 
 
 def load(
@@ -40,30 +38,28 @@ def load(
 
     Raises:
         LockedError: another process has been building the same index for ten minutes.
+        DiskFullError: no room for the index.
     """
     key = IndexKey(revision=catalog.revision, tokenizer=fingerprint)
     path = index_path(catalog, fingerprint)
     if (index := _current(path, key)) is not None:
         return index
-    import filelock  # noqa: PLC0415 - only a build needs it
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
-            if (index := _current(path, key)) is None:
-                log.info("building the title index of %s", catalog.path)
-                build(catalog.titles(), _counted(tokenize, catalog.n_items, on_title), key).save(path)
-                index = _current(path, key)
-    except filelock.Timeout as e:
-        raise LockedError(f"another process has been building the index {path} for {_LOCK_TIMEOUT_S} s") from e
+    with writing(path.parent, lambda _stage, _done, _total: None):
+        if (index := _current(path, key)) is None:
+            log.info("building the title index of %s", catalog.path)
+            build(catalog.titles(), _counted(tokenize, catalog.n_items, on_title), key).save(path)
+            index = _current(path, key)
     # Only a catalog that changed while it was indexed gets here without an index of the revision asked for.
     return index if index is not None else load(catalog, tokenize, fingerprint, on_title)
 
 
 def index_path(catalog: Catalog, fingerprint: str) -> Path:
-    """Return the folder of the index of a catalog file under a tokenizer, whether it is there or not."""
+    """Return the folder of the index of a catalog file under a tokenizer, whether it is there or not.
+
+    The folder around it holds the lock and the leftovers of builders that were killed, which the next one removes.
+    """
     name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode()).hexdigest()[:16]
-    return paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}"
+    return paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}" / "trie"
 
 
 def _current(path: Path, key: IndexKey) -> TitleIndex | None:

@@ -23,7 +23,7 @@ from genrec_edge.grounding import Grounder
 from genrec_edge.llama import Model
 from genrec_edge.records import Decode, Recommendation, Request, Result, ScoreKind, Timings
 from genrec_edge.selection import bias_of, understand
-from genrec_edge.store import ModelStore, resolve_model
+from genrec_edge.store import ModelFile, ModelStore, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from genrec_edge.index_cache import OnTitle
     from genrec_edge.records import Interaction, Match
-    from genrec_edge.store import ModelFile
 
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
@@ -83,7 +82,7 @@ class Recommender:
     @classmethod
     def open(
         cls,
-        model: str | Path | None = None,
+        model: str | Path | ModelFile | None = None,
         catalog: str | Path | None = None,
         *,
         n_threads: int | None = None,
@@ -95,7 +94,7 @@ class Recommender:
         """Load a model and a catalog; the catalog's title index is built first if it is missing or out of date.
 
         Args:
-            model: a name in the model store, a GGUF file, or None for the default model.
+            model: a name in the model store, a GGUF file, one of these already resolved, or None for the default model.
             catalog: a catalog file, or None for the films that come with the package.
             n_threads: None takes the CPUs this process may use, at most 8.
             n_ctx: KV cells; None takes 2048, or what the model can do if that is less.
@@ -112,7 +111,7 @@ class Recommender:
         started = time.perf_counter()
         if score is not None and score not in get_args(ScoreKind):
             raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
-        model_file = resolve_model(model, ModelStore())
+        model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
         _check_prompts(model_file)
         with ExitStack() as on_error:
             opened = Catalog.open(default_catalog_path() if catalog is None else catalog)

@@ -88,8 +88,9 @@ def bias_of(
     biased = catalog.by_ids(request.bias)
     if unknown := [item_id for item_id in request.bias if item_id not in biased]:
         raise UsageError(f"no item {reprlib.repr(unknown[0])} in the catalog to give a bias to", hint="biases go by id")
-    for item_id, item in biased.items():
-        bias[index.positions(np.array([item.row]))] += request.bias[item_id]
+    nats = {item.row: request.bias[item_id] for item_id, item in biased.items()}
+    for position in index.positions(np.array(list(nats), np.int64)):
+        bias[position] += nats[int(index.rows[position])]
     return bias
 
 

@@ -20,7 +20,7 @@ from genrec_edge.gguf_header import GgufHeader, read_header, tokenizer_fingerpri
 from genrec_edge.manifest import MANIFEST_NAME, Manifest, load_manifest
 from genrec_edge.pull import OnEvent, Quantize, make_model
 from genrec_edge.registry import KnownModel, Registry, load_registry
-from genrec_edge.writing import work_folder, writing
+from genrec_edge.writing import install, work_folder, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ class ModelStore:
                 work_folder(self.root) as work,
                 disk_errors(self.root),
             ):  # tells the room before it is cleaned
-                self._install(make_model(name, known, work, quantize, on_event), self._folder(name), work)
+                install(make_model(name, known, work, quantize, on_event), self._folder(name), work)
             return self.get(name)[1]
 
     def verify(self, name: str, on_bytes: Callable[[int], object] | None = None) -> Manifest:
@@ -135,14 +135,6 @@ class ModelStore:
             with work_folder(self.root) as work:
                 folder.rename(work / "removed")
                 sync(self.root)
-
-    def _install(self, made: Path, folder: Path, work: Path) -> None:
-        # A folder with files cannot be renamed over another one. Killed between the two renames, the store is
-        # without the model, never with half of one.
-        if folder.exists():
-            folder.rename(work / "replaced")
-        made.rename(folder)
-        sync(self.root)
 
     def _known(self, name: str) -> KnownModel:
         self._folder(name)

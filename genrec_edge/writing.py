@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import LockedError
+from genrec_edge.files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +67,18 @@ def work_folder(root: Path) -> Iterator[Path]:
         yield work
     finally:
         _remove_tree(work)
+
+
+def install(made: Path, folder: Path, work: Path) -> None:
+    """Put the finished folder `made` in the place of `folder`, and what was there into `work`, to go with it.
+
+    A folder with files cannot be renamed over another one. Killed between the two renames, there is no `folder`, never
+    half of one.
+    """
+    if folder.exists():
+        folder.rename(work / "replaced")
+    made.rename(folder)
+    sync(folder.parent)
 
 
 def _locked(root: Path, holder: Path) -> LockedError:

@@ -16,8 +16,8 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 LAYERS = (
     "__init__ errors records titles branches gguf_types",
     "prompts paths files importing gguf_parse registry histories checks",
-    "columns schema gguf_header fetch writing index filters llama",
-    "filling gguf_check manifest engine",
+    "columns schema gguf_header fetch writing filters llama",
+    "filling gguf_check manifest engine index",
     "building pull decoder freeform",
     "catalog store",
     "grounding index_cache selection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.errors import CatalogError
+from genrec_edge.errors import CatalogError, DiskFullError
 from genrec_edge.index import IndexKey, TitleIndex, build
 
 if TYPE_CHECKING:
@@ -120,3 +121,18 @@ def test_no_items_and_titles_without_tokens_are_refused() -> None:
         build([], ids, KEY)
     with pytest.raises(CatalogError, match="row 20 has no tokens"):
         build([(10, "a", None), (20, "b", None)], lambda text: ids(text) if text == "a" else [], KEY)
+
+
+def test_a_full_disk_leaves_the_old_index_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_of(["Alien"]).save(tmp_path / "index")
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DiskFullError, match="index"):
+        index_of(["Brazil"]).save(tmp_path / "index")
+    opened = TitleIndex.open(tmp_path / "index")
+    assert opened is not None
+    assert opened.path(0) == ids("Alien")
+    assert [p.name for p in tmp_path.iterdir()] == ["index"]

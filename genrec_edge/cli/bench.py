@@ -47,11 +47,11 @@ def bench(
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.recommender import Recommender  # noqa: PLC0415
 
-    ensure_model(model, offline=offline, quiet=quiet)
+    model_file = ensure_model(model, offline=offline, quiet=quiet)
     path = catalog_path(catalog, quiet=quiet)
     with (
         title_bar(quiet=quiet) as on_title,
-        Recommender.open(model, path, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title) as r,
+        Recommender.open(model_file, path, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title) as r,
     ):
         histories = _histories(r, requests, length + 1, where, seed)
         with progress("requests", len(histories), quiet=quiet) as advance:

@@ -90,10 +90,10 @@ def recommend(
     from genrec_edge.decoder import Budget  # noqa: PLC0415
     from genrec_edge.recommender import Recommender  # noqa: PLC0415
 
-    ensure_model(model, offline=offline, quiet=quiet)
+    model_file = ensure_model(model, offline=offline, quiet=quiet)
     with title_bar(quiet=quiet) as on_title:
         recommender = Recommender.open(
-            model,
+            model_file,
             catalog_path(catalog, quiet=quiet),
             n_threads=threads,
             n_ctx=ctx,
