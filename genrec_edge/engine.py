@@ -139,6 +139,7 @@ class LlamaEngine:
                 f"llama.cpp could not create a context of {self.n_ctx} tokens{last_error()}",
                 hint="give a smaller --ctx",
             )
+        self.model.apply_adapter(context)
         return int(context)
 
     def prompt(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:

@@ -103,6 +103,13 @@ class DeadlineError(GenRecError):
     code = "timeout"
 
 
+class VerificationError(GenRecError):
+    """A converted model is not the one that was meant: its tokenizer, its logits or its answers differ."""
+
+    exit_code = 14
+    code = "verification"
+
+
 class CancelledError(GenRecError):
     """The caller cancelled the running request."""
 

@@ -23,6 +23,7 @@ ARCHITECTURES = ("llama", "qwen2", "qwen3")
 TOKENIZERS = ("gpt2", "llama")
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h: more abort
+_MAX_TOKENS = 1 << 20  # four times as many as the largest vocabulary; what fits into a header takes 400 MB to check
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, there too
 _ROPE_SCALING = ("none", "linear", "yarn", "longrope")  # others abort (src/llama-model.cpp, load_hparams)
 _NO_WEIGHTS = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})  # no matrix product, or intermediate
@@ -55,14 +56,14 @@ def _other_kind(header: GgufHeader) -> str:
     metadata = header.metadata
     kind = metadata.get("general.type", "model")
     if kind != "model":
-        return f"is of type {_shown(kind)}, not a model"
+        return f"is of type {shown(kind)}, not a model"
     if not header.architecture:
         return "does not say its architecture (no general.architecture)"
     if header.architecture not in ARCHITECTURES:
-        return f"is a {_shown(header.architecture)} model; genrec-edge runs {', '.join(ARCHITECTURES)}"
+        return f"is a {shown(header.architecture)} model; genrec-edge runs {', '.join(ARCHITECTURES)}"
     parts = metadata.get("split.count", 1)
     if parts not in {0, 1}:
-        return f"is one of {_shown(parts)} parts of a split model; merge them with llama-gguf-split first"
+        return f"is one of {shown(parts)} parts of a split model; merge them with llama-gguf-split first"
     if not header.tensors:
         return "holds a vocabulary and no weights"
     return ""
@@ -76,12 +77,12 @@ def _hyperparameters(header: GgufHeader) -> Iterator[str]:
         if isinstance(value, int) and value > 0:
             sizes[name] = value
         else:
-            yield f"{arch}.{name} is {_shown(value)}, not a positive number"
+            yield f"{arch}.{name} is {shown(value)}, not a positive number"
     epsilon = metadata.get(f"{arch}.attention.layer_norm_rms_epsilon")
     if not (isinstance(epsilon, float) and 0 < epsilon < 1):
-        yield f"{arch}.attention.layer_norm_rms_epsilon is {_shown(epsilon)}, not between 0 and 1"
+        yield f"{arch}.attention.layer_norm_rms_epsilon is {shown(epsilon)}, not between 0 and 1"
     if (scaling := metadata.get(f"{arch}.rope.scaling.type", "none")) not in _ROPE_SCALING:
-        yield f"{arch}.rope.scaling.type is {_shown(scaling)}, not one of {', '.join(_ROPE_SCALING)}"
+        yield f"{arch}.rope.scaling.type is {shown(scaling)}, not one of {', '.join(_ROPE_SCALING)}"
     if metadata.get(f"{arch}.nextn_predict_layers", 0) != 0:
         yield f"{arch}.nextn_predict_layers is set; such layers are not run"
     if len(sizes) < len(_SIZES):
@@ -95,14 +96,14 @@ def _heads(header: GgufHeader, n_embd: int, n_head: int) -> Iterator[str]:
     arch, metadata = header.architecture, header.metadata
     n_head_kv = metadata.get(f"{arch}.attention.head_count_kv", n_head)
     if not isinstance(n_head_kv, int) or n_head_kv < 1 or n_head % n_head_kv:
-        yield f"{n_head} heads cannot share {_shown(n_head_kv)} key-value heads"
+        yield f"{n_head} heads cannot share {shown(n_head_kv)} key-value heads"
     key = metadata.get(f"{arch}.attention.key_length", n_embd // n_head)
     value = metadata.get(f"{arch}.attention.value_length", n_embd // n_head)
     rope = metadata.get(f"{arch}.rope.dimension_count", key)
     # The graphs of all three architectures abort on unequal ones (GGML_ASSERT(n_embd_head == n_rot)), and
     # rotation takes the numbers of a head in pairs.
     if not (isinstance(key, int) and key == value == rope and key > 0 and key % 2 == 0):
-        sizes = f"key {_shown(key)}, value {_shown(value)}, rotated {_shown(rope)}"
+        sizes = f"key {shown(key)}, value {shown(value)}, rotated {shown(rope)}"
         yield f"the sizes of a head are not one even number ({sizes})"
 
 
@@ -111,7 +112,7 @@ def _experts(header: GgufHeader) -> Iterator[str]:
     count = metadata.get(f"{arch}.expert_count", 0)
     used = metadata.get(f"{arch}.expert_used_count", 0)
     if not isinstance(count, int) or not isinstance(used, int) or not (count == used == 0 or 0 < used <= count):
-        yield f"it uses {_shown(used)} of {_shown(count)} experts"
+        yield f"it uses {shown(used)} of {shown(count)} experts"
     elif count > _MAX_EXPERTS:
         yield f"it has {count} experts, more than {_MAX_EXPERTS}"
     if metadata.get(f"{arch}.expert_group_count", 0) != 0:
@@ -128,7 +129,7 @@ def _weights(header: GgufHeader) -> Iterator[str]:
     if embedding is None:
         yield "the tensor token_embd.weight is missing"
     elif isinstance(tokens, ArrayInfo) and embedding.shape != (n_embd, tokens.count):
-        yield f"token_embd.weight has the shape {embedding.shape}, not ({_shown(n_embd)}, {tokens.count})"
+        yield f"token_embd.weight has the shape {embedding.shape}, not ({shown(n_embd)}, {tokens.count})"
     if "output_norm.weight" not in tensors:
         yield "the tensor output_norm.weight is missing"
 
@@ -137,11 +138,14 @@ def _tokenizer(header: GgufHeader) -> Iterator[str]:
     metadata = header.metadata
     model = metadata.get("tokenizer.ggml.model")
     if model not in TOKENIZERS:
-        yield f"its tokenizer is {_shown(model)}, not one of {', '.join(TOKENIZERS)}"
+        yield f"its tokenizer is {shown(model)}, not one of {', '.join(TOKENIZERS)}"
         return
     tokens = metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, ArrayInfo) or tokens.kind != "string" or not tokens.count:
         yield "tokenizer.ggml.tokens is not a list of strings"
+        return
+    if tokens.count > _MAX_TOKENS:
+        yield f"its vocabulary has {tokens.count:,} pieces, more than {_MAX_TOKENS:,}"
         return
     for name, kinds in (("scores", ("float32", "int32")), ("token_type", ("int32",))):
         array = metadata.get(f"tokenizer.ggml.{name}")
@@ -150,10 +154,10 @@ def _tokenizer(header: GgufHeader) -> Iterator[str]:
             continue
         if not isinstance(array, ArrayInfo) or array.kind not in kinds or array.count != tokens.count:
             wanted = f"one {kinds[0]} for each of {tokens.count} tokens"
-            yield f"tokenizer.ggml.{name} is {_shown(array)}, not {wanted}"
+            yield f"tokenizer.ggml.{name} is {shown(array)}, not {wanted}"
     merges = metadata.get("tokenizer.ggml.merges")
     if model == "gpt2" and not (isinstance(merges, ArrayInfo) and merges.kind == "string"):
-        yield f"tokenizer.ggml.merges is {_shown(merges)}, not a list of strings"
+        yield f"tokenizer.ggml.merges is {shown(merges)}, not a list of strings"
     yield from _pieces(header, model)
 
 
@@ -170,7 +174,8 @@ def _pieces(header: GgufHeader, model: object) -> Iterator[str]:
             yield f"its vocabulary has no piece for {missing} of the 256 bytes"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value of the metadata as a message shows it, shortened."""
     if value is None:
         return "missing"
     if isinstance(value, ArrayInfo):

@@ -13,25 +13,32 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from genrec_edge import gguf_types
 from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 log = logging.getLogger("genrec_edge.llama")
 
 # Source: ggml/include/ggml.h, enum ggml_log_level (llama.cpp 0c1e57098). 5 continues the previous line.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
-# Source: include/llama.h, enum llama_ftype (llama.cpp 0c1e57098).
-FILE_TYPES = {
-    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
-    "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30,
-    "BF16": 32,
-}  # fmt: skip
+_TRAINED_SO = frozenset({"TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0"})  # others' weights become noise
+FILE_TYPES = {name: number for number, name in gguf_types.FILE_TYPES.items() if name not in _TRAINED_SO}
+"""What a model can be quantized to, and its number in `enum llama_ftype`."""
 
+_QUANTIZER_BUFFER_BYTES = 128 << 20
+"""Rows that the quantizer holds at once, in all forms, and twice while a buffer grows. Its own choice is 8 GiB."""
+
+_FLOATS = ctypes.POINTER(ctypes.c_float)
 _kept_alive: list[object] = []  # ctypes does not hold on to the callbacks it hands out
 _last_error = threading.local()
+_listener = threading.local()
 
 
 @functools.cache
@@ -51,13 +58,25 @@ def library() -> Any:
         line = text.decode("utf-8", errors="replace").rstrip()
         if level >= 4:
             _last_error.line = line
-        if line:
-            log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
+        if not line:
+            return
+        if on_line := getattr(_listener, "on_line", None):
+            on_line(line)
+            level = min(level, 2)  # whoever listens reports what matters
+        log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
 
     bindings.llama_log_set(on_log, ctypes.c_void_p(0))
     _kept_alive.append(on_log)
     bindings.llama_backend_init()
     return bindings
+
+
+def tensor_library() -> Any:
+    """Return ggml, the library of tensors below llama.cpp, as ctypes opened it."""
+    library()
+    from llama_cpp._ggml import libggml
+
+    return libggml
 
 
 def last_error() -> str:
@@ -70,13 +89,14 @@ def last_error() -> str:
 class Model:
     """A loaded GGUF: weights (or the vocabulary alone) and its tokenizer. Thread-safe after construction.
 
-    The caller has checked the file's header (`gguf_header`); llama.cpp trusts what it reads.
+    The caller has checked the file's header (`gguf_header`) and that of the LoRA adapter, if there is one (`lora`);
+    llama.cpp trusts what it reads.
 
     Raises:
-        ModelInvalidError: llama.cpp refuses the file.
+        ModelInvalidError: llama.cpp refuses a file.
     """
 
-    def __init__(self, path: Path, *, vocab_only: bool = False) -> None:
+    def __init__(self, path: Path, *, vocab_only: bool = False, adapter_path: Path | None = None) -> None:
         lib = library()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
@@ -99,6 +119,22 @@ class Model:
                 f"the vocabulary of {path} has no line break, which ends a title in the prompt",
                 hint="use a model with a byte-level or byte-fallback vocabulary",
             )
+        self.adapter_path = adapter_path
+        self._adapter = None
+        if adapter_path is not None:
+            self._adapter = lib.llama_adapter_lora_init(self.handle, os.fsencode(adapter_path))
+            if not self._adapter:
+                self.close()
+                raise ModelInvalidError(f"llama.cpp cannot load the adapter {adapter_path}{last_error()}")
+
+    def apply_adapter(self, context: int) -> None:
+        """Let a new context of this model evaluate with the adapter, if there is one.
+
+        What is already in the cache would stay as it was computed.
+        """
+        if self._adapter:
+            adapters = (self._lib.llama_adapter_lora_p_ctypes * 1)(self._adapter)
+            self._lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0))
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of `text` alone: nothing added, and special tokens in it stay plain text."""
@@ -128,14 +164,31 @@ class Model:
         return bool(self._lib.llama_vocab_is_eog(self.vocab, token_id))
 
     def close(self) -> None:
-        """Free the weights. The model must not be used afterwards; closing twice is allowed."""
+        """Free the weights and the adapter. The model must not be used afterwards; closing twice is allowed."""
         if self.handle:
             self._lib.llama_model_free(self.handle)
             self.handle = None
 
 
-def quantize(source_path: Path, target_path: Path, file_type: str, *, n_threads: int | None = None) -> None:
+def quantize(
+    source_path: Path,
+    target_path: Path,
+    file_type: str,
+    *,
+    n_threads: int | None = None,
+    imatrix: Mapping[str, NDArray[np.float32]] | None = None,
+    on_line: Callable[[str], object] | None = None,
+) -> None:
     """Write `target_path` as `source_path` requantized to `file_type` (a key of `FILE_TYPES`) by llama.cpp.
+
+    Args:
+        source_path: a GGUF whose header has been checked.
+        target_path: where to write; what is there is lost.
+        file_type: what most tensors become.
+        n_threads: None takes all CPUs.
+        imatrix: by tensor, the weight of each column's error: (row length,), contiguous, finite. See
+            `convert/imatrix.py`.
+        on_line: told every line of the quantizer's log, warnings too, instead of the log; must not raise.
 
     Raises:
         UsageError: an unknown file type.
@@ -148,7 +201,16 @@ def quantize(source_path: Path, target_path: Path, file_type: str, *, n_threads:
     params.nthread = n_threads or os.cpu_count() or 1
     params.ftype = FILE_TYPES[file_type]
     params.allow_requantize = True
+    params.max_buf_size = _QUANTIZER_BUFFER_BYTES
+    if imatrix:
+        entries = [(name.encode(), values.ctypes.data_as(_FLOATS), values.size) for name, values in imatrix.items()]
+        params.imatrix = (lib.llama_model_imatrix_data * (len(entries) + 1))(*entries)  # a name of NULL ends the list
     last_error()
-    if lib.llama_model_quantize(os.fsencode(source_path), os.fsencode(target_path), ctypes.byref(params)) != 0:
+    _listener.on_line = on_line
+    try:
+        code = lib.llama_model_quantize(os.fsencode(source_path), os.fsencode(target_path), ctypes.byref(params))
+    finally:
+        _listener.on_line = None
+    if code != 0:
         target_path.unlink(missing_ok=True)
         raise EngineError(f"llama.cpp could not quantize {source_path} to {file_type}{last_error()}")

@@ -18,9 +18,11 @@ from genrec_edge.decoder import Budget, Search
 from genrec_edge.engine import PIECE, LlamaEngine, Usage
 from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.freeform import write_items
+from genrec_edge.gguf_check import shown
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
 from genrec_edge.llama import Model
+from genrec_edge.lora import find_adapter
 from genrec_edge.records import Decode, Recommendation, Request, Result, ScoreKind, Timings
 from genrec_edge.selection import bias_of, understand
 from genrec_edge.store import ModelFile, ModelStore, resolve_model
@@ -33,12 +35,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from genrec_edge.gguf_types import GgufHeader
     from genrec_edge.index_cache import OnTitle
     from genrec_edge.records import Interaction, Match
 
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""
+_PROMPT_KEY = "genrec_edge.prompt_version"
+"""Of the metadata of what our converter made."""
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
@@ -85,6 +90,7 @@ class Recommender:
         model: str | Path | ModelFile | None = None,
         catalog: str | Path | None = None,
         *,
+        adapter: str | Path | None = None,
         n_threads: int | None = None,
         n_ctx: int | None = None,
         score: ScoreKind | None = None,
@@ -96,6 +102,7 @@ class Recommender:
         Args:
             model: a name in the model store, a GGUF file, one of these already resolved, or None for the default model.
             catalog: a catalog file, or None for the films that come with the package.
+            adapter: a LoRA adapter in GGUF format, made for this model, or None.
             n_threads: None takes the CPUs this process may use, at most 8.
             n_ctx: KV cells; None takes 2048, or what the model can do if that is less.
             score: None takes what the model was tuned for; see `decoder`.
@@ -104,7 +111,7 @@ class Recommender:
 
         Raises:
             ModelMissingError: the model is not in the store; the hint is the command that brings it.
-            ModelInvalidError: the model file is damaged, or was made for other prompts.
+            ModelInvalidError: the model file is damaged, or was made for other prompts; the adapter does not fit.
             CatalogError: the catalog is damaged, foreign or empty.
             UsageError: no such file, or an option out of range.
         """
@@ -112,11 +119,12 @@ class Recommender:
         if score is not None and score not in get_args(ScoreKind):
             raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
         model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
-        _check_prompts(model_file)
+        adapter_header = None if adapter is None else find_adapter(adapter, model_file.header)
+        _check_prompts(model_file, adapter_header)
         with ExitStack() as on_error:
             opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
             on_error.callback(opened.close)
-            loaded = Model(model_file.path)
+            loaded = Model(model_file.path, adapter_path=None if adapter_header is None else adapter_header.path)
             on_error.callback(loaded.close)
             if loaded.n_ctx_train < PIECE:
                 raise ModelInvalidError(
@@ -316,10 +324,12 @@ class Recommender:
 
     def _describe_model(self) -> dict[str, str | int | float | None]:
         manifest = self._model_file.manifest
+        adapter_path = self._engine.model.adapter_path
         return {
             "name": self._model_file.path.stem if manifest is None else manifest.name,
             "path": str(self._model_file.path),
             "quant": None if manifest is None else manifest.quant,
+            "adapter": None if adapter_path is None else str(adapter_path),
             "score": self._score,
             "prompt": prompts.VERSION,
         }
@@ -331,10 +341,14 @@ def default_threads() -> int:
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-def _check_prompts(model_file: ModelFile) -> None:
+def _check_prompts(model_file: ModelFile, adapter: GgufHeader | None) -> None:
     manifest = model_file.manifest
-    if manifest is not None and manifest.prompt_version != prompts.VERSION:
-        raise ModelInvalidError(
-            f"{manifest.name} was made for prompts {manifest.prompt_version!r}, and this is {prompts.VERSION!r}",
-            hint="convert the model again, or install the version of genrec-edge that made it",
-        )
+    made_for: list[tuple[object, object]] = [] if manifest is None else [(manifest.name, manifest.prompt_version)]
+    headers = [model_file.header, *([] if adapter is None else [adapter])]
+    made_for += [(h.path, h.metadata[_PROMPT_KEY]) for h in headers if _PROMPT_KEY in h.metadata]
+    for name, version in made_for:
+        if version != prompts.VERSION:
+            raise ModelInvalidError(
+                f"{name} was made for prompts {shown(version)}, and this is {prompts.VERSION!r}",
+                hint="convert it again, or install the version of genrec-edge that made it",
+            )

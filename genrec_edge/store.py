@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from genrec_edge.errors import ModelInvalidError, ModelMissingError, OfflineErro
 from genrec_edge.files import disk_errors, require_free, sha256_file, sync
 from genrec_edge.gguf_check import check_runnable
 from genrec_edge.gguf_header import GgufHeader, read_header, tokenizer_fingerprint
-from genrec_edge.manifest import MANIFEST_NAME, Manifest, load_manifest
+from genrec_edge.manifest import MANIFEST_NAME, Manifest, load_manifest, save_manifest
 from genrec_edge.pull import OnEvent, Quantize, make_model
 from genrec_edge.registry import KnownModel, Registry, load_registry
 from genrec_edge.writing import install, work_folder, writing
@@ -40,7 +41,7 @@ class ModelFile:
 class ModelStore:
     """The models below one folder; `root` None is the user's own (`paths.models_path`).
 
-    Safe to use from several processes at once. Only `pull` and `remove` write, the folder itself included.
+    Safe to use from several processes at once. Only `pull`, `add` and `remove` write, the folder itself included.
     """
 
     def __init__(self, root: Path | None = None, *, registry: Registry | None = None) -> None:
@@ -103,6 +104,42 @@ class ModelStore:
             ):  # tells the room before it is cleaned
                 install(make_model(name, known, work, quantize, on_event), self._folder(name), work)
             return self.get(name)[1]
+
+    def add(self, path: Path, manifest: Manifest, on_event: OnEvent) -> Manifest:
+        """Put a file that was made on this machine into the store, as `manifest` describes it.
+
+        Where the file system allows, both names share the bytes on the disk; otherwise they are copied.
+
+        Raises:
+            UsageError: a model of that name is there.
+            LockedError: another process writes into the store for too long.
+            DiskFullError: there is no room for a copy; the store is as it was.
+        """
+        self.require_absent(manifest.name)
+        folder = self._folder(manifest.name)
+        with disk_errors(self.root), writing(self.root, on_event):
+            self.require_absent(manifest.name)
+            with work_folder(self.root) as work, disk_errors(self.root):
+                made = work / "model"
+                made.mkdir()
+                try:
+                    (made / manifest.file).hardlink_to(path)
+                except OSError:  # another disk, or one that knows no links
+                    require_free(self.root, manifest.size_bytes)
+                    shutil.copyfile(path, made / manifest.file)
+                    sync(made / manifest.file)
+                save_manifest(manifest, made / MANIFEST_NAME)
+                sync(made)
+                install(made, folder, work)
+        return self.get(manifest.name)[1]
+
+    def require_absent(self, name: str) -> None:
+        """Raise UsageError if a model of that name is in the store or known to the registry."""
+        if name in self.registry.models:
+            raise UsageError(f"{name!r} is the name of a model that can be pulled", hint="choose another --name")
+        if self._folder(name).exists():
+            hint = f"choose another --name, or: genrec-edge models rm {name}"
+            raise UsageError(f"the model {name!r} is in {self.root} already", hint=hint)
 
     def verify(self, name: str, on_bytes: Callable[[int], object] | None = None) -> Manifest:
         """Read a model's file from end to end and return its manifest when every bit is right. Read-only.
@@ -182,9 +219,12 @@ def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
     manifest = None
     if spec is not None and _is_file_name(spec):
         path = Path(spec)
-        if not path.exists():
-            message = f"there is no model file {path}"
-            raise UsageError(message, hint="check the name; genrec-edge models list shows the models of the store")
+        try:
+            path.stat()
+        except OSError as e:
+            message = f"there is no model file {path}: {e.strerror}"
+            hint = "check the name; genrec-edge models list shows the models of the store"
+            raise UsageError(message, hint=hint) from e
     else:
         path, manifest = store.get(store.registry.default if spec is None else str(spec))
     header = read_header(path)
@@ -195,7 +235,10 @@ def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
 def _is_file_name(spec: str | Path) -> bool:
     if isinstance(spec, Path) or spec.endswith(".gguf") or "/" in spec or os.sep in spec:
         return True
-    return Path(spec).is_file()
+    try:
+        return Path(spec).is_file()
+    except OSError:
+        return False  # too long a name for a file, and for a model
 
 
 def _pull_command(name: str) -> str:

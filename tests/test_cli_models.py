@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from genrec_edge import pull as pull_module
 from genrec_edge.cli import models as cli
+from genrec_edge.cli import output
 from genrec_edge.errors import GenRecError, ModelInvalidError, ModelMissingError, OfflineError
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ def test_bars_follow_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         def __exit__(self, *_: object) -> None:
             log.append((self.name, "end"))
 
-    monkeypatch.setattr(cli, "progress", Bar)
-    with cli._Bars(quiet=False) as bars:
+    monkeypatch.setattr(output, "progress", Bar)
+    with output.Bars(cli._STAGES, quiet=False) as bars:
         bars.show("download", 0, 10)
         bars.show("download", 4, 10)
         bars.show("download", 10, 10)

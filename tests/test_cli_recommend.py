@@ -116,7 +116,7 @@ def test_the_json_object_is_the_documented_one(usual: list[str], tricky_path: Pa
         ],
         "dropped": "int",
         "refused": "int",
-        "model": {"name": "str", "path": "str", "quant": "null", "score": "str", "prompt": "str"},
+        "model": {"name": "str", "path": "str", "quant": "null", "adapter": "null", "score": "str", "prompt": "str"},
         "catalog": {"name": "str", "path": "str", "items": "int", "revision": "str"},
         "timings": {
             "load_s": "float",

@@ -740,6 +740,7 @@ def test_a_result_has_all_that_the_json_contract_names(
         "name": "tiny-llama",
         "path": str(tiny_llama),
         "quant": None,
+        "adapter": None,
         "score": "vocabulary",
         "prompt": "titles-1",
     }

@@ -18,6 +18,8 @@ from typer.core import TyperGroup
 from genrec_edge import __version__
 from genrec_edge.cli.bench import bench
 from genrec_edge.cli.catalog import catalog_app
+from genrec_edge.cli.convert import convert
+from genrec_edge.cli.inspect import inspect
 from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.recommend import recommend
@@ -109,6 +111,8 @@ def _root(
 app.command()(recommend)
 app.command()(resolve)
 app.command()(bench)
+app.command()(inspect)
+app.command()(convert)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec_edge import __version__
-from genrec_edge.cli.options import CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
+from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, progress, title_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
@@ -35,6 +35,7 @@ def bench(
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Draw the histories from these items only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the histories.")] = 0,
     model: ModelName = None,
+    adapter: AdapterPath = None,
     catalog: CatalogPath = None,
     score: Score = None,
     threads: Threads = None,
@@ -51,7 +52,9 @@ def bench(
     path = catalog_path(catalog, quiet=quiet)
     with (
         title_bar(quiet=quiet) as on_title,
-        Recommender.open(model_file, path, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title) as r,
+        Recommender.open(
+            model_file, path, adapter=adapter, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title
+        ) as r,
     ):
         histories = _histories(r, requests, length + 1, where, seed)
         with progress("requests", len(histories), quiet=quiet) as advance:

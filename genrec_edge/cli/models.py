@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec_edge.cli.output import emit_json, print_table, progress, say
+from genrec_edge.cli.output import Bars, emit_json, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
     from genrec_edge.manifest import Manifest
     from genrec_edge.store import ModelFile, ModelStore
@@ -89,7 +86,7 @@ def verify(
     store = _store()
     manifests = [store.get(name)[1]] if name else list(store.list())
     for manifest in manifests:
-        with _Bars(quiet=quiet) as bars:
+        with Bars(_STAGES, quiet=quiet) as bars:
             store.verify(manifest.name, bars.counter("hash", manifest.size_bytes))
     if json:
         models = [{"ok": True, **_entry(store, manifest)} for manifest in manifests]
@@ -135,49 +132,8 @@ def pull_with_messages(store: ModelStore, name: str, *, offline: bool, quiet: bo
     """Pull a model, and say on stderr what is fetched, how large it is and from where."""
     from genrec_edge.llama import quantize  # noqa: PLC0415 - llama.cpp is not needed to list models
 
-    with _Bars(quiet=quiet, introduction=_introduction(store, name)) as bars:
+    with Bars(_STAGES, quiet=quiet, introduction=_introduction(store, name)) as bars:
         return store.pull(name, quantize=quantize, offline=offline, on_event=bars.show, force=force)
-
-
-class _Bars:
-    """Progress bars on stderr, one after the other for each stage, with the introduction before the first."""
-
-    def __init__(self, *, quiet: bool, introduction: str = "") -> None:
-        self._quiet = quiet
-        self._introduction = introduction
-        self._open = ExitStack()
-        self._stage = ""
-        self._done = 0
-        self._advance: Callable[[int], object] = lambda _: None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
-
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` bytes of a stage are done; a total of 0 is unknown."""
-        if self._quiet:
-            return
-        if stage != self._stage:
-            self._start(stage, total)
-        self._advance(done - self._done)
-        self._done = done
-
-    def counter(self, stage: str, total: int) -> Callable[[int], None]:
-        """Return a function that is told the size of each chunk."""
-        return lambda n_bytes: self.show(stage, self._done + n_bytes, total)
-
-    def _start(self, stage: str, total: int) -> None:
-        self._open.close()
-        if self._introduction and stage != "wait":
-            say(self._introduction)
-            self._introduction = ""
-        self._advance = self._open.enter_context(progress(_STAGES[stage], total or None))
-        self._stage, self._done = stage, 0
 
 
 def _store() -> ModelStore:

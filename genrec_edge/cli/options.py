@@ -17,6 +17,10 @@ ModelName = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|FILE", help="A model of the store or a .gguf file; else the default."),
 ]
+AdapterPath = Annotated[
+    Path | None,
+    typer.Option("--adapter", metavar="FILE", help="A LoRA adapter in GGUF format, made for the model."),
+]
 Score = Annotated[
     ScoreKind | None, typer.Option("--score", help="Overrides the kind of score the model was tuned for.")
 ]

@@ -8,15 +8,19 @@ import math
 import os
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
+from genrec_edge.errors import MissingExtraError
 from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
     from rich.console import Console
+
+_EXTRAS = {"convert": {"gguf", "matplotlib"}}
 
 
 @functools.cache
@@ -128,6 +132,67 @@ def share_bar(description: str, *, quiet: bool) -> Iterator[Callable[[float], No
             done = share
 
         yield on_progress
+
+
+class Bars:
+    """Progress bars on stderr, one after the other for each stage, with the introduction before the first.
+
+    `names` says what a stage is called where its own name would not do.
+    """
+
+    def __init__(self, names: Mapping[str, str], *, quiet: bool, introduction: str = "") -> None:
+        self._names = names
+        self._quiet = quiet
+        self._introduction = introduction
+        self._open = ExitStack()
+        self._stage = ""
+        self._done = 0
+        self._advance: Callable[[int], object] = lambda _: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` of a stage are done; a total of 0 is unknown."""
+        if self._quiet:
+            return
+        if stage != self._stage:
+            self._start(stage, total)
+        self._advance(done - self._done)
+        self._done = done
+
+    def counter(self, stage: str, total: int) -> Callable[[int], None]:
+        """Return a function that is told the size of each chunk."""
+        return lambda n_bytes: self.show(stage, self._done + n_bytes, total)
+
+    def _start(self, stage: str, total: int) -> None:
+        self._open.close()
+        if self._introduction and stage != "wait":
+            say(self._introduction)
+            self._introduction = ""
+        self._advance = self._open.enter_context(progress(self._names.get(stage, stage), total or None))
+        self._stage, self._done = stage, 0
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn a missing module of an optional part of the package into one line that says how to install it.
+
+    Raises:
+        MissingExtraError: with the name of the module.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] not in _EXTRAS[extra]:
+            raise  # a broken installation is something else
+        message = f"{e.name} is not installed, which this command needs"
+        raise MissingExtraError(message, hint=f"pip install 'genrec-edge[{extra}]'") from e
 
 
 def catalog_path(catalog: Path | None, *, quiet: bool = False) -> Path:

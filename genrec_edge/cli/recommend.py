@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.cli.options import CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
+from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, title_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Decode, Interaction, Request
@@ -64,6 +64,7 @@ def recommend(
     ] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Give up after this time.")] = None,
     model: ModelName = None,
+    adapter: AdapterPath = None,
     catalog: CatalogPath = None,
     score: Score = None,
     threads: Threads = None,
@@ -95,6 +96,7 @@ def recommend(
         recommender = Recommender.open(
             model_file,
             catalog_path(catalog, quiet=quiet),
+            adapter=adapter,
             n_threads=threads,
             n_ctx=ctx,
             score=score,

@@ -1,0 +1,131 @@
+"""How far the logits of two models are apart: Kullback-Leibler divergence, top-1 agreement, largest difference.
+
+Knows arrays of logits; where they come from is the caller's affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.errors import ModelInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Logits = Callable[[Sequence[int]], NDArray[np.float32]]
+    """Token ids to the logits after each of them, (n, n_vocab)."""
+
+_CHUNK_ELEMENTS = 1 << 20
+"""Logits turned into float64 at once: a few arrays of 8 MiB, whatever the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How near a model's next-token distributions come to those of a reference.
+
+    Attributes:
+        n_positions: positions compared, those with logits that are no numbers included.
+        n_not_finite: positions where either model's logits are not finite; no figure below counts them, and with no
+            others left all of them are None.
+        mean_kl, max_kl: KL(reference || model), in nats.
+        top1: the share of positions where both find the same token likeliest, 0..1.
+        max_abs_diff: the largest difference between two logits.
+    """
+
+    n_positions: int
+    n_not_finite: int
+    mean_kl: float | None
+    max_kl: float | None
+    top1: float | None
+    max_abs_diff: float | None
+
+
+class Comparison:
+    """Gathers an `Agreement` from any number of arrays, holding none of them."""
+
+    def __init__(self) -> None:
+        self._n_positions = self._n_finite = self._n_same = 0
+        self._kl_sum = self._kl_max = self._diff_max = 0.0
+
+    def add(self, reference: NDArray[np.float32], other: NDArray[np.float32]) -> None:
+        """Count the positions of two (n, n_vocab) arrays in.
+
+        Raises:
+            ModelInvalidError: the arrays have different shapes.
+        """
+        if reference.shape != other.shape:
+            raise ModelInvalidError(
+                f"the models have vocabularies of {reference.shape[-1]:,} and {other.shape[-1]:,} tokens, and cannot "
+                "be compared",
+                hint="convert the model again",
+            )
+        step = max(1, _CHUNK_ELEMENTS // max(1, reference.shape[1]))
+        for start in range(0, len(reference), step):
+            self._add_chunk(reference[start : start + step], other[start : start + step])
+
+    def agreement(self) -> Agreement:
+        """Return the figures of everything added so far."""
+        n = self._n_finite
+        return Agreement(
+            n_positions=self._n_positions,
+            n_not_finite=self._n_positions - n,
+            mean_kl=self._kl_sum / n if n else None,
+            max_kl=self._kl_max if n else None,
+            top1=self._n_same / n if n else None,
+            max_abs_diff=self._diff_max if n else None,
+        )
+
+    def _add_chunk(self, reference: NDArray[np.float32], other: NDArray[np.float32]) -> None:
+        self._n_positions += len(reference)
+        finite = np.isfinite(reference).all(axis=1) & np.isfinite(other).all(axis=1)
+        if not finite.any():
+            return
+        p, q = reference[finite].astype(np.float64), other[finite].astype(np.float64)
+        self._n_finite += len(p)
+        self._n_same += int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
+        self._diff_max = max(self._diff_max, float(np.abs(p - q).max()))
+        kl = divergence(p, q)
+        self._kl_sum += float(kl.sum())
+        self._kl_max = max(self._kl_max, float(kl.max()))
+
+
+def divergence(p_logits: NDArray[np.float64], q_logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return KL(p || q) of each row in nats, (n,), never negative; the arguments are finite logits, (n, n_vocab)."""
+    p, q = _log_softmax(p_logits), _log_softmax(q_logits)
+    kl: NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
+    return np.maximum(kl, 0.0)  # equal distributions can come out as -1e-17
+
+
+def compare(
+    reference: Logits,
+    other: Logits,
+    sequences: Sequence[Sequence[int]],
+    *,
+    start: int,
+    on_sequence: Callable[[int, int], object] = lambda _done, _total: None,
+) -> Agreement:
+    """Run two models over the same sequences, one at a time, and return how well they agree.
+
+    Args:
+        reference: the model whose distributions are taken as right.
+        other: the model that is judged.
+        sequences: token ids.
+        start: the first position of each sequence that counts.
+        on_sequence: told how many sequences of how many are done.
+    """
+    comparison = Comparison()
+    for done, token_ids in enumerate(sequences, start=1):
+        comparison.add(reference(token_ids)[start:], other(token_ids)[start:])
+        on_sequence(done, len(sequences))
+    return comparison.agreement()
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_softmax: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_softmax

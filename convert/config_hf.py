@@ -1,0 +1,247 @@
+"""`config.json` of a Hugging Face folder, read strictly and written back.
+
+Whatever would make llama.cpp compute something else than transformers does is refused by name, all at once.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge.convert.config import FAMILIES, SUPPORTED, ModelConfig, RopeScaling
+from genrec_edge.errors import ModelInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CONFIG_NAME = "config.json"
+_MAX_BYTES = 1 << 20
+# What is made of a file takes many times its bytes: LLaMA 3 has 0.9 million values in its tokenizer.json.
+_MAX_VALUES = 3_000_000
+_MAX_OBJECTS = 100_000
+_LARGEST = 1 << 31  # of any size: what an int32 of llama.cpp holds
+# Source: the defaults of transformers 5.23, configuration_*.py.
+_DEFAULTS = {"rms_norm_eps": 1e-6, "tie_word_embeddings": False, "hidden_act": "silu", "rope_theta": 10000.0}
+_QWEN3_HEAD_SIZE = 128
+
+
+def read_json(path: Path, most_bytes: int = _MAX_BYTES) -> dict[str, Any]:
+    """Return the object in a JSON file of at most `most_bytes`. Read-only.
+
+    Raises:
+        ModelInvalidError: it cannot be read, is larger, or is no JSON object.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would wait for its other end
+            raise ModelInvalidError(f"{path} is not a regular file", hint="fetch the checkpoint again")
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        n_values = data.count(b",") + data.count(b"[")
+        if len(data) > most_bytes or n_values > _MAX_VALUES or data.count(b"{") > _MAX_OBJECTS:
+            raise ModelInvalidError(f"{path} has more than {most_bytes:,} bytes, or too many values: no such file")
+        document = json.loads(data)
+    except OSError as e:
+        hint = "name a folder with a Hugging Face checkpoint, or a .gguf file"
+        raise ModelInvalidError(f"{path} cannot be read: {e.strerror}", hint=hint) from e
+    except (ValueError, RecursionError) as e:
+        raise ModelInvalidError(f"{path} is not JSON: {e}", hint="fetch the checkpoint again") from e
+    if not isinstance(document, dict):
+        raise ModelInvalidError(f"{path} is not a JSON object", hint="fetch the checkpoint again")
+    return document
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Return the hyperparameters of the checkpoint in `folder`. Read-only.
+
+    Raises:
+        ModelInvalidError: another kind of model, a setting llama.cpp has no counterpart of, or impossible numbers.
+    """
+    path = folder / CONFIG_NAME
+    document = read_json(path)
+    hf_class = _hf_class(path, document)
+    reader = _Reader(document)
+    config = _config(reader, hf_class)
+    problems = [*reader.problems, *_refused(document, hf_class), *(() if reader.problems else _impossible(config))]
+    if problems:
+        raise ModelInvalidError(f"{path} cannot be converted: {'; '.join(problems)}", hint=f"supported: {SUPPORTED}")
+    return config
+
+
+def _hf_class(path: Path, document: Mapping[str, Any]) -> str:
+    named = document.get("architectures")
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    # The first LLaMA checkpoints spelled their class in a way of their own.
+    name = (names or ["an unnamed"])[0].replace("LLaMAForCausalLM", "LlamaForCausalLM")
+    if name not in FAMILIES:
+        message = f"{path} describes {name} model, which is not supported"
+        raise ModelInvalidError(message, hint=f"supported: {SUPPORTED}")
+    return name
+
+
+class _Reader:
+    """Takes typed values out of a document and collects what is wrong with them."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.problems: list[str] = []
+
+    def size(self, key: str, default: int | None = None) -> int:
+        value = self.document.get(key)
+        value = default if value is None else value
+        if type(value) is not int or not 0 < value < _LARGEST:
+            self.problems.append(f"{key} is {_shown(value)}, not a positive number")
+            return 1
+        return value
+
+    def real(self, key: str) -> float:
+        value = self.document.get(key)
+        return self.positive(key, _DEFAULTS[key] if value is None else value)
+
+    def positive(self, name: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            self.problems.append(f"{name} is {_shown(value)}, not a positive number")
+            return 1.0
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self.document.get(key)
+        value = False if value is None else value
+        if not isinstance(value, bool):
+            self.problems.append(f"{key} is {_shown(value)}, not true or false")
+        return bool(value)
+
+
+def _config(read: _Reader, hf_class: str) -> ModelConfig:
+    hidden, heads = read.size("hidden_size"), read.size("num_attention_heads")
+    head_size = _QWEN3_HEAD_SIZE if hf_class == "Qwen3ForCausalLM" else max(1, hidden // heads)
+    layers = min(read.size("num_hidden_layers"), 4096)
+    context = read.size("max_position_embeddings", 2048)
+    bias = read.flag("attention_bias") and hf_class == "LlamaForCausalLM"
+    base, scaling = _rope(read)
+    return ModelConfig(
+        architecture=FAMILIES[hf_class],
+        hf_class=hf_class,
+        vocab_size=read.size("vocab_size"),
+        hidden_size=hidden,
+        layers=tuple(range(layers)),
+        original_layers=layers,
+        n_heads=heads,
+        n_kv_heads=read.size("num_key_value_heads", heads),
+        head_size=read.size("head_dim", head_size),
+        ffn_size=read.size("intermediate_size"),
+        # llama.cpp attends to everything: the same as a window as long as the context is not longer than that.
+        context_length=min(context, _window(read, hf_class) or context),
+        rms_epsilon=read.real("rms_norm_eps"),
+        rope_base=base,
+        rope_scaling=scaling,
+        tied=read.flag("tie_word_embeddings"),
+        attention_bias=bias or hf_class == "Qwen2ForCausalLM",
+        output_bias=bias,
+        mlp_bias=read.flag("mlp_bias") and hf_class == "LlamaForCausalLM",
+        qk_norm=hf_class == "Qwen3ForCausalLM",
+    )
+
+
+def _window(read: _Reader, hf_class: str) -> int | None:
+    windowed = read.document.get("sliding_window") is not None
+    if hf_class != "MistralForCausalLM":
+        windowed = windowed and read.flag("use_sliding_window")
+    return read.size("sliding_window") if windowed else None
+
+
+def _rope(read: _Reader) -> tuple[float, RopeScaling | None]:
+    """Return base and scaling. transformers 5 keeps both in `rope_parameters`, earlier ones apart."""
+    rope = read.document.get("rope_parameters") or read.document.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        read.problems.append("rope_scaling is not an object")
+        return 1.0, None
+    base = read.positive("rope_theta", rope["rope_theta"]) if "rope_theta" in rope else read.real("rope_theta")
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return base, None
+    if kind not in ("linear", "llama3"):
+        read.problems.append(f"rope_scaling of type {_shown(kind)} is not supported; without it the model is converted")
+        return base, None
+    factor = read.positive("rope_scaling.factor", rope.get("factor"))
+    if kind == "linear":
+        return base, RopeScaling("linear", factor)
+    context = rope.get("original_max_position_embeddings", 8192)
+    return base, RopeScaling(
+        "llama3",
+        factor,
+        original_context=int(read.positive("rope_scaling.original_max_position_embeddings", context)),
+        low_freq_factor=read.positive("rope_scaling.low_freq_factor", rope.get("low_freq_factor", 1.0)),
+        high_freq_factor=read.positive("rope_scaling.high_freq_factor", rope.get("high_freq_factor", 4.0)),
+    )
+
+
+def _refused(document: Mapping[str, Any], hf_class: str) -> list[str]:
+    problems = []
+    if (act := document.get("hidden_act") or "silu") != "silu":
+        problems.append(f"hidden_act is {_shown(act)}, not silu")
+    if document.get("quantization_config") is not None:
+        problems.append("its weights are quantized (quantization_config); name the checkpoint they were made from")
+    if document.get("partial_rotary_factor") not in (None, 1):
+        problems.append("partial_rotary_factor is set")
+    if hf_class == "Qwen3ForCausalLM" and document.get("attention_bias"):
+        problems.append("attention_bias is set, which llama.cpp does not compute for Qwen3")
+    return problems
+
+
+def _impossible(config: ModelConfig) -> list[str]:
+    problems = []
+    if config.n_heads % config.n_kv_heads:
+        problems.append(f"{config.n_heads} heads cannot share {config.n_kv_heads} key-value heads")
+    if config.head_size % 2:
+        problems.append(f"a head has {config.head_size} numbers, which is odd")
+    if config.architecture == "qwen2" and config.head_size * config.n_heads != config.hidden_size:
+        problems.append("head_dim is not hidden_size / num_attention_heads, which llama.cpp expects of Qwen2")
+    if config.original_layers > 512:
+        problems.append(f"it has {config.original_layers} layers, more than the 512 of llama.cpp")
+    scaling = config.rope_scaling
+    if scaling is not None and scaling.kind == "llama3" and scaling.high_freq_factor <= scaling.low_freq_factor:
+        problems.append("rope_scaling.high_freq_factor is not above low_freq_factor")
+    return problems
+
+
+def config_document(config: ModelConfig) -> dict[str, Any]:
+    """Return the content of a config.json that transformers and `read_config` understand; no token ids."""
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_base}
+    if config.rope_scaling is not None:
+        rope |= {"rope_type": config.rope_scaling.kind, "factor": config.rope_scaling.factor}
+        if config.rope_scaling.kind == "llama3":
+            rope |= {
+                "original_max_position_embeddings": config.rope_scaling.original_context,
+                "low_freq_factor": config.rope_scaling.low_freq_factor,
+                "high_freq_factor": config.rope_scaling.high_freq_factor,
+            }
+    document = {
+        "architectures": [config.hf_class],
+        "model_type": config.hf_class.removesuffix("ForCausalLM").lower(),
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.ffn_size,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.head_size,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.context_length,
+        "rms_norm_eps": config.rms_epsilon,
+        "rope_theta": config.rope_base,
+        "rope_parameters": rope,
+        "tie_word_embeddings": config.tied,
+        "attention_bias": config.output_bias,
+        "mlp_bias": config.mlp_bias,
+    }
+    # For transformers 4, which knows nothing of rope_parameters.
+    if config.rope_scaling is not None:
+        document["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"}
+    if config.hf_class == "MistralForCausalLM":
+        document["sliding_window"] = None
+    return document
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else repr(value)[:80]

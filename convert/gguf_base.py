@@ -1,0 +1,83 @@
+"""A GGUF as a checkpoint: its tensors dequantized on demand, under the names and in the row order of transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gguf
+import numpy as np
+
+from genrec_edge.convert.checkpoint import Checkpoint, Rows, Tensor
+from genrec_edge.convert.config_gguf import ROPE_FREQS, read_config
+from genrec_edge.convert.names import expected_shapes, gguf_name, row_order
+from genrec_edge.convert.tokenizer_gguf import read_gguf_tokenizer
+from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf_check import check_runnable
+from genrec_edge.gguf_header import read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.gguf_types import TensorInfo
+
+
+def read_gguf(path: Path) -> Checkpoint:
+    """Open a GGUF of a supported family; the weights stay on the disk. Read-only.
+
+    Raises:
+        ModelInvalidError: damaged, of another kind, or with tensors that do not fit its metadata; all are named.
+    """
+    header = read_header(path)
+    check_runnable(header)
+    config = read_config(header)
+    found = {tensor.name: tensor for tensor in header.tensors if tensor.name != ROPE_FREQS}
+    shapes = {gguf_name(name): shape for name, shape in expected_shapes(config).items()}
+    problems = [f"{name} is missing" for name in shapes if name not in found]
+    for name, tensor in found.items():
+        if name not in shapes:
+            problems.append(f"{name} is unknown")
+        elif tensor.shape[::-1] != shapes[name]:
+            problems.append(f"{name} has the shape {tensor.shape[::-1]}, not {shapes[name]}")
+        elif not _can_dequantize(tensor.type):
+            problems.append(f"{name} is of type {tensor.type}, which cannot be dequantized")
+    if problems:
+        raise ModelInvalidError(f"{path} does not fit its metadata: {'; '.join(problems[:8])}", hint="fetch it again")
+    tensors = {}
+    for name, shape in expected_shapes(config).items():
+        info = found[gguf_name(name)]
+        order = row_order(config, name)
+        stored = np.memmap(path, np.uint8, "r", info.offset, (shape[0], info.n_bytes // shape[0]))
+        halves = _halves(stored, order) if info.type == "F16" and len(shape) == 2 else None
+        tensors[name] = Tensor(name, shape, info.type, _reader(stored, info, order), halves)
+    return Checkpoint(path, config, read_gguf_tokenizer(header), tensors, (path,))
+
+
+def _can_dequantize(type_name: str) -> bool:
+    try:
+        kind = gguf.GGMLQuantizationType[type_name]
+        gguf.quants.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
+    except (KeyError, NotImplementedError):  # newer than the package, or only for intermediate results
+        return False
+    return True
+
+
+def _reader(
+    stored: NDArray[np.uint8], info: TensorInfo, order: NDArray[np.intp] | None
+) -> Callable[[Rows], NDArray[np.float32]]:
+    kind = gguf.GGMLQuantizationType[info.type]
+    place = None if order is None else np.argsort(order)  # where each row of transformers lies in the file
+
+    def read(rows: Rows) -> NDArray[np.float32]:
+        data = np.ascontiguousarray(stored[rows if place is None else place[rows]])
+        values = gguf.quants.dequantize(data, kind).astype(np.float32)
+        return values.reshape(len(data), *info.shape[:-1][::-1])
+
+    return read
+
+
+def _halves(stored: NDArray[np.uint8], order: NDArray[np.intp] | None) -> Callable[[Rows], NDArray[np.float16]]:
+    place = None if order is None else np.argsort(order)
+    return lambda rows: stored[rows if place is None else place[rows]].view(np.float16)

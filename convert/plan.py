@@ -1,0 +1,146 @@
+"""What a conversion is asked for, and what it will do: steps, files, disk and memory, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from genrec_edge.convert.provenance import file_name
+from genrec_edge.errors import UsageError
+from genrec_edge.llama import FILE_TYPES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genrec_edge.convert.adapter import Adapter
+    from genrec_edge.convert.checkpoint import Checkpoint
+
+Verify = Literal["full", "quick", "none"]
+
+_METADATA_BYTES = 8 << 20  # the largest tokenizer, of LLaMA 3, takes 7.8 MB
+_OWN_BYTES = 700 << 20
+"""Interpreter, libraries, a chunk of weights in all its forms and the quantizer's buffers; measured with
+benchmarks/convert.py."""
+
+# Bits a weight takes in a whole file, rounded up. Rows that are no multiple of 256 fall back to the larger figure.
+_BITS = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.7, "Q5_K_M": 5.9, "Q5_K_S": 5.7, "Q5_0": 5.8,
+         "Q5_1": 6.2, "Q4_K_M": 5.0, "Q4_K_S": 4.8, "Q4_0": 4.8, "Q4_1": 5.2, "IQ4_NL": 4.8, "IQ4_XS": 4.6,
+         "Q3_K_L": 4.5, "Q3_K_M": 4.2, "Q3_K_S": 3.8, "Q2_K": 3.6}  # fmt: skip
+_BITS_OF_OTHERS = 4.5
+_BITS_OF_SHORT_ROWS = 8.5
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one conversion is asked for.
+
+    Attributes:
+        base: a Hugging Face folder or a GGUF.
+        out: the folder to make.
+        name: of the model, in file names and in the store.
+        licence: SPDX expression.
+        quants: file types to write, as `llama.FILE_TYPES` names them; the first is what `name` runs.
+        adapters: PEFT folders and their weights.
+        layers: which layers of the base to keep; None keeps all. Adapters belong to the shallower model.
+        keep_f16: leave the F16 file beside the others.
+        keep_checkpoint: write the merged model as a Hugging Face folder, too.
+        imatrix: a catalog whose prompts tell the quantizer which weights matter.
+        catalog: what the verification recommends from.
+        verify: how much to compare; None is "full", or "quick" beyond a billion weights.
+        test: the held-out interactions of a test split; see `samples.read_split`.
+    """
+
+    base: Path
+    out: Path
+    name: str
+    licence: str
+    quants: tuple[str, ...]
+    catalog: Path
+    adapters: tuple[tuple[Path, float], ...] = ()
+    layers: tuple[int, ...] | None = None
+    keep_f16: bool = False
+    keep_checkpoint: bool = False
+    imatrix: Path | None = None
+    verify: Verify | None = None
+    test: Path | None = None
+    n_threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a conversion does, and how many bytes it leaves on the disk."""
+
+    what: str
+    target: str
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a conversion will do.
+
+    Attributes:
+        files: file type -> file name, the F16 file first, whether it is kept or not.
+        peak_disk_bytes: the most room it takes at any moment.
+        memory_bytes: of our own process, without the mapped files: an estimate.
+    """
+
+    steps: tuple[Step, ...]
+    files: dict[str, str]
+    peak_disk_bytes: int
+    memory_bytes: int
+
+
+def check_quants(quants: tuple[str, ...]) -> None:
+    """Check the list of file types.
+
+    Raises:
+        UsageError: it is empty, names a type twice or one that does not exist; all are named.
+    """
+    unknown = [quant for quant in quants if quant not in FILE_TYPES]
+    if unknown or not quants:
+        found = f"unknown: {', '.join(unknown)}" if unknown else "none is named"
+        raise UsageError(f"--quant {','.join(quants)!r}: {found}", hint=f"known: {', '.join(FILE_TYPES)}")
+    if twice := sorted({quant for quant in quants if quants.count(quant) > 1}):
+        raise UsageError(f"--quant names {', '.join(twice)} twice", hint="name each file type once")
+
+
+def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, compares: bool) -> Plan:
+    """Return what the job will do; `compares` says that transformers will load the merged model. Writes nothing."""
+    n_params = checkpoint.n_params
+    files = {quant: file_name(job.name, n_params, quant) for quant in dict.fromkeys(("F16", *job.quants))}
+    f16_bytes = estimate_bytes(checkpoint, "F16")
+    merged = f" + {len(adapters)} adapter{'s' if len(adapters) > 1 else ''}" if adapters else ""
+    steps = [Step("write", f"{files['F16']} from {checkpoint.path}{merged}", f16_bytes)]
+    if job.keep_checkpoint or compares:
+        steps.append(Step("write", "checkpoint/ for transformers", f16_bytes * (1 if job.keep_checkpoint else 2)))
+    if job.imatrix is not None:
+        steps.append(Step("importance", f"of weights for the prompts of {job.imatrix}"))
+    steps += [Step("quantize", files[q], estimate_bytes(checkpoint, q)) for q in job.quants if q != "F16"]
+    if job.verify != "none":
+        steps.append(Step("verify", "tokenizer, logits, recommendations"))
+    peak = sum(step.n_bytes for step in steps)
+    if not job.keep_f16 and "F16" not in job.quants:
+        steps.append(Step("remove", files["F16"], -f16_bytes))
+    names = store_names(job)
+    steps.append(Step("install", ", ".join(names[quant] for quant in job.quants)))
+    lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
+    return Plan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes)
+
+
+def store_names(job: Job) -> dict[str, str]:
+    """Return what each file type is called in the model store: the first one NAME, the others NAME-TYPE."""
+    return {quant: f"{job.name}-{quant.lower()}" if i else job.name for i, quant in enumerate(job.quants)}
+
+
+def estimate_bytes(checkpoint: Checkpoint, quant: str) -> int:
+    """Return how large a file of this type will be at most, within some percent."""
+    total = float(_METADATA_BYTES)
+    for tensor in checkpoint.tensors.values():
+        bits = _BITS.get(quant, _BITS_OF_OTHERS)
+        if len(tensor.shape) == 1:
+            bits = 32.0
+        elif ("_K" in quant or quant.startswith("IQ")) and tensor.shape[1] % 256:
+            bits = max(bits, _BITS_OF_SHORT_ROWS)
+        total += tensor.n_elements * bits / 8
+    return int(total)

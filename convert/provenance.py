@@ -1,0 +1,171 @@
+"""What a converted file says about itself: the `general.*` keys of the GGUF convention, and our own `genrec_edge.*`.
+
+Source of the keys and of the file names: docs/gguf.md of ggml.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import gguf
+
+from genrec_edge import __version__, prompts
+from genrec_edge.convert.config_hf import read_json
+from genrec_edge.convert.depth import shown_layers
+from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.gguf_header import read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from genrec_edge.convert.adapter import Adapter
+    from genrec_edge.convert.checkpoint import Checkpoint
+    from genrec_edge.convert.gguf_writer import Value
+
+NAMESPACE = "genrec_edge"
+RECORD_NAME = "genrec_edge.json"
+"""What the training stage leaves in an adapter's folder: data, split, seed, measured quality; scalars only."""
+
+_SCHEMA_VERSION = 1
+_VERSION = "v1.0"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9 ]*(-[A-Za-z0-9 ]+)*")
+# An SPDX expression: identifiers, LicenseRef-…, joined by AND, OR and WITH. Source: SPDX specification 2.3, annex D.
+_LICENCE = re.compile(r"\(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*( (AND|OR|WITH) \(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*)*")
+_TRAIN_KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_@]+)*")
+
+
+def check_name(name: str) -> None:
+    """Check that file names of the GGUF convention can be made of a model's name.
+
+    Raises:
+        UsageError: it has other characters than letters, digits and hyphens, or does not start with a letter.
+    """
+    if not _NAME.fullmatch(name) or len(name) > 60 or " " in name:
+        raise UsageError(
+            f"--name {name!r} cannot be the name of a model",
+            hint="use letters, digits and single hyphens, at most 60, a letter first",
+        )
+
+
+def check_licence(licence: str | None, base: Path) -> str:
+    """Return the licence that was named.
+
+    Raises:
+        UsageError: none was, or it is no SPDX expression; the hint says what the base claims, where it does.
+    """
+    if licence is None:
+        claimed = _claimed_licence(base)
+        hint = f"the base says {claimed}" if claimed else "see the card of the base; for example --license Apache-2.0"
+        raise UsageError("the result needs a licence: give --license with an SPDX expression", hint=hint)
+    if not _LICENCE.fullmatch(licence) or licence.count("(") != licence.count(")"):
+        hint = "for example Apache-2.0, MIT, or LicenseRef-llama2 for a licence without an SPDX name"
+        raise UsageError(f"--license {licence!r} is not an SPDX expression", hint=hint)
+    return licence
+
+
+def _claimed_licence(base: Path) -> str:
+    if base.is_dir():
+        return ""
+    value = read_header(base).metadata.get("general.license", "")
+    return value if isinstance(value, str) else ""
+
+
+def file_name(name: str, n_params: int, encoding: str, kind: str | None = None) -> str:
+    """Return the name of a file by the GGUF convention, such as "films-135M-v1.0-Q8_0.gguf"."""
+    stem = gguf.naming_convention(None, name, None, _VERSION, _size_label(n_params), encoding, kind)  # type: ignore[arg-type]
+    return f"{stem}.gguf"
+
+
+def base_name(base: Path) -> str:
+    """Return what the base calls itself, or what its file or folder is called."""
+    if base.is_dir():
+        named = read_json(base / "config.json").get("_name_or_path")
+        return named if isinstance(named, str) and named else base.resolve().name
+    metadata = read_header(base).metadata
+    named = metadata.get("general.name") or metadata.get("general.basename")
+    return named if isinstance(named, str) and named else base.stem
+
+
+def describe(checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str, licence: str) -> dict[str, Value]:
+    """Return the metadata of a model made of a checkpoint and what was merged into it."""
+    config = checkpoint.config
+    fields = general(name, licence, base_name(checkpoint.path), checkpoint.n_params)
+    if config.layers != tuple(range(config.original_layers)):
+        fields[f"{NAMESPACE}.layers"] = shown_layers(config.layers)
+        fields[f"{NAMESPACE}.layers_of"] = config.original_layers
+    fields[f"{NAMESPACE}.adapter_count"] = len(adapters)
+    for i, adapter in enumerate(adapters):
+        fields |= {f"{NAMESPACE}.adapter.{i}.{key}": value for key, value in adapter_fields(adapter).items()}
+    fields |= {f"{NAMESPACE}.train.{key}": value for key, value in training(checkpoint, adapters).items()}
+    return fields
+
+
+def general(name: str, licence: str, base: str, n_params: int) -> dict[str, Value]:
+    """Return the keys that every file of ours has."""
+    return {
+        "general.name": name,
+        "general.basename": name,
+        "general.version": _VERSION,
+        "general.size_label": _size_label(n_params),
+        "general.license": licence,
+        "general.quantized_by": f"genrec-edge {__version__}",
+        "general.base_model.count": 1,
+        "general.base_model.0.name": base,
+        "general.tags": ["recommendation", "genrec-edge"],
+        "general.quantization_version": gguf.GGML_QUANT_VERSION,
+        f"{NAMESPACE}.schema_version": _SCHEMA_VERSION,
+        f"{NAMESPACE}.tool_version": __version__,
+        f"{NAMESPACE}.prompt_version": prompts.VERSION,
+    }
+
+
+def adapter_fields(adapter: Adapter) -> dict[str, Value]:
+    """Return what a file says of one adapter."""
+    return {"name": adapter.path.resolve().name, "sha256": adapter.sha256, "weight": float(adapter.weight)}
+
+
+def training(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> dict[str, Value]:
+    """Return the record of the training: the last adapter's, or what the base itself says where none has one.
+
+    Raises:
+        ModelInvalidError: a record holds something else than short texts, numbers and flags.
+    """
+    for adapter in reversed(adapters):
+        path = adapter.path / RECORD_NAME
+        if path.exists():
+            return _scalars(path, read_json(path))
+    if checkpoint.path.is_dir():
+        path = checkpoint.path / RECORD_NAME
+        return _scalars(path, read_json(path)) if path.exists() else {}
+    prefix = f"{NAMESPACE}.train."
+    metadata = read_header(checkpoint.path).metadata
+    return {
+        key.removeprefix(prefix): value
+        for key, value in metadata.items()
+        if key.startswith(prefix) and isinstance(value, str | int | float)
+    }
+
+
+def _scalars(path: Path, record: Mapping[str, Any]) -> dict[str, Value]:
+    wrong = [key for key, value in record.items() if not (_TRAIN_KEY.fullmatch(key) and _is_scalar(value))]
+    if wrong:
+        message = f"{path} holds {_shown(wrong)}, which is no text, number or flag under a name of lower-case letters"
+        raise ModelInvalidError(message, hint="remove it, or train again")
+    return dict(record)
+
+
+def _is_scalar(value: object) -> bool:
+    if isinstance(value, bool | float):
+        return True
+    return 0 <= value < 1 << 32 if isinstance(value, int) else isinstance(value, str) and len(value) < 10_000
+
+
+def _size_label(n_params: int) -> str:
+    label: str = gguf.size_label(n_params, n_params, 0, 0)
+    return label
+
+
+def _shown(names: Iterable[str]) -> str:
+    return ", ".join(repr(name)[:60] for name in list(names)[:8])

@@ -1,0 +1,197 @@
+"""`genrec-edge convert`: a checkpoint and its adapters in, quantized and verified models out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from genrec_edge.cli.options import CatalogPath, Json, Quiet, Threads
+from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, print_table, say
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genrec_edge.convert.pipeline import Outcome, Prepared
+    from genrec_edge.convert.plan import Job
+    from genrec_edge.convert.quantize import QuantReport
+
+CONVERT_SCHEMA = "genrec-edge/convert@1"
+_WEIGHT = re.compile(r"(?P<path>.+)=(?P<weight>[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)")
+
+
+def convert(
+    *,
+    base: Annotated[
+        Path, typer.Option(metavar="BASE", help="A Hugging Face folder with safetensors, or a .gguf file.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make.")],
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR[=WEIGHT]", help="A PEFT LoRA folder to merge; repeat it to add several."),
+    ] = None,
+    quant: Annotated[
+        str, typer.Option(metavar="TYPES", help="File types, such as Q8_0,Q4_K_M; the first is what the name runs.")
+    ] = "Q8_0",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the model, in files and in the store; else that of --out.")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", metavar="SPDX", help="The licence of the result; it is never guessed."),
+    ] = None,
+    keep_layers: Annotated[
+        str | None, typer.Option(metavar="LAYERS", help="Layers of the base to keep, such as 0-7,28,29.")
+    ] = None,
+    keep_f16: Annotated[bool, typer.Option("--keep-f16", help="Leave the F16 file beside the others.")] = False,
+    keep_checkpoint: Annotated[
+        bool, typer.Option("--keep-checkpoint", help="Also write the merged model as a Hugging Face folder.")
+    ] = False,
+    as_adapter: Annotated[
+        bool, typer.Option("--as-adapter", help="Write the LoRA alone, for recommend --adapter; nothing is merged.")
+    ] = False,
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A catalog; its prompts tell the quantizer which weights matter."),
+    ] = None,
+    verify: Annotated[
+        Literal["full", "quick", "none"] | None,
+        typer.Option(help="How much to compare; full, or quick beyond a billion weights."),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Held-out interactions, for the hit rate of each file type.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and write nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
+    catalog: CatalogPath = None,
+    threads: Threads = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge LoRA adapters into a LLaMA-family model, write GGUF, quantize, verify, and put it into the store."""
+    with needs_extra("convert"):
+        from genrec_edge.convert.depth import parse_layers  # noqa: PLC0415
+        from genrec_edge.convert.plan import Job, check_quants  # noqa: PLC0415
+        from genrec_edge.convert.provenance import check_licence, check_name  # noqa: PLC0415
+    name = out.absolute().name if name is None else name
+    check_name(name)
+    quants = tuple(part.strip().upper() for part in quant.split(","))
+    check_quants(quants)
+    for path in (test, imatrix):
+        if path is not None and not path.is_file():
+            raise UsageError(f"there is no file {path}", hint="check its name")
+    job = Job(
+        base=base,
+        out=out,
+        name=name,
+        licence="" if dry_run and licence is None else check_licence(licence, base),
+        quants=quants,
+        catalog=catalog_path(catalog, quiet=quiet),
+        adapters=tuple(_adapter(text) for text in adapter or ()),
+        layers=None if keep_layers is None else parse_layers(keep_layers),
+        keep_f16=keep_f16,
+        keep_checkpoint=keep_checkpoint,
+        imatrix=imatrix,
+        verify=verify,
+        test=test,
+        n_threads=threads,
+    )
+    if as_adapter:
+        _write_adapter(job, json=json, quiet=quiet)
+    else:
+        _write_model(job, resume=resume, dry_run=dry_run, json=json, quiet=quiet)
+
+
+def _adapter(text: str) -> tuple[Path, float]:
+    """Split a path from its weight; a folder whose name looks like that is meant as it is."""
+    match = _WEIGHT.fullmatch(text)
+    if match is None or Path(text).exists():
+        return Path(text), 1.0
+    return Path(match["path"]), float(match["weight"])
+
+
+def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bool) -> None:
+    from genrec_edge.convert import install  # noqa: PLC0415
+    from genrec_edge.convert.pipeline import convert as run  # noqa: PLC0415
+    from genrec_edge.convert.pipeline import prepare  # noqa: PLC0415
+    from genrec_edge.store import ModelStore  # noqa: PLC0415
+
+    store = ModelStore()
+    if not resume:
+        install.require_free_names(job, store)
+    prepared = prepare(job, resume=resume)
+    if dry_run:
+        _show_plan(prepared, json=json)
+        return
+    with Bars({}, quiet=quiet) as bars:
+        outcome = run(prepared, resume=resume, on_event=bars.show)
+        names = install.install(outcome, job, store, bars.show)
+    if json:
+        emit_json(CONVERT_SCHEMA, _document(outcome, names))
+    else:
+        _show(outcome, names)
+
+
+def _write_adapter(job: Job, *, json: bool, quiet: bool) -> None:
+    from genrec_edge.convert.adapter_job import convert_adapter  # noqa: PLC0415
+
+    path = convert_adapter(job)
+    if json:
+        emit_json(CONVERT_SCHEMA, {"adapter": str(path)})
+    else:
+        typer.echo(path)
+        say(f"use it with the model it was trained on: genrec-edge recommend --model … --adapter {path}", quiet=quiet)
+
+
+def _show_plan(prepared: Prepared, *, json: bool) -> None:
+    plan = prepared.plan
+    if json:
+        steps = [{"what": step.what, "target": step.target, "bytes": step.n_bytes} for step in plan.steps]
+        emit_json(
+            CONVERT_SCHEMA,
+            {"dry_run": True, "steps": steps, "disk_bytes": plan.peak_disk_bytes, "memory_bytes": plan.memory_bytes},
+        )
+        return
+    rows = [(step.what, step.target, f"{step.n_bytes / 1e6:,.0f} MB" if step.n_bytes else "") for step in plan.steps]
+    print_table(("step", "what", "disk"), rows, right=("disk",))
+    say(
+        f"disk at most {plan.peak_disk_bytes / 1e6:,.0f} MB, "
+        f"memory about {plan.memory_bytes / 1e6:,.0f} MB beside mapped files"
+    )
+    if prepared.compares:
+        say(f"not compared with transformers: {prepared.compares}")
+
+
+def _show(outcome: Outcome, names: list[str]) -> None:
+    from genrec_edge.convert import report  # noqa: PLC0415
+
+    if outcome.verification is not None:
+        print_table(report.COLUMNS, report.rows(outcome.verification), right=report.COLUMNS[1:])
+        for finding in report.findings(outcome.verification):
+            say(finding)
+    for quant, made in outcome.reports.items():
+        for line in _fallbacks(made):
+            say(f"{quant}: {line}")
+    for quant, path in outcome.files.items():
+        typer.echo(f"{path}  {outcome.reports[quant].size_bytes / 1e6:,.1f} MB")
+    say(f"in the store as {', '.join(names)}: genrec-edge recommend --model {names[0]} --history TITLE")
+
+
+def _fallbacks(made: QuantReport) -> Iterator[str]:
+    """Say which tensors could not have the type that was asked for, and why, a line for each reason."""
+    reasons = Counter((found.wanted, found.got, found.reason) for found in made.fallbacks)
+    for (wanted, got, reason), n in reasons.items():
+        yield f"{n} tensor{'s' if n > 1 else ''} {got} instead of {wanted}: {reason}"
+
+
+def _document(outcome: Outcome, names: list[str]) -> dict[str, Any]:
+    return {
+        "out": str(outcome.out),
+        "models": names,
+        "manifest": outcome.manifest,
+        "verification": None if outcome.verification is None else outcome.verification.as_dict(),
+    }
