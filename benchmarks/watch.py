@@ -76,13 +76,14 @@ def watch(command: Sequence[str | Path], *, folder: Path | None = None, env: Map
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the room the files below `folder` take on the disk; some may vanish meanwhile."""
-    total = 0
+    """Return the room the files below `folder` take on the disk, each once; some may vanish meanwhile."""
+    room = {}
     for root, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += (Path(root) / name).stat().st_blocks * _BLOCK_BYTES
-    return total
+                status = (Path(root) / name).stat()
+                room[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+    return sum(room.values())
 
 
 def _sample(pid: int, folder: Path | None, usage: Usage) -> None:

@@ -83,9 +83,7 @@ def read_config(header: GgufHeader) -> ModelConfig:
     )
 
 
-def _scaling(
-    header: GgufHeader, freqs: TensorInfo | None, rope_base: float, head_size: int
-) -> RopeScaling | None:
+def _scaling(header: GgufHeader, freqs: TensorInfo | None, rope_base: float, head_size: int) -> RopeScaling | None:
     key = f"{header.architecture}.rope.scaling"
     kind = header.metadata.get(f"{key}.type", "none")
     if kind == "linear":
@@ -107,5 +105,3 @@ def _scaling(
 def _short(value: float) -> float:
     """Return the shortest decimal that is the same float32: 1e-05, not 9.999999747378752e-06."""
     return float(str(np.float32(value)))
-
-

@@ -9,9 +9,11 @@ from genrec_edge import __version__, prompts
 from genrec_edge.convert.plan import store_names
 from genrec_edge.convert.provenance import NAMESPACE, base_name
 from genrec_edge.errors import ModelMissingError
+from genrec_edge.files import disk_errors
 from genrec_edge.gguf_header import read_header, tokenizer_fingerprint
 from genrec_edge.manifest import Manifest
 from genrec_edge.records import ScoreKind
+from genrec_edge.writing import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +35,10 @@ def install(outcome: Outcome, job: Job, store: ModelStore, on_event: Callable[[s
 
     Raises:
         UsageError: another model of that name is there.
-        LockedError, DiskFullError: see `ModelStore.add`.
+        LockedError, DiskFullError, DiskError: see `ModelStore.add`.
     """
+    with disk_errors(store.root), writing(store.root, on_event):
+        pass  # a run that was killed here may have left models whole and its own traces beside them
     digests = {entry["file_type"]: entry["sha256"] for entry in outcome.manifest["files"]}
     names = []
     for quant, name in store_names(job).items():

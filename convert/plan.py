@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Verify = Literal["full", "quick", "none"]
 
+_UNTIED = (
+    "the adapter changes embedding and output apart from each other, which the base has in common: the result holds "
+    "both, and is larger"
+)
 _METADATA_BYTES = 8 << 20  # the largest tokenizer, of LLaMA 3, takes 7.8 MB
 _OWN_BYTES = 700 << 20
 """Interpreter, libraries, a chunk of weights in all its forms and the quantizer's buffers; measured with
@@ -83,12 +87,29 @@ class Plan:
         files: file type -> file name, the F16 file first, whether it is kept or not.
         peak_disk_bytes: the most room it takes at any moment.
         memory_bytes: of our own process, without the mapped files: an estimate.
+        notes: what the user should know, a sentence each.
     """
 
     steps: tuple[Step, ...]
     files: dict[str, str]
     peak_disk_bytes: int
     memory_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job whose inputs are open and fit together; nothing has been written.
+
+    Attributes:
+        compares: why transformers will not be compared with; empty where it will.
+    """
+
+    job: Job
+    checkpoint: Checkpoint
+    adapters: tuple[Adapter, ...]
+    plan: Plan
+    compares: str
 
 
 def check_quants(quants: tuple[str, ...]) -> None:
@@ -105,8 +126,12 @@ def check_quants(quants: tuple[str, ...]) -> None:
         raise UsageError(f"--quant names {', '.join(twice)} twice", hint="name each file type once")
 
 
-def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, compares: bool) -> Plan:
-    """Return what the job will do; `compares` says that transformers will load the merged model. Writes nothing."""
+def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, compares: bool, untied: bool) -> Plan:
+    """Return what the job will do. Writes nothing.
+
+    `compares` says that transformers will load a copy of the merged model, `untied` that the merge gave the model an
+    output matrix of its own.
+    """
     n_params = checkpoint.n_params
     files = {quant: file_name(job.name, n_params, quant) for quant in dict.fromkeys(("F16", *job.quants))}
     f16_bytes = estimate_bytes(checkpoint, "F16")
@@ -125,7 +150,8 @@ def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *
     names = store_names(job)
     steps.append(Step("install", ", ".join(names[quant] for quant in job.quants)))
     lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
-    return Plan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes)
+    notes = (_UNTIED,) if untied else ()
+    return Plan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes, notes)
 
 
 def store_names(job: Job) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -74,6 +75,15 @@ class QuantReport:
     bits_per_weight: float
     types: Mapping[str, tuple[int, int]]
     fallbacks: tuple[Fallback, ...]
+
+    @property
+    def summary(self) -> list[str]:
+        """The fallbacks, a sentence for each kind of them."""
+        kinds = Counter((found.wanted, found.got, found.reason) for found in self.fallbacks)
+        return [
+            f"{n} tensor{'s' if n > 1 else ''} {got} instead of {wanted}: {reason}"
+            for (wanted, got, reason), n in kinds.items()
+        ]
 
 
 def quantize_file(

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from genrec_edge.convert.answers import HitRate
 
 MIN_TOP1 = 0.995
-MAX_LOGIT_DIFF = 5e-2
-"""Between transformers in float32 and llama.cpp in F16, which rounds activations too."""
+MAX_MEAN_KL = 1e-3
+"""Between transformers in float32 and llama.cpp, which rounds activations and its cache to F16. For SmolLM2-135M that
+alone is 4e-6 nats, with another likeliest token at 0.2 % of positions; one of a layer's 192 value rows set to zero is
+2e-3 nats and 2.8 %. The largest difference of a logit says little: 0.13 from rounding, 0.0002 with both in float32."""
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -122,8 +124,8 @@ def _problems(found: Verification) -> Iterator[str]:
     if checkpoint is not None and not agrees(checkpoint):
         yield (
             f"{reference.name} is not the checkpoint that was converted: {_not_finite(checkpoint)}top-1 agreement "
-            f"{_figure(checkpoint.top1)} (at least {MIN_TOP1} expected), largest difference of a logit "
-            f"{_figure(checkpoint.max_abs_diff)} (at most {MAX_LOGIT_DIFF} expected)"
+            f"{_figure(checkpoint.top1)} (at least {MIN_TOP1} expected), mean KL {_figure(checkpoint.mean_kl)} nats "
+            f"(at most {MAX_MEAN_KL} expected), largest difference of a logit {_figure(checkpoint.max_abs_diff)}"
         )
     for figures in found.files:
         if not figures.same_tokenizer:
@@ -138,10 +140,10 @@ def _problems(found: Verification) -> Iterator[str]:
 
 def agrees(agreement: Agreement) -> bool:
     """Whether two implementations of the same weights agree as they should."""
-    top1, diff = agreement.top1, agreement.max_abs_diff
-    return not agreement.n_not_finite and bool(
-        top1 and top1 >= MIN_TOP1 and diff is not None and diff <= MAX_LOGIT_DIFF
-    )
+    top1, kl = agreement.top1, agreement.mean_kl
+    if agreement.n_not_finite or top1 is None or kl is None:
+        return False
+    return top1 >= MIN_TOP1 and kl <= MAX_MEAN_KL
 
 
 def _not_finite(agreement: Agreement) -> str:

@@ -110,6 +110,13 @@ class VerificationError(GenRecError):
     code = "verification"
 
 
+class DiskError(GenRecError):
+    """A disk failed to read or write, full or not: neither the caller nor the program can help it."""
+
+    exit_code = 15
+    code = "disk"
+
+
 class CancelledError(GenRecError):
     """The caller cancelled the running request."""
 

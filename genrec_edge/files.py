@@ -1,6 +1,7 @@
 """Writing, hashing and room on the disk: the one place that knows how a file appears whole or not at all.
 
-Knows nothing of models and catalogs. A full disk is a `DiskFullError` wherever it is noticed.
+Knows nothing of models and catalogs. A full disk is a `DiskFullError` and a
+failing one a `DiskError`, wherever it is noticed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from genrec_edge.errors import DiskFullError
+from genrec_edge.errors import DiskError, DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     the name is. Parts left by killed processes of this machine are removed on the way. The folder is created.
 
     Raises:
-        DiskFullError: no room; `path` is as it was.
+        DiskFullError, DiskError: no room, or a failing disk; `path` is as it was.
     """
     path = Path(path)
     with disk_errors(path):
@@ -56,10 +57,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "quota exceeded" raised in the block into `DiskFullError` about `path`."""
+    """Turn what a full or failing disk raises in the block into `DiskFullError` or `DiskError` about `path`."""
     try:
         yield
     except OSError as e:
+        if e.errno == errno.EIO:
+            message = f"the disk of {path} failed: {e.strerror}"
+            raise DiskError(message, hint="check the disk and the system log, or use another disk") from e
         if e.errno not in _FULL:
             raise
         free = _free_bytes(path)

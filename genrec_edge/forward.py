@@ -25,13 +25,16 @@ class Forward:
     Args:
         model: a loaded model.
         n_ctx: the longest sequence, in tokens; its logits take 4 * n_vocab bytes a token.
+        f32_cache: keep keys and values in float32; in half floats, as the product has them, they are rounded.
         on_tensor: a callback of type `ggml_backend_sched_eval_callback` that sees every operation of the graph.
 
     Raises:
         OutOfMemoryError: llama.cpp could not create the context.
     """
 
-    def __init__(self, model: Model, *, n_ctx: int, n_threads: int, on_tensor: Any = None) -> None:
+    def __init__(
+        self, model: Model, *, n_ctx: int, n_threads: int, f32_cache: bool = False, on_tensor: Any = None
+    ) -> None:
         self.model = model
         self._lib = lib = library()
         params = lib.llama_context_default_params()
@@ -41,12 +44,15 @@ class Forward:
         params.n_threads = params.n_threads_batch = n_threads
         params.no_perf = True
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED  # as in the search engine
+        if f32_cache:
+            params.type_k = params.type_v = lib.GGML_TYPE_F32
         if on_tensor is not None:
             params.cb_eval = on_tensor
         self._on_tensor = on_tensor  # ctypes does not hold on to it
         last_error()
         self._context = lib.llama_init_from_model(model.handle, params)
         if not self._context:
+            model.close()
             raise OutOfMemoryError(f"llama.cpp could not create a context of {n_ctx} tokens{last_error()}")
         self._memory = lib.llama_get_memory(self._context)
 

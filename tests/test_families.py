@@ -72,7 +72,8 @@ def random_model(family: str, folder: Path, llama_vocabs: Path) -> Any:
     tokenizer = read_gguf_tokenizer(read_header(llama_vocabs / f"ggml-vocab-{vocabulary}.gguf"))
     config = getattr(transformers, f"{name}Config")(**{**SHAPE, "vocab_size": len(tokenizer.tokens), **extra})
     torch.manual_seed(len(family))
-    model = getattr(transformers, f"{name}ForCausalLM")(config).eval()
+    model: Any = getattr(transformers, f"{name}ForCausalLM")(config)
+    model.eval()
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
             # Attention far from uniform, so that a wrong order of its rows shows, and all else small, so that the half
@@ -114,7 +115,7 @@ def test_the_logits_are_those_of_transformers(family: str, tmp_path: Path, llama
 
     # And back: the same folder, as far as numbers go, and out of it the same bytes.
     write_folder(read_gguf(path), tmp_path / "back", "F16")
-    again: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "back", dtype=torch.float32).eval()
+    again: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "back", dtype=torch.float32)
     with torch.no_grad():
         assert_agree(again(torch.tensor([token_ids])).logits[0].numpy(), expected)
     back = to_gguf(tmp_path / "back", tmp_path / "back.gguf")

@@ -24,7 +24,7 @@ from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.recommend import recommend
 from genrec_edge.cli.resolve import resolve
-from genrec_edge.errors import DiskFullError, GenRecError
+from genrec_edge.errors import DiskError, DiskFullError, GenRecError
 from genrec_edge.titles import printable
 
 _PIPE_EXIT = 141
@@ -51,12 +51,14 @@ class _Commands(TyperGroup):
             _drop_output()
             raise typer.Exit(_PIPE_EXIT) from None
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in {errno.ENOSPC, errno.EIO}:
                 raise
             _drop_output()
-            full = DiskFullError("cannot write the output: no space is left on the device")
-            _report(full, as_json=False)
-            raise typer.Exit(full.exit_code) from error
+            found: GenRecError = DiskFullError("cannot write the output: no space is left on the device")
+            if error.errno == errno.EIO:
+                found = DiskError(f"a disk failed: {error}")
+            _report(found, as_json=False)
+            raise typer.Exit(found.exit_code) from error
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(_INTERRUPT_EXIT) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,11 +13,8 @@ from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, p
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from genrec_edge.convert.pipeline import Outcome, Prepared
-    from genrec_edge.convert.plan import Job
-    from genrec_edge.convert.quantize import QuantReport
+    from genrec_edge.convert.pipeline import Outcome
+    from genrec_edge.convert.plan import Job, Prepared
 
 CONVERT_SCHEMA = "genrec-edge/convert@1"
 _WEIGHT = re.compile(r"(?P<path>.+)=(?P<weight>[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)")
@@ -115,21 +111,21 @@ def _adapter(text: str) -> tuple[Path, float]:
 
 
 def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bool) -> None:
-    from genrec_edge.convert import install  # noqa: PLC0415
+    from genrec_edge.convert.install import install, require_free_names  # noqa: PLC0415
     from genrec_edge.convert.pipeline import convert as run  # noqa: PLC0415
     from genrec_edge.convert.pipeline import prepare  # noqa: PLC0415
     from genrec_edge.store import ModelStore  # noqa: PLC0415
 
     store = ModelStore()
     if not resume:
-        install.require_free_names(job, store)
+        require_free_names(job, store)
     prepared = prepare(job, resume=resume)
     if dry_run:
         _show_plan(prepared, json=json)
         return
     with Bars({}, quiet=quiet) as bars:
         outcome = run(prepared, resume=resume, on_event=bars.show)
-        names = install.install(outcome, job, store, bars.show)
+        names = install(outcome, job, store, bars.show)
     if json:
         emit_json(CONVERT_SCHEMA, _document(outcome, names))
     else:
@@ -162,6 +158,8 @@ def _show_plan(prepared: Prepared, *, json: bool) -> None:
         f"disk at most {plan.peak_disk_bytes / 1e6:,.0f} MB, "
         f"memory about {plan.memory_bytes / 1e6:,.0f} MB beside mapped files"
     )
+    for note in plan.notes:
+        say(note)
     if prepared.compares:
         say(f"not compared with transformers: {prepared.compares}")
 
@@ -173,19 +171,14 @@ def _show(outcome: Outcome, names: list[str]) -> None:
         print_table(report.COLUMNS, report.rows(outcome.verification), right=report.COLUMNS[1:])
         for finding in report.findings(outcome.verification):
             say(finding)
-    for quant, made in outcome.reports.items():
-        for line in _fallbacks(made):
-            say(f"{quant}: {line}")
-    for quant, path in outcome.files.items():
-        typer.echo(f"{path}  {outcome.reports[quant].size_bytes / 1e6:,.1f} MB")
+    for note in outcome.manifest["notes"]:
+        say(note)
+    for entry in outcome.manifest["files"]:
+        for line in entry["fallbacks"]:
+            say(f"{entry['file_type']}: {line}")
+    for path in outcome.files.values():
+        typer.echo(path)
     say(f"in the store as {', '.join(names)}: genrec-edge recommend --model {names[0]} --history TITLE")
-
-
-def _fallbacks(made: QuantReport) -> Iterator[str]:
-    """Say which tensors could not have the type that was asked for, and why, a line for each reason."""
-    reasons = Counter((found.wanted, found.got, found.reason) for found in made.fallbacks)
-    for (wanted, got, reason), n in reasons.items():
-        yield f"{n} tensor{'s' if n > 1 else ''} {got} instead of {wanted}: {reason}"
 
 
 def _document(outcome: Outcome, names: list[str]) -> dict[str, Any]:
