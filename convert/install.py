@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING
 
 from genrec_edge import __version__, prompts
 from genrec_edge.convert.plan import store_names
-from genrec_edge.convert.provenance import NAMESPACE, base_name
+from genrec_edge.convert.provenance import base_name
 from genrec_edge.errors import ModelMissingError
 from genrec_edge.files import disk_errors
 from genrec_edge.gguf_header import read_header, tokenizer_fingerprint
 from genrec_edge.manifest import Manifest
-from genrec_edge.records import ScoreKind
+from genrec_edge.recommender import tuned_for
+from genrec_edge.store import ModelFile
 from genrec_edge.writing import writing
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ def _is_there(store: ModelStore, manifest: Manifest) -> bool:
 
 def _manifest(job: Job, name: str, path: Path, quant: str, sha256: str) -> Manifest:
     header = read_header(path)
-    score = header.metadata.get(f"{NAMESPACE}.train.score_kind", "vocabulary")
     return Manifest(
         name=name,
         file=path.name,
@@ -73,7 +73,7 @@ def _manifest(job: Job, name: str, path: Path, quant: str, sha256: str) -> Manif
         tokenizer_fingerprint=tokenizer_fingerprint(header, path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
-        score_kind=cast("ScoreKind", score) if score in get_args(ScoreKind) else "vocabulary",
+        score_kind=tuned_for(ModelFile(path, None, header), None),
         prompt_version=prompts.VERSION,
         notes=" + ".join([f"converted from {base_name(job.base)}", *(path.name for path, _ in job.adapters)]),
     )

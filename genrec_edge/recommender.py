@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self, get_args
+from typing import TYPE_CHECKING, Self, cast, get_args
 
 from genrec_edge import index_cache, prompts
 from genrec_edge.catalog import Catalog, default_catalog_path
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""
-_PROMPT_KEY = "genrec_edge.prompt_version"
-"""Of the metadata of what our converter made."""
+_PROMPT_KEY, _SCORE_KEY = "genrec_edge.prompt_version", "genrec_edge.train.score_kind"
+"""In the metadata of what our converter made."""
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
@@ -69,11 +69,10 @@ class Recommender:
         budget: Budget | None = None,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> None:
-        manifest = model_file.manifest
         self.catalog = catalog
         self._model_file = model_file
         self._engine = engine
-        self._score: ScoreKind = score or ("vocabulary" if manifest is None else manifest.score_kind)
+        self._score: ScoreKind = score or tuned_for(model_file, None)
         self._budget = budget or Budget()
         self._grounder = Grounder(catalog)
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
@@ -134,6 +133,7 @@ class Recommender:
             ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
             engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=default_threads() if n_threads is None else n_threads)
             on_error.callback(engine.close)
+            score = score or tuned_for(model_file, adapter_header)
             recommender = cls(model_file, opened, engine, score=score, budget=budget, on_title=on_title)
             on_error.pop_all()
         recommender._load_s = time.perf_counter() - started
@@ -339,6 +339,16 @@ def default_threads() -> int:
     """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
+    """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
+    claims = [None if adapter is None else adapter.metadata.get(_SCORE_KEY)]
+    claims += [model_file.manifest.score_kind] if model_file.manifest else [model_file.header.metadata.get(_SCORE_KEY)]
+    for kind in get_args(ScoreKind):
+        if kind == next((claim for claim in claims if claim is not None), None):
+            return cast("ScoreKind", kind)
+    return "vocabulary"
 
 
 def _check_prompts(model_file: ModelFile, adapter: GgufHeader | None) -> None:
