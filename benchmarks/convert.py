@@ -94,14 +94,15 @@ def measure_copy(paths: list[Path], work: Path) -> Usage:
 
 def measure_peer(base: Path, adapter: Path, script: Path, work: Path, dtype: str) -> dict[str, Usage]:
     """Go the usual way: peft in memory, a merged checkpoint on the disk, llama.cpp's script."""
-    merged, target = work / "merged", work / "peer-F16.gguf"
+    peer = work / "peer"
+    merged, target = peer / "merged", peer / "F16.gguf"
+    peer.mkdir()
     forget(weights_of(base))
-    peft = watch([sys.executable, "-c", PEFT, base, adapter, merged, dtype], folder=merged)
+    peft = watch([sys.executable, "-c", PEFT, base, adapter, merged, dtype], folder=peer)
     env = {"PYTHONPATH": str(script.parent / "gguf-py")}
     forget(weights_of(merged))
-    converted = watch([sys.executable, script, merged, "--outtype", "f16", "--outfile", target], folder=work, env=env)
-    target.unlink()
-    shutil.rmtree(merged)
+    converted = watch([sys.executable, script, merged, "--outtype", "f16", "--outfile", target], folder=peer, env=env)
+    shutil.rmtree(peer)
     return {f"peft {dtype}": peft, f"script {dtype}": converted}
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.convert.adapter_config import CONFIG_NAME, AdapterConfig, read_adapter_config
+from genrec_edge.convert.config import is_real
 from genrec_edge.convert.names import EMBEDDING, OUTPUT, expected_shapes
 from genrec_edge.convert.safetensors_file import StoredTensor, read_safetensors, shown
 from genrec_edge.errors import ModelInvalidError, UsageError
@@ -96,8 +97,9 @@ def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> A
         ModelInvalidError: another kind of adapter, or one that does not fit; the message lists everything found.
     """
     folder = Path(folder)
-    if not math.isfinite(weight) or weight == 0:
-        raise UsageError(f"the weight {weight:g} of {folder} would change nothing", hint="give a number other than 0")
+    if not is_real(abs(weight)):
+        message = f"the weight {weight:g} of {folder} would change nothing, or far too much"
+        raise UsageError(message, hint="give a number such as 0.5")
     path = _weights_path(folder)
     settings = read_adapter_config(folder / CONFIG_NAME)
     if settings.dora and weight != 1:

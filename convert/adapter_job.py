@@ -12,6 +12,7 @@ from genrec_edge.convert.open_base import open_base, require_absent
 from genrec_edge.convert.provenance import NAMESPACE, adapter_fields, base_name, file_name, general, training
 from genrec_edge.convert.workplace import finish, workplace
 from genrec_edge.errors import UsageError
+from genrec_edge.files import path_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,24 +26,26 @@ def convert_adapter(job: Job) -> Path:
     Raises:
         UsageError: the job has no adapter or several, or its folder exists.
         ModelInvalidError: the adapter does not fit the base, or part of it can only be merged.
-        DiskFullError, LockedError: see `pipeline.convert`.
+        DiskFullError, DiskError: no room, or a failing disk; the folder does not appear.
+        LockedError: another process makes the same folder.
     """
-    require_absent(job.out)
     if len(job.adapters) != 1:
         hint = "give one; several are merged into a model, without --as-adapter"
         raise UsageError(f"--as-adapter writes one adapter, and {len(job.adapters)} are named", hint=hint)
-    base = open_base(job.base)
-    if job.layers is not None:
-        base = keep_layers(base, job.layers)
     [(path, weight)] = job.adapters
-    adapter = without_copies(read_adapter(path, base.config, weight=weight), base)
+    with path_errors(job.base):
+        require_absent(job.out)
+        base = open_base(job.base)
+        if job.layers is not None:
+            base = keep_layers(base, job.layers)
+        adapter = without_copies(read_adapter(path, base.config, weight=weight), base)
     n_params = sum(delta.a.size + delta.b.size for delta in adapter.deltas.values())
     metadata = general(job.name, job.licence, base_name(job.base), n_params)
     metadata |= {f"{NAMESPACE}.adapter.0.{key}": value for key, value in adapter_fields(adapter).items()}
     metadata |= {f"{NAMESPACE}.train.{key}": value for key, value in training(base, [adapter]).items()}
     name = file_name(job.name, n_params, "F32", "LoRA")
-    with workplace(job.out, {"adapter": adapter.sha256, "weight": weight}, resume=False) as folder:
+    identifier = {"adapter": adapter.sha256, "weight": weight}
+    with path_errors(job.out), workplace(job.out, identifier, resume=False) as folder:
         write_adapter_gguf(adapter, base.config, folder / name, metadata)
         finish(folder, job.out, {name})
-    made: Path = job.out / name
-    return made
+    return job.out / name

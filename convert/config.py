@@ -25,6 +25,17 @@ FAMILIES: Mapping[str, Architecture] = {
 
 SUPPORTED = "LLaMA 1 to 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3"
 
+MAX_LAYERS = 512
+"""Source: src/llama-hparams.h, LLAMA_MAX_LAYERS (llama.cpp 0c1e57098)."""
+
+LARGEST_SIZE = (1 << 31) - 1
+"""Of any count: what an int32 of llama.cpp holds."""
+
+
+def is_real(value: object) -> bool:
+    """Whether a value out of a file is a positive number that a float32 holds, and its reciprocal, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-30 < value < 1e30
+
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from genrec_edge.convert.config import SUPPORTED, ModelConfig, RopeScaling
+from genrec_edge.convert.config import LARGEST_SIZE, SUPPORTED, ModelConfig, RopeScaling, is_real
 from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf_check import shown
 
 if TYPE_CHECKING:
     from genrec_edge.convert.config import Architecture
@@ -21,6 +22,8 @@ ROPE_FREQS = "rope_freqs.weight"
 
 _HF_CLASS = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 _TOLERANCE = 1e-5
+_FLAGS = (False, True)
+_HINT = f"convert from the Hugging Face checkpoint; supported: {SUPPORTED}"
 
 
 def gguf_fields(config: ModelConfig) -> dict[str, int | float | str]:
@@ -54,26 +57,26 @@ def read_config(header: GgufHeader) -> ModelConfig:
     arch = cast("Architecture", header.architecture)
     tensors = {tensor.name: tensor for tensor in header.tensors}
 
-    def number(name: str, default: float | None = None) -> float:
-        return cast("float", header.metadata.get(f"{arch}.{name}", default))
+    def size(name: str, default: int = 0) -> int:
+        return cast("int", header.metadata.get(f"{arch}.{name}", default))
 
-    layers, heads, hidden = int(number("block_count")), int(number("attention.head_count")), number("embedding_length")
-    head_size = int(number("attention.key_length", hidden // heads))
-    base = number("rope.freq_base", 10000.0)
-    return ModelConfig(
+    layers, heads, hidden = size("block_count"), size("attention.head_count"), size("embedding_length")
+    head_size = size("attention.key_length", hidden // heads)
+    base = _real(header, "rope.freq_base", 10000.0)
+    config = ModelConfig(
         architecture=arch,
         hf_class=_HF_CLASS[arch],
         vocab_size=tensors["token_embd.weight"].shape[1],
-        hidden_size=int(hidden),
+        hidden_size=hidden,
         layers=tuple(range(layers)),
         original_layers=layers,
         n_heads=heads,
-        n_kv_heads=int(number("attention.head_count_kv", heads)),
+        n_kv_heads=size("attention.head_count_kv", heads),
         head_size=head_size,
-        ffn_size=int(number("feed_forward_length")),
-        context_length=int(number("context_length")),
-        rms_epsilon=_short(number("attention.layer_norm_rms_epsilon")),
-        rope_base=_short(base),
+        ffn_size=size("feed_forward_length"),
+        context_length=size("context_length"),
+        rms_epsilon=_real(header, "attention.layer_norm_rms_epsilon", 0.0),
+        rope_base=base,
         rope_scaling=_scaling(header, tensors.get(ROPE_FREQS), base, head_size),
         tied="output.weight" not in tensors,
         attention_bias="blk.0.attn_q.bias" in tensors,
@@ -81,25 +84,50 @@ def read_config(header: GgufHeader) -> ModelConfig:
         mlp_bias="blk.0.ffn_gate.bias" in tensors,
         qk_norm="blk.0.attn_q_norm.weight" in tensors,
     )
+    if problem := _unsayable(config):
+        raise ModelInvalidError(f"{header.path} cannot be converted: {problem}", hint=_HINT)
+    return config
+
+
+def _unsayable(config: ModelConfig) -> str:
+    """Say what no class of transformers computes, or ""."""
+    if config.context_length > LARGEST_SIZE:
+        return f"its context length is {config.context_length:,}"
+    biases = (config.attention_bias, config.output_bias, config.mlp_bias)
+    possible = {"qwen2": [(True, False, False)], "qwen3": [(False, False, False)]}
+    if biases not in possible.get(config.architecture, [(both, both, mlp) for both in _FLAGS for mlp in _FLAGS]):
+        return f"{config.hf_class} has no such combination of biases"
+    if config.qk_norm != (config.architecture == "qwen3"):
+        return f"{config.hf_class} normalises queries and keys, or does not, other than this file"
+    return ""
 
 
 def _scaling(header: GgufHeader, freqs: TensorInfo | None, rope_base: float, head_size: int) -> RopeScaling | None:
-    key = f"{header.architecture}.rope.scaling"
-    kind = header.metadata.get(f"{key}.type", "none")
-    if kind == "linear":
-        return RopeScaling("linear", _short(cast("float", header.metadata.get(f"{key}.factor", 1.0))))
-    if kind != "none":
-        raise ModelInvalidError(f"{header.path}: rope scaling of type {kind!r} is not supported")
+    arch = header.architecture
+    # llama.cpp takes a factor without a type for a linear one, and an old name of the key, too (load_hparams).
+    kind = header.metadata.get(f"{arch}.rope.scaling.type", "linear")
+    names = [name for name in ("rope.scaling.factor", "rope.scale_linear") if f"{arch}.{name}" in header.metadata]
+    factor = _real(header, names[0], 1.0) if names else 1.0
+    if kind not in {"none", "linear"}:
+        raise ModelInvalidError(f"{header.path}: rope scaling of type {kind!r} is not supported", hint=_HINT)
+    linear = RopeScaling("linear", factor) if kind == "linear" and factor != 1 else None
     if freqs is None:
-        return None
+        return linear
     # The file holds the divisors, not what they were computed from; every LLaMA 3 but the factor says the same.
-    found = np.fromfile(header.path, np.float32, freqs.n_elements, offset=freqs.offset)
-    scaling = RopeScaling("llama3", _short(float(found.max(initial=1.0))))
-    expected = scaling.divisors(rope_base, head_size)
-    if freqs.type != "F32" or found.shape != (len(expected),) or not np.allclose(found, expected, rtol=_TOLERANCE):
-        hint = f"convert from the Hugging Face checkpoint; supported: {SUPPORTED}"
-        raise ModelInvalidError(f"{header.path}: {ROPE_FREQS} is not what LLaMA 3 models have", hint=hint)
-    return scaling
+    if freqs.type == "F32" and freqs.shape == (head_size // 2,) and arch == "llama" and linear is None:
+        found = np.fromfile(header.path, np.float32, freqs.n_elements, offset=freqs.offset)
+        scaling = RopeScaling("llama3", _short(float(found.max())))
+        if is_real(scaling.factor) and np.allclose(found, scaling.divisors(rope_base, head_size), rtol=_TOLERANCE):
+            return scaling
+    raise ModelInvalidError(f"{header.path}: {ROPE_FREQS} is not what LLaMA 3 models have", hint=_HINT)
+
+
+def _real(header: GgufHeader, name: str, default: float) -> float:
+    value = header.metadata.get(f"{header.architecture}.{name}", default)
+    if not is_real(value):
+        message = f"{header.path}: {header.architecture}.{name} is {shown(value)}, not a positive number"
+        raise ModelInvalidError(message, hint=_HINT)
+    return _short(cast("float", value))
 
 
 def _short(value: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.convert.config import FAMILIES, SUPPORTED, ModelConfig, RopeScaling
+from genrec_edge.convert.config import FAMILIES, LARGEST_SIZE, MAX_LAYERS, SUPPORTED, ModelConfig, RopeScaling, is_real
 from genrec_edge.errors import ModelInvalidError
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ _MAX_BYTES = 1 << 20
 # What is made of a file takes many times its bytes: LLaMA 3 has 0.9 million values in its tokenizer.json.
 _MAX_VALUES = 3_000_000
 _MAX_OBJECTS = 100_000
-_LARGEST = 1 << 31  # of any size: what an int32 of llama.cpp holds
-# Source: the defaults of transformers 5.23, configuration_*.py.
-_DEFAULTS = {"rms_norm_eps": 1e-6, "tie_word_embeddings": False, "hidden_act": "silu", "rope_theta": 10000.0}
+# What the files of the first LLaMAs leave out. Source: transformers 5.23, configuration_*.py.
+_DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
+_LLAMA_CONTEXT = 2048
+_MISTRAL_WINDOW = 4096
 _QWEN3_HEAD_SIZE = 128
+_LONGEST_NAME = 80
 
 
 def read_json(path: Path, most_bytes: int = _MAX_BYTES) -> dict[str, Any]:
@@ -39,7 +41,8 @@ def read_json(path: Path, most_bytes: int = _MAX_BYTES) -> dict[str, Any]:
             data = file.read(most_bytes + 1)
         n_values = data.count(b",") + data.count(b"[")
         if len(data) > most_bytes or n_values > _MAX_VALUES or data.count(b"{") > _MAX_OBJECTS:
-            raise ModelInvalidError(f"{path} has more than {most_bytes:,} bytes, or too many values: no such file")
+            message = f"{path} has more than {most_bytes:,} bytes, or more values than any file of its kind"
+            raise ModelInvalidError(message, hint="fetch the checkpoint again")
         document = json.loads(data)
     except OSError as e:
         hint = "name a folder with a Hugging Face checkpoint, or a .gguf file"
@@ -72,7 +75,7 @@ def _hf_class(path: Path, document: Mapping[str, Any]) -> str:
     named = document.get("architectures")
     names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     # The first LLaMA checkpoints spelled their class in a way of their own.
-    name = (names or ["an unnamed"])[0].replace("LLaMAForCausalLM", "LlamaForCausalLM")
+    name = (names or ["an unnamed"])[0][:_LONGEST_NAME].replace("LLaMAForCausalLM", "LlamaForCausalLM")
     if name not in FAMILIES:
         message = f"{path} describes {name} model, which is not supported"
         raise ModelInvalidError(message, hint=f"supported: {SUPPORTED}")
@@ -89,7 +92,7 @@ class _Reader:
     def size(self, key: str, default: int | None = None) -> int:
         value = self.document.get(key)
         value = default if value is None else value
-        if type(value) is not int or not 0 < value < _LARGEST:
+        if type(value) is not int or not 0 < value <= LARGEST_SIZE:
             self.problems.append(f"{key} is {_shown(value)}, not a positive number")
             return 1
         return value
@@ -98,8 +101,8 @@ class _Reader:
         value = self.document.get(key)
         return self.positive(key, _DEFAULTS[key] if value is None else value)
 
-    def positive(self, name: str, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    def positive(self, name: str, value: Any) -> float:
+        if not is_real(value):
             self.problems.append(f"{name} is {_shown(value)}, not a positive number")
             return 1.0
         return float(value)
@@ -115,9 +118,10 @@ class _Reader:
 def _config(read: _Reader, hf_class: str) -> ModelConfig:
     hidden, heads = read.size("hidden_size"), read.size("num_attention_heads")
     head_size = _QWEN3_HEAD_SIZE if hf_class == "Qwen3ForCausalLM" else max(1, hidden // heads)
-    layers = min(read.size("num_hidden_layers"), 4096)
-    context = read.size("max_position_embeddings", 2048)
-    bias = read.flag("attention_bias") and hf_class == "LlamaForCausalLM"
+    layers = min(read.size("num_hidden_layers"), MAX_LAYERS + 1)  # more are refused, and not listed before
+    is_llama = hf_class == "LlamaForCausalLM"
+    context = read.size("max_position_embeddings", _LLAMA_CONTEXT if is_llama else None)
+    bias = read.flag("attention_bias") and is_llama
     base, scaling = _rope(read)
     return ModelConfig(
         architecture=FAMILIES[hf_class],
@@ -127,7 +131,7 @@ def _config(read: _Reader, hf_class: str) -> ModelConfig:
         layers=tuple(range(layers)),
         original_layers=layers,
         n_heads=heads,
-        n_kv_heads=read.size("num_key_value_heads", heads),
+        n_kv_heads=read.size("num_key_value_heads", heads if is_llama else None),
         head_size=read.size("head_dim", head_size),
         ffn_size=read.size("intermediate_size"),
         # llama.cpp attends to everything: the same as a window as long as the context is not longer than that.
@@ -138,16 +142,17 @@ def _config(read: _Reader, hf_class: str) -> ModelConfig:
         tied=read.flag("tie_word_embeddings"),
         attention_bias=bias or hf_class == "Qwen2ForCausalLM",
         output_bias=bias,
-        mlp_bias=read.flag("mlp_bias") and hf_class == "LlamaForCausalLM",
+        mlp_bias=read.flag("mlp_bias") and is_llama,
         qk_norm=hf_class == "Qwen3ForCausalLM",
     )
 
 
 def _window(read: _Reader, hf_class: str) -> int | None:
-    windowed = read.document.get("sliding_window") is not None
-    if hf_class != "MistralForCausalLM":
-        windowed = windowed and read.flag("use_sliding_window")
-    return read.size("sliding_window") if windowed else None
+    if hf_class == "MistralForCausalLM":
+        windowed = read.document.get("sliding_window", _MISTRAL_WINDOW) is not None
+    else:
+        windowed = read.document.get("sliding_window") is not None and read.flag("use_sliding_window")
+    return read.size("sliding_window", _MISTRAL_WINDOW) if windowed else None
 
 
 def _rope(read: _Reader) -> tuple[float, RopeScaling | None]:
@@ -166,14 +171,11 @@ def _rope(read: _Reader) -> tuple[float, RopeScaling | None]:
     factor = read.positive("rope_scaling.factor", rope.get("factor"))
     if kind == "linear":
         return base, RopeScaling("linear", factor)
-    context = rope.get("original_max_position_embeddings", 8192)
-    return base, RopeScaling(
-        "llama3",
-        factor,
-        original_context=int(read.positive("rope_scaling.original_max_position_embeddings", context)),
-        low_freq_factor=read.positive("rope_scaling.low_freq_factor", rope.get("low_freq_factor", 1.0)),
-        high_freq_factor=read.positive("rope_scaling.high_freq_factor", rope.get("high_freq_factor", 4.0)),
+    context, low, high = (
+        read.positive(f"rope_scaling.{key}", rope.get(key))
+        for key in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor")
     )
+    return base, RopeScaling("llama3", factor, int(context), low, high)
 
 
 def _refused(document: Mapping[str, Any], hf_class: str) -> list[str]:
@@ -182,8 +184,10 @@ def _refused(document: Mapping[str, Any], hf_class: str) -> list[str]:
         problems.append(f"hidden_act is {_shown(act)}, not silu")
     if document.get("quantization_config") is not None:
         problems.append("its weights are quantized (quantization_config); name the checkpoint they were made from")
-    if document.get("partial_rotary_factor") not in (None, 1):
-        problems.append("partial_rotary_factor is set")
+    rope = document.get("rope_parameters")
+    places = (document, rope if isinstance(rope, dict) else {})  # of transformers 4, and 5
+    if any(place.get("partial_rotary_factor") not in (None, 1) for place in places):
+        problems.append("partial_rotary_factor is set: only part of each head is rotated")
     if hf_class == "Qwen3ForCausalLM" and document.get("attention_bias"):
         problems.append("attention_bias is set, which llama.cpp does not compute for Qwen3")
     return problems
@@ -197,11 +201,14 @@ def _impossible(config: ModelConfig) -> list[str]:
         problems.append(f"a head has {config.head_size} numbers, which is odd")
     if config.architecture == "qwen2" and config.head_size * config.n_heads != config.hidden_size:
         problems.append("head_dim is not hidden_size / num_attention_heads, which llama.cpp expects of Qwen2")
-    if config.original_layers > 512:
-        problems.append(f"it has {config.original_layers} layers, more than the 512 of llama.cpp")
+    if config.original_layers > MAX_LAYERS:
+        problems.append(f"it has more layers than the {MAX_LAYERS} that llama.cpp holds")
     scaling = config.rope_scaling
-    if scaling is not None and scaling.kind == "llama3" and scaling.high_freq_factor <= scaling.low_freq_factor:
-        problems.append("rope_scaling.high_freq_factor is not above low_freq_factor")
+    if scaling is not None and scaling.kind == "llama3":
+        if scaling.high_freq_factor <= scaling.low_freq_factor:
+            problems.append("rope_scaling.high_freq_factor is not above low_freq_factor")
+        if config.architecture != "llama":
+            problems.append(f"rope_scaling of type 'llama3', which llama.cpp does not compute for {config.hf_class}")
     return problems
 
 

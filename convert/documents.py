@@ -66,9 +66,9 @@ def write_documents(steps: Steps, verification: Verification | None, manifest: M
         draw(steps.folder / _PLOT_NAME, verification, name=steps.job.name)
         names |= {_REPORT_NAME, _PLOT_NAME}
     with atomic_write(steps.folder / _CARD_NAME) as file:
-        file.write(_card(steps.prepared, verification, manifest).encode())
+        file.write(_card(steps.prepared, verification, manifest).encode(errors="replace"))
     with atomic_write(steps.folder / MANIFEST_NAME) as file:
-        file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
+        file.write(json.dumps(manifest, indent=2).encode() + b"\n")  # a file's name may be no UTF-8
     return names
 
 

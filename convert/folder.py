@@ -26,14 +26,15 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 # Computed from the config, not learned; older versions of transformers stored them.
 _COMPUTED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 _SHOWN = 8
+_LONGEST = 200
 
 
 def read_folder(folder: Path) -> Checkpoint:
     """Open the checkpoint in `folder`; the weights stay on the disk. Read-only.
 
     Raises:
-        ModelInvalidError: no checkpoint of a supported kind; every tensor that is missing, unknown or of another
-            shape is in the message.
+        ModelInvalidError: no checkpoint of a supported kind, or tensors that are missing, unknown or of another
+            shape; the first are named and the others counted.
     """
     config = read_config(folder)
     paths = _weight_files(folder)
@@ -54,7 +55,7 @@ def read_folder(folder: Path) -> Checkpoint:
         config=config,
         tokenizer=read_hf_tokenizer(folder, config.vocab_size),
         tensors={name: _tensor(stored[name]) for name in names},
-        files=tuple(path for path in (*small, *paths) if path.exists()),
+        files=tuple(path for path in (*small, *paths) if path.is_file()),
     )
 
 
@@ -64,11 +65,10 @@ def _tensor(stored: StoredTensor) -> Tensor:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index_path = folder / INDEX_NAME
-    if index_path.exists():
-        return _shards(index_path)
-    if (path := folder / WEIGHTS_NAME).exists():
+    if (path := folder / WEIGHTS_NAME).exists():  # before the shards, as transformers has it
         return [path]
+    if (index_path := folder / INDEX_NAME).exists():
+        return _shards(index_path)
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ModelInvalidError(
@@ -112,4 +112,4 @@ def _misfits(stored: Mapping[str, StoredTensor], config: ModelConfig) -> list[st
 
 def _listed(found: list[str]) -> str:
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
+    return ", ".join(text[:_LONGEST] for text in found[:_SHOWN]) + more

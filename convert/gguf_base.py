@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import gguf
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
     from genrec_edge.gguf_types import TensorInfo
 
+_SHOWN = 8
+_VECTOR_TYPES = frozenset({"F32", "F16", "BF16"})
+
 
 def read_gguf(path: Path) -> Checkpoint:
     """Open a GGUF of a supported family; the weights stay on the disk. Read-only.
 
     Raises:
-        ModelInvalidError: damaged, of another kind, or with tensors that do not fit its metadata; all are named.
+        ModelInvalidError: damaged, of another kind, or with tensors that do not fit its metadata; the first are named
+            and the others counted.
     """
     header = read_header(path)
     check_runnable(header)
@@ -43,8 +48,12 @@ def read_gguf(path: Path) -> Checkpoint:
             problems.append(f"{name} has the shape {tensor.shape[::-1]}, not {shapes[name]}")
         elif not _can_dequantize(tensor.type):
             problems.append(f"{name} is of type {tensor.type}, which cannot be dequantized")
+        elif len(tensor.shape) == 1 and tensor.type not in _VECTOR_TYPES:
+            problems.append(f"{name} is of type {tensor.type}, which is for matrices")
     if problems:
-        raise ModelInvalidError(f"{path} does not fit its metadata: {'; '.join(problems[:8])}", hint="fetch it again")
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        message = f"{path} does not fit its metadata: {'; '.join(problems[:_SHOWN])}{more}"
+        raise ModelInvalidError(message, hint="fetch it again, or name the Hugging Face checkpoint")
     tensors = {}
     for name, shape in expected_shapes(config).items():
         info = found[gguf_name(name)]
@@ -55,6 +64,7 @@ def read_gguf(path: Path) -> Checkpoint:
     return Checkpoint(path, config, read_gguf_tokenizer(header), tensors, (path,))
 
 
+@functools.cache
 def _can_dequantize(type_name: str) -> bool:
     try:
         kind = gguf.GGMLQuantizationType[type_name]
@@ -72,7 +82,8 @@ def _reader(
 
     def read(rows: Rows) -> NDArray[np.float32]:
         data = np.ascontiguousarray(stored[rows if place is None else place[rows]])
-        values = gguf.quants.dequantize(data, kind).astype(np.float32)
+        with np.errstate(all="ignore"):  # whoever writes refuses what is no number
+            values = gguf.quants.dequantize(data, kind).astype(np.float32)
         return values.reshape(len(data), *info.shape[:-1][::-1])
 
     return read

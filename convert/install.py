@@ -9,7 +9,7 @@ from genrec_edge import __version__, prompts
 from genrec_edge.convert.plan import store_names
 from genrec_edge.convert.provenance import base_name
 from genrec_edge.errors import ModelMissingError
-from genrec_edge.files import disk_errors
+from genrec_edge.files import path_errors
 from genrec_edge.gguf_header import read_header, tokenizer_fingerprint
 from genrec_edge.manifest import Manifest
 from genrec_edge.recommender import tuned_for
@@ -38,7 +38,7 @@ def install(outcome: Outcome, job: Job, store: ModelStore, on_event: Callable[[s
         UsageError: another model of that name is there.
         LockedError, DiskFullError, DiskError: see `ModelStore.add`.
     """
-    with disk_errors(store.root), writing(store.root, on_event):
+    with path_errors(store.root), writing(store.root, on_event):
         pass  # a run that was killed here may have left models whole and its own traces beside them
     digests = {entry["file_type"]: entry["sha256"] for entry in outcome.manifest["files"]}
     names = []

@@ -108,12 +108,12 @@ def _merged(base: Tensor, adapters: Sequence[Adapter]) -> Tensor:
 
 def _read(base: Tensor, changes: Sequence[tuple[float, Delta]], rows: Rows) -> NDArray[np.float32]:
     weights: NDArray[np.float32] = base.read(rows)
-    for weight, delta in changes:
-        change = delta.b[rows] @ delta.a
-        change *= np.float32(weight * delta.scale)
-        weights += change
-        if delta.magnitude is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):  # whoever writes refuses what is no number
+    with np.errstate(all="ignore"):  # whoever writes refuses what is no number
+        for weight, delta in changes:
+            change = delta.b[rows] @ delta.a
+            change *= np.float32(weight * delta.scale)
+            weights += change
+            if delta.magnitude is not None:
                 weights *= (delta.magnitude[rows] / np.linalg.norm(weights, axis=1))[:, np.newaxis]
     return weights
 

@@ -29,5 +29,8 @@ def open_base(path: Path) -> Checkpoint:
 
 def require_absent(out: Path) -> None:
     """Raise UsageError unless `out` does not exist or is an empty folder."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.name in {"", ".."}:
+        raise UsageError(f"--out {out} is no name for a folder", hint="name the folder to make")
+    # A link would be in the way of the finished folder, wherever it leads.
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise UsageError(f"{out} exists", hint="name another --out, or remove it")

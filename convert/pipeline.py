@@ -18,13 +18,14 @@ from genrec_edge.convert.adapter import read_adapter
 from genrec_edge.convert.config_hf import read_json
 from genrec_edge.convert.depth import keep_layers
 from genrec_edge.convert.documents import MANIFEST_NAME, describe_files, write_documents
+from genrec_edge.convert.inputs import check_inputs
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.open_base import open_base, require_absent
 from genrec_edge.convert.plan import Job, Prepared, make_plan
 from genrec_edge.convert.steps import CHECKPOINT_NAME, Steps
 from genrec_edge.convert.workplace import finish, identity, workplace
 from genrec_edge.errors import UsageError
-from genrec_edge.files import disk_errors, require_free
+from genrec_edge.files import path_errors, require_free
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,23 +54,26 @@ def prepare(job: Job, *, resume: bool = False) -> Prepared:
     `resume` allows for a result that is there already.
 
     Raises:
-        UsageError: the result exists, or an option does not fit the base.
+        UsageError: the result exists, an option does not fit the base, or a file cannot be read.
+        CatalogError: a catalog is none, or too small.
         ModelInvalidError: the base or an adapter is damaged, unsupported, or they do not fit each other.
     """
-    if not (resume and (job.out / MANIFEST_NAME).is_file()):
-        require_absent(job.out)
-    base = open_base(job.base)
-    if job.layers is not None:
-        base = keep_layers(base, job.layers)
-    adapters = tuple(read_adapter(path, base.config, weight=weight) for path, weight in job.adapters)
-    checkpoint = merged(base, adapters) if adapters else base
+    with path_errors(job.base):
+        if not (resume and (job.out / MANIFEST_NAME).is_file()):
+            require_absent(job.out)
+            check_inputs(job)
+        base = open_base(job.base)
+        if job.layers is not None:
+            base = keep_layers(base, job.layers)
+        adapters = tuple(read_adapter(path, base.config, weight=weight) for path, weight in job.adapters)
+        checkpoint = merged(base, adapters) if adapters else base
     if job.verify is None:
         job = replace(job, verify="full" if checkpoint.n_params <= _QUICK_BEYOND else "quick")
-    compares = parity.obstacle(checkpoint.n_params) if job.verify != "none" else "nothing is verified"
-    writes = not compares and not (checkpoint is base and job.base.is_dir())
+    obstacle = parity.obstacle(checkpoint.n_params) if job.verify != "none" else "nothing is verified"
+    copies = not obstacle and not job.is_plain
     untied = base.config.tied and not checkpoint.config.tied
-    plan = make_plan(job, checkpoint, adapters, compares=writes, untied=untied)
-    return Prepared(job, checkpoint, adapters, plan, compares)
+    plan = make_plan(job, checkpoint, adapters, copies=copies, untied=untied)
+    return Prepared(job, checkpoint, adapters, plan, obstacle)
 
 
 def convert(prepared: Prepared, *, resume: bool = False, on_event: OnEvent = lambda *_: None) -> Outcome:
@@ -79,14 +83,14 @@ def convert(prepared: Prepared, *, resume: bool = False, on_event: OnEvent = lam
         DiskFullError: there is no room, or not enough of it to begin.
         LockedError: another process makes the same folder.
         VerificationError: what was written is not what was meant; it stays in the hidden folder.
-        UsageError: `resume`, and what was begun is another job.
+        UsageError: `resume`, and what was begun is another job; or the folder cannot be made.
     """
     if resume and (prepared.job.out / MANIFEST_NAME).is_file():
         return _finished(prepared)
     job, plan = prepared.job, prepared.plan
     identifier = _identity(prepared)
     with (
-        disk_errors(job.out),
+        path_errors(job.out),
         workplace(job.out, identifier, resume=resume) as folder,
         Steps(prepared, folder, on_event) as steps,
     ):

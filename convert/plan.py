@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.convert.provenance import file_name
+from genrec_edge.convert.sizes import estimate_bytes
 from genrec_edge.errors import UsageError
 from genrec_edge.llama import FILE_TYPES
 
@@ -21,17 +22,9 @@ _UNTIED = (
     "the adapter changes embedding and output apart from each other, which the base has in common: the result holds "
     "both, and is larger"
 )
-_METADATA_BYTES = 8 << 20  # the largest tokenizer, of LLaMA 3, takes 7.8 MB
 _OWN_BYTES = 700 << 20
 """Interpreter, libraries, a chunk of weights in all its forms and the quantizer's buffers; measured with
 benchmarks/convert.py."""
-
-# Bits a weight takes in a whole file, rounded up. Rows that are no multiple of 256 fall back to the larger figure.
-_BITS = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.7, "Q5_K_M": 5.9, "Q5_K_S": 5.7, "Q5_0": 5.8,
-         "Q5_1": 6.2, "Q4_K_M": 5.0, "Q4_K_S": 4.8, "Q4_0": 4.8, "Q4_1": 5.2, "IQ4_NL": 4.8, "IQ4_XS": 4.6,
-         "Q3_K_L": 4.5, "Q3_K_M": 4.2, "Q3_K_S": 3.8, "Q2_K": 3.6}  # fmt: skip
-_BITS_OF_OTHERS = 4.5
-_BITS_OF_SHORT_ROWS = 8.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ class Job:
         keep_f16: leave the F16 file beside the others.
         keep_checkpoint: write the merged model as a Hugging Face folder, too.
         imatrix: a catalog whose prompts tell the quantizer which weights matter.
-        catalog: what the verification recommends from.
+        catalog: what the verification recommends from; None only where nothing is verified.
         verify: how much to compare; None is "full", or "quick" beyond a billion weights.
         test: the held-out interactions of a test split; see `samples.read_split`.
     """
@@ -59,7 +52,7 @@ class Job:
     name: str
     licence: str
     quants: tuple[str, ...]
-    catalog: Path
+    catalog: Path | None
     adapters: tuple[tuple[Path, float], ...] = ()
     layers: tuple[int, ...] | None = None
     keep_f16: bool = False
@@ -68,6 +61,11 @@ class Job:
     verify: Verify | None = None
     test: Path | None = None
     n_threads: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """The model is the folder `base` as it is, so that transformers needs no copy."""
+        return self.base.is_dir() and not self.adapters and self.layers is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +100,14 @@ class Prepared:
     """A job whose inputs are open and fit together; nothing has been written.
 
     Attributes:
-        compares: why transformers will not be compared with; empty where it will.
+        obstacle: why transformers will not be compared with; empty where it will.
     """
 
     job: Job
     checkpoint: Checkpoint
     adapters: tuple[Adapter, ...]
     plan: Plan
-    compares: str
+    obstacle: str
 
 
 def check_quants(quants: tuple[str, ...]) -> None:
@@ -126,10 +124,10 @@ def check_quants(quants: tuple[str, ...]) -> None:
         raise UsageError(f"--quant names {', '.join(twice)} twice", hint="name each file type once")
 
 
-def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, compares: bool, untied: bool) -> Plan:
+def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, copies: bool, untied: bool) -> Plan:
     """Return what the job will do. Writes nothing.
 
-    `compares` says that transformers will load a copy of the merged model, `untied` that the merge gave the model an
+    `copies` says that transformers will load a copy of the merged model, `untied` that the merge gave the model an
     output matrix of its own.
     """
     n_params = checkpoint.n_params
@@ -137,7 +135,7 @@ def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *
     f16_bytes = estimate_bytes(checkpoint, "F16")
     merged = f" + {len(adapters)} adapter{'s' if len(adapters) > 1 else ''}" if adapters else ""
     steps = [Step("write", f"{files['F16']} from {checkpoint.path}{merged}", f16_bytes)]
-    if job.keep_checkpoint or compares:
+    if job.keep_checkpoint or copies:
         steps.append(Step("write", "checkpoint/ for transformers", f16_bytes * (1 if job.keep_checkpoint else 2)))
     if job.imatrix is not None:
         steps.append(Step("importance", f"of weights for the prompts of {job.imatrix}"))
@@ -157,16 +155,3 @@ def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *
 def store_names(job: Job) -> dict[str, str]:
     """Return what each file type is called in the model store: the first one NAME, the others NAME-TYPE."""
     return {quant: f"{job.name}-{quant.lower()}" if i else job.name for i, quant in enumerate(job.quants)}
-
-
-def estimate_bytes(checkpoint: Checkpoint, quant: str) -> int:
-    """Return how large a file of this type will be at most, within some percent."""
-    total = float(_METADATA_BYTES)
-    for tensor in checkpoint.tensors.values():
-        bits = _BITS.get(quant, _BITS_OF_OTHERS)
-        if len(tensor.shape) == 1:
-            bits = 32.0
-        elif ("_K" in quant or quant.startswith("IQ")) and tensor.shape[1] % 256:
-            bits = max(bits, _BITS_OF_SHORT_ROWS)
-        total += tensor.n_elements * bits / 8
-    return int(total)

@@ -6,18 +6,19 @@ Source of the keys and of the file names: docs/gguf.md of ggml.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import gguf
 
 from genrec_edge import __version__, prompts
-from genrec_edge.convert.config_hf import read_json
+from genrec_edge.convert.config_hf import CONFIG_NAME, read_json
 from genrec_edge.convert.depth import shown_layers
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf_header import read_header
+from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from genrec_edge.convert.adapter import Adapter
@@ -30,10 +31,16 @@ RECORD_NAME = "genrec_edge.json"
 
 _SCHEMA_VERSION = 1
 _VERSION = "v1.0"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9 ]*(-[A-Za-z0-9 ]+)*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*")
+_MAX_NAME = 60
 # An SPDX expression: identifiers, LicenseRef-…, joined by AND, OR and WITH. Source: SPDX specification 2.3, annex D.
 _LICENCE = re.compile(r"\(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*( (AND|OR|WITH) \(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*)*")
-_TRAIN_KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_@]+)*")
+_TRAIN_KEY = re.compile(r"[a-z][a-z0-9_@]*(\.[a-z0-9_@]+)*")
+# "owner/name", or a name; other things that transformers puts there are folders of whoever saved the model.
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_LARGEST_FLOAT = 3.4e38
+_MAX_TEXT = 10_000
+_SHOWN = 8
 
 
 def check_name(name: str) -> None:
@@ -42,10 +49,10 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it has other characters than letters, digits and hyphens, or does not start with a letter.
     """
-    if not _NAME.fullmatch(name) or len(name) > 60 or " " in name:
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
         raise UsageError(
             f"--name {name!r} cannot be the name of a model",
-            hint="use letters, digits and single hyphens, at most 60, a letter first",
+            hint=f"use letters, digits and single hyphens, at most {_MAX_NAME}, a letter first",
         )
 
 
@@ -59,16 +66,26 @@ def check_licence(licence: str | None, base: Path) -> str:
         claimed = _claimed_licence(base)
         hint = f"the base says {claimed}" if claimed else "see the card of the base; for example --license Apache-2.0"
         raise UsageError("the result needs a licence: give --license with an SPDX expression", hint=hint)
-    if not _LICENCE.fullmatch(licence) or licence.count("(") != licence.count(")"):
+    if not _LICENCE.fullmatch(licence) or not _is_balanced(licence):
         hint = "for example Apache-2.0, MIT, or LicenseRef-llama2 for a licence without an SPDX name"
         raise UsageError(f"--license {licence!r} is not an SPDX expression", hint=hint)
     return licence
 
 
+def _is_balanced(text: str) -> bool:
+    depth = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def _claimed_licence(base: Path) -> str:
-    if base.is_dir():
-        return ""
-    value = read_header(base).metadata.get("general.license", "")
+    try:
+        value = read_header(base).metadata.get("general.license", "")
+    except ModelInvalidError:
+        return ""  # a folder, or damaged, which is said when the base is opened
     return value if isinstance(value, str) else ""
 
 
@@ -79,13 +96,15 @@ def file_name(name: str, n_params: int, encoding: str, kind: str | None = None) 
 
 
 def base_name(base: Path) -> str:
-    """Return what the base calls itself, or what its file or folder is called."""
+    """Return what the base calls itself, or what its file or folder is called; never where it lies on a disk."""
     if base.is_dir():
-        named = read_json(base / "config.json").get("_name_or_path")
-        return named if isinstance(named, str) and named else base.resolve().name
-    metadata = read_header(base).metadata
-    named = metadata.get("general.name") or metadata.get("general.basename")
-    return named if isinstance(named, str) and named else base.stem
+        named = read_json(base / CONFIG_NAME).get("_name_or_path")
+        if not (isinstance(named, str) and _HUB_NAME.fullmatch(named)):
+            named = base.resolve().name
+    else:
+        metadata = read_header(base).metadata
+        named = metadata.get("general.name") or metadata.get("general.basename")
+    return clean(named if isinstance(named, str) and named else base.stem)
 
 
 def describe(checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str, licence: str) -> dict[str, Value]:
@@ -123,7 +142,7 @@ def general(name: str, licence: str, base: str, n_params: int) -> dict[str, Valu
 
 def adapter_fields(adapter: Adapter) -> dict[str, Value]:
     """Return what a file says of one adapter."""
-    return {"name": adapter.path.resolve().name, "sha256": adapter.sha256, "weight": float(adapter.weight)}
+    return {"name": clean(adapter.path.resolve().name), "sha256": adapter.sha256, "weight": float(adapter.weight)}
 
 
 def training(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> dict[str, Value]:
@@ -144,28 +163,30 @@ def training(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> dict[str, V
     return {
         key.removeprefix(prefix): value
         for key, value in metadata.items()
-        if key.startswith(prefix) and isinstance(value, str | int | float)
+        if key.startswith(prefix) and _TRAIN_KEY.fullmatch(key.removeprefix(prefix)) and _is_scalar(value)
     }
 
 
 def _scalars(path: Path, record: Mapping[str, Any]) -> dict[str, Value]:
     wrong = [key for key, value in record.items() if not (_TRAIN_KEY.fullmatch(key) and _is_scalar(value))]
     if wrong:
-        message = f"{path} holds {_shown(wrong)}, which is no text, number or flag under a name of lower-case letters"
+        found = ", ".join(repr(key)[:60] for key in wrong[:_SHOWN])
+        message = f"{path} holds {found}: not a text, number or flag of a GGUF under a name of lower-case letters"
         raise ModelInvalidError(message, hint="remove it, or train again")
     return dict(record)
 
 
-def _is_scalar(value: object) -> bool:
-    if isinstance(value, bool | float):
+def _is_scalar(value: object) -> TypeGuard[str | int | float]:
+    """Whether `gguf_writer` can write it: integers as uint32, real numbers as float32, texts as UTF-8."""
+    if isinstance(value, bool):
         return True
-    return 0 <= value < 1 << 32 if isinstance(value, int) else isinstance(value, str) and len(value) < 10_000
+    if isinstance(value, int):
+        return 0 <= value < 1 << 32
+    if isinstance(value, float):
+        return abs(value) <= _LARGEST_FLOAT
+    return isinstance(value, str) and len(value) < _MAX_TEXT and value.encode(errors="replace").decode() == value
 
 
 def _size_label(n_params: int) -> str:
     label: str = gguf.size_label(n_params, n_params, 0, 0)
     return label
-
-
-def _shown(names: Iterable[str]) -> str:
-    return ", ".join(repr(name)[:60] for name in list(names)[:8])

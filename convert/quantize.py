@@ -132,13 +132,18 @@ def quantize_file(
             try:
                 _watch(work, log, on_progress)
                 after = _checked_result(part_path, before, file_type)
-            except (EngineError, ModelInvalidError):
+            except EngineError:
                 _probe(file)
                 raise
     except OSError as e:
         raise UsageError(f"{target} cannot be written: {e.strerror}", hint="check the folder and its rights") from e
     on_progress(len(after.tensors), len(after.tensors))
     return _report(after, file_type, log.wanted)
+
+
+def own_type(file_type: str) -> str:
+    """Return the tensor type that a file type is named after: "Q4_K" of "Q4_K_M"."""
+    return _BASE.get(file_type, re.sub("_K_[SML]$", "_K", file_type))
 
 
 def examine(path: Path, file_type: str) -> QuantReport:
@@ -220,8 +225,11 @@ def _watch(work: Callable[[], None], log: _Log, on_progress: OnProgress) -> None
 
 
 def _checked_result(path: Path, before: GgufHeader, file_type: str) -> GgufHeader:
-    header = read_header(path)
-    check_runnable(header)
+    try:
+        header = read_header(path)
+        check_runnable(header)
+    except ModelInvalidError as e:  # llama.cpp writes the header last, and does not notice when that fails
+        raise EngineError(f"llama.cpp left a damaged file: {e.message}", hint="check the disk, and repeat it") from e
     shapes, expected = ({t.name: t.shape for t in h.tensors} for h in (header, before))
     if header.quant != file_type or shapes != expected:
         raise EngineError(f"llama.cpp made something else of {before.path} than {file_type}", hint="report this")
@@ -257,8 +265,7 @@ def _fallback(tensor: TensorInfo, file_type: str, wanted: Mapping[str, str]) -> 
     not tell what was asked for: a mixture asks for more bits than the file's own type in places.
     """
     row_length = tensor.shape[0]
-    own = _BASE.get(file_type, re.sub("_K_[SML]$", "_K", file_type))
-    asked = wanted.get(tensor.name, own)
+    asked = wanted.get(tensor.name, own_type(file_type))
     if len(tensor.shape) < 2 or tensor.type == "F32" or not row_length % _BLOCK[asked]:
         return None
     return Fallback(tensor.name, asked, tensor.type, row_length)

@@ -26,7 +26,7 @@ def write_report(path: Path, verification: Verification, conversion: Mapping[str
         DiskFullError: no room; `path` is as it was.
     """
     document = {"schema": SCHEMA, "conversion": dict(conversion), "verification": verification.as_dict()}
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(document, indent=2, allow_nan=False)  # a file's name may be no UTF-8
     with atomic_write(path) as file:
         file.write(text.encode() + b"\n")
 

@@ -91,19 +91,16 @@ class Steps:
     def write_checkpoint(self) -> Path | None:
         """Write the merged checkpoint where it is wanted, and return where transformers finds one."""
         checkpoint = self.prepared.checkpoint
-        compares = not self.prepared.compares
-        if not self.job.keep_checkpoint and compares and self._is_base():
-            return self.job.base
-        if not self.job.keep_checkpoint and not compares:
-            return None
+        if not self.job.keep_checkpoint:
+            if self.prepared.obstacle:
+                return None
+            if self.job.is_plain:
+                return self.job.base
         folder = self.folder / (CHECKPOINT_NAME if self.job.keep_checkpoint else _MERGED)
         if not (folder / "config.json").exists():  # which is written last
             on_weights = self._counter("writing the checkpoint", checkpoint.n_params)
             write_folder(checkpoint, folder, "F16" if self.job.keep_checkpoint else "F32", on_weights=on_weights)
         return folder
-
-    def _is_base(self) -> bool:
-        return self.job.base.is_dir() and not self.job.adapters and self.job.layers is None
 
     def quantize(self, f16_path: Path) -> dict[str, QuantReport]:
         """Write the other types, and return what each file that stays consists of."""
@@ -151,12 +148,12 @@ class Steps:
             VerificationError: something is not what was meant.
         """
         job = self.job
-        if job.verify is None or job.verify == "none":
+        if job.verify is None or job.verify == "none" or job.catalog is None:
             return None
         found = verify(
             f16_path,
             [self.path(quant) for quant in job.quants],
-            checkpoint=None if self.prepared.compares else checkpoint_path,
+            checkpoint=None if self.prepared.obstacle else checkpoint_path,
             tokenizer=job.base if job.base.is_dir() else None,
             catalog=job.catalog,
             test=job.test,

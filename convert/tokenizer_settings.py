@@ -107,4 +107,7 @@ def chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     for part in template if isinstance(template, list) else ():
         if isinstance(part, dict) and part.get("name") == "default":
             template = part.get("template")
-    return template if isinstance(template, str) else None
+    if not isinstance(template, str):
+        return None
+    template.encode()  # half a surrogate pair is no text
+    return template

@@ -46,7 +46,7 @@ def verify(
     tokenizer: Path | None = None,
     n_titles: int = 500,
     n_positions: int = 2000,
-    n_histories: int = 20,
+    n_histories: int = 10,
     on_progress: OnProgress = lambda _stage, _done, _total: None,
 ) -> Verification:
     """Compare GGUF files with the reference, and the reference with the checkpoint it was made from.

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from genrec_edge.errors import DiskError, DiskFullError
+from genrec_edge.errors import DiskError, DiskFullError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +69,23 @@ def disk_errors(path: Path) -> Iterator[None]:
         free = _free_bytes(path)
         message = f"no room to write {path}: the disk is full ({free:,} bytes free)"
         raise DiskFullError(message, hint="free some space and repeat the command") from e
+
+
+@contextmanager
+def path_errors(path: Path) -> Iterator[None]:
+    """Turn every `OSError` of the block into an error for the user; about `path` where it names no file itself.
+
+    Raises:
+        DiskFullError, DiskError: as in `disk_errors`.
+        UsageError: a file or folder that cannot be read, made or written; the message names it.
+    """
+    try:
+        with disk_errors(path):
+            yield
+    except OSError as e:
+        named = path if e.filename is None else os.fsdecode(e.filename)
+        message = f"{named} cannot be used: {e.strerror or e}"
+        raise UsageError(message, hint="check its name, and the rights of its folder") from e
 
 
 def require_free(path: Path, n_bytes: int) -> None:

@@ -58,7 +58,7 @@ def index_path(catalog: Catalog, fingerprint: str) -> Path:
 
     The folder around it holds the lock and the leftovers of builders that were killed, which the next one removes.
     """
-    name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode(errors="surrogateescape")).hexdigest()[:16]
     return paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}" / "trie"
 
 

@@ -74,7 +74,7 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest, atomically."""
     document = {"schema": SCHEMA, **asdict(manifest)}
     with atomic_write(path) as file:
-        file.write(json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
+        file.write(json.dumps(document, indent=2).encode() + b"\n")  # a file's name in the notes may be no UTF-8
 
 
 def load_manifest(path: Path) -> Manifest:

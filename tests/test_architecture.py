@@ -24,6 +24,17 @@ LAYERS = (
     "recommender",
     "cli",
 )
+# The same for the offline stage; what it uses of the runtime is tested apart.
+CONVERT_LAYERS = (
+    "__init__ config names checkpoint safetensors_file tokenizer tokenizer_settings workplace samples agreement films",
+    "depth quantize imatrix answers verification report transformers_tokenizer",
+    "config_hf config_gguf tokenizer_bpe tokenizer_spm tokenizer_gguf merge sizes inputs card plot transformers_model",
+    "adapter_config tokenizer_hf gguf_base gguf_writer parity provenance",
+    "adapter adapter_gguf folder plan tokenizer_export verify documents",
+    "folder_writer open_base install",
+    "steps adapter_job",
+    "pipeline",
+)
 PRINTERS = {"cli"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
 
@@ -38,9 +49,10 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def layer_name(module: str) -> str:
-    """Return what a module is called in LAYERS: its name, "cli" for everything in there, "convert" likewise."""
-    return module.split(".")[1] if "." in module else "__init__"
+def layer_name(module: str, package: str = "genrec_edge") -> str:
+    """Return what a module of a package is called in its layers: its name, "cli" for everything in there."""
+    below = module.removeprefix(package).removeprefix(".")
+    return below.split(".")[0] or "__init__"
 
 
 class Imports(ast.NodeVisitor):
@@ -74,29 +86,45 @@ def imports_of(path: Path) -> set[str]:
 
 
 RUNTIME = {name: path for name, path in modules().items() if not name.startswith("genrec_edge.convert")}
-HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer.split()}
+CONVERT = {name: path for name, path in modules().items() if name.startswith("genrec_edge.convert")}
 
 
-def arrows() -> set[tuple[str, str]]:
-    """Return (importing, imported) of all modules of the runtime, as named in LAYERS; the CLI counts as one."""
+def heights(layers: tuple[str, ...]) -> dict[str, int]:
+    named = [(module, height) for height, layer in enumerate(layers) for module in layer.split()]
+    assert len(dict(named)) == len(named), "a module stands in two layers"
+    return dict(named)
+
+
+def arrows(files: dict[str, Path] = RUNTIME, package: str = "genrec_edge") -> set[tuple[str, str]]:
+    """Return (importing, imported) of modules inside a package, as named in its layers; the CLI counts as one."""
     drawn = set()
-    for name, path in RUNTIME.items():
+    for name, path in files.items():
         for imported in imports_of(path):
-            if imported.split(".")[0] == "genrec_edge":
-                drawn.add((layer_name(name), layer_name(imported)))
+            if f"{imported}.".startswith(f"{package}."):
+                drawn.add((layer_name(name, package), layer_name(imported, package)))
     return {(a, b) for a, b in drawn if a != b}
 
 
 def test_every_module_has_its_layer() -> None:
-    assert {layer_name(name) for name in RUNTIME} == HEIGHT.keys()
+    assert {layer_name(name) for name in RUNTIME} == heights(LAYERS).keys()
+    assert {layer_name(name, "genrec_edge.convert") for name in CONVERT} == heights(CONVERT_LAYERS).keys()
 
 
 def test_no_arrow_runs_back() -> None:
     drawn = arrows()
     assert ("recommender", "decoder") in drawn  # else nothing was found at all
     assert ("cli", "recommender") in drawn
-    wrong = {f"{a} imports {b}" for a, b in drawn if b != "convert" and HEIGHT[b] >= HEIGHT[a]}
+    height = heights(LAYERS)
+    wrong = {f"{a} imports {b}" for a, b in drawn if b != "convert" and height[b] >= height[a]}
     assert wrong == set()
+
+
+def test_no_arrow_of_the_offline_stage_runs_back() -> None:
+    drawn = arrows(CONVERT, "genrec_edge.convert")
+    assert ("pipeline", "merge") in drawn
+    assert ("folder", "config_hf") in drawn
+    height = heights(CONVERT_LAYERS)
+    assert {f"{a} imports {b}" for a, b in drawn if height[b] >= height[a]} == set()
 
 
 def test_an_arrow_that_runs_back_would_be_seen(tmp_path: Path) -> None:
@@ -162,9 +190,20 @@ def test_nothing_of_the_runtime_imports_a_training_library() -> None:
         assert not {i.split(".")[0] for i in imports_of(path)} & {"torch", "transformers", "peft", "gguf"}, name
 
 
+def test_two_modules_of_the_offline_stage_import_transformers_and_only_a_verification_loads_them() -> None:
+    heavy = {"torch", "transformers", "peft", "tokenizers", "sentencepiece", "safetensors"}
+    importing = {name for name, path in CONVERT.items() if {i.split(".")[0] for i in imports_of(path)} & heavy}
+    both = {"genrec_edge.convert.transformers_model", "genrec_edge.convert.transformers_tokenizer"}
+    assert importing == both
+    loaded = loaded_by("import genrec_edge.convert.pipeline, genrec_edge.convert.adapter_job")
+    assert {"genrec_edge.convert.steps", "gguf"} <= loaded
+    heavy.remove("sentencepiece")  # the gguf package loads it where it finds it
+    assert loaded.isdisjoint({*heavy, *both, "matplotlib"})
+
+
 def test_only_the_command_line_prints() -> None:
-    for name, path in RUNTIME.items():
-        if layer_name(name) in PRINTERS:
+    for name, path in modules().items():
+        if layer_name(name) in PRINTERS or name == "genrec_edge.convert.films":  # which is run as a script
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from genrec_edge import files
-from genrec_edge.errors import DiskFullError
+from genrec_edge.errors import DiskError, DiskFullError
 from genrec_edge.files import atomic_write, require_free, sha256_file
 
 
@@ -88,8 +88,16 @@ def test_the_kernels_own_full_disk_is_understood(tmp_path: Path) -> None:
 
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="broken") as caught, atomic_write(tmp_path / "file"):
-        raise OSError(errno.EIO, "broken")
-    assert caught.value.errno == errno.EIO
+        raise OSError(errno.EROFS, "broken")
+    assert caught.value.errno == errno.EROFS
+    assert names(tmp_path) == []
+
+
+def test_a_failing_disk_is_told_from_a_full_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(DiskError, match="Input/output error") as caught, atomic_write(path):
+        raise OSError(errno.EIO, "Input/output error")
+    assert str(path) in caught.value.message
     assert names(tmp_path) == []
 
 

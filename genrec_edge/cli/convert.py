@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -77,16 +78,19 @@ def convert(
     check_name(name)
     quants = tuple(part.strip().upper() for part in quant.split(","))
     check_quants(quants)
-    for path in (test, imatrix):
-        if path is not None and not path.is_file():
-            raise UsageError(f"there is no file {path}", hint="check its name")
+    if as_adapter:
+        given = {"--dry-run": dry_run, "--resume": resume, "--keep-f16": keep_f16, "--keep-checkpoint": keep_checkpoint}
+        given |= {"--imatrix": imatrix is not None, "--test": test is not None}
+        if unused := [option for option, is_given in given.items() if is_given]:
+            raise UsageError(f"{', '.join(unused)} means nothing with --as-adapter", hint="leave it out")
+    compares = not (as_adapter or dry_run or verify == "none")
     job = Job(
         base=base,
         out=out,
         name=name,
         licence="" if dry_run and licence is None else check_licence(licence, base),
         quants=quants,
-        catalog=catalog_path(catalog, quiet=quiet),
+        catalog=catalog_path(catalog, quiet=quiet) if compares else catalog,
         adapters=tuple(_adapter(text) for text in adapter or ()),
         layers=None if keep_layers is None else parse_layers(keep_layers),
         keep_f16=keep_f16,
@@ -105,7 +109,7 @@ def convert(
 def _adapter(text: str) -> tuple[Path, float]:
     """Split a path from its weight; a folder whose name looks like that is meant as it is."""
     match = _WEIGHT.fullmatch(text)
-    if match is None or Path(text).exists():
+    if match is None or os.path.lexists(text):
         return Path(text), 1.0
     return Path(match["path"]), float(match["weight"])
 
@@ -121,7 +125,7 @@ def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bo
         require_free_names(job, store)
     prepared = prepare(job, resume=resume)
     if dry_run:
-        _show_plan(prepared, json=json)
+        _show_plan(prepared, json=json, quiet=quiet)
         return
     with Bars({}, quiet=quiet) as bars:
         outcome = run(prepared, resume=resume, on_event=bars.show)
@@ -129,7 +133,7 @@ def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bo
     if json:
         emit_json(CONVERT_SCHEMA, _document(outcome, names))
     else:
-        _show(outcome, names)
+        _show(outcome, names, quiet=quiet)
 
 
 def _write_adapter(job: Job, *, json: bool, quiet: bool) -> None:
@@ -143,7 +147,7 @@ def _write_adapter(job: Job, *, json: bool, quiet: bool) -> None:
         say(f"use it with the model it was trained on: genrec-edge recommend --model … --adapter {path}", quiet=quiet)
 
 
-def _show_plan(prepared: Prepared, *, json: bool) -> None:
+def _show_plan(prepared: Prepared, *, json: bool, quiet: bool) -> None:
     plan = prepared.plan
     if json:
         steps = [{"what": step.what, "target": step.target, "bytes": step.n_bytes} for step in plan.steps]
@@ -156,29 +160,31 @@ def _show_plan(prepared: Prepared, *, json: bool) -> None:
     print_table(("step", "what", "disk"), rows, right=("disk",))
     say(
         f"disk at most {plan.peak_disk_bytes / 1e6:,.0f} MB, "
-        f"memory about {plan.memory_bytes / 1e6:,.0f} MB beside mapped files"
+        f"memory about {plan.memory_bytes / 1e6:,.0f} MB beside mapped files",
+        quiet=quiet,
     )
     for note in plan.notes:
-        say(note)
-    if prepared.compares:
-        say(f"not compared with transformers: {prepared.compares}")
+        say(note, quiet=quiet)
+    if prepared.obstacle:
+        say(f"not compared with transformers: {prepared.obstacle}", quiet=quiet)
 
 
-def _show(outcome: Outcome, names: list[str]) -> None:
+def _show(outcome: Outcome, names: list[str], *, quiet: bool) -> None:
     from genrec_edge.convert import report  # noqa: PLC0415
 
     if outcome.verification is not None:
         print_table(report.COLUMNS, report.rows(outcome.verification), right=report.COLUMNS[1:])
         for finding in report.findings(outcome.verification):
-            say(finding)
+            say(finding, quiet=quiet)
     for note in outcome.manifest["notes"]:
-        say(note)
+        say(note, quiet=quiet)
     for entry in outcome.manifest["files"]:
         for line in entry["fallbacks"]:
-            say(f"{entry['file_type']}: {line}")
+            say(f"{entry['file_type']}: {line}", quiet=quiet)
     for path in outcome.files.values():
         typer.echo(path)
-    say(f"in the store as {', '.join(names)}: genrec-edge recommend --model {names[0]} --history TITLE")
+    hint = f"genrec-edge recommend --model {names[0]} --history TITLE"
+    say(f"in the store as {', '.join(names)}: {hint}", quiet=quiet)
 
 
 def _document(outcome: Outcome, names: list[str]) -> dict[str, Any]:

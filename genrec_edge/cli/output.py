@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Self
 
 from genrec_edge.errors import MissingExtraError
@@ -183,16 +184,25 @@ class Bars:
 def needs_extra(extra: str) -> Iterator[None]:
     """Turn a missing module of an optional part of the package into one line that says how to install it.
 
+    Those that are loaded only later, after hours of work perhaps, are looked for, too.
+
     Raises:
         MissingExtraError: with the name of the module.
     """
     try:
+        for module in sorted(_EXTRAS[extra]):
+            if find_spec(module) is None:
+                raise _missing(extra, module)
         yield
     except ModuleNotFoundError as e:
         if (e.name or "").partition(".")[0] not in _EXTRAS[extra]:
             raise  # a broken installation is something else
-        message = f"{e.name} is not installed, which this command needs"
-        raise MissingExtraError(message, hint=f"pip install 'genrec-edge[{extra}]'") from e
+        raise _missing(extra, str(e.name)) from e
+
+
+def _missing(extra: str, module: str) -> MissingExtraError:
+    message = f"{module} is not installed, which this command needs"
+    return MissingExtraError(message, hint=f"pip install 'genrec-edge[{extra}]'")
 
 
 def catalog_path(catalog: Path | None, *, quiet: bool = False) -> Path:
