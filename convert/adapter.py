@@ -19,7 +19,7 @@ from genrec_edge.convert.adapter_config import CONFIG_NAME, AdapterConfig, read_
 from genrec_edge.convert.config import is_real
 from genrec_edge.convert.names import EMBEDDING, OUTPUT, expected_shapes
 from genrec_edge.convert.safetensors_file import StoredTensor, read_safetensors, shown
-from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.errors import ModelInvalidError, UsageError, several
 from genrec_edge.files import sha256_file
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LORA = re.compile(
 _WHOLE = re.compile(r"(?P<module>.+?)(\.base_layer)?\.(?P<kind>weight|bias)")
 _WEIGHT_TYPES = ("F32", "F16", "BF16")
 _CHECKED_ELEMENTS = 8 << 20
-_MOST_SHOWN = 100
+_MOST_SHOWN = 1000
 _MOST_LENGTH = 256
 _RESIZED = "the vocabulary was resized"
 
@@ -128,8 +128,7 @@ def _weights_path(folder: Path) -> Path:
 
 
 def _misfit(path: Path, problems: list[str]) -> ModelInvalidError:
-    more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
-    message = f"{path} does not fit the model: {'; '.join(problems[:_MOST_SHOWN])}{more}"
+    message = f"{path} does not fit the model: {several(problems, most=_MOST_SHOWN)}"
     hint = "name the base it was trained on"
     if any(_RESIZED in problem for problem in problems):
         hint = "resize the base with transformers (resize_token_embeddings), save it, and name that as the base"

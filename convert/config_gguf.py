@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from genrec_edge.convert.config import LARGEST_SIZE, SUPPORTED, ModelConfig, RopeScaling, is_real
+from genrec_edge.convert.depth import LAYERS_KEY, LAYERS_OF_KEY, claimed_layers
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf_check import shown
 
@@ -63,13 +64,14 @@ def read_config(header: GgufHeader) -> ModelConfig:
     layers, heads, hidden = size("block_count"), size("attention.head_count"), size("embedding_length")
     head_size = size("attention.key_length", hidden // heads)
     base = _real(header, "rope.freq_base", 10000.0)
+    kept, original_layers = claimed_layers(header.metadata.get(LAYERS_KEY), header.metadata.get(LAYERS_OF_KEY), layers)
     config = ModelConfig(
         architecture=arch,
         hf_class=_HF_CLASS[arch],
         vocab_size=tensors["token_embd.weight"].shape[1],
         hidden_size=hidden,
-        layers=tuple(range(layers)),
-        original_layers=layers,
+        layers=kept,
+        original_layers=original_layers,
         n_heads=heads,
         n_kv_heads=size("attention.head_count_kv", heads),
         head_size=head_size,

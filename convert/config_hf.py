@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.convert.config import FAMILIES, LARGEST_SIZE, MAX_LAYERS, SUPPORTED, ModelConfig, RopeScaling, is_real
+from genrec_edge.convert.depth import claimed_layers, shown_layers
 from genrec_edge.errors import ModelInvalidError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _MAX_VALUES = 3_000_000
 _MAX_OBJECTS = 100_000
 # What the files of the first LLaMAs leave out. Source: transformers 5.23, configuration_*.py.
 _DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
+_OWN = "genrec_edge"  # what transformers does not know of: which layers of how many are kept
 _LLAMA_CONTEXT = 2048
 _MISTRAL_WINDOW = 4096
 _QWEN3_HEAD_SIZE = 128
@@ -123,13 +125,16 @@ def _config(read: _Reader, hf_class: str) -> ModelConfig:
     context = read.size("max_position_embeddings", _LLAMA_CONTEXT if is_llama else None)
     bias = read.flag("attention_bias") and is_llama
     base, scaling = _rope(read)
+    own = read.document.get(_OWN)
+    own = own if isinstance(own, dict) else {}
+    kept, original_layers = claimed_layers(own.get("layers"), own.get("layers_of"), layers)
     return ModelConfig(
         architecture=FAMILIES[hf_class],
         hf_class=hf_class,
         vocab_size=read.size("vocab_size"),
         hidden_size=hidden,
-        layers=tuple(range(layers)),
-        original_layers=layers,
+        layers=kept,
+        original_layers=original_layers,
         n_heads=heads,
         n_kv_heads=read.size("num_key_value_heads", heads if is_llama else None),
         head_size=read.size("head_dim", head_size),
@@ -201,7 +206,7 @@ def _impossible(config: ModelConfig) -> list[str]:
         problems.append(f"a head has {config.head_size} numbers, which is odd")
     if config.architecture == "qwen2" and config.head_size * config.n_heads != config.hidden_size:
         problems.append("head_dim is not hidden_size / num_attention_heads, which llama.cpp expects of Qwen2")
-    if config.original_layers > MAX_LAYERS:
+    if config.n_layers > MAX_LAYERS:
         problems.append(f"it has more layers than the {MAX_LAYERS} that llama.cpp holds")
     scaling = config.rope_scaling
     if scaling is not None and scaling.kind == "llama3":
@@ -242,6 +247,8 @@ def config_document(config: ModelConfig) -> dict[str, Any]:
         "attention_bias": config.output_bias,
         "mlp_bias": config.mlp_bias,
     }
+    if config.n_layers < config.original_layers:
+        document[_OWN] = {"layers": shown_layers(config.layers), "layers_of": config.original_layers}
     # For transformers 4, which knows nothing of rope_parameters.
     if config.rope_scaling is not None:
         document["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"}

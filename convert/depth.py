@@ -6,12 +6,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from genrec_edge.convert.config import MAX_LAYERS
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from genrec_edge.convert.checkpoint import Checkpoint
+
+LAYERS_KEY, LAYERS_OF_KEY = "genrec_edge.layers", "genrec_edge.layers_of"
+"""Where a GGUF says which layers of how many it has; in a config.json they are an object of their own."""
 
 _RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 
@@ -42,6 +46,17 @@ def shown_layers(layers: Sequence[int]) -> str:
         else:
             ranges.append([layer, layer])
     return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def claimed_layers(text: object, of: object, n_layers: int) -> tuple[tuple[int, ...], int]:
+    """Return which layers of how many a model of `n_layers` says it has; its own if it says nothing that fits."""
+    try:
+        layers = parse_layers(text) if isinstance(text, str) else ()
+    except UsageError:
+        layers = ()
+    if len(layers) == n_layers and isinstance(of, int) and layers[-1] < of <= MAX_LAYERS:
+        return layers, of
+    return tuple(range(n_layers)), n_layers
 
 
 def keep_layers(checkpoint: Checkpoint, layers: Sequence[int]) -> Checkpoint:

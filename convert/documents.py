@@ -74,7 +74,8 @@ def write_documents(steps: Steps, verification: Verification | None, manifest: M
 
 def _card(prepared: Prepared, verification: Verification | None, manifest: Mapping[str, Any]) -> str:
     record = training(prepared.checkpoint, prepared.adapters)
-    layers = f"{manifest['layers']} of {prepared.checkpoint.config.original_layers}"
+    config = prepared.checkpoint.config
+    layers = f"{manifest['layers']} of {config.original_layers}"
     return card(
         name=prepared.job.name,
         licence=prepared.job.licence,
@@ -82,7 +83,7 @@ def _card(prepared: Prepared, verification: Verification | None, manifest: Mappi
         files={entry["file"]: entry["sha256"] for entry in manifest["files"]},
         verification=verification,
         adapters=[adapter["name"] for adapter in manifest["adapters"]],
-        layers=layers if prepared.job.layers is not None else "",
+        layers=layers if config.n_layers < config.original_layers else "",
         datasets=[str(record["data"])] if "data" in record else [],
         training={key: value for key, value in record.items() if key != "data"},
     )

@@ -10,7 +10,7 @@ from genrec_edge.convert.config_hf import CONFIG_NAME, read_config, read_json
 from genrec_edge.convert.names import OUTPUT, expected_shapes
 from genrec_edge.convert.safetensors_file import StoredTensor, read_safetensors
 from genrec_edge.convert.tokenizer_hf import MODEL_NAME, TOKENIZER_NAME, read_hf_tokenizer
-from genrec_edge.errors import ModelInvalidError
+from genrec_edge.errors import ModelInvalidError, several
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,5 +111,4 @@ def _misfits(stored: Mapping[str, StoredTensor], config: ModelConfig) -> list[st
 
 
 def _listed(found: list[str]) -> str:
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(text[:_LONGEST] for text in found[:_SHOWN]) + more
+    return several([text[:_LONGEST] for text in found], most=_SHOWN, separator=", ")

@@ -12,7 +12,7 @@ from genrec_edge.convert.checkpoint import Checkpoint, Rows, Tensor
 from genrec_edge.convert.config_gguf import ROPE_FREQS, read_config
 from genrec_edge.convert.names import expected_shapes, gguf_name, row_order
 from genrec_edge.convert.tokenizer_gguf import read_gguf_tokenizer
-from genrec_edge.errors import ModelInvalidError
+from genrec_edge.errors import ModelInvalidError, several
 from genrec_edge.gguf_check import check_runnable
 from genrec_edge.gguf_header import read_header
 
@@ -51,8 +51,7 @@ def read_gguf(path: Path) -> Checkpoint:
         elif len(tensor.shape) == 1 and tensor.type not in _VECTOR_TYPES:
             problems.append(f"{name} is of type {tensor.type}, which is for matrices")
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        message = f"{path} does not fit its metadata: {'; '.join(problems[:_SHOWN])}{more}"
+        message = f"{path} does not fit its metadata: {several(problems, most=_SHOWN)}"
         raise ModelInvalidError(message, hint="fetch it again, or name the Hugging Face checkpoint")
     tensors = {}
     for name, shape in expected_shapes(config).items():

@@ -12,7 +12,7 @@ import gguf
 
 from genrec_edge import __version__, prompts
 from genrec_edge.convert.config_hf import CONFIG_NAME, read_json
-from genrec_edge.convert.depth import shown_layers
+from genrec_edge.convert.depth import LAYERS_KEY, LAYERS_OF_KEY, shown_layers
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf_header import read_header
 from genrec_edge.titles import clean
@@ -111,9 +111,8 @@ def describe(checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str, lic
     """Return the metadata of a model made of a checkpoint and what was merged into it."""
     config = checkpoint.config
     fields = general(name, licence, base_name(checkpoint.path), checkpoint.n_params)
-    if config.layers != tuple(range(config.original_layers)):
-        fields[f"{NAMESPACE}.layers"] = shown_layers(config.layers)
-        fields[f"{NAMESPACE}.layers_of"] = config.original_layers
+    if config.n_layers < config.original_layers:
+        fields |= {LAYERS_KEY: shown_layers(config.layers), LAYERS_OF_KEY: config.original_layers}
     fields[f"{NAMESPACE}.adapter_count"] = len(adapters)
     for i, adapter in enumerate(adapters):
         fields |= {f"{NAMESPACE}.adapter.{i}.{key}": value for key, value in adapter_fields(adapter).items()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
+from genrec_edge.errors import EngineError, ModelInvalidError, UsageError, several
 from genrec_edge.files import atomic_write
 from genrec_edge.gguf_check import check_runnable
 from genrec_edge.gguf_header import GgufHeader, TensorInfo, read_header
@@ -176,9 +176,8 @@ def _check_request(header: GgufHeader, file_type: str, imatrix: Imatrix | None) 
         return
     problems = list(_imatrix_problems(header, imatrix, complete=file_type in NEEDS_IMATRIX))
     if problems:
-        more = f"; and {len(problems) - _MAX_SHOWN} more" if len(problems) > _MAX_SHOWN else ""
         raise UsageError(
-            f"the importance matrix does not fit {header.path}: {'; '.join(problems[:_MAX_SHOWN])}{more}",
+            f"the importance matrix does not fit {header.path}: {several(problems, most=_MAX_SHOWN)}",
             hint="compute it with this model",
         )
 

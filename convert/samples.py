@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genrec_edge import prompts
-from genrec_edge.errors import CatalogError, UsageError
+from genrec_edge.errors import CatalogError, UsageError, several
 from genrec_edge.grounding import Grounder
 from genrec_edge.records import Interaction
 from genrec_edge.titles import model_titles
@@ -135,8 +135,7 @@ def read_split(path: Path, catalog: Catalog) -> Split:
         else:
             cases.append(Case(tuple(known), target_id))
     if problems or not cases:
-        more = f"; and {len(problems) - _MAX_SHOWN} more" if len(problems) > _MAX_SHOWN else ""
-        found = "; ".join(problems[:_MAX_SHOWN]) + more if problems else "it holds no interactions"
+        found = several(problems, most=_MAX_SHOWN) or "it holds no interactions"
         raise UsageError(
             f"{path} is no test split for {catalog.path}: {found}",
             hint='each line is {"history": ["..."], "target": "..."} with titles or ids of the catalog',

@@ -17,7 +17,7 @@ from genrec_edge.convert import samples
 from genrec_edge.convert.folder_writer import write_folder
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.imatrix import importance
-from genrec_edge.convert.provenance import describe
+from genrec_edge.convert.provenance import RECORD_NAME, describe, training
 from genrec_edge.convert.quantize import Fallback, QuantReport, examine, quantize_file
 from genrec_edge.convert.verify import verify
 from genrec_edge.errors import VerificationError
@@ -99,6 +99,9 @@ class Steps:
         folder = self.folder / (CHECKPOINT_NAME if self.job.keep_checkpoint else _MERGED)
         if not (folder / "config.json").exists():  # which is written last
             on_weights = self._counter("writing the checkpoint", checkpoint.n_params)
+            if record := training(checkpoint, self.prepared.adapters):
+                with atomic_write(folder / RECORD_NAME) as file:
+                    file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
             write_folder(checkpoint, folder, "F16" if self.job.keep_checkpoint else "F32", on_weights=on_weights)
         return folder
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.answers import HitRate
 
 MIN_TOP1 = 0.995
+FEW_FLIPS = 3  # that many other first choices say nothing, however few positions there are
 MAX_MEAN_KL = 1e-3
 """Between transformers in float32 and llama.cpp, which rounds activations and its cache to F16. For SmolLM2-135M that
 alone is 4e-6 nats, with another likeliest token at 0.2 % of positions; one of a layer's 192 value rows set to zero is
@@ -143,7 +144,8 @@ def agrees(agreement: Agreement) -> bool:
     top1, kl = agreement.top1, agreement.mean_kl
     if agreement.n_not_finite or top1 is None or kl is None:
         return False
-    return top1 >= MIN_TOP1 and kl <= MAX_MEAN_KL
+    n = agreement.n_positions
+    return n * (1 - top1) < max(n * (1 - MIN_TOP1), FEW_FLIPS) + 0.5 and kl <= MAX_MEAN_KL
 
 
 def _not_finite(agreement: Agreement) -> str:

@@ -6,6 +6,11 @@ on one line each and exits with `exit_code`; `docs/cli.md` lists the codes. Know
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class GenRecError(Exception):
     """An expected failure. `message` says what and where, `hint` what to do next (may be empty)."""
@@ -122,3 +127,9 @@ class CancelledError(GenRecError):
 
     exit_code = 130
     code = "cancelled"
+
+
+def several(findings: Sequence[str], *, most: int, separator: str = "; ") -> str:
+    """Return findings as one text: the first `most` of them, and how many there are beside."""
+    more = len(findings) - most
+    return separator.join(findings[:most]) + (f"{separator.replace(',', '')}and {more} more" if more > 0 else "")

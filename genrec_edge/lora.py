@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.errors import ModelInvalidError, UsageError, several
 from genrec_edge.gguf_check import shown
 from genrec_edge.gguf_header import read_header
 
@@ -65,9 +65,7 @@ def check_adapter(adapter: GgufHeader, model: GgufHeader) -> None:
     if not problems:
         problems = [*_architecture(adapter, model), *_tensors(adapter, model)]
     if problems:
-        more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
-        found = "; ".join(problems[:_MOST_SHOWN])
-        message = f"{adapter.path} cannot be used on {model.path}: {found}{more}"
+        message = f"{adapter.path} cannot be used on {model.path}: {several(problems, most=_MOST_SHOWN)}"
         raise ModelInvalidError(message, hint="name an adapter made for this model, in GGUF format")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.errors import NothingToRecommendError, UsageError, several
 from genrec_edge.records import Interaction, Match
 
 if TYPE_CHECKING:
@@ -106,10 +106,9 @@ def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Ground
     matches = [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
     unknown = [m.input for m in matches if m.item is None]
     if unknown:
-        named = ", ".join(_shown(name) for name in unknown[:_MAX_SHOWN])
-        more = f" and {len(unknown) - _MAX_SHOWN} more" if len(unknown) > _MAX_SHOWN else ""
+        named = several([_shown(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
         raise UsageError(
-            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}{more}",
+            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}",
             hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
         )
     return np.array([m.item.row for m in matches if m.item is not None], np.int64)

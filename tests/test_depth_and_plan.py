@@ -17,17 +17,20 @@ from hypothesis import strategies as st
 from genrec_edge.convert import pipeline
 from genrec_edge.convert.checkpoint import Checkpoint, Tensor
 from genrec_edge.convert.config_hf import read_config
-from genrec_edge.convert.depth import keep_layers, parse_layers, shown_layers
+from genrec_edge.convert.depth import claimed_layers, keep_layers, parse_layers, shown_layers
+from genrec_edge.convert.folder import read_folder
 from genrec_edge.convert.folder_writer import write_folder
 from genrec_edge.convert.gguf_base import read_gguf
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.names import expected_shapes
 from genrec_edge.convert.plan import Job, check_quants, make_plan, store_names
+from genrec_edge.convert.provenance import describe
 from genrec_edge.convert.quantize import NEEDS_IMATRIX, quantize_file
 from genrec_edge.convert.sizes import estimate_bytes
 from genrec_edge.convert.tokenizer import UNUSED, padding
 from genrec_edge.convert.workplace import partial_path
 from genrec_edge.errors import DiskFullError, UsageError
+from genrec_edge.files import atomic_write
 from genrec_edge.forward import Forward
 from genrec_edge.gguf_header import read_header
 from genrec_edge.llama import FILE_TYPES, Model
@@ -277,3 +280,30 @@ def test_too_little_room_is_said_before_anything_is_written(
     assert [path.name for path in partial_path(prepared.job.out).iterdir()] == ["job.json"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=needed * 2))
     assert pipeline.convert(prepared, resume=True).out.is_dir()
+
+
+def test_which_layers_are_kept_is_said_through_every_form(tiny_llama: Path, tmp_path: Path) -> None:
+    """A shallow model keeps saying so as a folder, as a GGUF, and shortened again."""
+    four = write_layers(tiny_llama, tmp_path / "hf")
+    shallow = keep_layers(four, (1,))
+    write_folder(shallow, tmp_path / "shallow", "F16")
+    again = read_folder(tmp_path / "shallow")
+    assert (again.config.layers, again.config.original_layers) == ((1,), 2)
+    with atomic_write(tmp_path / "shallow.gguf") as file:
+        write_gguf(again, file, describe(again, [], "shallow", "MIT"))
+    config = read_gguf(tmp_path / "shallow.gguf").config
+    assert (config.layers, config.original_layers) == ((1,), 2)
+
+
+def write_layers(path: Path, folder: Path) -> Checkpoint:
+    write_folder(read_gguf(path), folder, "F16")
+    return read_folder(folder)
+
+
+@pytest.mark.parametrize(("text", "of"), [("0-1", 2), ("5", 3), ("2", 2), (7, 9), ("x", 9), ("2", "9"), (None, None)])
+def test_claims_of_layers_that_do_not_fit_are_not_believed(text: object, of: object) -> None:
+    assert claimed_layers(text, of, 1) == ((0,), 1)
+
+
+def test_claims_of_layers_that_fit() -> None:
+    assert claimed_layers("0-2,7", 9, 4) == ((0, 1, 2, 7), 9)

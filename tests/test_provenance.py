@@ -215,7 +215,7 @@ def test_a_file_says_what_it_is_made_of_and_the_next_file_still_does(checkpoint:
     assert training(again, [adapter_at(tmp_path / "third", {"seed": 2})]) == {"seed": 2}
     carried = written(again, [], tmp_path / "next.gguf")
     assert {key: carried[f"genrec_edge.train.{key}"] for key in RECORD} == RECORD
-    assert "genrec_edge.layers" not in carried  # all layers of a base that is called what this one is
+    assert (carried["genrec_edge.layers"], carried["genrec_edge.layers_of"]) == ("0,2", 4)
     assert carried["general.base_model.0.name"] == "films"
 
 

@@ -406,7 +406,7 @@ def failing_writes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [(errno.ENOSPC, "DiskFullError no room to write"), (errno.EIO, "UsageError {target} cannot")],
+    [(errno.ENOSPC, "DiskFullError no room to write"), (errno.EIO, "DiskError the disk of {target} failed")],
 )
 def test_a_disk_that_fails_is_named_and_nothing_stays(
     failing_writes: Path, wide: Path, tmp_path: Path, share: float, code: int, expected: str

@@ -386,7 +386,7 @@ def test_files_that_would_take_all_memory_are_refused(tmp_path: Path) -> None:
     model = {"type": "BPE", "vocab": nested, "merges": [], "byte_fallback": True}
     for found, text in {
         "more than 128": json.dumps({"model": model}),
-        "too many values": '{"a": [' + "[]," * 3_000_000 + "1]}",
+        "more values than": '{"a": [' + "[]," * 3_000_000 + "1]}",
         "25,165,824 bytes": '"' + "a" * (25 << 20) + '"',
     }.items():
         (tmp_path / "tokenizer.json").write_text(text)
