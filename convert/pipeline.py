@@ -21,7 +21,7 @@ from genrec_edge.convert.documents import MANIFEST_NAME, describe_files, write_d
 from genrec_edge.convert.inputs import check_inputs
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.open_base import open_base, require_absent
-from genrec_edge.convert.plan import Job, Prepared, make_plan
+from genrec_edge.convert.plan import Job, Prepared, make_plan, merge_notes
 from genrec_edge.convert.steps import CHECKPOINT_NAME, Steps
 from genrec_edge.convert.workplace import finish, identity, workplace
 from genrec_edge.errors import UsageError
@@ -71,8 +71,8 @@ def prepare(job: Job, *, resume: bool = False) -> Prepared:
         job = replace(job, verify="full" if checkpoint.n_params <= _QUICK_BEYOND else "quick")
     obstacle = parity.obstacle(checkpoint.n_params) if job.verify != "none" else "nothing is verified"
     copies = not obstacle and not job.is_plain
-    untied = base.config.tied and not checkpoint.config.tied
-    plan = make_plan(job, checkpoint, adapters, copies=copies, untied=untied)
+    notes = merge_notes(base, checkpoint, job.quants) if adapters else ()
+    plan = make_plan(job, checkpoint, adapters, copies=copies, notes=notes)
     return Prepared(job, checkpoint, adapters, plan, obstacle)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.convert.provenance import file_name
+from genrec_edge.convert.quantize import own_type
 from genrec_edge.convert.sizes import estimate_bytes
 from genrec_edge.errors import UsageError
 from genrec_edge.llama import FILE_TYPES
@@ -21,6 +22,11 @@ Verify = Literal["full", "quick", "none"]
 _UNTIED = (
     "the adapter changes embedding and output apart from each other, which the base has in common: the result holds "
     "both, and is larger"
+)
+_FINE = frozenset({"F32", "F16", "BF16"})
+_SAME_GRID = (
+    "the weights of the base are {type} already: rounded to {quant} again, many go back to what they were before the "
+    "adapter changed them; name the base it was quantized from, or another type, or use --as-adapter"
 )
 _OWN_BYTES = 300 << 20
 """Interpreter, libraries, a chunk of weights in all its forms and the quantizer's buffers: 241 MiB for LLaMA-7B with an
@@ -124,11 +130,20 @@ def check_quants(quants: tuple[str, ...]) -> None:
         raise UsageError(f"--quant names {', '.join(twice)} twice", hint="name each file type once")
 
 
-def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, copies: bool, untied: bool) -> Plan:
+def merge_notes(base: Checkpoint, checkpoint: Checkpoint, quants: tuple[str, ...]) -> tuple[str, ...]:
+    """Say what a merge does that nobody would expect."""
+    notes = [_UNTIED] if base.config.tied and not checkpoint.config.tied else []
+    changed = {t.dtype for name, t in base.tensors.items() if checkpoint.tensors[name] is not t}
+    notes += [_SAME_GRID.format(type=own_type(q), quant=q) for q in quants if own_type(q) in changed - _FINE]
+    return tuple(notes)
+
+
+def make_plan(
+    job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, copies: bool, notes: tuple[str, ...] = ()
+) -> Plan:
     """Return what the job will do. Writes nothing.
 
-    `copies` says that transformers will load a copy of the merged model, `untied` that the merge gave the model an
-    output matrix of its own.
+    `copies` says that transformers will load a copy of the merged model; `notes` become the plan's.
     """
     n_params = checkpoint.n_params
     files = {quant: file_name(job.name, n_params, quant) for quant in dict.fromkeys(("F16", *job.quants))}
@@ -148,7 +163,6 @@ def make_plan(job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *
     names = store_names(job)
     steps.append(Step("install", ", ".join(names[quant] for quant in job.quants)))
     lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
-    notes = (_UNTIED,) if untied else ()
     return Plan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes, notes)
 
 

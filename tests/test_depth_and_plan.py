@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.convert import pipeline
+from genrec_edge.convert.adapter import Adapter, Delta
 from genrec_edge.convert.checkpoint import Checkpoint, Tensor
 from genrec_edge.convert.config_hf import read_config
 from genrec_edge.convert.depth import claimed_layers, keep_layers, parse_layers, shown_layers
@@ -22,8 +23,9 @@ from genrec_edge.convert.folder import read_folder
 from genrec_edge.convert.folder_writer import write_folder
 from genrec_edge.convert.gguf_base import read_gguf
 from genrec_edge.convert.gguf_writer import write_gguf
+from genrec_edge.convert.merge import merged
 from genrec_edge.convert.names import expected_shapes
-from genrec_edge.convert.plan import Job, check_quants, make_plan, store_names
+from genrec_edge.convert.plan import Job, check_quants, make_plan, merge_notes, store_names
 from genrec_edge.convert.provenance import describe
 from genrec_edge.convert.quantize import NEEDS_IMATRIX, quantize_file
 from genrec_edge.convert.sizes import estimate_bytes
@@ -198,7 +200,7 @@ def job_of(base: Path, tmp_path: Path, **changes: Any) -> Job:
 def test_a_plan_lists_what_will_be_done(tiny_llama: Path, tmp_path: Path) -> None:
     job = job_of(tiny_llama, tmp_path, imatrix=tmp_path / "c.db", verify="quick", layers=(0,), keep_checkpoint=True)
     checkpoint = keep_layers(read_gguf(tiny_llama), (0,))
-    plan = make_plan(job, checkpoint, (), copies=True, untied=True)
+    plan = make_plan(job, checkpoint, (), copies=True, notes=("a note",))
     assert [(step.what, step.target) for step in plan.steps] == [
         ("write", f"small-18K-v1.0-F16.gguf from {tiny_llama}"),
         ("write", "checkpoint/ for transformers"),
@@ -213,7 +215,7 @@ def test_a_plan_lists_what_will_be_done(tiny_llama: Path, tmp_path: Path) -> Non
     assert plan.peak_disk_bytes == sum(step.n_bytes for step in plan.steps if step.n_bytes > 0)
     assert len(plan.notes) == 1
     kept = replace(job, quants=("F16",), imatrix=None, verify="none", keep_checkpoint=False)
-    plan = make_plan(kept, checkpoint, (), copies=False, untied=False)
+    plan = make_plan(kept, checkpoint, (), copies=False)
     assert [step.what for step in plan.steps] == ["write", "install"]
     assert plan.notes == ()
     assert store_names(job) == {"Q8_0": "small", "Q4_0": "small-q4_0"}
@@ -307,3 +309,29 @@ def test_claims_of_layers_that_do_not_fit_are_not_believed(text: object, of: obj
 
 def test_claims_of_layers_that_fit() -> None:
     assert claimed_layers("0-2,7", 9, 4) == ((0, 1, 2, 7), 9)
+
+
+@pytest.mark.parametrize("type_of_base", ["Q8_0", "F16"])
+def test_rounding_to_the_grid_of_the_base_undoes_small_changes(
+    type_of_base: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """What the note of a plan says, measured: how much of a change smaller than Q8_0's steps is left on average."""
+    quantize_file(tiny_llama, tmp_path / "base.gguf", type_of_base)
+    base, name = read_gguf(tmp_path / "base.gguf"), "model.layers.0.mlp.up_proj.weight"
+    rng, (rows, columns) = np.random.default_rng(0), base.tensors[name].shape
+    a, b = (rng.normal(0, 0.02, shape).astype(np.float32) for shape in ((4, columns), (rows, 4)))
+    adapter = Adapter(tmp_path, "", 1.0, 4, 4.0, {name: Delta(a, b, 1.0)}, {})
+    with atomic_write(tmp_path / "f16.gguf") as file:
+        write_gguf(merged(base, [adapter]), file, {})
+    quantize_file(tmp_path / "f16.gguf", tmp_path / "merged.gguf", "Q8_0")
+    quantize_file(tmp_path / "base.gguf", tmp_path / "plain.gguf", "Q8_0")
+    before, after = (read_gguf(tmp_path / f).tensors[name].all() for f in ("plain.gguf", "merged.gguf"))
+    change = b @ a
+    left = float(((after - before) * change).sum() / (change * change).sum())
+    notes = merge_notes(base, merged(base, [adapter]), ("Q4_0", "Q8_0"))
+    if type_of_base == "Q8_0":
+        assert abs(left) < 0.3
+        assert [note for note in notes if "are Q8_0 already: rounded to Q8_0 again" in note] == list(notes) != []
+    else:
+        assert abs(left - 1) < 0.3
+        assert notes == ()
