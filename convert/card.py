@@ -1,6 +1,6 @@
 """The model card: a README.md with the metadata the Hugging Face Hub reads. Claims nothing that was not given.
 
-Source of the metadata: https://huggingface.co/docs/hub/model-cards (`base_model_relation`, `license_name`).
+Source of the metadata: the Hub's documentation, page model-cards (`base_model_relation`, `license_name`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.verification import Verification
 
-# Source: https://huggingface.co/docs/hub/repositories-licenses; any other is "other" with a name and a link.
+# Source: the Hub's documentation, page repositories-licenses; any other is "other" with a name and a link.
 _HUB_LICENCES = frozenset({
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0",
     "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "cc0-1.0", "isc", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "mit",
