@@ -430,7 +430,7 @@ def test_a_dry_run_writes_nothing_anywhere(usual: Options, inputs: Path, own_hom
         ]
         return
     document = json.loads(result.stdout)
-    assert document.keys() == {"schema", "dry_run", "steps", "disk_bytes", "memory_bytes"}
+    assert document.keys() == {"schema", "dry_run", "steps", "disk_bytes", "memory_bytes", "notes"}
     assert document["dry_run"] is True
     assert document["disk_bytes"] == sum(step["bytes"] for step in document["steps"] if step["bytes"] > 0)
 

@@ -127,6 +127,8 @@ def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bo
     if dry_run:
         _show_plan(prepared, json=json, quiet=quiet)
         return
+    for note in prepared.plan.notes:
+        say(note, quiet=quiet)
     with Bars({}, quiet=quiet) as bars:
         outcome = run(prepared, resume=resume, on_event=bars.show)
         names = install(outcome, job, store, bars.show)
@@ -151,10 +153,8 @@ def _show_plan(prepared: Prepared, *, json: bool, quiet: bool) -> None:
     plan = prepared.plan
     if json:
         steps = [{"what": step.what, "target": step.target, "bytes": step.n_bytes} for step in plan.steps]
-        emit_json(
-            CONVERT_SCHEMA,
-            {"dry_run": True, "steps": steps, "disk_bytes": plan.peak_disk_bytes, "memory_bytes": plan.memory_bytes},
-        )
+        needs = {"disk_bytes": plan.peak_disk_bytes, "memory_bytes": plan.memory_bytes}
+        emit_json(CONVERT_SCHEMA, {"dry_run": True, "steps": steps, **needs, "notes": list(plan.notes)})
         return
     rows = [(step.what, step.target, f"{step.n_bytes / 1e6:,.0f} MB" if step.n_bytes else "") for step in plan.steps]
     print_table(("step", "what", "disk"), rows, right=("disk",))
@@ -176,8 +176,6 @@ def _show(outcome: Outcome, names: list[str], *, quiet: bool) -> None:
         print_table(report.COLUMNS, report.rows(outcome.verification), right=report.COLUMNS[1:])
         for finding in report.findings(outcome.verification):
             say(finding, quiet=quiet)
-    for note in outcome.manifest["notes"]:
-        say(note, quiet=quiet)
     for entry in outcome.manifest["files"]:
         for line in entry["fallbacks"]:
             say(f"{entry['file_type']}: {line}", quiet=quiet)
