@@ -101,8 +101,6 @@ def convert(prepared: Prepared, *, resume: bool = False, on_event: OnEvent = lam
         f16_path = steps.write_f16()
         checkpoint_path = steps.write_checkpoint()
         reports = steps.quantize(f16_path)
-        for quant in reports:
-            steps.hash(steps.path(quant))
         verification = steps.verify(f16_path, checkpoint_path)
         manifest = describe_files(steps, reports, _digest(identifier))
         kept = write_documents(steps, verification, manifest) | {steps.path(quant).name for quant in reports}

@@ -106,7 +106,7 @@ class Steps:
         return folder
 
     def quantize(self, f16_path: Path) -> dict[str, QuantReport]:
-        """Write the other types, and return what each file that stays consists of."""
+        """Write the other types, and return what each file that stays consists of; the files begin to be hashed."""
         reports: dict[str, QuantReport] = {}
         imatrix = None
         for quant in dict.fromkeys((*(("F16",) if self.job.keep_f16 else ()), *self.job.quants)):
@@ -118,6 +118,7 @@ class Steps:
                 with atomic_write(record) as file:
                     file.write(json.dumps(asdict(done)).encode())
             reports[quant] = _report(json.loads(record.read_bytes()))
+            self.hash(self.path(quant))
         return reports
 
     def _quantize_one(self, f16_path: Path, quant: str, imatrix: dict[str, np.ndarray] | None) -> QuantReport:
