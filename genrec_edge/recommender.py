@@ -343,12 +343,11 @@ def default_threads() -> int:
 
 def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
     """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
-    claims = [None if adapter is None else adapter.metadata.get(_SCORE_KEY)]
-    claims += [model_file.manifest.score_kind] if model_file.manifest else [model_file.header.metadata.get(_SCORE_KEY)]
-    for kind in get_args(ScoreKind):
-        if kind == next((claim for claim in claims if claim is not None), None):
-            return cast("ScoreKind", kind)
-    return "vocabulary"
+    manifest = model_file.manifest
+    claim = model_file.header.metadata.get(_SCORE_KEY) if manifest is None else manifest.score_kind
+    if adapter is not None:
+        claim = adapter.metadata.get(_SCORE_KEY, claim)
+    return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else "vocabulary"
 
 
 def _check_prompts(model_file: ModelFile, adapter: GgufHeader | None) -> None:
