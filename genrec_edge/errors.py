@@ -122,6 +122,13 @@ class DiskError(GenRecError):
     code = "disk"
 
 
+class DatasetError(GenRecError):
+    """A data set is damaged, or is not the one its card or our registry describes."""
+
+    exit_code = 16
+    code = "dataset-invalid"
+
+
 class CancelledError(GenRecError):
     """The caller cancelled the running request."""
 

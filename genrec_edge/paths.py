@@ -1,7 +1,7 @@
-"""Where files live on this machine: models and the default catalog in data, rebuildable indexes in cache.
+"""Where files live on this machine: models, data sets and the default catalog in data, rebuildable indexes in cache.
 
-`GENREC_EDGE_HOME` moves everything below one folder, `GENREC_EDGE_MODELS` and `GENREC_EDGE_CACHE` move one part.
-Nothing here creates a folder.
+`GENREC_EDGE_HOME` moves everything below one folder, `GENREC_EDGE_MODELS`, `GENREC_EDGE_DATASETS`,
+`GENREC_EDGE_CATALOGS` and `GENREC_EDGE_CACHE` move one part. Nothing here creates a folder.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def models_path() -> Path:
 def catalogs_path() -> Path:
     """The folder of the catalog that the package brings along, built on first use."""
     return _folder("GENREC_EDGE_CATALOGS", "catalogs", platformdirs.user_data_path(_APP) / "catalogs")
+
+
+def datasets_path() -> Path:
+    """The folder of data sets of interactions."""
+    return _folder("GENREC_EDGE_DATASETS", "datasets", platformdirs.user_data_path(_APP) / "datasets")
 
 
 def cache_path() -> Path:

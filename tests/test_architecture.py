@@ -14,20 +14,20 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 
 # From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
 LAYERS = (
-    "__init__ errors records titles branches gguf_types",
-    "prompts paths files importing gguf_parse registry histories checks",
+    "__init__ errors records titles branches gguf_types significance",
+    "prompts paths files importing gguf_parse registry histories checks metrics baselines",
     "columns schema gguf_header fetch writing filters llama",
-    "filling gguf_check manifest engine index forward ggml_tensor",
+    "filling events gguf_check manifest engine index forward ggml_tensor",
     "building pull decoder freeform lora",
     "catalog store inspection",
-    "grounding index_cache selection",
-    "recommender",
+    "grounding index_cache selection dataset",
+    "recommender interactions",
     "cli",
 )
 # The same for the offline stage; what it uses of the runtime is tested apart.
 CONVERT_LAYERS = (
     "__init__ config names checkpoint safetensors_file tokenizer tokenizer_settings workplace samples agreement films",
-    "depth quantize imatrix answers verification report transformers_tokenizer",
+    "depth quantize imatrix answers verification report transformers_tokenizer dataset",
     "config_hf config_gguf tokenizer_bpe tokenizer_spm tokenizer_gguf merge sizes inputs card plot transformers_model",
     "adapter_config tokenizer_hf gguf_base gguf_writer parity provenance",
     "adapter adapter_gguf folder plan tokenizer_export verify documents",

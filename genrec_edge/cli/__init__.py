@@ -19,6 +19,7 @@ from genrec_edge import __version__
 from genrec_edge.cli.bench import bench
 from genrec_edge.cli.catalog import catalog_app
 from genrec_edge.cli.convert import convert
+from genrec_edge.cli.data import data_app
 from genrec_edge.cli.inspect import inspect
 from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
@@ -117,6 +118,7 @@ app.command()(inspect)
 app.command()(convert)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

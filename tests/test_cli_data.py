@@ -1,0 +1,150 @@
+"""`genrec-edge data`: data on stdout, words on stderr, one JSON object, and the licence said once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from genrec_edge import cli
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+LICENCE = "LicenseRef-GroupLens: GroupLens, University of Minnesota: for research; no commercial use"
+IMPORT = ["import", "--interactions", "events.csv", "--items", "items.csv", "--name", "mine", "--license", "CC0-1.0"]
+
+
+@pytest.fixture(autouse=True)
+def _place(recbole_wheel: Path, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip sees the wheel and nothing else; the commands run in a folder with two small files."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(recbole_wheel.parent))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    Path("items.csv").write_text("movieId,title,genres\n7,Heat (1995),Crime|Drama\n8,Ran,Drama\n", encoding="utf-8")
+    Path("events.csv").write_text("userId,movieId,rating,timestamp\n1,8,3.5,10\n1,7,4,20\n2,7,1,20\n", encoding="utf-8")
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, ["data", *arguments])
+
+
+def run(*arguments: str) -> Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(*arguments, "--json").stdout)
+    return document
+
+
+def test_pull_says_what_may_be_done_once_and_prints_the_folder(own_home: Path) -> None:
+    folder = own_home / "datasets" / "ml-100k"
+    first = run("pull", "ml-100k")
+    assert first.stdout == f"{folder}\n"
+    assert "fetching MovieLens 100K out of the package recbole==1.2.1 (2.1 MB) with pip" in first.stderr
+    assert first.stderr.count(LICENCE) == 1
+    again = run("pull", "ml-100k", "--offline")
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+    assert run("pull", "ml-100k", "--force", "--quiet").stderr == ""
+
+
+def test_pull_prints_one_json_object(ml_100k: Path, tmp_path: Path) -> None:
+    shutil.copytree(ml_100k, tmp_path / "there")
+    pulled = run_json("pull", "ml-100k", "--out", "there")
+    assert pulled == {
+        "schema": "genrec-edge/data-pull@1",
+        "path": "there",
+        "card": json.loads((ml_100k / "card.json").read_text(encoding="utf-8")),
+    }
+
+
+def test_show_says_what_a_data_set_holds(ml_100k: Path) -> None:
+    text = run("show", str(ml_100k)).stdout
+    for part in (
+        "MovieLens 100K",
+        "no redistribution without permission",
+        "the package recbole==1.2.1",
+        "100,000, 100,000 of them rated, 0 repeats",
+        "1,682, 1,682 of them with events",
+        "1997-09-20 to 1998-04-22",
+        "20 min, 65 median, 737 max, 106.0 mean",
+        "415 users (44.0%) on their last two; 50.6% of events",
+    ):
+        assert part in text
+    shown = run_json("show", str(ml_100k))
+    assert shown["schema"] == "genrec-edge/data-show@1"
+    assert (shown["facts"]["users"], shown["facts"]["tied_last_two"]) == (943, 415)
+    assert shown["card"]["licence"] == "LicenseRef-GroupLens"
+
+
+def test_import_takes_the_columns_it_is_told_or_guesses_them(own_home: Path) -> None:
+    made = run_json(*IMPORT, "--terms", "do as you like")
+    assert made["path"] == str(own_home / "datasets" / "mine")
+    assert (made["card"]["terms"], made["card"]["interactions"]["events"]) == ("do as you like", 3)
+    assert run_json("show", "mine")["facts"]["max_length"] == 2
+    options = ["--user", "movieId", "--item", "userId", "--timestamp", "rating", "--rating", "timestamp"]
+    Path("items.csv").write_text("when,key,what\n1,1,One\n2,2,Two\n", encoding="utf-8")
+    other = run(*IMPORT, "--out", "other", *options, "--id", "key", "--title", "what", "--year", "when")
+    assert (other.stdout, other.stderr) == ("other\n", "")
+    assert run_json("show", "./other")["facts"] == {
+        "users": 2,
+        "items": 2,
+        "catalog_items": 2,
+        "events": 3,
+        "rated": 3,
+        "repeats": 0,
+        "first_timestamp": 1,
+        "last_timestamp": 4,
+        "min_length": 1,
+        "median_length": 1.5,
+        "mean_length": 1.5,
+        "max_length": 2,
+        "tied_last_two": 0,
+        "tied_events": 0,
+    }
+    assert "events.csv, items.csv" in run("show", "mine").stdout
+
+
+def test_times_that_are_no_dates_are_shown_as_they_are() -> None:
+    Path("events.csv").write_text("user,item,timestamp\n1,7,1e14\n", encoding="utf-8")
+    run(*IMPORT)
+    assert "100000000000000 to 100000000000000" in run("show", "mine").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["pull", "ml-20m"], 2, "no data set is known as 'ml-20m'; known data sets: ml-100k"),
+        (["pull", "ml-100k", "--offline"], 12, "the network is forbidden"),
+        (["show", "nothing"], 2, "no data set 'nothing' in"),
+        (["show", "."], 2, "it has no card.json"),
+        ([*IMPORT, "--item", "userId"], 2, "3 events cannot be used: line 2: unknown item '1'"),
+        ([*IMPORT, "--out", "items.csv"], 2, "items.csv is there and is no data set"),
+        ([*IMPORT, "--name", "a/b"], 2, "'a/b' is not a data set's name"),
+    ],
+)
+def test_failures_are_one_line_and_keep_stdout_empty(arguments: list[str], exit_code: int, message: str) -> None:
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert message in result.stderr.splitlines()[-1]
+    error = json.loads(call(*arguments, "--json").stdout)["error"]
+    assert error["exit"] == exit_code
+    assert message.partition(";")[0] in error["message"]
+
+
+def test_a_damaged_data_set_has_its_own_exit_code(ml_100k: Path) -> None:
+    shutil.copytree(ml_100k, "damaged")
+    with Path("damaged/interactions.csv").open("a", encoding="utf-8") as file:
+        file.write("1,1,1,1\n")
+    result = call("show", "damaged")
+    assert result.exit_code == 16
+    assert "damaged/interactions.csv has the sha256" in result.stderr
+    assert "genrec-edge data pull NAME --force" in result.stderr
