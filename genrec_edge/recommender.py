@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.gguf_types import GgufHeader
+    from genrec_edge.index import TitleIndex
     from genrec_edge.index_cache import OnTitle
     from genrec_edge.records import Interaction, Match
 
@@ -242,7 +243,7 @@ class Recommender:
             unresolved=tuple(m for m in matches if m.item is None),
             dropped=dropped,
             refused=refused,
-            model=self._describe_model(),
+            model=self.describe_model(),
             catalog={
                 "name": self.catalog.name,
                 "path": str(self.catalog.path),
@@ -251,6 +252,45 @@ class Recommender:
             },
             timings=timings,
         )
+
+    @property
+    def engine(self) -> LlamaEngine:
+        """The engine. This and the next three are for evaluations, which own their recommender: they take no lock."""
+        return self._engine
+
+    @property
+    def index(self) -> TitleIndex:
+        """The title index."""
+        return self._index
+
+    def prompt_ids(self, rows: NDArray[np.int64]) -> tuple[list[int], int]:
+        """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest did not fit."""
+        position_of = {int(self._index.rows[p]): int(p) for p in self._index.positions(rows)}
+        n_ctx = self._engine.n_ctx
+        return prompts.assemble(
+            self._instruction,
+            [self._index.path(position_of[int(row)]) for row in rows],
+            end_id=self._engine.model.newline_id,
+            max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
+        )
+
+    def search(self, bias: NDArray[np.float64], k: int) -> Search:
+        """Return the search for the k best items under a bias for each position of the index, -inf to forbid it."""
+        end_id = self._engine.model.newline_id
+        return Search(self._index, self._engine, end_id=end_id, kind=self._score, bias=bias, k=k)
+
+    def describe_model(self) -> dict[str, str | int | float | None]:
+        """Return what every result says of the model."""
+        manifest = self._model_file.manifest
+        adapter_path = self._engine.model.adapter_path
+        return {
+            "name": self._model_file.path.stem if manifest is None else manifest.name,
+            "path": str(self._model_file.path),
+            "quant": None if manifest is None else manifest.quant,
+            "adapter": None if adapter_path is None else str(adapter_path),
+            "score": self._score,
+            "prompt": prompts.VERSION,
+        }
 
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""
@@ -286,15 +326,7 @@ class Recommender:
 
     def _prompt(self, liked: NDArray[np.int64]) -> tuple[NDArray[np.float32], int, int, int]:
         """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
-        position_of = {int(self._index.rows[p]): int(p) for p in self._index.positions(liked)}
-        titles = [self._index.path(position_of[int(row)]) for row in liked]
-        n_ctx = self._engine.n_ctx
-        token_ids, dropped = prompts.assemble(
-            self._instruction,
-            titles,
-            end_id=self._engine.model.newline_id,
-            max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
-        )
+        token_ids, dropped = self.prompt_ids(liked)
         root_row, reused = self._engine.prompt(token_ids)
         return root_row, reused, len(token_ids), dropped
 
@@ -306,14 +338,7 @@ class Recommender:
             bias_of_row = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
             items, refused = write_items(self._engine, root_row, request, self._grounder, bias_of_row)
             return items, False, None, refused
-        search = Search(
-            self._index,
-            self._engine,
-            end_id=self._engine.model.newline_id,
-            kind=self._score,
-            bias=bias,
-            k=request.k,
-        )
+        search = self.search(bias, request.k)
         answer = search.exact(root_row, self._budget) if request.decode == "exact" else search.beam(root_row)
         best = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
         recommendations = tuple(
@@ -321,18 +346,6 @@ class Recommender:
             for rank, (item, f) in enumerate(zip(best, answer.found, strict=True), start=1)
         )
         return recommendations, answer.exact, answer.gap, 0
-
-    def _describe_model(self) -> dict[str, str | int | float | None]:
-        manifest = self._model_file.manifest
-        adapter_path = self._engine.model.adapter_path
-        return {
-            "name": self._model_file.path.stem if manifest is None else manifest.name,
-            "path": str(self._model_file.path),
-            "quant": None if manifest is None else manifest.quant,
-            "adapter": None if adapter_path is None else str(adapter_path),
-            "score": self._score,
-            "prompt": prompts.VERSION,
-        }
 
 
 def default_threads() -> int:

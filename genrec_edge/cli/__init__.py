@@ -25,6 +25,7 @@ from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.recommend import recommend
 from genrec_edge.cli.resolve import resolve
+from genrec_edge.cli.train import train
 from genrec_edge.errors import DiskError, DiskFullError, GenRecError
 from genrec_edge.titles import printable
 
@@ -116,6 +117,7 @@ app.command()(resolve)
 app.command()(bench)
 app.command()(inspect)
 app.command()(convert)
+app.command()(train)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_EXTRAS = {"convert": {"gguf", "matplotlib"}}
+_EXTRAS = {
+    "convert": {"gguf", "matplotlib"},
+    "train": {"accelerate", "gguf", "matplotlib", "peft", "safetensors", "torch", "transformers"},
+}
 
 
 @functools.cache

@@ -1,0 +1,65 @@
+"""Which windows of which histories a training step sees: a function of the seed and the step, so that a run can go on
+after a kill, and several processes share a step, without any state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.convert.batches import Window
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_LEAST = 8
+"""A window at the end of a history begins at least so many titles before it, so that it has something to learn."""
+
+
+class Corpus:
+    """Training histories.
+
+    Args:
+        histories: of each user, positions in the trie, oldest first.
+        window: titles of one window at most.
+        seed: of all draws.
+        all_targets: every title is a target, the first one given no history; else only the last one is.
+
+    Raises:
+        UsageError: no history has two titles.
+    """
+
+    def __init__(
+        self, histories: Sequence[NDArray[np.int64]], *, window: int, seed: int, all_targets: bool = True
+    ) -> None:
+        self._histories = histories
+        self._window = window
+        self._seed = seed
+        self._all_targets = all_targets
+        lengths = np.array([len(history) if len(history) > 1 else 0 for history in histories], np.float64)
+        if not lengths.sum():
+            raise UsageError("no user has two events to train on", hint="a larger data set is needed")
+        self._shares = lengths / lengths.sum()
+        self.n_events = int(lengths.sum())
+
+    def draw(self, step: int, n: int) -> list[Window]:
+        """Return the `n` windows of a step: users in proportion to their events, begun at random places."""
+        rng = np.random.default_rng([self._seed, step])
+        return [self._one(rng) for _ in range(n)]
+
+    def _one(self, rng: np.random.Generator) -> Window:
+        user = int(rng.choice(len(self._shares), p=self._shares))
+        history = self._histories[user]
+        n = len(history)
+        if self._all_targets:
+            # From half a window before the beginning on, so that the first titles come as often as the others.
+            start = int(rng.integers(-(self._window // 2), n)) if n > self._window else int(rng.integers(0, n // 2 + 1))
+            start = max(0, min(start, n - _LEAST))
+            stop = min(n, start + self._window)
+            return Window(user, start, tuple(history[start:stop].tolist()))
+        stop = int(rng.integers(2, n + 1))
+        start = max(0, stop - self._window)
+        return Window(user, start, tuple(history[start:stop].tolist()), first_target=stop - start - 1)

@@ -1,0 +1,243 @@
+"""How a model is trained: every number of it, in one TOML file. Unknown keys and values out of range are refused.
+
+The files in `models/` say what each key does; the defaults here are those of `smollm2-135m-cpu.toml`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from genrec_edge.convert.depth import parse_layers
+from genrec_edge.errors import UsageError, several
+from genrec_edge.files import path_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT = "smollm2-135m-cpu"
+_MAX_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Which events are trained on, and in what pieces."""
+
+    split: Literal["leave-one-out", "time", "cold", "all"] = "leave-one-out"
+    ties: Literal["file", "item"] = "file"
+    min_count: int = 0
+    window: int = 36
+    """Titles of one sequence; longer histories are cut at random places."""
+    targets: Literal["all", "last"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is minimised; see `objective.py`."""
+
+    kind: Literal["catalog", "residual", "vocabulary"] = "catalog"
+    catalog: Literal["data set", "training items"] = "data set"
+    """Whose titles the trie holds."""
+    distill: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """The adapter. Source of the paper's values: GenRec, arXiv 2307.00457."""
+
+    r: int = 64
+    alpha: float = 64.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """How the base is loaded."""
+
+    layers: str = ""
+    """Which layers are kept, such as "0-7,28,29"; empty keeps all."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    gradient_checkpointing: bool = False
+    load_in_4bit: bool = False
+    """Needs bitsandbytes, and a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """AdamW and how much of it."""
+
+    lr: float = 8e-4
+    warmup: int = 30
+    """Steps until the learning rate is reached."""
+    decay: Literal["constant", "cosine"] = "cosine"
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    batch: int = 6
+    """Sequences of one step, all processes together."""
+    micro_batch: int = 6
+    """Sequences of one forward pass of one process; gradients are added up to a batch."""
+    epochs: float = 1.0
+    """One epoch has as many targets as there are training events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The runtime's own exact decoder, asked for the validation items of some users."""
+
+    users: int = 100
+    every: float = 0.5
+    """Epochs between two looks."""
+    patience: int = 3
+    """Looks without a better NDCG@10 after which training stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training run."""
+
+    prompt: Literal["titles-1", "genrec-1"] = "titles-1"
+    seed: int = 0
+    checkpoint_every: int = 100
+    """Steps between two checkpoints to resume from."""
+    data: Data = field(default_factory=Data)
+    objective: Objective = field(default_factory=Objective)
+    lora: Lora = field(default_factory=Lora)
+    base: Base = field(default_factory=Base)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    validation: Validation = field(default_factory=Validation)
+    forms: dict[str, float] = field(default_factory=lambda: {"history": 1.0})
+    """Instruction forms by weight; only "history", titles -> next title, is known today."""
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it, for `run.json`."""
+        return asdict(self)
+
+
+def find_recipe(path: Path | None, name: str | None) -> Recipe:
+    """Return the recipe in a file, one that comes with the package, or the default one.
+
+    Raises:
+        UsageError: both were named; there is no such recipe; or it is not right, see `read_recipe`.
+    """
+    if path is not None and name is not None:
+        raise UsageError("--config and --recipe both name a recipe", hint="leave one of them out")
+    if path is not None:
+        return read_recipe(path)
+    folder = resources.files("genrec_edge.models")
+    known = sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    name = name or DEFAULT
+    if name not in known:
+        raise UsageError(f"there is no recipe {name!r}", hint=f"known: {', '.join(known)}; --config takes a file")
+    return recipe_of(tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8")), name)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; keys that are not there keep their defaults.
+
+    Raises:
+        UsageError: it is no TOML, or has unknown keys or values out of range; all of them are named.
+    """
+    with path_errors(path):
+        data = path.read_bytes()[: _MAX_BYTES + 1]
+    if len(data) > _MAX_BYTES:
+        raise UsageError(f"{path} is larger than {_MAX_BYTES:,} bytes", hint="name a recipe, such as those in models/")
+    try:
+        document = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise UsageError(f"{path} is no TOML: {e}") from e
+    return recipe_of(document, str(path))
+
+
+def recipe_of(document: dict[str, Any], where: str) -> Recipe:
+    """Return the recipe that a parsed document describes; `read_recipe` says what can be raised."""
+    faults: list[str] = []
+    recipe: Recipe = _fill(Recipe, document, "", faults)
+    if not faults:
+        faults = _out_of_range(recipe)
+    if faults:
+        raise UsageError(f"{where}: {several(faults)}", hint="models/*.toml describe every key")
+    return recipe
+
+
+def _fill(kind: type, document: dict[str, Any], prefix: str, faults: list[str]) -> Any:
+    """Return a dataclass with what the document says; what does not fit is noted."""
+    types = get_type_hints(kind)
+    known = {f.name: types[f.name] for f in fields(kind)}
+    values = {}
+    for key, value in document.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            faults.append(f"unknown key {name!r}")
+        elif hasattr(known[key], "__dataclass_fields__"):
+            if isinstance(value, dict):
+                values[key] = _fill(known[key], value, f"{name}.", faults)
+            else:
+                faults.append(f"{name} is no table")
+        elif (fitted := _fit(value, known[key])) is None:
+            faults.append(f"{name} = {value!r} is not {_expected(known[key])}")
+        else:
+            values[key] = fitted
+    return kind(**values)
+
+
+def _fit(value: Any, kind: Any) -> Any:
+    """Return the value as its type asks for it, or None."""
+    if get_origin(kind) is Literal:
+        return value if value in get_args(kind) else None
+    if get_origin(kind) is tuple:
+        return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) and value else None
+    if get_origin(kind) is dict:
+        numbers = isinstance(value, dict) and all(_fit(v, float) is not None for v in value.values())
+        return {key: float(v) for key, v in value.items()} if numbers else None
+    if kind is float:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if type(value) is kind else None
+
+
+def _expected(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, get_args(kind)))}"
+    return {int: "an integer", float: "a number", bool: "true or false", str: "a text"}.get(kind, "a list of texts")
+
+
+def _out_of_range(recipe: Recipe) -> list[str]:
+    """Return what is of the right type and still makes no sense."""
+    data, optimizer, objective = recipe.data, recipe.optimizer, recipe.objective
+    ranges: list[tuple[str, float, float, float]] = [
+        ("seed", recipe.seed, 0, 2**31),
+        ("checkpoint_every", recipe.checkpoint_every, 1, 10**9),
+        ("data.min_count", data.min_count, 0, 10**6),
+        ("data.window", data.window, 2, 4096),
+        ("objective.distill", objective.distill, 0, 1),
+        ("lora.r", recipe.lora.r, 1, 1024),
+        ("lora.alpha", recipe.lora.alpha, 1e-6, 1e6),
+        ("lora.dropout", recipe.lora.dropout, 0, 0.99),
+        ("optimizer.lr", optimizer.lr, 1e-9, 10),
+        ("optimizer.warmup", optimizer.warmup, 0, 10**9),
+        ("optimizer.weight_decay", optimizer.weight_decay, 0, 10),
+        ("optimizer.clip", optimizer.clip, 1e-6, 1e6),
+        ("optimizer.batch", optimizer.batch, 1, 10**6),
+        ("optimizer.micro_batch", optimizer.micro_batch, 1, optimizer.batch),
+        ("optimizer.epochs", optimizer.epochs, 1e-6, 10**6),
+        ("validation.users", recipe.validation.users, 1, 10**9),
+        ("validation.every", recipe.validation.every, 1e-6, 10**6),
+        ("validation.patience", recipe.validation.patience, 1, 10**9),
+    ]
+    faults = [
+        f"{name} = {value:g} is not in {low:g}..{high:g}" for name, value, low, high in ranges if not low <= value <= high
+    ]
+    if optimizer.micro_batch and optimizer.batch % optimizer.micro_batch:
+        faults.append("optimizer.batch is no multiple of optimizer.micro_batch")
+    if recipe.base.layers:
+        try:
+            parse_layers(recipe.base.layers)
+        except UsageError as e:
+            faults.append(f"base.layers: {e.message}")
+    if set(recipe.forms) != {"history"} or recipe.forms["history"] <= 0:
+        faults.append('forms: only "history" is known, with a weight above 0')
+    if objective.kind == "vocabulary" and objective.distill:
+        faults.append("objective.distill needs a loss over the catalog")
+    return faults

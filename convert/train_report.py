@@ -1,0 +1,138 @@
+"""What a training run leaves beside its adapter: the record that `convert` reads, `run.json`, the log and a picture."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from genrec_edge import __version__
+from genrec_edge.convert.depth import shown_layers
+from genrec_edge.convert.provenance import RECORD_NAME
+from genrec_edge.convert.workplace import identity as file_identity
+from genrec_edge.files import atomic_write, sha256_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genrec_edge.convert.checkpoint import Checkpoint
+    from genrec_edge.convert.material import Material
+    from genrec_edge.convert.train_job import TrainJob
+    from genrec_edge.convert.train_state import Progress
+
+RUN_NAME, LOG_NAME, PLOT_NAME, BEST_NAME = "run.json", "log.jsonl", "training.png", "best"
+_SCHEMA = "genrec-edge/train@1"
+_PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
+_SMOOTHED = 25
+"""Steps of the running mean in the picture."""
+
+
+def identity(job: TrainJob, base: Checkpoint) -> dict[str, Any]:
+    """Return what decides a run, without reading the weights."""
+    return {
+        "tool_version": __version__,
+        "data": job.data,
+        "base": [file_identity(path) for path in base.files],
+        "prior": None if job.prior is None else file_identity(job.prior),
+        "recipe": job.recipe.document(),
+    }
+
+
+def record(job: TrainJob, base: Checkpoint, material: Material, progress: Progress) -> dict[str, Any]:
+    """Return what travels with the adapter into every GGUF made of it: scalars only."""
+    recipe = job.recipe
+    card: dict[str, Any] = dict(material.dataset.card)
+    split = material.split.card() if material.split is not None else {"split": "all", "ties": recipe.data.ties}
+    best = max(progress.looks, key=lambda look: look["ndcg@10"], default=None)
+    found: dict[str, Any] = {
+        "tool_version": __version__,
+        "score_kind": "vocabulary" if recipe.objective.kind == "vocabulary" else "catalog",
+        "prompt": recipe.prompt,
+        "history": recipe.data.window - 1,
+        "objective": recipe.objective.kind,
+        "distill": recipe.objective.distill,
+        "seed": recipe.seed,
+        "steps": progress.step if best is None else int(best["step"]),
+        "events": progress.events if best is None else int(best["events"]),
+        "data": str(card["name"]),
+        "data_licence": str(card["licence"]),
+        "data_sha256": str(card["interactions"]["sha256"]),
+        "split": str(split["split"]),
+        "ties": str(split["ties"]),
+    }
+    if recipe.base.layers:
+        found |= {"layers": shown_layers(base.config.layers), "layers_of": base.config.original_layers}
+    if best is not None:
+        found |= {key: float(best[key]) for key in best if key not in {"step", "events"}}
+    return found
+
+
+def write_record(folder: Path, job: TrainJob, base: Checkpoint, material: Material, progress: Progress) -> None:
+    """Write the record beside an adapter."""
+    _write_json(folder / RECORD_NAME, record(job, base, material, progress))
+
+
+def write_documents(
+    folder: Path, job: TrainJob, base: Checkpoint, material: Material, progress: Progress, n_processes: int
+) -> set[str]:
+    """Write everything beside the weights into `folder` and return the names of what is there to be kept."""
+    write_record(folder / BEST_NAME, job, base, material, progress)
+    run = {
+        "schema": _SCHEMA,
+        "recipe": job.recipe.document(),
+        "data": dict(material.dataset.card),
+        "split": None if material.split is None else material.split.card(),
+        "base": {path.name: sha256_file(path, lambda _n: None) for path in base.files},
+        "processes": n_processes,
+        "seconds": round(progress.seconds, 1),
+        "steps": progress.step,
+        "events": progress.events,
+        "looks": progress.looks,
+        "versions": {"genrec-edge": __version__, "python": platform.python_version()}
+        | {name: metadata.version(name) for name in _PACKAGES},
+        "machine": platform.machine(),
+    }
+    _write_json(folder / RUN_NAME, run)
+    with atomic_write(folder / LOG_NAME) as file:
+        file.writelines(json.dumps(entry).encode() + b"\n" for entry in progress.log)
+    draw(folder / PLOT_NAME, progress)
+    return {RUN_NAME, LOG_NAME, PLOT_NAME}
+
+
+def keep_best(folder: Path, best: Path) -> set[str]:
+    """Move the best adapter's files into `folder`; return their names."""
+    names = {path.name for path in best.iterdir()}
+    for name in names:
+        shutil.move(best / name, folder / name)
+    return names
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def draw(path: Path, progress: Progress) -> None:
+    """Write a PNG: nats per title over the events seen, and the looks at NDCG@10 and HR@10."""
+    looks = progress.looks
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    events = [entry["events"] for entry in progress.log]
+    nats = [entry["nats"] for entry in progress.log]
+    means = [sum(nats[max(0, i - _SMOOTHED + 1) : i + 1]) / min(i + 1, _SMOOTHED) for i in range(len(nats))]
+    left.plot(events, nats, color="#c9d6df", linewidth=0.6)
+    left.plot(events, means, color="#2a6f97")
+    left.set(xlabel="titles trained on", ylabel="nats per title", title=f"loss, mean of {_SMOOTHED} steps")
+    if means:
+        left.set_ylim(min(means) - 0.1, means[min(len(means) - 1, _SMOOTHED)] + 0.3)
+    for key, colour in (("hr@10", "#2a6f97"), ("ndcg@10", "#c44536")):
+        right.plot([look["events"] for look in looks], [look[key] for look in looks], "o-", color=colour, label=key)
+    right.set(xlabel="titles trained on", title="validation, exact decoder", ylim=(0, None))
+    if looks:
+        right.legend()
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=110)

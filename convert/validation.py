@@ -1,0 +1,72 @@
+"""How good an adapter is now: merged, written as a GGUF, and asked by the runtime itself, with its exact decoder."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.convert.adapter import read_adapter
+from genrec_edge.convert.gguf_writer import write_gguf
+from genrec_edge.convert.merge import merged
+from genrec_edge.convert.provenance import describe
+from genrec_edge.files import atomic_write
+from genrec_edge.metrics import hit, ndcg
+from genrec_edge.recommender import Recommender
+from genrec_edge.records import Interaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.convert.checkpoint import Checkpoint
+    from genrec_edge.interactions import Dataset, Split
+
+K = 10
+
+
+def sampled_users(split: Split, n: int, seed: int) -> NDArray[np.int32]:
+    """Return up to `n` users with a validation item, drawn by the seed."""
+    users = np.flatnonzero(split.validation >= 0).astype(np.int32)
+    return np.sort(np.random.default_rng(seed).permutation(users)[:n])
+
+
+def look(
+    base: Checkpoint,
+    adapter: Path,
+    dataset: Dataset,
+    split: Split,
+    users: NDArray[np.int32],
+    *,
+    prior: Path | None,
+    n_threads: int | None,
+) -> dict[str, float]:
+    """Return HR@10 and NDCG@10 on the validation items of some users, all items ranked, seen ones removed.
+
+    The model is written beside the adapter for the time this takes.
+    """
+    gguf_path = adapter / "look.gguf"
+    read = read_adapter(adapter, base.config)
+    checkpoint = merged(base, [read])
+    with atomic_write(gguf_path) as file:
+        write_gguf(checkpoint, file, describe(checkpoint, [read], "look", "LicenseRef-none"))
+    ranks = np.full(len(users), np.inf)
+    settings = {} if prior is None else {"prior": prior}
+    with Recommender.open(gguf_path, dataset.path / "catalog.db", n_threads=n_threads, **settings) as recommender:
+        for i, user in enumerate(users):
+            history = [Interaction(id=dataset.item_ids[item]) for item in split.train[user]]
+            k = min(K, split.n_items - len(np.unique(split.train[user])))
+            found = [entry.item.id for entry in recommender.recommend(history, k=k).items]
+            target = dataset.item_ids[split.validation[user]]
+            if target in found:
+                ranks[i] = found.index(target) + 1
+    gguf_path.unlink()
+    return {f"hr@{K}": float(hit(ranks, K).mean()), f"ndcg@{K}": float(ndcg(ranks, K).mean())}
+
+
+def keep(adapter: Path, best: Path) -> None:
+    """Make `best` a copy of the adapter."""
+    shutil.rmtree(best, ignore_errors=True)
+    shutil.copytree(adapter, best)

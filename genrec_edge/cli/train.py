@@ -1,0 +1,130 @@
+"""`genrec-edge train`: histories in, a LoRA adapter out."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrec_edge.cli.options import Json, Quiet, Threads
+from genrec_edge.cli.output import console_err, emit_json, needs_extra, print_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from genrec_edge.convert.train import Trained
+    from genrec_edge.convert.train_job import MemoryPlan, TrainJob
+    from genrec_edge.convert.train_state import Progress
+
+TRAIN_SCHEMA = "genrec-edge/train@1"
+_LINE_EVERY = 25
+
+
+def train(
+    *,
+    data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set: see genrec-edge data.")],
+    base: Annotated[Path, typer.Option(metavar="BASE", help="A Hugging Face folder, or a .gguf file.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The adapter's folder to make.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="The recipe; models/*.toml describe every key.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A recipe that comes along, such as genrec.")
+    ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What `prior build` made; for the residual objective.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the memory plan, and train nothing.")] = False,
+    threads: Threads = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tune a LoRA adapter on histories written as titles, with the search's own score as the loss."""
+    with needs_extra("train"):
+        from genrec_edge.convert.recipe import find_recipe  # noqa: PLC0415
+        from genrec_edge.convert.train_job import TrainJob, memory_plan, open_trainee  # noqa: PLC0415
+    job = TrainJob(data, base, out, find_recipe(config, recipe), prior, threads)
+    plan = memory_plan(job.recipe, open_trainee(job))
+    if dry_run:
+        _show_plan(plan, json=json)
+        return
+    say(_sentence(plan), quiet=quiet)
+    with needs_extra("train"):
+        from genrec_edge.convert.train import train as run  # noqa: PLC0415 - seconds of imports
+    with _bar(quiet=quiet) as on_step:
+        trained = run(job, resume=resume, on_step=on_step)
+    _show(trained, job, json=json, quiet=quiet)
+
+
+def _sentence(plan: MemoryPlan) -> str:
+    parts = {"weights": plan.weights, "adapter and optimizer": plan.trained, "activations": plan.activations}
+    shown = ", ".join(f"{name} {n_bytes / 1e6:,.0f} MB" for name, n_bytes in parts.items())
+    return f"memory about {plan.total / 1e6:,.0f} MB on the {plan.device} that trains: {shown}"
+
+
+def _show_plan(plan: MemoryPlan, *, json: bool) -> None:
+    if json:
+        parts = {"weights": plan.weights, "trained": plan.trained, "activations": plan.activations, "total": plan.total}
+        emit_json(TRAIN_SCHEMA, {"dry_run": True, "device": plan.device, "memory_bytes": parts})
+    else:
+        typer.echo(_sentence(plan))
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> Iterator[Callable[[Progress, int], None]]:
+    """Yield a function to be told of every step; where nobody looks, it prints a line now and then."""
+    if quiet:
+        yield lambda _progress, _total: None
+        return
+    if not console_err().is_terminal:
+        yield _print_line
+        return
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=console_err(), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda progress, total: bar.update(
+            task, total=total, completed=progress.events, description=_state(progress)
+        )
+
+
+def _print_line(progress: Progress, total: int) -> None:
+    if progress.step % _LINE_EVERY == 0 or progress.events >= total:
+        say(f"step {progress.step}, {progress.events / total:.1%}: {_state(progress)}")
+
+
+def _state(progress: Progress) -> str:
+    recent = progress.log[-_LINE_EVERY:]
+    nats = sum(entry["nats"] for entry in recent) / len(recent)
+    speed = sum(entry["tokens"] for entry in recent) / sum(entry["seconds"] for entry in recent)
+    look = progress.looks[-1] if progress.looks else None
+    seen = f", validation NDCG@10 {look['ndcg@10']:.4f}" if look else ""
+    return f"{nats:.3f} nats a title, {speed:,.0f} tokens/s{seen}"
+
+
+def _show(trained: Trained, job: TrainJob, *, json: bool, quiet: bool) -> None:
+    progress = trained.progress
+    if json:
+        looks = {"looks": progress.looks, "stopped_early": trained.stopped_early}
+        emit_json(TRAIN_SCHEMA, {"out": str(trained.out), "steps": progress.step, "events": progress.events, **looks})
+        return
+    if progress.looks:
+        rows = [
+            (look["step"], f"{look['events']:,}", f"{look['hr@10']:.4f}", f"{look['ndcg@10']:.4f}")
+            for look in progress.looks
+        ]
+        columns = ("step", "titles", "HR@10", "NDCG@10")
+        print_table(columns, rows, right=columns)
+    if trained.stopped_early:
+        say("stopped early: validation did not become better any more", quiet=quiet)
+    typer.echo(trained.out)
+    layers = f" --keep-layers {job.recipe.base.layers}" if job.recipe.base.layers else ""
+    say(
+        f"next: genrec-edge convert --base {job.base}{layers} --adapter {trained.out} --quant Q8_0 --out MODEL",
+        quiet=quiet,
+    )

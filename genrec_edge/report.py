@@ -1,0 +1,186 @@
+"""What is said of several systems that were asked the same: figures and paired tests, as JSON and as a table.
+
+Knows figures, nothing of how they came about.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge.figures import AT, COLD, RARE, TESTED
+from genrec_edge.significance import Comparison, Estimate, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from genrec_edge.figures import Figures
+
+COLUMNS = ("system", "HR@10", "NDCG@10", "HR@5", "MRR@10", "rare", "cold", "coverage", "exact", "p50", "users/s")
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """One system against another on the same users, by metric."""
+
+    system: str
+    against: str
+    results: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """All that an evaluation found.
+
+    Attributes:
+        split: the card of the split.
+        protocol: which users were asked what, and what they could be answered with.
+        systems: in the order they were asked, at least one.
+        best_baseline: the one with the highest NDCG, if there is one.
+        tests: of every system against the best baseline, and against the reference where one is named.
+    """
+
+    split: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    systems: tuple[Figures, ...]
+    best_baseline: str | None
+    tests: tuple[PairedTest, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the payload of `genrec-edge/evaluation@1`; means over no users are nan."""
+        return {
+            "split": dict(self.split),
+            "protocol": dict(self.protocol),
+            "systems": [_system_json(system) for system in self.systems],
+            "best_baseline": self.best_baseline,
+            "tests": [
+                {
+                    "system": test.system,
+                    "against": test.against,
+                    **{m: {"difference": _estimate_json(c.difference), "p": c.p} for m, c in test.results.items()},
+                }
+                for test in self.tests
+            ],
+        }
+
+    def headline(self) -> str:
+        """Return what was asked, in one line: the split with its tie rule, and the protocol."""
+        split, protocol = self.split, self.protocol
+        kind = [split["split"], *split["filters"], f"ties by {split['ties']} order"]
+        n = protocol["candidates"]
+        ranked = f"all {split['items']:,} items ranked" if n is None else f"1 + {n:,} sampled items ranked"
+        asked = f"the {protocol['target']} items of {protocol['users']:,} users"
+        return f"{split['dataset']}, {', '.join(kind)}: {asked}, {ranked}, seen ones removed"
+
+    def rows(self) -> list[list[str]]:
+        """Return the cells of the table for people; its columns are `COLUMNS`."""
+        return [
+            [
+                system.name,
+                *(_interval(system.means[metric]) for metric in TESTED),
+                *map(_share, _quality(system)[2:]),
+                f"{system.coverage:.1%}",
+                f"{system.exact:.0%}",
+                _seconds(system.cost["latency_p50_s"] or 0.0),
+                f"{system.cost['users_per_s'] or math.nan:,.3g}",
+            ]
+            for system in self.systems
+        ]
+
+    def best_cells(self) -> set[tuple[int, int]]:
+        """Return (row, column) of the highest means in the table, where there is more than one system."""
+        best = set()
+        for column, means in enumerate(zip(*map(_quality, self.systems), strict=True), start=1):
+            top = max(means)
+            best |= {(row, column) for row, mean in enumerate(means) if mean == top > 0}
+        return best if len(self.systems) > 1 else set()
+
+    def notes(self) -> list[str]:
+        """Return what stands below the table: the sizes of the segments, then the tests, one line each."""
+        sizes = (f"{name}: {part.n_users:,}" for name, part in self.systems[0].segments.items())
+        lines = [f"users with {'; '.join(sizes)}"]
+        for test in self.tests:
+            found = "; ".join(f"{metric.upper()} {_difference(c)}" for metric, c in test.results.items())
+            lines.append(f"{test.system} against {test.against}: {found}")
+        return lines
+
+    def markdown(self) -> str:
+        """Return headline, table and notes in Markdown, the best in bold."""
+        best = self.best_cells()
+        lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
+        for r, row in enumerate(self.rows()):
+            cells = [cell.replace("|", "\\|") for cell in row]
+            lines.append(" | ".join(f"**{cell}**" if (r, c) in best else cell for c, cell in enumerate(cells)))
+        table = "\n".join(f"| {line} |" for line in lines)
+        return "\n\n".join([self.headline(), table, *self.notes()]) + "\n"
+
+
+def report_of(
+    split: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    systems: Sequence[Figures],
+    *,
+    reference: str | None,
+    seed: int,
+) -> Report:
+    """Return the report, every system tested against the best baseline and against the system named `reference`."""
+    baselines = [system for system in systems if system.is_baseline]
+    best = max(baselines, key=lambda system: system.means[f"ndcg@{AT}"].mean, default=None)
+    against = {reference, best.name if best else None}
+    tests = [
+        PairedTest(ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in TESTED})
+        for theirs in systems
+        if theirs.name in against
+        for ours in systems
+        if ours is not theirs
+    ]
+    return Report(split, protocol, tuple(systems), best.name if best else None, tuple(tests))
+
+
+def _quality(system: Figures) -> list[float]:
+    """Return the means of the columns that follow the name; nan where a segment has no users."""
+    means = [system.means[metric].mean for metric in (*TESTED, "hr@5", f"mrr@{AT}")]
+    return [*means, *(system.segments[name].means[f"hr@{AT}"].mean for name in (RARE, COLD))]
+
+
+def _system_json(system: Figures) -> dict[str, Any]:
+    return {
+        "name": system.name,
+        "baseline": system.is_baseline,
+        "about": dict(system.about),
+        "metrics": {name: _estimate_json(mean) for name, mean in system.means.items()},
+        "segments": {
+            name: {"users": part.n_users, **{metric: _estimate_json(mean) for metric, mean in part.means.items()}}
+            for name, part in system.segments.items()
+        },
+        "answers": {
+            "exact": system.exact,
+            "valid": system.valid,
+            "distinct": system.distinct,
+            f"coverage@{AT}": system.coverage,
+            f"popularity_rank@{AT}": system.popularity_rank,
+        },
+        "cost": dict(system.cost),
+    }
+
+
+def _estimate_json(value: Estimate) -> dict[str, float]:
+    return {"mean": value.mean, "low": value.low, "high": value.high}
+
+
+def _interval(value: Estimate) -> str:
+    return f"{_share(value.mean)} [{_share(value.low)}, {_share(value.high)}]"
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}".removeprefix("0")
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.2g} ms" if value < 0.1 else f"{value:.2f} s"
+
+
+def _difference(found: Comparison) -> str:
+    difference = found.difference
+    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {found.p:.2g}"
