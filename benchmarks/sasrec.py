@@ -6,6 +6,9 @@ The model, its masks and its head are RePlay's; the loop around them is ours, si
 Lightning. The loss is the full softmax over all items at every position (Klenitskiy and Vasilev, "Turning Dross Into
 Gold Loss", RecSys 2023: that, not the paper's sampled binary loss, makes SASRec strong). Trained on `split.train`
 alone; the number of epochs is the one with the best NDCG@10 on the validation items.
+
+The settings were chosen by the same figure (ML-100K, 5-core, ties by file order): at length 100, dropout .5 has .107
+and .3 has .098; at dropout .5, length 50 has .112 and 30 has .1125; width 128 at length 50 has .108.
 """
 
 from __future__ import annotations

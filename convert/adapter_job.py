@@ -9,7 +9,15 @@ from genrec_edge.convert.adapter_gguf import write_adapter_gguf
 from genrec_edge.convert.depth import keep_layers
 from genrec_edge.convert.merge import without_copies
 from genrec_edge.convert.open_base import open_base, require_absent
-from genrec_edge.convert.provenance import NAMESPACE, adapter_fields, base_name, file_name, general, training
+from genrec_edge.convert.provenance import (
+    NAMESPACE,
+    adapter_fields,
+    base_name,
+    file_name,
+    general,
+    layers_to_keep,
+    training,
+)
 from genrec_edge.convert.workplace import finish, workplace
 from genrec_edge.errors import UsageError
 from genrec_edge.files import path_errors
@@ -36,13 +44,13 @@ def convert_adapter(job: Job) -> Path:
     with path_errors(job.base):
         require_absent(job.out)
         base = open_base(job.base)
-        if job.layers is not None:
-            base = keep_layers(base, job.layers)
+        layers = layers_to_keep(job.layers, base, [path])
+        if layers is not None:
+            base = keep_layers(base, layers)
         adapter = without_copies(read_adapter(path, base.config, weight=weight), base)
     n_params = sum(delta.a.size + delta.b.size for delta in adapter.deltas.values())
-    metadata = general(job.name, job.licence, base_name(job.base), n_params)
+    metadata = general(job.name, job.licence, base_name(job.base), n_params, training(base, [adapter]))
     metadata |= {f"{NAMESPACE}.adapter.0.{key}": value for key, value in adapter_fields(adapter).items()}
-    metadata |= {f"{NAMESPACE}.train.{key}": value for key, value in training(base, [adapter]).items()}
     name = file_name(job.name, n_params, "F32", "LoRA")
     identifier = {"adapter": adapter.sha256, "weight": weight}
     with path_errors(job.out), workplace(job.out, identifier, resume=False) as folder:

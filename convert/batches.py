@@ -1,14 +1,14 @@
 """Windows of histories -> the tensors of one training step.
 
-A sequence is the instruction and a window of one user's titles, each followed by the end-of-title token: the prompt that
-`genrec_edge.prompts` builds, with a target at every title.
+A sequence is the instruction and a window of one user's titles, each followed by the end-of-title token: the prompt
+that `genrec_edge.prompts` builds, with a target at every title.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,21 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from genrec_edge.convert.corpus import Window
     from genrec_edge.convert.lessons import Choice, Lessons
 
 _Record = TypeVar("_Record", "Batch", "Group", "Spelled")
 _WIDE = 32
 """Nodes with more children have a matrix product of their own; smaller ones are padded and done together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Titles of one user, oldest first, as positions in the trie; those from `first_target` on are targets."""
-
-    user: int
-    start: int
-    positions: tuple[int, ...]
-    first_target: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +90,8 @@ class Batch:
 def _moved(record: _Record, device: torch.device) -> _Record:
     """Return a record of tensors on a device."""
     values = {f.name: getattr(record, f.name) for f in fields(record)}
-    return replace(record, **{name: v.to(device) for name, v in values.items() if isinstance(v, torch.Tensor | Spelled)})
+    moved: dict[str, Any] = {k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor | Spelled)}
+    return replace(record, **moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +110,8 @@ class Assembler:
     Args:
         lessons: what there is to learn at each title.
         paths: token ids of the title at each position of the trie.
-        head: token ids of the instruction.
-        tail: token ids between the history and the target, if the layout has any; then only the last title is a target.
+        head: token ids of the instruction, and what stands before it.
+        tail: token ids between the history and a target, if the layout has any; windows then have one target, the last.
         end_id: the end-of-title token.
         prior: (user, start, stop) -> (stop - start, n_items) log-probabilities in the order of the trie.
     """
@@ -164,8 +156,8 @@ class Assembler:
         input_ids = np.full((len(sequences), max(map(len, sequences))), self._end_id, np.int64)
         for row, ids in zip(input_ids, sequences, strict=True):
             row[: len(ids)] = ids
-        columns = (torch.from_numpy(column) for column in np.array(spelled, np.int64).T.copy())
-        return Batch(torch.from_numpy(input_ids), n_titles, _group(places), Spelled(*columns), self._prior_of(windows))
+        tokens = Spelled(*torch.tensor(spelled, dtype=torch.int64).T.contiguous())
+        return Batch(torch.from_numpy(input_ids), n_titles, _group(places), tokens, self._prior_of(windows))
 
     def _prior_of(self, windows: Sequence[Window]) -> Tensor | None:
         if self._prior is None:
@@ -185,15 +177,16 @@ def _group(places: Sequence[_Place]) -> tuple[Group, ...]:
 
 def _stack(places: Sequence[_Place], *, is_shared: bool) -> Group:
     nodes = [place.choice.node for place in places]
-    where = np.array([(p.sequence, p.place, p.title, p.choice.child) for p in places], np.int64).T.copy()
-    sequences, spots, titles, children = (torch.from_numpy(column) for column in where)
+    where = torch.tensor([(p.sequence, p.place, p.title, p.choice.child) for p in places])
+    sequences, spots, titles, children = where.T.contiguous()
     if is_shared:
-        arrays = [torch.from_numpy(array) for array in (nodes[0].tokens, nodes[0].starts, nodes[0].ends)]
-        return Group(sequences, spots, titles, children, *arrays, dead=None)
+        tokens, starts, ends = (torch.from_numpy(array) for array in (nodes[0].tokens, nodes[0].starts, nodes[0].ends))
+        return Group(sequences, spots, titles, children, tokens, starts, ends, None)
     width = max(len(node.tokens) for node in nodes)
     padded = np.zeros((3, len(nodes), width), np.int64)
     dead = np.ones((len(nodes), width), np.bool_)
     for i, node in enumerate(nodes):
         padded[:, i, : len(node.tokens)] = node.tokens, node.starts, node.ends
         dead[i, : len(node.tokens)] = False
-    return Group(sequences, spots, titles, children, *map(torch.from_numpy, padded), dead=torch.from_numpy(dead))
+    tokens, starts, ends = torch.from_numpy(padded)
+    return Group(sequences, spots, titles, children, tokens, starts, ends, torch.from_numpy(dead))

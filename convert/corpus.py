@@ -1,13 +1,16 @@
-"""Which windows of which histories a training step sees: a function of the seed and the step, so that a run can go on
-after a kill, and several processes share a step, without any state."""
+"""Which windows of which histories a training step sees.
+
+They are a function of the seed and the step, so that a run can go on after a kill, and several processes share a step,
+without any state.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.convert.batches import Window
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 
 _LEAST = 8
 """A window at the end of a history begins at least so many titles before it, so that it has something to learn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Titles of one user, oldest first, as positions in the trie; those from `first_target` on are targets."""
+
+    user: int
+    start: int
+    positions: tuple[int, ...]
+    first_target: int = 0
 
 
 class Corpus:
@@ -39,11 +52,10 @@ class Corpus:
         self._window = window
         self._seed = seed
         self._all_targets = all_targets
-        lengths = np.array([len(history) if len(history) > 1 else 0 for history in histories], np.float64)
-        if not lengths.sum():
+        self._ends = np.cumsum([len(history) if len(history) > 1 else 0 for history in histories])
+        self.n_events = int(self._ends[-1])
+        if not self.n_events:
             raise UsageError("no user has two events to train on", hint="a larger data set is needed")
-        self._shares = lengths / lengths.sum()
-        self.n_events = int(lengths.sum())
 
     def draw(self, step: int, n: int) -> list[Window]:
         """Return the `n` windows of a step: users in proportion to their events, begun at random places."""
@@ -51,13 +63,13 @@ class Corpus:
         return [self._one(rng) for _ in range(n)]
 
     def _one(self, rng: np.random.Generator) -> Window:
-        user = int(rng.choice(len(self._shares), p=self._shares))
+        user = int(np.searchsorted(self._ends, rng.integers(self.n_events), side="right"))
         history = self._histories[user]
         n = len(history)
         if self._all_targets:
             # From half a window before the beginning on, so that the first titles come as often as the others.
             start = int(rng.integers(-(self._window // 2), n)) if n > self._window else int(rng.integers(0, n // 2 + 1))
-            start = max(0, min(start, n - _LEAST))
+            start = max(0, min(start, n - min(_LEAST, self._window)))
             stop = min(n, start + self._window)
             return Window(user, start, tuple(history[start:stop].tolist()))
         stop = int(rng.integers(2, n + 1))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from genrec_edge import __version__, prompts
+from genrec_edge import __version__
 from genrec_edge.convert.plan import store_names
 from genrec_edge.convert.provenance import base_name
 from genrec_edge.errors import ModelMissingError
 from genrec_edge.files import path_errors
 from genrec_edge.gguf_header import read_header, tokenizer_fingerprint
 from genrec_edge.manifest import Manifest
-from genrec_edge.recommender import tuned_for
+from genrec_edge.recommender import prompted_with, tuned_for
 from genrec_edge.store import ModelFile
 from genrec_edge.writing import writing
 
@@ -74,6 +74,6 @@ def _manifest(job: Job, name: str, path: Path, quant: str, sha256: str) -> Manif
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
         score_kind=tuned_for(ModelFile(path, None, header), None),
-        prompt_version=prompts.VERSION,
+        prompt_version=prompted_with(ModelFile(path, None, header), None),
         notes=" + ".join([f"converted from {base_name(job.base)}", *(path.name for path, _ in job.adapters)]),
     )

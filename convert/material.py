@@ -1,30 +1,36 @@
-"""From a data set to what the training steps draw from: split, title trie, windows, and the counted prior beside them."""
+"""From a data set to what the training steps draw from: split, title trie, windows, and the prior beside them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec_edge import prompts
-from genrec_edge.catalog import Catalog
 from genrec_edge.convert.batches import Assembler
 from genrec_edge.convert.corpus import Corpus
+from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.lessons import Lessons
 from genrec_edge.errors import UsageError
+from genrec_edge.files import atomic_write
 from genrec_edge.index import IndexKey, build
-from genrec_edge.interactions import Split, by_time, cold, histories, k_core, leave_one_out, load
+from genrec_edge.interactions import Split, by_time, cold, histories, k_core, leave_one_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.recipe import Recipe
     from genrec_edge.interactions import Dataset
+    from genrec_edge.llama import Model
 
-PriorOf = "Callable[[int, int, int], NDArray[np.float32]]"
+PriorOf = Callable[[int, int, int], NDArray[np.float32]]
+"""(user, start, stop) -> log-probabilities of all items before each of a user's events, (stop - start, n_items)."""
+Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
+"""(training histories, n_items) -> a prior that has not counted the events of the user whom it explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,49 +41,56 @@ class Material:
     split: Split | None
     corpus: Corpus
     assembler: Assembler
-    item_of_position: NDArray[np.int64]
-    head: tuple[int, ...]
+
+
+def write_vocabulary(base: Checkpoint, path: Path) -> None:
+    """Write a GGUF with the base's vocabulary alone: titles are cut for training by what cuts them for the search."""
+    with atomic_write(path) as file:
+        write_gguf(replace(base, tensors={}), file, {})
 
 
 def split_of(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split | None]:
-    """Return the data set after the recipe's filter, and its split."""
+    """Return the data set after the recipe's filter, and its split.
+
+    Raises:
+        UsageError: nothing is left to train on or to ask for.
+    """
     if recipe.data.min_count:
         dataset = k_core(dataset, recipe.data.min_count)
     ties = recipe.data.ties
     if recipe.data.split == "all":
         return dataset, None
     if recipe.data.split == "time":
-        return dataset, by_time(dataset, ties)
-    split = leave_one_out(dataset, ties)
-    return dataset, cold(split) if recipe.data.split == "cold" else split
+        split = by_time(dataset, ties)
+    else:
+        split = leave_one_out(dataset, ties)
+        split = cold(split) if recipe.data.split == "cold" else split
+    if not (split.validation >= 0).any():
+        hint = 'data.split = "all" trains on everything, and validates nothing'
+        raise UsageError(f"no user of {dataset.name} has a validation item ({split.kind})", hint=hint)
+    return dataset, split
 
 
-def prepare(
-    name: str, recipe: Recipe, tokenize: Callable[[str], list[int]], prior: Callable[..., object] | None = None
-) -> Material:
-    """Load a data set and lay out what is drawn from it.
+def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | None = None) -> Material:
+    """Lay out what is drawn from a data set.
 
     Args:
-        name: of the data set, or its folder.
+        dataset: all of it.
         recipe: which events, which trie, which windows.
-        tokenize: text to token ids, nothing added.
-        prior: None, or (histories, n_items) -> (user, start, stop) -> log-probabilities of the items, cross-fitted.
+        vocabulary: the base's, for its tokens; see `write_vocabulary`.
+        count: how the prior is counted; None where the objective has none.
 
     Raises:
-        DatasetError: the data set is not there, or damaged.
-        UsageError: the title has an end-of-title token in it, or nothing is left to train on.
+        UsageError: nothing is left to train on, or all titles are the same.
+        CatalogError: a title has no tokens.
     """
-    dataset, split = split_of(load(name), recipe)
+    dataset, split = split_of(dataset, recipe)
     train = histories(dataset, recipe.data.ties) if split is None else list(split.train)
-    layout = prompts.LAYOUTS[recipe.prompt]
-    head, tail, end = tokenize(layout.head), tokenize(layout.tail) if layout.tail else [], tokenize("\n")
-    if len(end) != 1:
-        raise UsageError("this tokenizer has no token for the end of a line", hint="the base is not supported")
-    items = _items_of_trie(dataset, train, recipe)
-    with Catalog.open(dataset.path / "catalog.db") as catalog:
-        titles = {row: (title, year) for row, title, year in catalog.titles()}
-    listed = [(int(item), *titles[int(dataset.rows[item])]) for item in items]
-    index = build(listed, tokenize, IndexKey(dataset.card["interactions"]["sha256"], "training"))
+    listed = [(int(item), *dataset.titles[item]) for item in _items_of_trie(dataset, train, recipe)]
+    index = build(listed, vocabulary.tokenize, IndexKey(dataset.card["interactions"]["sha256"], "training"))
+    lessons = Lessons(index, vocabulary.newline_id)
+    if not lessons.choices(0):
+        raise UsageError(f"all titles of {dataset.name} are the same", hint="there is nothing to choose between")
     position_of = np.full(dataset.n_items, -1, np.int64)
     position_of[index.rows] = np.arange(index.n_items)
     corpus = Corpus(
@@ -86,28 +99,31 @@ def prepare(
         seed=recipe.seed,
         all_targets=recipe.data.targets == "all",
     )
-    paths = [index.path(position) for position in range(index.n_items)]
-    assembler = Assembler(Lessons(index, end[0]), paths, head, tail, end[0], _prior_of(prior, train, index.rows))
-    return Material(dataset, split, corpus, assembler, index.rows, tuple(head))
+    layout = prompts.LAYOUTS[recipe.prompt]
+    bos = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
+    assembler = Assembler(
+        lessons,
+        paths=[index.path(position) for position in range(index.n_items)],
+        head=bos + vocabulary.tokenize(layout.head),
+        tail=vocabulary.tokenize(layout.tail) if layout.tail else [],
+        end_id=vocabulary.newline_id,
+        prior=None if count is None else _on_positions(count(train, dataset.n_items), index.rows),
+    )
+    return Material(dataset, split, corpus, assembler)
 
 
-def _items_of_trie(dataset: Dataset, train: list[NDArray[np.int32]], recipe: Recipe) -> NDArray[np.int64]:
+def _items_of_trie(dataset: Dataset, train: Sequence[NDArray[np.int32]], recipe: Recipe) -> NDArray[np.int64]:
     if recipe.objective.catalog == "data set":
         return np.arange(dataset.n_items)
     return np.unique(np.concatenate(train)).astype(np.int64)
 
 
-def _prior_of(
-    prior: Callable[..., object] | None, train: list[NDArray[np.int32]], rows: NDArray[np.int64]
-) -> Callable[[int, int, int], NDArray[np.float32]] | None:
-    """Return the prior over the positions of the trie; normalised again where the trie has fewer items."""
-    if prior is None:
-        return None
-    counted = prior(train)
+def _on_positions(prior: PriorOf, items: NDArray[np.int64]) -> PriorOf:
+    """Return the prior over the positions of the trie; normalised again, where the trie has fewer items."""
 
-    def of(user: int, start: int, stop: int) -> NDArray[np.float32]:
-        log_probs = counted(user, start, stop)[:, rows].astype(np.float64)  # type: ignore[operator]
+    def on_positions(user: int, start: int, stop: int) -> NDArray[np.float32]:
+        log_probs = prior(user, start, stop)[:, items].astype(np.float64)
         log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
         return log_probs.astype(np.float32)
 
-    return of
+    return on_positions

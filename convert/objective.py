@@ -1,12 +1,13 @@
 """The loss of a batch: how many nats the model needs for each title, under the score that the search will use.
 
-  catalog   at each branching node of the trie, cross-entropy over the node's children; nothing at forced tokens
-  residual  the same with logits tau * logit + lambda * log(prior mass below the child); tau and lambda are learned
+  catalog     at each branching node of the trie, cross-entropy over the node's children; nothing at forced tokens
+  residual    the same with logits tau * logit + lambda * log(prior mass below the child); tau and lambda are learned
   vocabulary  cross-entropy over the whole vocabulary at every token of the title and at its end (GenRec's loss)
 
-With a teacher (log-probabilities of a counted prior over all items) the target of each node is
-`(1 - distill) * what came + distill * the teacher's masses`: what counting knows of all titles is learned at once instead
-of from one title that happened to come. Source: Hinton et al. 2015, arXiv 1503.02531, section 2.
+Items whose titles are token for token the same count as one title; that the search shares its probability among them
+has no gradient. With a teacher (log-probabilities of a counted prior over all items) the target of each node is
+`(1 - distill) * what came + distill * the teacher's masses`: what counting knows of all titles is learned at once,
+instead of from one title that happened to come. Source: Hinton et al. 2015, arXiv 1503.02531, section 2.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from genrec_edge.convert.batches import Batch
+    from genrec_edge.convert.batches import Batch, Group
 
 Kind = Literal["catalog", "residual", "vocabulary"]
 TAU, LAMBDA = 0.1, 1.0
@@ -53,37 +54,32 @@ class TitleObjective(nn.Module):
             self.lambda_ = nn.Parameter(torch.tensor(LAMBDA))
 
     def forward(self, batch: Batch) -> Losses:
-        """Return the losses of a batch."""
+        """Return the losses of a batch, float32; the logits that a title is judged by are made in float32, too."""
         hidden = _body(self.model)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
         if self.kind == "vocabulary":
             return self._vocabulary(hidden, batch)
         output = self.model.get_output_embeddings().weight
-        hard = hidden.new_zeros(batch.n_titles)
-        soft = hidden.new_zeros(batch.n_titles)
-        masses = None if batch.prior is None else _cumulative(batch.prior)
+        hard = torch.zeros(batch.n_titles, device=hidden.device)
+        soft = hard.clone()
+        masses = _cumulative(batch.prior) if self.kind == "residual" or self.distill else None
         for group in batch.groups:
-            rows = hidden[group.sequences, group.places]
-            logits = rows @ output[group.tokens].T if group.is_shared else (rows[:, None] * output[group.tokens]).sum(-1)
-            logits = logits.float()
+            rows, table = hidden[group.sequences, group.places].float(), output[group.tokens].float()
+            logits = rows @ table.T if group.is_shared else (table @ rows[:, :, None])[:, :, 0]
             mass = None if masses is None else _mass(masses, group)
-            if self.kind == "residual":
-                assert mass is not None
-                logits = self.tau * logits + self.lambda_ * mass.log().to(logits.dtype)
+            if mass is not None and self.kind == "residual":
+                logits = self.tau * logits + self.lambda_ * mass.log().float()
             if group.dead is not None:
                 logits = logits.masked_fill(group.dead, -torch.inf)
             log_probs = torch.log_softmax(logits, -1)
             hard = hard.index_add(0, group.titles, -log_probs.gather(1, group.children[:, None])[:, 0])
-            if self.distill:
-                assert mass is not None
-                target = (mass / mass.sum(-1, keepdim=True)).to(log_probs.dtype)
-                gone = target == 0 if group.dead is None else group.dead
-                soft = soft.index_add(0, group.titles, -(target * log_probs.masked_fill(gone, 0.0)).sum(-1))
-        loss = (1 - self.distill) * hard.sum() + self.distill * soft.sum() if self.distill else hard.sum()
-        return Losses(loss, hard)
+            if mass is not None and self.distill:
+                soft = soft.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.dead))
+        return Losses((1 - self.distill) * hard.sum() + self.distill * soft.sum(), hard)
 
     def _vocabulary(self, hidden: Tensor, batch: Batch) -> Losses:
         spelled = batch.spelled
-        logits = self.model.get_output_embeddings()(hidden[spelled.sequences, spelled.places]).float()
+        output = self.model.get_output_embeddings()
+        logits = output(hidden[spelled.sequences, spelled.places].to(output.weight.dtype)).float()
         nats = nn.functional.cross_entropy(logits, spelled.tokens, reduction="none")
         hard = nats.new_zeros(batch.n_titles).index_add(0, spelled.titles, nats)
         return Losses(hard.sum(), hard)
@@ -95,17 +91,25 @@ def _body(model: Any) -> Any:
     return causal.model
 
 
-def _cumulative(prior: Tensor) -> Tensor:
+def _cumulative(prior: Tensor | None) -> Tensor:
     """Return (n_titles, n_items + 1) float64: the prior's mass before each position."""
+    if prior is None:
+        raise ValueError("this objective needs batches with a prior")
     return nn.functional.pad(prior.double().exp().cumsum(-1), (1, 0))
 
 
-def _mass(cumulative: Tensor, group: Any) -> Tensor:
-    """Return the prior's mass below each child, at least a trace, float64."""
+def _mass(cumulative: Tensor, group: Group) -> Tensor:
+    """Return the prior's mass below each child, (m, c) float64, at least a trace."""
     rows = cumulative[group.titles]
-    starts, ends = group.starts, group.ends
-    if starts.dim() == 1:
-        mass = rows[:, ends] - rows[:, starts]
+    if group.is_shared:
+        mass = rows[:, group.ends] - rows[:, group.starts]
     else:
-        mass = rows.gather(1, ends) - rows.gather(1, starts)
+        mass = rows.gather(1, group.ends) - rows.gather(1, group.starts)
     return mass.clamp_min(_LEAST_MASS)
+
+
+def _cross_entropy(mass: Tensor, log_probs: Tensor, dead: Tensor | None) -> Tensor:
+    """Return the cross-entropy of the model's distribution over the children against the prior's, (m,)."""
+    if dead is not None:
+        mass, log_probs = mass.masked_fill(dead, 0.0), log_probs.masked_fill(dead, 0.0)
+    return -((mass / mass.sum(-1, keepdim=True)).float() * log_probs).sum(-1)

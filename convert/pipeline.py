@@ -22,6 +22,7 @@ from genrec_edge.convert.inputs import check_inputs
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.open_base import open_base, require_absent
 from genrec_edge.convert.plan import Job, Prepared, make_plan, merge_notes
+from genrec_edge.convert.provenance import layers_to_keep
 from genrec_edge.convert.steps import CHECKPOINT_NAME, Steps
 from genrec_edge.convert.workplace import finish, identity, workplace
 from genrec_edge.errors import UsageError
@@ -63,6 +64,7 @@ def prepare(job: Job, *, resume: bool = False) -> Prepared:
             require_absent(job.out)
             check_inputs(job)
         base = open_base(job.base)
+        job = replace(job, layers=layers_to_keep(job.layers, base, [path for path, _ in job.adapters]))
         if job.layers is not None:
             base = keep_layers(base, job.layers)
         adapters = tuple(read_adapter(path, base.config, weight=weight) for path, weight in job.adapters)

@@ -12,7 +12,7 @@ import gguf
 
 from genrec_edge import __version__, prompts
 from genrec_edge.convert.config_hf import CONFIG_NAME, read_json
-from genrec_edge.convert.depth import LAYERS_KEY, LAYERS_OF_KEY, shown_layers
+from genrec_edge.convert.depth import LAYERS_KEY, LAYERS_OF_KEY, parse_layers, shown_layers
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf_header import read_header
 from genrec_edge.titles import clean
@@ -109,19 +109,18 @@ def base_name(base: Path) -> str:
 
 def describe(checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str, licence: str) -> dict[str, Value]:
     """Return the metadata of a model made of a checkpoint and what was merged into it."""
-    config = checkpoint.config
-    fields = general(name, licence, base_name(checkpoint.path), checkpoint.n_params)
+    config, trained = checkpoint.config, training(checkpoint, adapters)
+    fields = general(name, licence, base_name(checkpoint.path), checkpoint.n_params, trained)
     if config.n_layers < config.original_layers:
         fields |= {LAYERS_KEY: shown_layers(config.layers), LAYERS_OF_KEY: config.original_layers}
     fields[f"{NAMESPACE}.adapter_count"] = len(adapters)
     for i, adapter in enumerate(adapters):
         fields |= {f"{NAMESPACE}.adapter.{i}.{key}": value for key, value in adapter_fields(adapter).items()}
-    fields |= {f"{NAMESPACE}.train.{key}": value for key, value in training(checkpoint, adapters).items()}
     return fields
 
 
-def general(name: str, licence: str, base: str, n_params: int) -> dict[str, Value]:
-    """Return the keys that every file of ours has."""
+def general(name: str, licence: str, base: str, n_params: int, trained: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the keys that every file of ours has; `trained` is the record of its training, which may be empty."""
     return {
         "general.name": name,
         "general.basename": name,
@@ -135,7 +134,8 @@ def general(name: str, licence: str, base: str, n_params: int) -> dict[str, Valu
         "general.quantization_version": gguf.GGML_QUANT_VERSION,
         f"{NAMESPACE}.schema_version": _SCHEMA_VERSION,
         f"{NAMESPACE}.tool_version": __version__,
-        f"{NAMESPACE}.prompt_version": prompts.VERSION,
+        f"{NAMESPACE}.prompt_version": str(trained.get("prompt", prompts.VERSION)),
+        **{f"{NAMESPACE}.train.{key}": value for key, value in trained.items()},
     }
 
 
@@ -164,6 +164,43 @@ def training(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> dict[str, V
         for key, value in metadata.items()
         if key.startswith(prefix) and _TRAIN_KEY.fullmatch(key.removeprefix(prefix)) and _is_scalar(value)
     }
+
+
+def layers_to_keep(
+    wanted: tuple[int, ...] | None, base: Checkpoint, adapters: Sequence[Path]
+) -> tuple[int, ...] | None:
+    """Return the layers of a base to keep: those that were asked for, or that its adapters say they were trained on.
+
+    None keeps all; so does a base that consists of just those layers.
+
+    Raises:
+        UsageError: what was asked for, the base and the adapters' records contradict each other.
+        ModelInvalidError: a record names no layers under "layers".
+    """
+    config = base.config
+    had = None if wanted is None else (shown_layers([config.layers[i] for i in wanted if i < config.n_layers]))
+    for path in adapters:
+        record = read_json(path / RECORD_NAME) if (path / RECORD_NAME).exists() else {}
+        if "layers" not in record:
+            continue
+        layers, of = _layers(path / RECORD_NAME, record)
+        message = f"{path} was trained on the layers {shown_layers(layers)} of {of}"
+        if config.original_layers != of or (config.n_layers < of and config.layers != layers):
+            found = f"{shown_layers(config.layers)} of {config.original_layers}"
+            raise UsageError(f"{message}, and {base.path} has {found}", hint="name the base it was trained on")
+        if had is not None and had != shown_layers(layers):
+            raise UsageError(f"{message}, and {had} are to be kept", hint="leave out --keep-layers, or that adapter")
+        had = shown_layers(layers)
+        wanted = layers if config.layers != layers else wanted
+    return wanted
+
+
+def _layers(path: Path, record: Mapping[str, Any]) -> tuple[tuple[int, ...], object]:
+    try:
+        return parse_layers(str(record["layers"])), record.get("layers_of")
+    except UsageError as e:
+        found = repr(record["layers"])[:_MAX_NAME]
+        raise ModelInvalidError(f"{path} names no layers: {found}", hint="remove it, or train again") from e
 
 
 def _scalars(path: Path, record: Mapping[str, Any]) -> dict[str, Value]:

@@ -5,6 +5,7 @@ The files in `models/` say what each key does; the defaults here are those of `s
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
@@ -13,12 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from genrec_edge.convert.depth import parse_layers
 from genrec_edge.errors import UsageError, several
 from genrec_edge.files import path_errors
+from genrec_edge.prompts import LAYOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT = "smollm2-135m-cpu"
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of the LLaMA family; embedding and output are not adapted, as the search wants them as they are."""
 _MAX_BYTES = 1 << 16
+_MAX_SHOWN = 60
+_MAX_INT = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Lora:
     r: int = 64
     alpha: float = 64.0
     dropout: float = 0.0
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    targets: tuple[str, ...] = TARGETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Optimizer:
     warmup: int = 30
     """Steps until the learning rate is reached."""
     decay: Literal["constant", "cosine"] = "cosine"
+    """A cosine ends at 3 % of the learning rate."""
     weight_decay: float = 0.0
     clip: float = 1.0
     batch: int = 6
@@ -140,14 +147,14 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UsageError: it is no TOML, or has unknown keys or values out of range; all of them are named.
     """
-    with path_errors(path):
-        data = path.read_bytes()[: _MAX_BYTES + 1]
+    with path_errors(path), path.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise UsageError(f"{path} is larger than {_MAX_BYTES:,} bytes", hint="name a recipe, such as those in models/")
     try:
         document = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path} is no TOML: {e}") from e
+    except (ValueError, RecursionError) as e:  # no UTF-8, no TOML, integers of thousands of digits; deep nesting
+        raise UsageError(f"{path} is no TOML: {e}", hint="models/*.toml show what a recipe looks like") from e
     return recipe_of(document, str(path))
 
 
@@ -158,7 +165,7 @@ def recipe_of(document: dict[str, Any], where: str) -> Recipe:
     if not faults:
         faults = _out_of_range(recipe)
     if faults:
-        raise UsageError(f"{where}: {several(faults)}", hint="models/*.toml describe every key")
+        raise UsageError(f"{where}: {several(faults, most=20)}", hint="models/*.toml describe every key")
     return recipe
 
 
@@ -170,14 +177,14 @@ def _fill(kind: type, document: dict[str, Any], prefix: str, faults: list[str]) 
     for key, value in document.items():
         name = f"{prefix}{key}"
         if key not in known:
-            faults.append(f"unknown key {name!r}")
+            faults.append(f"unknown key {name[:_MAX_SHOWN]!r}")
         elif hasattr(known[key], "__dataclass_fields__"):
             if isinstance(value, dict):
                 values[key] = _fill(known[key], value, f"{name}.", faults)
             else:
                 faults.append(f"{name} is no table")
         elif (fitted := _fit(value, known[key])) is None:
-            faults.append(f"{name} = {value!r} is not {_expected(known[key])}")
+            faults.append(f"{name} = {repr(value)[:_MAX_SHOWN]} is not {_expected(known[key])}")
         else:
             values[key] = fitted
     return kind(**values)
@@ -192,6 +199,8 @@ def _fit(value: Any, kind: Any) -> Any:
     if get_origin(kind) is dict:
         numbers = isinstance(value, dict) and all(_fit(v, float) is not None for v in value.values())
         return {key: float(v) for key, v in value.items()} if numbers else None
+    if isinstance(value, int) and abs(value) > _MAX_INT:
+        return None
     if kind is float:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     return value if type(value) is kind else None
@@ -200,6 +209,8 @@ def _fit(value: Any, kind: Any) -> Any:
 def _expected(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(repr, get_args(kind)))}"
+    if get_origin(kind) is dict:
+        return "a table of numbers"
     return {int: "an integer", float: "a number", bool: "true or false", str: "a text"}.get(kind, "a list of texts")
 
 
@@ -227,7 +238,9 @@ def _out_of_range(recipe: Recipe) -> list[str]:
         ("validation.patience", recipe.validation.patience, 1, 10**9),
     ]
     faults = [
-        f"{name} = {value:g} is not in {low:g}..{high:g}" for name, value, low, high in ranges if not low <= value <= high
+        f"{name} = {value:g} is not in {low:g}..{high:g}"
+        for name, value, low, high in ranges
+        if not low <= value <= high
     ]
     if optimizer.micro_batch and optimizer.batch % optimizer.micro_batch:
         faults.append("optimizer.batch is no multiple of optimizer.micro_batch")
@@ -236,8 +249,12 @@ def _out_of_range(recipe: Recipe) -> list[str]:
             parse_layers(recipe.base.layers)
         except UsageError as e:
             faults.append(f"base.layers: {e.message}")
-    if set(recipe.forms) != {"history"} or recipe.forms["history"] <= 0:
+    if unknown := sorted(set(recipe.lora.targets) - set(TARGETS)):
+        faults.append(f"lora.targets names {', '.join(unknown)[:_MAX_SHOWN]}; known: {', '.join(TARGETS)}")
+    if set(recipe.forms) != {"history"} or not 0 < recipe.forms["history"] < math.inf:
         faults.append('forms: only "history" is known, with a weight above 0')
     if objective.kind == "vocabulary" and objective.distill:
         faults.append("objective.distill needs a loss over the catalog")
+    if LAYOUTS[recipe.prompt].tail and data.targets == "all":
+        faults.append(f'prompt {recipe.prompt!r} asks for one title: it needs data.targets = "last"')
     return faults

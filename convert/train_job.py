@@ -10,26 +10,39 @@ import torch
 from genrec_edge.convert.depth import keep_layers, parse_layers
 from genrec_edge.convert.open_base import open_base, require_absent
 from genrec_edge.errors import UsageError
+from genrec_edge.interactions import load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.recipe import Recipe
+    from genrec_edge.interactions import Dataset
 
+_LIBRARIES = 700 << 20
+"""Interpreter and libraries with their code, on the host: measured with torch 2.13, transformers 5.23, peft 0.21."""
 _ADAM_BYTES = 16
 """A trained weight in float32: itself, its gradient and two moments."""
 _WEIGHT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_FOUR_BITS = 0.56
+"""Bytes of a weight in NF4 with a scale for 64 of them."""
 _TOKENS_PER_TITLE = 6.2
 """With the end of the title. LLaMA tokens: 4.7-6.2 and one (docs/training.md)."""
-_ACTIVATIONS = 34
-"""Values kept for the way back, per token, layer and unit of width, without attention scores.
-Source: Korthikanti et al. 2022, arXiv 2205.05198, equation 1, in half precision: 34 bytes; here in values of 2 bytes."""
+_INSTRUCTION_TOKENS = 10
+_CHILDREN = 64
+"""Rows of the output matrix that a title is compared with apart from other titles."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainJob:
-    """A training run: `data` is a data set's name or folder, `base` a Hugging Face folder or a GGUF."""
+    """A training run.
+
+    Attributes:
+        data: a data set's name or folder.
+        base: a Hugging Face folder or a GGUF.
+        out: the adapter's folder to make.
+        prior: what `prior build` made, for the residual objective; its search needs one.
+    """
 
     data: str
     base: Path
@@ -41,55 +54,83 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes, estimated: of the base's weights, of what is trained, of the activations of one forward pass."""
+    """Bytes, estimated, of the device that trains: "GPU" or "host".
+
+    Attributes:
+        libraries: on the host, whatever trains.
+        weights: of the base.
+        trained: the adapter, its gradients and the moments of AdamW.
+        activations: what one forward pass keeps for the way back.
+        logits: of the targets, with what their loss keeps.
+    """
 
     device: str
+    libraries: int
     weights: int
     trained: int
     activations: int
+    logits: int
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.weights + self.trained + self.activations
+        """All that lies on the device."""
+        on_host = self.libraries if self.device == "host" else 0
+        return on_host + self.weights + self.trained + self.activations + self.logits
 
 
-def open_trainee(job: TrainJob) -> Checkpoint:
-    """Return the base as it will be trained: with the layers the recipe keeps. Nothing is read yet.
+def open_inputs(job: TrainJob) -> tuple[Checkpoint, Dataset]:
+    """Return the base as it will be trained, with the layers the recipe keeps, of which nothing is read yet; the data.
 
     Raises:
-        UsageError: `out` exists, or there is no such base.
+        UsageError: `out` exists, there is no such base, data set or prior, or the prior does not fit the objective.
         ModelInvalidError: the base is damaged or not supported.
+        DatasetError: the data set is damaged.
     """
     require_absent(job.out)
+    is_residual = job.recipe.objective.kind == "residual"
+    if is_residual and (job.prior is None or not job.prior.is_file()):
+        found = "there is none" if job.prior is None else f"there is no file {job.prior}"
+        raise UsageError(f"the residual objective needs a prior, and {found}", hint="make one: genrec-edge prior build")
+    if job.prior is not None and not is_residual:
+        message = f"--prior means nothing to the {job.recipe.objective.kind} objective"
+        raise UsageError(message, hint='leave it out, or set objective.kind = "residual"')
     base = open_base(job.base)
-    return keep_layers(base, parse_layers(job.recipe.base.layers)) if job.recipe.base.layers else base
+    if job.recipe.base.layers:
+        base = keep_layers(base, parse_layers(job.recipe.base.layers))
+    return base, load(job.data)
 
 
 def memory_plan(recipe: Recipe, base: Checkpoint) -> MemoryPlan:
-    """Return what the weights, the adapter and the activations will take, on the device that trains."""
-    config = base.config
-    n_targets = sum(
+    """Return what training will take.
+
+    Measured on SmolLM2-135M in float32 on the host (docs/training.md), a token needs per layer 12 values of the layer's
+    width, 2 of the queries', 2 of the keys' and 5 of the MLP's inner width, and the whole stays within 1.5 of what was
+    measured. With gradient checkpointing only the input of each layer stays, and one layer at a time is done again. The
+    vocabulary objective keeps logits, log-probabilities and gradients of all tokens for each token of a target.
+    """
+    config, settings = base.config, recipe.optimizer
+    n_trained = sum(
         recipe.lora.r * sum(tensor.shape)
         for tensor in base.tensors.values()
         if tensor.name.split(".")[-2] in recipe.lora.targets
     )
-    weight_bytes = 0.56 if recipe.base.load_in_4bit else _WEIGHT_BYTES[recipe.base.dtype]
-    tokens = recipe.optimizer.micro_batch * round(recipe.data.window * _TOKENS_PER_TITLE)
-    layers = 1 + config.n_layers // 8 if recipe.base.gradient_checkpointing else config.n_layers
-    value_bytes = 2 * _WEIGHT_BYTES[recipe.base.dtype] // 4 if recipe.base.dtype != "float32" else 2
+    n_tokens = settings.micro_batch * round(_INSTRUCTION_TOKENS + recipe.data.window * _TOKENS_PER_TITLE)
+    n_targets = settings.micro_batch * (recipe.data.window if recipe.data.targets == "all" else 1)
+    kv_width, q_width = config.n_kv_heads * config.head_size, config.n_heads * config.head_size
+    n_values = 12 * config.hidden_size + 2 * q_width + 2 * kv_width + 5 * config.ffn_size
+    if recipe.base.gradient_checkpointing:
+        kept = 2 * n_values + config.n_layers * config.hidden_size
+    else:
+        kept = config.n_layers * n_values
+    if recipe.objective.kind == "vocabulary":
+        n_logits = 3 * round(n_targets * _TOKENS_PER_TITLE) * config.vocab_size
+    else:
+        n_logits = n_targets * _CHILDREN * config.hidden_size
     return MemoryPlan(
         device="GPU" if torch.cuda.is_available() else "host",
-        weights=round(base.n_params * weight_bytes),
-        trained=n_targets * _ADAM_BYTES,
-        activations=tokens * layers * config.hidden_size * _ACTIVATIONS * value_bytes,
+        libraries=_LIBRARIES,
+        weights=round(base.n_params * (_FOUR_BITS if recipe.base.load_in_4bit else _WEIGHT_BYTES[recipe.base.dtype])),
+        trained=n_trained * _ADAM_BYTES,
+        activations=n_tokens * kept * _WEIGHT_BYTES[recipe.base.dtype],
+        logits=n_logits * _WEIGHT_BYTES["float32"],
     )
-
-
-def check_targets(recipe: Recipe, base: Checkpoint) -> None:
-    """Raise UsageError where the recipe adapts a module that the base does not have."""
-    modules = {tensor.name.split(".")[-2] for tensor in base.tensors.values()}
-    if missing := sorted(set(recipe.lora.targets) - modules):
-        raise UsageError(
-            f"lora.targets: the base has no {', '.join(missing)}", hint=f"it has {', '.join(sorted(modules))}"
-        )

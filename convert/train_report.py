@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -17,37 +16,43 @@ from genrec_edge.convert.workplace import identity as file_identity
 from genrec_edge.files import atomic_write, sha256_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.material import Material
     from genrec_edge.convert.train_job import TrainJob
     from genrec_edge.convert.train_state import Progress
+    from genrec_edge.interactions import Dataset
 
-RUN_NAME, LOG_NAME, PLOT_NAME, BEST_NAME = "run.json", "log.jsonl", "training.png", "best"
+RUN_NAME, LOG_NAME, PLOT_NAME = "run.json", "log.jsonl", "training.png"
 _SCHEMA = "genrec-edge/train@1"
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
 _SMOOTHED = 25
 """Steps of the running mean in the picture."""
 
 
-def identity(job: TrainJob, base: Checkpoint) -> dict[str, Any]:
+def identity(job: TrainJob, base: Checkpoint, dataset: Dataset) -> dict[str, Any]:
     """Return what decides a run, without reading the weights."""
     return {
         "tool_version": __version__,
-        "data": job.data,
+        "data": dict(dataset.card),
         "base": [file_identity(path) for path in base.files],
         "prior": None if job.prior is None else file_identity(job.prior),
         "recipe": job.recipe.document(),
     }
 
 
-def record(job: TrainJob, base: Checkpoint, material: Material, progress: Progress) -> dict[str, Any]:
-    """Return what travels with the adapter into every GGUF made of it: scalars only."""
+def best_look(progress: Progress) -> Mapping[str, float]:
+    """Return the look with the best NDCG@10, the first of several; where nothing is held out, there is one look."""
+    return max(progress.looks, key=lambda look: look.get("ndcg@10", 0.0))
+
+
+def record(job: TrainJob, base: Checkpoint, material: Material, look: Mapping[str, float]) -> dict[str, Any]:
+    """Return what travels with the adapter into every GGUF made of it, scalars only; `look` tells of this adapter."""
     recipe = job.recipe
     card: dict[str, Any] = dict(material.dataset.card)
     split = material.split.card() if material.split is not None else {"split": "all", "ties": recipe.data.ties}
-    best = max(progress.looks, key=lambda look: look["ndcg@10"], default=None)
     found: dict[str, Any] = {
         "tool_version": __version__,
         "score_kind": "vocabulary" if recipe.objective.kind == "vocabulary" else "catalog",
@@ -56,8 +61,8 @@ def record(job: TrainJob, base: Checkpoint, material: Material, progress: Progre
         "objective": recipe.objective.kind,
         "distill": recipe.objective.distill,
         "seed": recipe.seed,
-        "steps": progress.step if best is None else int(best["step"]),
-        "events": progress.events if best is None else int(best["events"]),
+        "steps": int(look["step"]),
+        "events": int(look["events"]),
         "data": str(card["name"]),
         "data_licence": str(card["licence"]),
         "data_sha256": str(card["interactions"]["sha256"]),
@@ -66,21 +71,20 @@ def record(job: TrainJob, base: Checkpoint, material: Material, progress: Progre
     }
     if recipe.base.layers:
         found |= {"layers": shown_layers(base.config.layers), "layers_of": base.config.original_layers}
-    if best is not None:
-        found |= {key: float(best[key]) for key in best if key not in {"step", "events"}}
-    return found
+    if recipe.objective.kind == "residual":
+        found["prior"] = "sequence"
+    return found | {key: float(value) for key, value in look.items() if key not in {"step", "events"}}
 
 
-def write_record(folder: Path, job: TrainJob, base: Checkpoint, material: Material, progress: Progress) -> None:
+def write_record(folder: Path, job: TrainJob, base: Checkpoint, material: Material, look: Mapping[str, float]) -> None:
     """Write the record beside an adapter."""
-    _write_json(folder / RECORD_NAME, record(job, base, material, progress))
+    _write_json(folder / RECORD_NAME, record(job, base, material, look))
 
 
 def write_documents(
     folder: Path, job: TrainJob, base: Checkpoint, material: Material, progress: Progress, n_processes: int
 ) -> set[str]:
-    """Write everything beside the weights into `folder` and return the names of what is there to be kept."""
-    write_record(folder / BEST_NAME, job, base, material, progress)
+    """Write what tells of the whole run into `folder`, and return the names."""
     run = {
         "schema": _SCHEMA,
         "recipe": job.recipe.document(),
@@ -103,14 +107,6 @@ def write_documents(
     return {RUN_NAME, LOG_NAME, PLOT_NAME}
 
 
-def keep_best(folder: Path, best: Path) -> set[str]:
-    """Move the best adapter's files into `folder`; return their names."""
-    names = {path.name for path in best.iterdir()}
-    for name in names:
-        shutil.move(best / name, folder / name)
-    return names
-
-
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     with atomic_write(path) as file:
         file.write(json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
@@ -118,7 +114,7 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 
 def draw(path: Path, progress: Progress) -> None:
     """Write a PNG: nats per title over the events seen, and the looks at NDCG@10 and HR@10."""
-    looks = progress.looks
+    looks = [look for look in progress.looks if "ndcg@10" in look]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     events = [entry["events"] for entry in progress.log]

@@ -1,6 +1,6 @@
 """A training run's state on disk, to go on from after a kill: adapter, moments of AdamW, and where it was.
 
-Two safetensors files and a JSON file: no pickle is ever read. The newest whole checkpoint counts; older ones go.
+Two safetensors files and a JSON file: no pickle is ever read. There is one whole checkpoint at a time.
 Source: torch.distributed.checkpoint.state_dict, which gathers the shards of FSDP and leaves other models as they are.
 """
 
@@ -31,13 +31,19 @@ if TYPE_CHECKING:
 _GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _SCATTERED = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
 _PREFIX = "step-"
+_LEARNED = ("tau", "lambda_")
+"""What the residual objective learns beside the adapter."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is: steps done, what was seen on the way, and the best look so far.
+    """Where a run is.
 
-    `log` has one entry for each logged stretch of steps, `looks` one for each validation.
+    Attributes:
+        events: targets trained on.
+        seconds: spent in steps.
+        log: an entry for each step.
+        looks: one for each validation.
     """
 
     step: int = 0
@@ -47,39 +53,42 @@ class Progress:
     looks: list[dict[str, float]] = field(default_factory=list)
 
 
-def adapter_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return what is trained, by name, on the CPU; every process has to call it."""
     state: dict[str, Any] = get_model_state_dict(model, options=_GATHERED)
-    return {name: tensor.contiguous() for name, tensor in state.items()}
+    # Frozen ones are left out above, except for an output matrix that is the embedding.
+    trained = {name: tensor for name, tensor in state.items() if "lora_" in name or name in _LEARNED}
+    return {name: tensor.contiguous() for name, tensor in trained.items()}
 
 
 def save_state(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, is_main: bool
 ) -> None:
     """Write a checkpoint below `folder`; every process has to call it, the main one writes."""
-    weights = adapter_weights(model)
+    weights = trained_weights(model)
     state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=_GATHERED)
-    if not is_main:
+    path = folder / f"{_PREFIX}{progress.step:08d}"
+    if not is_main or path.exists():
         return
     moments = {
         f"{name}|{key}": value.contiguous() if isinstance(value, torch.Tensor) else torch.tensor(value)
         for name, values in state["state"].items()
         for key, value in values.items()
     }
-    groups = [{k: v for k, v in group.items() if k != "params"} | {"names": group["params"]} for group in state["param_groups"]]
-    path = folder / f"{_PREFIX}{progress.step:08d}"
     work = path.with_name(path.name + ".part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     save_file(weights, work / "model.safetensors")
     save_file(moments, work / "optimizer.safetensors")
-    (work / "progress.json").write_text(json.dumps({"progress": asdict(progress), "groups": groups}), encoding="utf-8")
+    document = {"progress": asdict(progress), "groups": state["param_groups"]}
+    (work / "progress.json").write_text(json.dumps(document), encoding="utf-8")
     for file in work.iterdir():
         sync(file)
     work.rename(path)
     sync(folder)
-    for old in sorted(folder.glob(f"{_PREFIX}*"))[:-1]:
-        shutil.rmtree(old)
+    for other in folder.iterdir():
+        if other != path:
+            shutil.rmtree(other)
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
@@ -88,13 +97,12 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
     if not found:
         return Progress()
     document = json.loads((found[-1] / "progress.json").read_text(encoding="utf-8"))
-    set_model_state_dict(model, load_file(found[-1] / "model.safetensors"), options=_SCATTERED)
+    weights: dict[str, Any] = dict(load_file(found[-1] / "model.safetensors"))
+    set_model_state_dict(model, weights, options=_SCATTERED)
     state: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in load_file(found[-1] / "optimizer.safetensors").items():
         name, _, part = key.rpartition("|")
         state.setdefault(name, {})[part] = tensor
-    groups = [{k: v for k, v in group.items() if k != "names"} | {"params": group["names"]} for group in document["groups"]]
-    set_optimizer_state_dict(
-        model, optimizer, {"state": state, "param_groups": groups}, options=_SCATTERED  # type: ignore[arg-type]
-    )
+    whole: Any = {"state": state, "param_groups": document["groups"]}
+    set_optimizer_state_dict(model, optimizer, whole, options=_SCATTERED)
     return Progress(**document["progress"])

@@ -1,17 +1,18 @@
-"""A base with a fresh LoRA adapter, in transformers and peft: what is trained, and how it leaves as an adapter folder."""
+"""A base with a fresh LoRA adapter, in transformers and peft: what is trained, and how it becomes an adapter folder."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import peft
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from genrec_edge.convert.transformers_tokenizer import quiet
-from genrec_edge.errors import MissingExtraError
+from genrec_edge.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +29,9 @@ def load_trainee(folder: Path, recipe: Recipe) -> Any:
 
     Raises:
         MissingExtraError: a base in 4 bit was asked for, and bitsandbytes is not installed.
+        UsageError: a base in 4 bit was asked for, and there is no GPU.
     """
-    settings: dict[str, Any] = {}
-    if recipe.base.load_in_4bit:
-        settings["quantization_config"] = _four_bit(recipe)
+    settings = {"quantization_config": _four_bit(recipe)} if recipe.base.load_in_4bit else {}
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -41,11 +41,6 @@ def load_trainee(folder: Path, recipe: Recipe) -> Any:
             use_safetensors=True,
             **settings,
         )
-    if recipe.base.load_in_4bit:
-        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    if recipe.base.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
     torch.manual_seed(recipe.seed)
     config = peft.LoraConfig(
         r=recipe.lora.r,
@@ -54,42 +49,45 @@ def load_trainee(folder: Path, recipe: Recipe) -> Any:
         target_modules=list(recipe.lora.targets),
         task_type="CAUSAL_LM",
     )
-    adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=True)
+    with warnings.catch_warnings():
+        # transformers 5 has new names for it; 4 does not know them, and peft 0.21 does not use them.
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+        if recipe.base.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        adapted = peft.get_peft_model(model, config)  # whose matrices are float32, whatever the base is
     adapted.train()
     return adapted
 
 
-def _four_bit(recipe: Recipe) -> Any:
+def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
     try:
-        import bitsandbytes  # noqa: F401, PLC0415 - only where it is asked for, and only on a GPU
+        import bitsandbytes  # type: ignore[import-not-found]  # noqa: F401, PLC0415 - only for GPUs
     except ModuleNotFoundError:
         message = "base.load_in_4bit needs bitsandbytes, which is not installed"
-        raise MissingExtraError(message, hint="pip install bitsandbytes, or leave the key out") from None
-    from transformers import BitsAndBytesConfig  # noqa: PLC0415
+        raise MissingExtraError(message, hint="pip install bitsandbytes, or set the key to false") from None
+    if not torch.cuda.is_available():
+        raise UsageError("base.load_in_4bit needs a GPU, and there is none", hint="set the key to false")
+    settings = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": _DTYPES[recipe.base.dtype]}
+    return BitsAndBytesConfig(load_in_4bit=True, **settings)  # type: ignore[no-untyped-call]
 
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=_DTYPES[recipe.base.dtype]
-    )
 
-
-def write_adapter(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], base_name: str, dtype: str) -> None:
-    """Write an adapter as PEFT does, from weights named as in `TitleObjective`.
+def write_adapter(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
+    """Write an adapter as PEFT does, in half precision.
 
     Args:
         folder: exists; the files in it are replaced.
         model: the adapted model, for its configuration.
-        weights: from `train_state.adapter_weights`; what is no LoRA matrix is left out.
+        weights: from `train_state.trained_weights`; what is no LoRA matrix is left out.
         base_name: what the base is called.
-        dtype: "float32" while training goes on, "float16" for what is kept.
     """
     config = dict(model.peft_config["default"].to_dict())
     # Sets come out in any order; a folder of this machine says nothing to others.
     config |= {"inference_mode": True, "base_model_name_or_path": base_name}
-    config["target_modules"] = sorted(config["target_modules"])
-    text = json.dumps({k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}, indent=2, default=str)
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    text = json.dumps(config, indent=2, default=str)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     saved = {
-        name[name.index(_PEFT_PREFIX) :].replace(".default.", "."): tensor.to(_DTYPES[dtype])
+        name[name.index(_PEFT_PREFIX) :].replace(".default.", "."): tensor.to(torch.float16)
         for name, tensor in weights.items()
         if "lora_" in name
     }

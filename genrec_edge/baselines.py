@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from genrec_edge.errors import UsageError
+from genrec_edge.transitions import SparseRows, count_transitions, event_counts, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,19 +77,19 @@ class ItemKNN:
 
     def __init__(self, *, k: int = 200, shrink: float = 10.0, last: int = 3) -> None:
         self._k, self._shrink, self._last = k, shrink, last
-        self._matrix: _Rows
+        self._matrix: SparseRows
 
     def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
         """Find the neighbours of each item, one item at a time: nothing is as large as items times items."""
         sets = [np.unique(history) for history in train]
-        flat = _joined(sets)
+        flat = joined(sets)
         owners = np.repeat(np.arange(len(sets)), [len(items) for items in sets])
         by_item = np.argsort(flat, kind="stable")
         n_users = np.bincount(flat, minlength=n_items)
         users_of = np.split(owners[by_item], np.cumsum(n_users)[:-1])
         sources, targets, values = [], [], [np.empty(0)]
         for item in np.flatnonzero(n_users):
-            both = np.bincount(_joined([sets[user] for user in users_of[item]]), minlength=n_items)
+            both = np.bincount(joined([sets[user] for user in users_of[item]]), minlength=n_items)
             both[item] = 0
             near = np.flatnonzero(both)
             similarity = both[near] / (np.sqrt(float(n_users[item]) * n_users[near]) + self._shrink)
@@ -96,12 +97,13 @@ class ItemKNN:
             sources.append(near[kept])
             targets.append(np.full(len(kept), item))
             values.append(similarity[kept])
-        self._matrix = _Rows(_joined(sources), _joined(targets), np.concatenate(values), n_items)
+        shape = (n_items, n_items)
+        self._matrix = SparseRows(joined(sources), joined(targets), np.concatenate(values), shape)
 
     def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the sums of similarities; 0 where an item of the history is no neighbour."""
         latest = history[::-1][: self._last]
-        return self._matrix.sum(latest, np.ones(len(latest)))
+        return np.asarray(self._matrix.sums(latest, np.ones((1, len(latest))))[0])
 
 
 class EASE:
@@ -153,27 +155,20 @@ class SequentialItemItem:
 
     def __init__(self, *, window: int = 10, decay: float = 0.8, last: int = 10, alpha: float = 0.8) -> None:
         self._window, self._decay, self._last, self._alpha = window, decay, last, alpha
-        self._matrix: _Rows
+        self._matrix: SparseRows
         self._counts: NDArray[np.int64]
 
     def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
         """Count the transitions."""
-        flat = _joined(train)
-        owners = np.repeat(np.arange(len(train)), [len(history) for history in train])
-        places, totals = np.empty(0, np.int64), np.empty(0)
-        for d in range(1, min(self._window, len(flat) - 1) + 1):
-            same_user = owners[d:] == owners[:-d]
-            new = (flat[:-d] * n_items + flat[d:])[same_user]
-            places, which = np.unique(np.concatenate([places, new]), return_inverse=True)
-            totals = np.bincount(which, np.concatenate([totals, np.full(len(new), 1 / d)])).astype(np.float64)
-        self._matrix = _Rows(places // n_items, places % n_items, totals, n_items)
+        self._matrix = count_transitions(train, n_items, self._window)
         self._counts = event_counts(train, n_items)
 
     def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the weighted sums of transitions; 0 for what never followed."""
         latest = history[::-1][: self._last]
         counts = np.maximum(self._counts[latest], 1)  # an item without events has an empty row, whatever divides it
-        return self._matrix.sum(latest, self._decay ** np.arange(len(latest)) / counts**self._alpha)
+        weights = self._decay ** np.arange(len(latest)) / counts**self._alpha
+        return np.asarray(self._matrix.sums(latest, weights[None])[0])
 
 
 BASELINES: Mapping[str, Callable[[], Baseline]] = {
@@ -184,32 +179,3 @@ BASELINES: Mapping[str, Callable[[], Baseline]] = {
     "sequential": SequentialItemItem,
 }
 """What needs nothing but numpy, by the name it has in tables; the settings were tuned on ML-100K's validation items."""
-
-
-def event_counts(train: Sequence[NDArray[np.int32]], n_items: int) -> NDArray[np.int64]:
-    """Return the number of training events of each item, (n_items,)."""
-    return np.bincount(_joined(train), minlength=n_items)
-
-
-class _Rows:
-    """A sparse matrix of (n_items, n_items), given by its entries, no two in one place, whose rows can be added up."""
-
-    def __init__(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64], n_items: int
-    ) -> None:
-        order = np.argsort(rows, kind="stable")
-        self._starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_items))])
-        self._columns, self._values = columns[order], values[order]
-
-    def sum(self, rows: NDArray[np.int32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weighted sum of some rows, (n_items,); a row may be given twice."""
-        total = np.zeros(len(self._starts) - 1)
-        for row, weight in zip(rows.tolist(), weights.tolist(), strict=True):
-            entries = slice(self._starts[row], self._starts[row + 1])
-            total[self._columns[entries]] += weight * self._values[entries]
-        return total
-
-
-def _joined(arrays: Sequence[NDArray[np.int32]] | Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return arrays of indexes one after the other; none of them are an empty array."""
-    return np.concatenate([np.empty(0, np.int64), *arrays])

@@ -10,8 +10,12 @@ Two kinds of score (the model's manifest says which it was tuned for):
   vocabulary  log softmax over the whole vocabulary, end-of-title token included
   catalog     log softmax over what the trie allows next; a forced token costs nothing and is not scored
 
-Items whose titles are token for token the same share their leaf's probability equally. Knows tokens, logits and item
-positions; neither texts nor llama.cpp.
+The catalog score can stand on a prior over the items: at each node the logits are then tau * logit + lambda * log(the
+prior's mass below the child), the end of the title being one more child, of its own items. With tau 0 and lambda 1 a
+title's probability is exactly its prior.
+
+Items whose titles are token for token the same share their leaf's probability, by their prior where there is one, else
+equally. Knows tokens, logits and item positions; neither texts nor llama.cpp.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import numpy as np
 
 from genrec_edge.branches import ROOT
 from genrec_edge.engine import MAX_RUN, Run
-from genrec_edge.errors import EngineError
+from genrec_edge.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +91,37 @@ class Answer:
     gap: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChildPrior:
+    """What the logits of the catalog score are added to.
+
+    Attributes:
+        mass: (n_items,) float64, the prior probability of each position of the index, positive.
+        tau: factor of the logits.
+        lambda_: factor of the logs of the masses.
+    """
+
+    mass: NDArray[np.float64]
+    tau: float
+    lambda_: float
+
+    def children(self, logits: NDArray[np.float64], starts: NDArray[np.int32], end: int) -> NDArray[np.float64]:
+        """Return the logits of children on top of the prior; their items begin at `starts`, the last's go to `end`."""
+        if not len(starts):
+            return logits
+        mass = np.add.reduceat(self.mass[starts[0] : end], starts - starts[0])
+        return np.asarray(self.tau * logits + self.lambda_ * np.log(mass))
+
+    def end(self, logit: float, own: range) -> float:
+        """Return the logit of the end of the title of the items `own` on top of the prior."""
+        return self.tau * logit + self.lambda_ * math.log(self.mass[own.start : own.stop].sum())
+
+    def shares(self, own: range) -> NDArray[np.float64]:
+        """Return the share of each item of a leaf in its probability."""
+        mass = self.mass[own.start : own.stop]
+        return np.asarray(mass / mass.sum())
+
+
 @dataclass(slots=True)
 class _Siblings:
     """The live children of one evaluated prefix, best bound first; the heap holds them one at a time."""
@@ -121,6 +156,7 @@ class Search:
         kind: which score.
         bias: (n_items,) float64, added to each item's log-probability; -inf forbids the item.
         k: how many items; at most as many as are allowed.
+        prior: what the catalog score stands on, or None.
     """
 
     def __init__(
@@ -132,14 +168,18 @@ class Search:
         kind: ScoreKind,
         bias: NDArray[np.float64],
         k: int,
+        prior: ChildPrior | None = None,
         width: int = WIDTH,
     ) -> None:
+        if prior is not None and kind != "catalog":
+            raise UsageError(f"the {kind} score cannot stand on a prior", hint="give the prior a weight instead")
         self._index = index
         self._scorer = scorer
         self._end_id = end_id
         self._kind = kind
         self._bias = bias
         self._k = k
+        self._prior = prior
         self._width = width
         self._heap: list[tuple[float, int, _Siblings]] = []
         self._ticket = count()
@@ -166,6 +206,32 @@ class Search:
         self._start(root_row)
         self._complete(max(width, self._k))
         return self._answer()
+
+    def everything(
+        self, root_row: NDArray[np.float32], on_title: Callable[[int, int], object] = lambda _done, _total: None
+    ) -> NDArray[np.float64]:
+        """Return the log-probability of every item, (n_items,), in a search for all of them.
+
+        Deepest prefixes first: few are alive at a time, and the engine evaluates hardly anything twice. `on_title` is
+        told how many of how many are done.
+        """
+        self._start(root_row)
+        stack = [self._heap]
+        while stack:
+            n_done, prefixes = len(self._best), list[_Prefix]()
+            while stack and len(prefixes) < self._width:
+                prefixes += self._pop(stack[-1], self._width - len(prefixes))
+                if not stack[-1]:
+                    stack.pop()
+            for siblings in self._expand(prefixes):
+                deeper: list[tuple[float, int, _Siblings]] = []
+                self._push(deeper, siblings)
+                stack.append(deeper)
+            for n in range(n_done + 1, len(self._best) + 1):
+                on_title(n, self._k)
+        logprobs = np.empty(self._k)
+        logprobs[[found.position for found in self._best]] = [found.logprob for found in self._best]
+        return logprobs
 
     def _start(self, root_row: NDArray[np.float32]) -> None:
         root = _Prefix(ROOT, (), 0, self._index.n_items, 0.0)
@@ -255,15 +321,18 @@ class Search:
         """Finish the titles that end at a prefix and return its live children with their bounds."""
         node, end = prefix.node, prefix.end
         below, own = self._index.children(node, end), self._index.own_items(node, end)
-        logits = row[below.tokens].astype(np.float64)
+        start = own.stop
+        logits, end_logit = row[below.tokens].astype(np.float64), float(row[self._end_id])
+        if self._prior is not None:
+            logits = self._prior.children(logits, below.starts, end)
+            end_logit = self._prior.end(end_logit, own) if own else end_logit
         if self._kind == "vocabulary":
             norm = _log_sum_exp(row)
         else:
-            norm = _log_sum_exp(np.append(logits, row[self._end_id]) if own else logits)
+            norm = _log_sum_exp(np.append(logits, end_logit) if own else logits)
         if own:
-            self._finish(node, end, prefix.logprob + float(row[self._end_id]) - norm)
+            self._finish(node, end, prefix.logprob + end_logit - norm)
         logprobs = prefix.logprob + logits - norm
-        start = own.stop
         keys = logprobs
         if len(below.nodes):
             keys = logprobs + np.maximum.reduceat(self._bias[start:end], below.starts - start)
@@ -276,10 +345,10 @@ class Search:
         return siblings
 
     def _finish(self, node: int, end: int, logprob: float) -> None:
-        """Enter the items that end at `node` into the answer, sharing the title's probability equally."""
+        """Enter the items that end at `node` into the answer, sharing the title's probability."""
         own = self._index.own_items(node, end)
-        share = logprob - math.log(len(own))
-        for position in own:
+        shares = np.full(len(own), 1 / len(own)) if self._prior is None else self._prior.shares(own)
+        for position, share in zip(own, (logprob + np.log(shares)).tolist(), strict=True):
             bias = float(self._bias[position])
             if bias == -math.inf:
                 continue

@@ -18,10 +18,10 @@ import numpy as np
 
 from genrec_edge import memory
 from genrec_edge.answers import Answer, answer_file
-from genrec_edge.baselines import event_counts
 from genrec_edge.errors import UsageError
-from genrec_edge.figures import KS, Asked, Figures, figures_of
+from genrec_edge.figures import AT, Asked, Figures, figures_of
 from genrec_edge.report import Report, report_of
+from genrec_edge.transitions import event_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,15 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.interactions import Split
-    from genrec_edge.ranking import Ranked
+    from genrec_edge.ranked import Ranked
 
 Target = Literal["test", "validation"]
-DEPTH = max(KS)
-"""How many items a system is asked for."""
 
 
 class System(Protocol):
-    """What can be evaluated: see `ranking.py`. It is entered before it is asked, and left before the next one is.
+    """What can be evaluated: see `ranked.py` and `ranking.py`. It is entered to be asked, and left before the next one.
 
     Attributes:
         name: different from that of every other system.
@@ -120,7 +118,9 @@ def questions(
         users=asked.astype(np.int32),
         targets=targets,
         histories=tuple(history_of(split, user, target) for user in asked.tolist()),
-        candidates=None if candidates is None else tuple(_sampled(split, u, candidates, target, seed) for u in asked),
+        candidates=None
+        if candidates is None
+        else tuple(_sampled(split, user, candidates, target, seed) for user in asked.tolist()),
     )
 
 
@@ -147,6 +147,7 @@ def evaluate(
     split: Split,
     systems: Sequence[System],
     *,
+    k: int = 20,
     users: int | None = None,
     target: Target = "test",
     candidates: int | None = None,
@@ -160,6 +161,7 @@ def evaluate(
     Args:
         split: what is asked; baselines are fitted on its training part.
         systems: at least one; their names differ.
+        k: how many items each system is asked for, at least 10.
         users: as `target`, `candidates` and `seed`: see `questions`. The seed is also that of intervals and tests.
         target: which of the held-out items.
         candidates: None ranks all items.
@@ -177,15 +179,17 @@ def evaluate(
         raise UsageError(f"the systems {', '.join(names)} cannot be told apart" if names else "no system to evaluate")
     if reference is not None and reference not in names:
         raise UsageError(f"no system is called {reference!r}", hint=f"there are: {', '.join(names)}")
+    if k < AT:
+        raise UsageError(f"{k} items are too few to ask for", hint=f"give -k at least {AT}")
     asked = questions(split, target=target, users=users, candidates=candidates, seed=seed)
-    protocol = {"target": target, "candidates": candidates, "k": DEPTH, "seed": None if candidates is None else seed}
-    facts = _facts(split, asked, candidates)
+    protocol = {"target": target, "candidates": candidates, "k": k, "seed": None if candidates is None else seed}
+    facts = _facts(split, asked, k, candidates)
     figures: list[Figures] = []
     for system in systems:
         memory.forget_peak()
         with system:
             key = {"split": split.card(), "protocol": protocol, "system": {"name": system.name, **system.about}}
-            answers = _ask(system, asked, key, resume_path if system.about else None, on_user)
+            answers = _ask(system, asked, k, key, resume_path if system.about else None, on_user)
             figures.append(
                 figures_of(system.name, system.about, answers, facts, is_baseline=system.is_baseline, seed=seed)
             )
@@ -193,15 +197,17 @@ def evaluate(
     return report_of(split.card(), said, figures, reference=reference, seed=seed)
 
 
-def _facts(split: Split, asked: Questions, candidates: int | None) -> Asked:
+def _facts(split: Split, asked: Questions, k: int, candidates: int | None) -> Asked:
     lengths = np.array([len(history) for history in asked.histories])
     counts = event_counts(split.train, split.n_items)
-    return Asked(asked.users, asked.targets, lengths, counts, DEPTH if candidates is None else candidates + 1)
+    depth = AT if candidates is None else min(AT, candidates + 1)
+    return Asked(asked.users, asked.targets, lengths, counts, k, depth)
 
 
 def _ask(
     system: System,
     asked: Questions,
+    k: int,
     key: Mapping[str, Any],
     folder: Path | None,
     on_user: Callable[[str, int, int], object],
@@ -216,7 +222,7 @@ def _ask(
         histories = [asked.histories[place] for place in missing]
         candidates = None if asked.candidates is None else [asked.candidates[place] for place in missing]
         before = time.perf_counter()
-        ranked_lists = system.rank_many(histories, DEPTH, candidates=candidates) if missing else ()
+        ranked_lists = system.rank_many(histories, k, candidates=candidates) if missing else ()
         for done, (place, ranked) in enumerate(zip(missing, ranked_lists, strict=True), start=1):
             now = time.perf_counter()
             answer = _answer(int(asked.users[place]), int(asked.targets[place]), ranked, now - before)

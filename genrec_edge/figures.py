@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.answers import Answer
 
-KS = (1, 5, 10, 20)
+KS = (1, 5, 10, 20, 50, 100)
 AT = 10
 """Where segments, tests and what is not a mean over users are looked at."""
 _RARE_EVENTS = 5
@@ -44,13 +44,15 @@ class Asked:
         targets: (n,) int32, item indexes.
         lengths: (n,) how many items each history has.
         counts: (n_items,) training events of each item.
-        depth: how many items the shortest complete answer has.
+        k: how many items were asked for; figures of longer lists are left out.
+        depth: how many items a complete answer has at `AT`; less than that for fewer candidates.
     """
 
     users: NDArray[np.int32]
     targets: NDArray[np.int32]
     lengths: NDArray[np.int64]
     counts: NDArray[np.int64]
+    k: int
     depth: int
 
     def segments(self) -> dict[str, NDArray[np.bool_]]:
@@ -114,9 +116,8 @@ def figures_of(
 ) -> Figures:
     """Return the figures of a system; `answers` are in the order of `asked.users`."""
     ranks = np.array([answer.rank for answer in answers])
-    values = {f"{metric}@{k}": of(ranks, k) for metric, of in METRICS.items() for k in KS}
+    values = {f"{metric}@{k}": of(ranks, k) for metric, of in METRICS.items() for k in KS if k <= asked.k}
     lists = _padded([answer.items for answer in answers])
-    at = min(AT, asked.depth)
     n_texts = sum(answer.texts for answer in answers)
     n_valid = n_texts - sum(answer.invalid for answer in answers)
     n_repeated = sum(answer.repeated for answer in answers)
@@ -131,8 +132,8 @@ def figures_of(
             for segment, mask in asked.segments().items()
         },
         exact=float(np.mean([answer.exact for answer in answers])),
-        valid=n_valid / n_texts if n_texts else metrics.valid_rate(lists, at),
-        distinct=1 - n_repeated / max(n_valid, 1) if n_texts else metrics.distinct_rate(lists, at),
+        valid=n_valid / n_texts if n_texts else metrics.valid_rate(lists, asked.depth),
+        distinct=1 - n_repeated / max(n_valid, 1) if n_texts else metrics.distinct_rate(lists, asked.depth),
         coverage=metrics.coverage(lists, AT, len(asked.counts)),
         popularity_rank=metrics.mean_popularity_rank(lists, AT, asked.counts),
         cost=_cost(answers),

@@ -1,12 +1,9 @@
-"""Systems that rank the items of a data set after a history: language models, and whatever gives items scores.
-
-They speak of item indexes, as data sets and splits do. The items of the history are never in an answer, and only those:
-a namesake of a seen item is another item here, though `recommend` leaves it out.
-"""
+"""Language models as systems of an evaluation: item indexes in, item indexes out, searched as `recommend` does."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,7 +16,7 @@ from genrec_edge.engine import Usage
 from genrec_edge.errors import UsageError
 from genrec_edge.files import sha256_file
 from genrec_edge.freeform import write_lines
-from genrec_edge.metrics import rank_of
+from genrec_edge.ranked import Ranked, allowed_items, with_candidates
 from genrec_edge.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -39,97 +36,19 @@ _TOKENS_PER_TEXT = 32
 _OF_THIS_MACHINE = ("name", "path", "adapter")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
-    """The answer to one history.
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is added to a model's score of an item: `weight` times `log_prob` of the item after the history.
 
     Attributes:
-        items: (n,) int32 item indexes, best first, different from each other and from those of the history.
-        scores: (n,) float64, descending.
-        exact: whether no other allowed item scores higher.
-        gap: by how much one could at most, in nats; None where nothing bounds it.
-        tokens: given to the model, prompt included; what its cache held is not counted.
-        seconds: what the answer took.
-        texts: how many texts were written; 0 where the answer was searched.
-        invalid: texts that mean no item, or none that was to be ranked.
-        repeated: texts that mean an item of the history or one written before.
-        all_scores: (n_items,) where each item has one, -inf for what was not allowed.
+        name: of what is added, in tables.
+        log_prob: from a history to (n_items,), finite, in nats.
+        weight: 0.1 adds a tenth.
     """
 
-    items: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    exact: bool
-    gap: float | None
-    tokens: int
-    seconds: float
-    texts: int = 0
-    invalid: int = 0
-    repeated: int = 0
-    all_scores: NDArray[np.float64] | None = None
-
-    def rank_of(self, target: int) -> float:
-        """Return the rank of an item, the mean of their places for equal scores; inf for one that is not in the answer.
-
-        Raises:
-            EngineError: a score is not a number.
-        """
-        if self.all_scores is not None:
-            return rank_of(self.all_scores, target, self.all_scores > -np.inf)
-        places = np.flatnonzero(self.items == target)
-        return rank_of(self.scores, int(places[0])) if len(places) else np.inf
-
-
-class ScoreRanker:
-    """A system that gives every item a score, such as a baseline. Use it in a `with` block.
-
-    Args:
-        name: in tables.
-        fit: called when the block begins; returns the function from a history to the score of each item, (n_items,),
-            higher is better, which is dropped when the block ends.
-        is_baseline: whether it is one of those to be beaten.
-    """
-
-    about: Mapping[str, Any] = {}
-
-    def __init__(
-        self, name: str, fit: Callable[[], Callable[[NDArray[np.int32]], NDArray[Any]]], *, is_baseline: bool = True
-    ) -> None:
-        self.name = name
-        self.is_baseline = is_baseline
-        self._fit = fit
-        self._scores_of: Callable[[NDArray[np.int32]], NDArray[Any]]
-
-    def rank(self, history: NDArray[np.int32], k: int, *, candidates: NDArray[np.int32] | None = None) -> Ranked:
-        """Return the k items with the highest scores; of equal ones, those of lower index."""
-        started = time.perf_counter()
-        scores = np.asarray(self._scores_of(history), np.float64)
-        scores = np.where(_allowed(len(scores), history, candidates), scores, -np.inf)
-        best = np.argsort(-scores, kind="stable")[:k]
-        best = best[scores[best] > -np.inf]
-        seconds = time.perf_counter() - started
-        return Ranked(
-            best.astype(np.int32), scores[best], exact=True, gap=0.0, tokens=0, seconds=seconds, all_scores=scores
-        )
-
-    def rank_many(
-        self,
-        histories: Sequence[NDArray[np.int32]],
-        k: int,
-        *,
-        candidates: Sequence[NDArray[np.int32]] | None = None,
-    ) -> Iterator[Ranked]:
-        """Yield `rank` of each history, in order."""
-        for history, pool in _with_candidates(histories, candidates):
-            yield self.rank(history, k, candidates=pool)
-
-    def __enter__(self) -> Self:
-        self._scores_of = self._fit()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self._scores_of
+    name: str
+    log_prob: Callable[[NDArray[np.int32]], NDArray[np.float64]]
+    weight: float
 
 
 class LlmRanker:
@@ -138,12 +57,12 @@ class LlmRanker:
     Args:
         model_file: the model, resolved.
         dataset: whose items are ranked.
-        name: in tables; None takes that of the model and its adapter.
+        name: in tables; None takes those of the model, its adapter and its prior.
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes what the model was tuned for.
+        prior: added to the score of each item, or None; free text has none.
         max_history: how many of the latest titles the prompt has; None takes as many as fit into the context.
-        decode: "exact", or "free" for texts written line by line and grounded afterwards.
-        is_baseline: whether it is one of those to be beaten.
+        decode: "exact", or "free" for texts written line by line and grounded afterwards: a baseline.
         n_threads, n_ctx: as in `Recommender.open`.
     """
 
@@ -155,21 +74,24 @@ class LlmRanker:
         name: str | None = None,
         adapter: Path | None = None,
         score: ScoreKind | None = None,
+        prior: Prior | None = None,
         max_history: int | None = None,
         decode: Literal["exact", "free"] = "exact",
-        is_baseline: bool = False,
         n_threads: int | None = None,
         n_ctx: int | None = None,
     ) -> None:
         if max_history is not None and max_history < 1:
             raise UsageError(f"a history of {max_history} titles is none", hint="give --max-history at least 1")
-        self.name = name or model_name(model_file, adapter)
-        self.is_baseline = is_baseline
+        if prior is not None and not math.isfinite(prior.weight):
+            raise UsageError(f"the prior's weight {prior.weight} is no number", hint="give --prior-weight a finite one")
+        self.name = name or _name(model_file, adapter, prior) + (", free text" if decode == "free" else "")
+        self.is_baseline = decode == "free"
         self._model_file, self._adapter = model_file, adapter
         self._dataset = dataset
+        self._prior = prior
         self._max_history = max_history
         self._decode = decode
-        self._open = lambda: Recommender.open(
+        self._open: Callable[[], Recommender] = lambda: Recommender.open(
             model_file, dataset.path / CATALOG, adapter=adapter, score=score, n_threads=n_threads, n_ctx=n_ctx
         )
         self.about: Mapping[str, Any] = {}
@@ -190,6 +112,9 @@ class LlmRanker:
             "model_bytes": path.stat().st_size,
             "quant": self._model_file.header.quant,
             "adapter_sha256": None if self._adapter is None else sha256_file(self._adapter),
+            "catalog_revision": self._recommender.index.key.revision,
+            "prior": None if self._prior is None else self._prior.name,
+            "prior_weight": None if self._prior is None else self._prior.weight,
             "max_history": self._max_history,
             "n_ctx": self._recommender.engine.n_ctx,
             "decode": self._decode,
@@ -220,8 +145,8 @@ class LlmRanker:
         candidates: Sequence[NDArray[np.int32]] | None = None,
     ) -> Iterator[Ranked]:
         """Yield `rank` of each history, in order."""
-        for history, pool in _with_candidates(histories, candidates):
-            allowed = _allowed(self._dataset.n_items, history, pool)
+        for history, pool in with_candidates(histories, candidates):
+            allowed = allowed_items(self._dataset.n_items, history, pool)
             yield self._written(history, k, allowed) if self._decode == "free" else self._searched(history, k, allowed)
 
     def _searched(self, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
@@ -229,7 +154,8 @@ class LlmRanker:
         if not allowed.any():
             return Ranked(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
         root_row = self._prompted(history)
-        bias = np.where(allowed[self._item_at], 0.0, -np.inf)
+        wanted = np.zeros(len(allowed)) if self._prior is None else self._prior.weight * self._prior.log_prob(history)
+        bias = np.where(allowed, wanted, -np.inf)[self._item_at]
         answer = self._recommender.search(bias, min(k, int(allowed.sum()))).exact(root_row, Budget())
         return Ranked(
             items=self._item_at[[found.position for found in answer.found]],
@@ -280,22 +206,8 @@ class LlmRanker:
         return engine.prompt(token_ids)[0]
 
 
-def model_name(model_file: ModelFile, adapter: Path | None) -> str:
-    """Return what a model is called in tables: its name in the store or its file's, and its adapter's."""
+def _name(model_file: ModelFile, adapter: Path | None, prior: Prior | None) -> str:
     name = model_file.manifest.name if model_file.manifest else model_file.path.stem
-    return name if adapter is None else f"{name} + {adapter.stem}"
-
-
-def _allowed(n_items: int, history: NDArray[np.int32], candidates: NDArray[np.int32] | None) -> NDArray[np.bool_]:
-    """Return which items can be in the answer, (n_items,)."""
-    allowed = np.full(n_items, candidates is None)
-    if candidates is not None:
-        allowed[candidates] = True
-    allowed[history] = False
-    return allowed
-
-
-def _with_candidates(
-    histories: Sequence[NDArray[np.int32]], candidates: Sequence[NDArray[np.int32]] | None
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None]]:
-    return zip(histories, itertools.repeat(None) if candidates is None else candidates, strict=candidates is not None)
+    if adapter is not None:
+        name += f" + {adapter.stem}"
+    return name if prior is None else f"{name} + {prior.weight:g} {prior.name}"

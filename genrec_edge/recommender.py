@@ -5,19 +5,25 @@ The only module that knows all the parts. It never downloads and never prints.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast, get_args
 
-from genrec_edge import index_cache, prompts
+import numpy as np
+
+from genrec_edge import habits, index_cache, prompts
 from genrec_edge.catalog import Catalog, default_catalog_path
 from genrec_edge.checks import check, listed
 from genrec_edge.decoder import Budget, Search
 from genrec_edge.engine import PIECE, LlamaEngine, Usage
 from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
+from genrec_edge.files import sha256_file
 from genrec_edge.freeform import write_items
+from genrec_edge.fusion import Fused, Fusion, PriorUse, prior_use
 from genrec_edge.gguf_check import shown
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
@@ -29,16 +35,14 @@ from genrec_edge.store import ModelFile, ModelStore, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from genrec_edge.gguf_types import GgufHeader
     from genrec_edge.index import TitleIndex
     from genrec_edge.index_cache import OnTitle
-    from genrec_edge.records import Interaction, Match
+    from genrec_edge.records import Interaction, Match, PriorKind
 
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
@@ -67,6 +71,8 @@ class Recommender:
         engine: LlamaEngine,
         *,
         score: ScoreKind | None = None,
+        prompt: str | None = None,
+        prior: PriorUse | None = None,
         budget: Budget | None = None,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> None:
@@ -81,8 +87,14 @@ class Recommender:
         self._closed = False
         self._load_s = 0.0
         bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
-        self._instruction = bos + engine.model.tokenize(prompts.INSTRUCTION)
+        self._prompt_version = prompt or prompted_with(model_file, None)
+        layout = prompts.LAYOUTS[self._prompt_version]
+        self._instruction = bos + engine.model.tokenize(layout.head)
+        self._tail = engine.model.tokenize(layout.tail) if layout.tail else []
         self._index = index_cache.load(catalog, engine.model.tokenize, self._fingerprint, on_title)
+        self._alpha = 0.0
+        self._fusion = Fusion(prior)
+        self._fusion.bind(catalog, self._index)
 
     @classmethod
     def open(
@@ -94,6 +106,9 @@ class Recommender:
         n_threads: int | None = None,
         n_ctx: int | None = None,
         score: ScoreKind | None = None,
+        prior: str | Path | None = None,
+        prior_kind: PriorKind | None = None,
+        prior_weight: float | None = None,
         budget: Budget | None = None,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> Self:
@@ -106,6 +121,9 @@ class Recommender:
             n_threads: None takes the CPUs this process may use, at most 8.
             n_ctx: KV cells; None takes 2048, or what the model can do if that is less.
             score: None takes what the model was tuned for; see `decoder`.
+            prior: a file that `prior build` made, or None; see `fusion` for this and the next two.
+            prior_kind: None takes "sequence" where there is a prior.
+            prior_weight: nats for each nat of the prior; None takes what the model was tuned for, else 1.
             budget: what an exact search may spend before a beam completes it.
             on_title: told how many titles of how many are indexed, for a progress bar.
 
@@ -113,14 +131,23 @@ class Recommender:
             ModelMissingError: the model is not in the store; the hint is the command that brings it.
             ModelInvalidError: the model file is damaged, or was made for other prompts; the adapter does not fit.
             CatalogError: the catalog is damaged, foreign or empty.
-            UsageError: no such file, or an option out of range.
+            DatasetError: the prior is damaged.
+            UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
         """
         started = time.perf_counter()
         if score is not None and score not in get_args(ScoreKind):
             raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
         model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
         adapter_header = None if adapter is None else find_adapter(adapter, model_file.header)
-        _check_prompts(model_file, adapter_header)
+        prompt = prompted_with(model_file, adapter_header)
+        score = score or tuned_for(model_file, adapter_header)
+        use = prior_use(
+            None if prior is None else Path(prior),
+            prior_kind,
+            prior_weight,
+            score=score,
+            record=_record_of(model_file, adapter_header),
+        )
         with ExitStack() as on_error:
             opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
             on_error.callback(opened.close)
@@ -134,8 +161,9 @@ class Recommender:
             ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
             engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=default_threads() if n_threads is None else n_threads)
             on_error.callback(engine.close)
-            score = score or tuned_for(model_file, adapter_header)
-            recommender = cls(model_file, opened, engine, score=score, budget=budget, on_title=on_title)
+            recommender = cls(
+                model_file, opened, engine, score=score, prompt=prompt, prior=use, budget=budget, on_title=on_title
+            )
             on_error.pop_all()
         recommender._load_s = time.perf_counter() - started
         return recommender
@@ -223,7 +251,7 @@ class Recommender:
         root_row, reused, n_prompt, dropped = self._prompt(liked)
         prompted = time.perf_counter()
         prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
-        items, exact, gap, refused = self._decode(request, root_row, bias)
+        items, exact, gap, refused = self._decode(request, root_row, bias, liked)
         usage = self._engine.usage
         timings = Timings(
             load_s=self._load_s,
@@ -272,12 +300,41 @@ class Recommender:
             [self._index.path(position_of[int(row)]) for row in rows],
             end_id=self._engine.model.newline_id,
             max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
+            tail_ids=self._tail,
         )
 
-    def search(self, bias: NDArray[np.float64], k: int) -> Search:
+    def fused(self, rows: NDArray[np.int64]) -> Fused:
+        """Return what prior and calibration add after a history of catalog rows, oldest first."""
+        return self._fusion.of(rows)
+
+    def search(self, bias: NDArray[np.float64], k: int, fused: Fused | None = None) -> Search:
         """Return the search for the k best items under a bias for each position of the index, -inf to forbid it."""
-        end_id = self._engine.model.newline_id
-        return Search(self._index, self._engine, end_id=end_id, kind=self._score, bias=bias, k=k)
+        return Search(
+            self._index,
+            self._engine,
+            end_id=self._engine.model.newline_id,
+            kind=self._score,
+            bias=bias if fused is None else bias + fused.bias,
+            k=k,
+            prior=None if fused is None else fused.below,
+        )
+
+    def calibrate(self, alpha: float, on_title: OnTitle = lambda _done, _total: None) -> None:
+        """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
+
+        The first time for a model and a catalog, the model is asked for all titles: minutes for ten thousands of them.
+        The bias of a recommendation says what was taken off. 0 turns it off.
+
+        Raises:
+            UsageError: alpha is out of range.
+        """
+        if not 0 <= alpha < math.inf:
+            raise UsageError(f"{alpha} times what is usual is out of range", hint="give 0 or a positive number")
+        with self._lock:
+            self._check_open()
+            self._alpha = alpha
+            with self._engine.deadline(None):
+                self._learn_habits(on_title)
 
     def describe_model(self) -> dict[str, str | int | float | None]:
         """Return what every result says of the model."""
@@ -289,7 +346,8 @@ class Recommender:
             "quant": None if manifest is None else manifest.quant,
             "adapter": None if adapter_path is None else str(adapter_path),
             "score": self._score,
-            "prompt": prompts.VERSION,
+            "prompt": self._prompt_version,
+            **self._fusion.describe(),
         }
 
     def resolve(self, text: str) -> Match:
@@ -323,6 +381,29 @@ class Recommender:
     def _refresh_index(self) -> None:
         if self._index.key.revision != self.catalog.revision:
             self._index = index_cache.load(self.catalog, self._engine.model.tokenize, self._fingerprint)
+            self._fusion.bind(self.catalog, self._index)
+            self._learn_habits()
+
+    def _learn_habits(self, on_title: OnTitle = lambda _done, _total: None) -> None:
+        """Have the fusion know what the model thinks of all titles of the index, if there is to be a calibration."""
+        self._fusion.habits = None
+        if not self._alpha:
+            return
+
+        def compute() -> NDArray[np.float64]:
+            root_row = self._engine.prompt(self.prompt_ids(np.empty(0, np.int64))[0])[0]
+            return self.search(np.zeros(self._index.n_items), self._index.n_items).everything(root_row, on_title)
+
+        manifest, adapter_path = self._model_file.manifest, self._engine.model.adapter_path
+        model = {
+            "model": sha256_file(self._model_file.path) if manifest is None else manifest.sha256,
+            "adapter": None if adapter_path is None else sha256_file(adapter_path),
+            "score": self._score,
+            "prompt": self._prompt_version,
+        }
+        folder = index_cache.index_path(self.catalog, self._fingerprint).parent
+        known = habits.load(folder, model, self._index.key.revision, self._index.n_items, compute)
+        self._fusion.habits = (self._alpha, known)
 
     def _prompt(self, liked: NDArray[np.int64]) -> tuple[NDArray[np.float32], int, int, int]:
         """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
@@ -331,18 +412,19 @@ class Recommender:
         return root_row, reused, len(token_ids), dropped
 
     def _decode(
-        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64]
+        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64], liked: NDArray[np.int64]
     ) -> tuple[tuple[Recommendation, ...], bool, float | None, int]:
         """Return the items, whether they are the best, the gap, and how many free texts were refused."""
         if request.decode == "free":
             bias_of_row = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
             items, refused = write_items(self._engine, root_row, request, self._grounder, bias_of_row)
             return items, False, None, refused
-        search = self.search(bias, request.k)
+        fused = self.fused(liked)
+        search = self.search(bias, request.k, fused)
         answer = search.exact(root_row, self._budget) if request.decode == "exact" else search.beam(root_row)
         best = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
         recommendations = tuple(
-            Recommendation(rank, item, f.score, f.logprob, f.bias)
+            Recommendation(rank, item, f.score, f.logprob, f.bias, prior=fused.prior_of(f.position))
             for rank, (item, f) in enumerate(zip(best, answer.found, strict=True), start=1)
         )
         return recommendations, answer.exact, answer.gap, 0
@@ -363,14 +445,28 @@ def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
     return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else "vocabulary"
 
 
-def _check_prompts(model_file: ModelFile, adapter: GgufHeader | None) -> None:
+def _record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
+    """Return the metadata with the record of the training: the adapter's if it has one, else the model's."""
+    if adapter is not None and _SCORE_KEY in adapter.metadata:
+        return adapter.metadata
+    return model_file.header.metadata
+
+
+def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:
+    """Return the version of the prompts that the adapter, or else the model, was tuned with; ours where nobody says.
+
+    Raises:
+        ModelInvalidError: it is not known here.
+    """
     manifest = model_file.manifest
     made_for: list[tuple[object, object]] = [] if manifest is None else [(manifest.name, manifest.prompt_version)]
     headers = [model_file.header, *([] if adapter is None else [adapter])]
     made_for += [(h.path, h.metadata[_PROMPT_KEY]) for h in headers if _PROMPT_KEY in h.metadata]
     for name, version in made_for:
-        if version != prompts.VERSION:
+        if version not in prompts.LAYOUTS:
+            known = ", ".join(map(repr, prompts.LAYOUTS))
             raise ModelInvalidError(
-                f"{name} was made for prompts {shown(version)}, and this is {prompts.VERSION!r}",
+                f"{name} was made for prompts {shown(version)}, and known here are {known}",
                 hint="convert it again, or install the version of genrec-edge that made it",
             )
+    return str(made_for[-1][1]) if made_for else prompts.VERSION

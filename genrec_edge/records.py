@@ -11,6 +11,7 @@ Value = str | int | float | None
 
 Decode = Literal["exact", "beam", "free"]
 ScoreKind = Literal["vocabulary", "catalog"]
+PriorKind = Literal["none", "popularity", "sequence"]
 Method = Literal["id", "exact", "normalised", "full-text", "fuzzy", "ambiguous", "none"]
 
 
@@ -83,7 +84,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One answer. `score = logprob + bias`; `logprob` is in natural logs, so `exp(logprob)` is the probability."""
+    """One answer. `score = logprob + bias`; `logprob` is in natural logs, so `exp(logprob)` is the probability.
+
+    A prior below the logits is part of `logprob`; one with a weight is part of `bias`, as is a calibration.
+    """
 
     rank: int
     item: Item
@@ -92,6 +96,8 @@ class Recommendation:
     bias: float = 0.0
     grounding: Match | None = None
     """How free text became this item; None where the search itself only walks over items."""
+    prior: float | None = None
+    """What counting alone says of the item, in nats; None where no prior is used."""
 
 
 @dataclass(frozen=True, slots=True)

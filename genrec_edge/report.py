@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.figures import Figures
 
-COLUMNS = ("system", "HR@10", "NDCG@10", "HR@5", "MRR@10", "rare", "cold", "coverage", "exact", "p50", "users/s")
+COLUMNS = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
+"""Of the table for people; "rare" and "cold" are HR@10 of the users with such targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Report:
     tests: tuple[PairedTest, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the payload of `genrec-edge/evaluation@1`; means over no users are nan."""
+        """Return the payload of `genrec-edge/evaluation@1`; means over no users are null."""
         return {
             "split": dict(self.split),
             "protocol": dict(self.protocol),
@@ -83,7 +84,7 @@ class Report:
                 f"{system.coverage:.1%}",
                 f"{system.exact:.0%}",
                 _seconds(system.cost["latency_p50_s"] or 0.0),
-                f"{system.cost['users_per_s'] or math.nan:,.3g}",
+                _rate(system.cost["users_per_s"] or 0.0),
             ]
             for system in self.systems
         ]
@@ -99,7 +100,7 @@ class Report:
     def notes(self) -> list[str]:
         """Return what stands below the table: the sizes of the segments, then the tests, one line each."""
         sizes = (f"{name}: {part.n_users:,}" for name, part in self.systems[0].segments.items())
-        lines = [f"users with {'; '.join(sizes)}"]
+        lines = [f"±: half a 95 % interval; users with {'; '.join(sizes)}"]
         for test in self.tests:
             found = "; ".join(f"{metric.upper()} {_difference(c)}" for metric, c in test.results.items())
             lines.append(f"{test.system} against {test.against}: {found}")
@@ -140,8 +141,9 @@ def report_of(
 
 def _quality(system: Figures) -> list[float]:
     """Return the means of the columns that follow the name; nan where a segment has no users."""
-    means = [system.means[metric].mean for metric in (*TESTED, "hr@5", f"mrr@{AT}")]
-    return [*means, *(system.segments[name].means[f"hr@{AT}"].mean for name in (RARE, COLD))]
+    segments = [system.segments[name].means["hr@10"].mean for name in (RARE, COLD)]
+    first, second, *others = (system.means[metric].mean for metric in (*TESTED, "hr@5", "mrr@10"))
+    return [first, second, *segments, *others]
 
 
 def _system_json(system: Figures) -> dict[str, Any]:
@@ -159,18 +161,22 @@ def _system_json(system: Figures) -> dict[str, Any]:
             "valid": system.valid,
             "distinct": system.distinct,
             f"coverage@{AT}": system.coverage,
-            f"popularity_rank@{AT}": system.popularity_rank,
+            f"popularity_rank@{AT}": _number(system.popularity_rank),
         },
         "cost": dict(system.cost),
     }
 
 
-def _estimate_json(value: Estimate) -> dict[str, float]:
-    return {"mean": value.mean, "low": value.low, "high": value.high}
+def _estimate_json(value: Estimate) -> dict[str, float | None]:
+    return {"mean": _number(value.mean), "low": _number(value.low), "high": _number(value.high)}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _interval(value: Estimate) -> str:
-    return f"{_share(value.mean)} [{_share(value.low)}, {_share(value.high)}]"
+    return f"{_share(value.mean)} ±{(value.high - value.low) / 2:.3f}".replace("±0", "±")
 
 
 def _share(value: float) -> str:
@@ -179,6 +185,10 @@ def _share(value: float) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value * 1000:.2g} ms" if value < 0.1 else f"{value:.2f} s"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _difference(found: Comparison) -> str:

@@ -5,7 +5,6 @@ The file says which split it was made for, so that figures of different question
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 import zlib
@@ -81,7 +80,7 @@ def _array(archive: zipfile.ZipFile, name: str, max_bytes: int) -> NDArray[Any]:
         n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if is_fortran or dtype.hasobject or not 0 <= n_bytes <= max_bytes:
             raise ValueError(f"{name} has the shape {shape} and type {dtype}")
-        content = io.BytesIO(file.read(n_bytes)).getbuffer()
+        content = file.read(n_bytes)
         if len(content) != n_bytes:
             raise ValueError(f"{name} is cut short")
         return np.frombuffer(content, dtype).reshape(shape)

@@ -370,6 +370,73 @@ def recbole_wheel() -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a data set of 12 films, two of them namesakes, and 6 users with 4 to 9 events each."""
+    from genrec_edge.convert.dataset import About, Columns, import_files
+
+    folder = tmp_path_factory.mktemp("small")
+    titles = [
+        "A",
+        "A1",
+        "B",
+        "B1",
+        "C",
+        "Alien (1979)",
+        "Aliens (1986)",
+        "Heat (1995)",
+        "Heat (1995)",
+        "Ran",
+        "M",
+        "Up",
+    ]
+    items = "".join(f"i{i},{title}\n" for i, title in enumerate(titles))
+    (folder / "items.csv").write_text(f"id,title\n{items}", encoding="utf-8")
+    rng = np.random.default_rng(5)
+    met = [rng.permutation(12)[:n].tolist() for n in (4, 5, 6, 7, 8, 9)]
+    events = "".join(f"u{u},i{item},{time}\n" for u, own in enumerate(met) for time, item in enumerate(own))
+    (folder / "events.csv").write_text(f"user,item,timestamp\n{events}", encoding="utf-8")
+    about, out = About("small", "Small", "CC0-1.0"), folder / "small"
+    files = (folder / "events.csv", folder / "items.csv")
+    return import_files(*files, out, about, Columns(), force=False, on_event=lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns `tiny_llama` as a Hugging Face folder in float32."""
+    from genrec_edge.convert.folder_writer import write_folder
+    from genrec_edge.convert.gguf_base import read_gguf
+
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    write_folder(read_gguf(tiny_llama), folder, "F32")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cycle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a data set of 20 films that 40 users watch in one order, from different films on, 5 to 14 each.
+
+    Titles begin alike, contain each other, and one is there twice, so that its two items have one spelling.
+    """
+    from genrec_edge.convert.dataset import About, Columns, import_files
+
+    folder = tmp_path_factory.mktemp("cycle")
+    titles = (
+        "Alien,Aliens,Alien 3,The Thing,The Thing from Space,Heat,Heat Wave,Up,Upgrade,Jaws,Jaws 2,Rocky,Rocky II,"
+        "Rocky III,The Fly,Big,Big Fish,Big,Fargo,Ran"
+    )
+    items = "".join(f"i{i},{title},1980\n" for i, title in enumerate(titles.split(",")))
+    (folder / "items.csv").write_text(f"id,title,year\n{items}", encoding="utf-8")
+    rng = np.random.default_rng(0)
+    starts, lengths = rng.integers(20, size=40), rng.integers(5, 15, size=40)
+    met = [(user, (start + k) % 20, k) for user, (start, n) in enumerate(zip(starts, lengths, strict=True)) for k in range(n)]
+    events = "".join(f"u{user},i{item},{time}\n" for user, item, time in met)
+    (folder / "events.csv").write_text(f"user,item,timestamp\n{events}", encoding="utf-8")
+    about, out = About("cycle", "Cycle", "CC0-1.0"), folder / "cycle"
+    files = (folder / "events.csv", folder / "items.csv")
+    return import_files(*files, out, about, Columns(), force=False, on_event=lambda *_: None)
+
+
+@pytest.fixture(scope="session")
 def ml_100k(recbole_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the data set MovieLens 100K, as `data pull` makes it; its licence does not allow to ship it.
 

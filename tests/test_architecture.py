@@ -14,26 +14,31 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 
 # From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
 LAYERS = (
-    "__init__ errors records titles branches gguf_types significance",
-    "prompts paths files importing gguf_parse registry histories checks metrics baselines",
-    "columns schema gguf_header fetch writing filters llama",
-    "filling events gguf_check manifest engine index forward ggml_tensor",
-    "building pull decoder freeform lora",
-    "catalog store inspection",
+    "__init__ errors records titles branches gguf_types significance memory transitions",
+    "prompts paths files importing gguf_parse registry histories checks metrics baselines priors",
+    "columns schema gguf_header fetch writing filters llama answers prior_file prior_fit habits",
+    "filling events gguf_check manifest engine index forward ggml_tensor figures",
+    "building pull decoder freeform lora report prior_counting prior_binding",
+    "catalog store inspection ranked",
     "grounding index_cache selection dataset",
-    "recommender interactions",
+    "fusion interactions",
+    "recommender",
+    "ranking evaluation",
+    "scores",
     "cli",
 )
 # The same for the offline stage; what it uses of the runtime is tested apart.
 CONVERT_LAYERS = (
     "__init__ config names checkpoint safetensors_file tokenizer tokenizer_settings workplace samples agreement films",
-    "depth quantize imatrix answers verification report transformers_tokenizer dataset",
+    "lessons corpus batches objective train_state train_step",
+    "depth quantize imatrix evaluation_plot answers verification report transformers_tokenizer dataset",
     "config_hf config_gguf tokenizer_bpe tokenizer_spm tokenizer_gguf merge sizes inputs card plot transformers_model",
+    "recipe trainee",
     "adapter_config tokenizer_hf gguf_base gguf_writer parity provenance",
-    "adapter adapter_gguf folder plan tokenizer_export verify documents",
-    "folder_writer open_base install",
-    "steps adapter_job",
-    "pipeline",
+    "adapter adapter_gguf folder plan tokenizer_export verify documents material train_report",
+    "folder_writer open_base install validation",
+    "steps adapter_job train_job",
+    "pipeline train",
 )
 PRINTERS = {"cli"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
@@ -187,13 +192,16 @@ def test_one_module_imports_llama_cpp() -> None:
 
 def test_nothing_of_the_runtime_imports_a_training_library() -> None:
     for name, path in RUNTIME.items():
-        assert not {i.split(".")[0] for i in imports_of(path)} & {"torch", "transformers", "peft", "gguf"}, name
+        libraries = {i.split(".")[0] for i in imports_of(path)}
+        assert not libraries & {"torch", "transformers", "peft", "accelerate", "gguf"}, name
 
 
-def test_two_modules_of_the_offline_stage_import_transformers_and_only_a_verification_loads_them() -> None:
-    heavy = {"torch", "transformers", "peft", "tokenizers", "sentencepiece", "safetensors"}
+def test_which_modules_of_the_offline_stage_import_training_libraries_and_a_conversion_loads_none() -> None:
+    heavy = {"torch", "transformers", "peft", "accelerate", "tokenizers", "sentencepiece", "safetensors"}
     importing = {name for name, path in CONVERT.items() if {i.split(".")[0] for i in imports_of(path)} & heavy}
-    both = {"genrec_edge.convert.transformers_model", "genrec_edge.convert.transformers_tokenizer"}
+    verifying = "transformers_model transformers_tokenizer"
+    training = "batches objective train train_job train_state train_step trainee"
+    both = {f"genrec_edge.convert.{name}" for name in f"{verifying} {training}".split()}
     assert importing == both
     loaded = loaded_by("import genrec_edge.convert.pipeline, genrec_edge.convert.adapter_job")
     assert {"genrec_edge.convert.steps", "gguf"} <= loaded
@@ -230,7 +238,18 @@ def test_the_names_of_the_package_load_on_first_use() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["recommend"], ["resolve"], ["bench"], ["inspect"], ["catalog"], ["catalog", "build"], ["models"]]
+    "command",
+    [
+        [],
+        ["recommend"],
+        ["resolve"],
+        ["bench"],
+        ["inspect"],
+        ["evaluate"],
+        ["catalog"],
+        ["catalog", "build"],
+        ["models"],
+    ],
 )
 def test_help_is_light(command: list[str]) -> None:
     argv = ["genrec-edge", *command, "--help"]

@@ -20,9 +20,11 @@ from genrec_edge.cli.bench import bench
 from genrec_edge.cli.catalog import catalog_app
 from genrec_edge.cli.convert import convert
 from genrec_edge.cli.data import data_app
+from genrec_edge.cli.evaluate import evaluate
 from genrec_edge.cli.inspect import inspect
 from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
+from genrec_edge.cli.prior import prior_app
 from genrec_edge.cli.recommend import recommend
 from genrec_edge.cli.resolve import resolve
 from genrec_edge.cli.train import train
@@ -118,9 +120,11 @@ app.command()(bench)
 app.command()(inspect)
 app.command()(convert)
 app.command()(train)
+app.command()(evaluate)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
+app.add_typer(prior_app, name="prior")
 
 
 def main() -> None:

@@ -7,12 +7,11 @@ import os
 import platform
 import random
 import statistics
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge import __version__
+from genrec_edge import __version__, memory
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, progress, title_bar
 from genrec_edge.errors import UsageError
@@ -115,7 +114,7 @@ def _figures(results: Sequence[Result], extended: Sequence[Result]) -> dict[str,
             r.timings.prompt_tokens - r.timings.reused_tokens for r in extended
         ),
         "extended_history_request_p50_s": statistics.median(r.timings.prompt_s + r.timings.decode_s for r in extended),
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": memory.peak_mib(),
     }
 
 
@@ -132,15 +131,6 @@ def _machine() -> dict[str, object]:
 def _percentile(ordered: Sequence[float], share: float) -> float:
     """Return the smallest value that at least `share` of the values do not exceed."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def _peak_memory_mib() -> float | None:
-    """Return the most memory this process has held, mapped model pages included; None where the system cannot say."""
-    try:
-        import resource  # noqa: PLC0415
-    except ModuleNotFoundError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _flat(figures: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:

@@ -15,7 +15,7 @@ from genrec_edge.errors import MissingExtraError
 from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -69,8 +69,17 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print a table on stdout; cells are cleaned of control characters. Columns named in `right` are right-aligned."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    bold: Collection[tuple[int, int]] = (),
+) -> None:
+    """Print a table on stdout; cells are cleaned of control characters.
+
+    Columns named in `right` are right-aligned, cells in `bold` (row, column) are bold.
+    """
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -79,8 +88,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, rig
     for name in columns:
         justify: Literal["left", "right"] = "right" if name in right else "left"
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name in right)
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else clean(str(cell))) for cell in row))
+    for r, row in enumerate(rows):
+        texts = ("" if cell is None else clean(str(cell)) for cell in row)
+        table.add_row(*(Text(text, "bold" if (r, c) in bold else "") for c, text in enumerate(texts)))
     console().print(table)
 
 
@@ -110,14 +120,14 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 
 @contextmanager
-def title_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def title_bar(doing: str = "indexing titles", *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to be told (titles done, of how many); the bar appears with the first."""
     with ExitStack() as stack:
         advance: list[Callable[[float], None]] = []
 
         def on_title(done: int, total: int) -> None:
             if not advance:
-                advance.append(stack.enter_context(progress("indexing titles", total, quiet=quiet)))
+                advance.append(stack.enter_context(progress(doing, total, quiet=quiet)))
             if done % 256 == 0 or done == total:
                 advance[0](done % 256 or 256)
 

@@ -13,7 +13,7 @@ import typer
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, title_bar
 from genrec_edge.errors import UsageError
-from genrec_edge.records import Decode, Interaction, Request
+from genrec_edge.records import Decode, Interaction, PriorKind, Request
 
 if TYPE_CHECKING:
     from genrec_edge.recommender import Recommender
@@ -67,6 +67,19 @@ def recommend(
     adapter: AdapterPath = None,
     catalog: CatalogPath = None,
     score: Score = None,
+    prior: Annotated[
+        PriorKind | None, typer.Option(help="What of the prior is used; sequence where there is one.")
+    ] = None,
+    prior_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Counts that `prior build` made, added to the model's scores.")
+    ] = None,
+    prior_weight: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="Nats for each nat of the prior; what the model was tuned for, else 1."),
+    ] = None,
+    calibrate: Annotated[
+        float, typer.Option(metavar="ALPHA", help="Take ALPHA times what a title gets without a history off.")
+    ] = 0.0,
     threads: Threads = None,
     ctx: Ctx = None,
     offline: Offline = False,
@@ -100,10 +113,16 @@ def recommend(
             n_threads=threads,
             n_ctx=ctx,
             score=score,
+            prior=prior_file,
+            prior_kind=prior,
+            prior_weight=prior_weight,
             budget=None if budget is None else Budget(budget),
             on_title=on_title,
         )
     with recommender:
+        if calibrate:
+            with title_bar("calibrating", quiet=quiet) as on_title:
+                recommender.calibrate(calibrate, on_title)
         result = _interruptible(recommender, request, timeout)
     if json:
         emit_json(RECOMMEND_SCHEMA, to_json(result))

@@ -56,6 +56,8 @@ def _item_json(r: Recommendation) -> dict[str, object]:
         "bias": r.bias,
         "columns": dict(r.item.columns),
     }
+    if r.prior is not None:
+        entry["prior"] = r.prior
     if r.grounding is not None:
         g = r.grounding
         entry["grounding"] = {"input": g.input, "method": g.method, "confidence": g.confidence}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,9 +46,11 @@ def train(
     """Tune a LoRA adapter on histories written as titles, with the search's own score as the loss."""
     with needs_extra("train"):
         from genrec_edge.convert.recipe import find_recipe  # noqa: PLC0415
-        from genrec_edge.convert.train_job import TrainJob, memory_plan, open_trainee  # noqa: PLC0415
+        from genrec_edge.convert.train_job import TrainJob, memory_plan, open_inputs  # noqa: PLC0415
+    is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`; the others say nothing
+    quiet = quiet or not is_main
     job = TrainJob(data, base, out, find_recipe(config, recipe), prior, threads)
-    plan = memory_plan(job.recipe, open_trainee(job))
+    plan = memory_plan(job.recipe, open_inputs(job)[0])
     if dry_run:
         _show_plan(plan, json=json)
         return
@@ -56,19 +59,24 @@ def train(
         from genrec_edge.convert.train import train as run  # noqa: PLC0415 - seconds of imports
     with _bar(quiet=quiet) as on_step:
         trained = run(job, resume=resume, on_step=on_step)
-    _show(trained, job, json=json, quiet=quiet)
+    if is_main:
+        _show(trained, job, json=json, quiet=quiet)
 
 
 def _sentence(plan: MemoryPlan) -> str:
-    parts = {"weights": plan.weights, "adapter and optimizer": plan.trained, "activations": plan.activations}
-    shown = ", ".join(f"{name} {n_bytes / 1e6:,.0f} MB" for name, n_bytes in parts.items())
-    return f"memory about {plan.total / 1e6:,.0f} MB on the {plan.device} that trains: {shown}"
+    shown = ", ".join(f"{name} {n_bytes / 1e6:,.0f} MB" for name, n_bytes in _parts(plan).items())
+    return f"memory about {plan.total / 1e6:,.0f} MB on the {plan.device}: {shown}"
+
+
+def _parts(plan: MemoryPlan) -> dict[str, int]:
+    parts = {"weights": plan.weights, "adapter": plan.trained, "activations": plan.activations, "logits": plan.logits}
+    return {"libraries": plan.libraries, **parts} if plan.device == "host" else parts
 
 
 def _show_plan(plan: MemoryPlan, *, json: bool) -> None:
     if json:
-        parts = {"weights": plan.weights, "trained": plan.trained, "activations": plan.activations, "total": plan.total}
-        emit_json(TRAIN_SCHEMA, {"dry_run": True, "device": plan.device, "memory_bytes": parts})
+        needs = {**_parts(plan), "total": plan.total}
+        emit_json(TRAIN_SCHEMA, {"dry_run": True, "device": plan.device, "memory_bytes": needs})
     else:
         typer.echo(_sentence(plan))
 
@@ -103,28 +111,26 @@ def _state(progress: Progress) -> str:
     nats = sum(entry["nats"] for entry in recent) / len(recent)
     speed = sum(entry["tokens"] for entry in recent) / sum(entry["seconds"] for entry in recent)
     look = progress.looks[-1] if progress.looks else None
-    seen = f", validation NDCG@10 {look['ndcg@10']:.4f}" if look else ""
+    seen = f", validation NDCG@10 {look['ndcg@10']:.4f}" if look and "ndcg@10" in look else ""
     return f"{nats:.3f} nats a title, {speed:,.0f} tokens/s{seen}"
 
 
 def _show(trained: Trained, job: TrainJob, *, json: bool, quiet: bool) -> None:
     progress = trained.progress
     if json:
-        looks = {"looks": progress.looks, "stopped_early": trained.stopped_early}
-        emit_json(TRAIN_SCHEMA, {"out": str(trained.out), "steps": progress.step, "events": progress.events, **looks})
+        counts = {"steps": progress.step, "events": progress.events}
+        seen = {"looks": progress.looks, "stopped_early": trained.stopped_early}
+        emit_json(TRAIN_SCHEMA, {"out": str(trained.out), **counts, **seen})
         return
-    if progress.looks:
+    looks = [look for look in progress.looks if "ndcg@10" in look]
+    if looks:
         rows = [
-            (look["step"], f"{look['events']:,}", f"{look['hr@10']:.4f}", f"{look['ndcg@10']:.4f}")
-            for look in progress.looks
+            (look["step"], f"{look['events']:,}", f"{look['hr@10']:.4f}", f"{look['ndcg@10']:.4f}") for look in looks
         ]
         columns = ("step", "titles", "HR@10", "NDCG@10")
         print_table(columns, rows, right=columns)
     if trained.stopped_early:
         say("stopped early: validation did not become better any more", quiet=quiet)
     typer.echo(trained.out)
-    layers = f" --keep-layers {job.recipe.base.layers}" if job.recipe.base.layers else ""
-    say(
-        f"next: genrec-edge convert --base {job.base}{layers} --adapter {trained.out} --quant Q8_0 --out MODEL",
-        quiet=quiet,
-    )
+    options = f"--base {job.base} --adapter {trained.out} --quant Q8_0 --out MODEL --license SPDX"
+    say(f"next: genrec-edge convert {options}", quiet=quiet)

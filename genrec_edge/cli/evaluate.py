@@ -1,0 +1,201 @@
+"""`genrec-edge evaluate`: how good models and baselines are on a data set, with intervals and tests."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from genrec_edge.cli.options import AdapterPath, Ctx, Json, Offline, Quiet, Score, Threads
+from genrec_edge.cli.output import console, console_err, emit_json, needs_extra, print_table, say
+from genrec_edge.files import path_errors
+from genrec_edge.titles import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.progress import TaskID
+
+    from genrec_edge.report import Report
+
+SCHEMA = "genrec-edge/evaluation@1"
+_LINE_EVERY_S = 60.0
+_LEAST_COLUMNS = 3
+
+SplitKind = Literal["leave-one-out", "time", "cold"]
+Ties = Literal["file", "item"]
+Target = Literal["test", "validation"]
+
+
+def evaluate(
+    *,
+    data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME|FILE", help="A model of the store or a .gguf file; repeat it."),
+    ] = None,
+    adapter: AdapterPath = None,
+    score: Score = None,
+    prior: Annotated[
+        Literal["popularity", "sequence"],
+        typer.Option(help="What --prior-weight weighs, counted from the training part of the split."),
+    ] = "sequence",
+    prior_weight: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="W", help="Add W times the log of the prior to the models' scores; repeat it. 0: nothing."
+        ),
+    ] = None,
+    max_history: Annotated[
+        int | None, typer.Option(metavar="N", help="Latest titles in the prompt; as many as the context holds.")
+    ] = None,
+    baselines: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="random, popularity, item-knn, ease, sequential, prior; all of these, or none. free: the models' own "
+            "free text, grounded afterwards.",
+        ),
+    ] = "all",
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE.npz", help="Another baseline, by the scores it gave every item; repeat it."),
+    ] = None,
+    split: Annotated[SplitKind, typer.Option(help="What is held out: see docs/cli.md.")] = "leave-one-out",
+    ties: Annotated[Ties, typer.Option(help="Order of events of one user with equal timestamps.")] = "file",
+    min_count: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Leave out users and items with fewer events (N-core).")
+    ] = 0,
+    target: Annotated[Target, typer.Option(help="Which held-out items; choose settings on validation.")] = "test",
+    k: Annotated[int, typer.Option("-k", min=20, help="Items asked for; 50 adds figures @50.")] = 20,
+    users: Annotated[int | None, typer.Option(metavar="N", help="A sample of the users; all.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(metavar="N", help="Rank the target among N sampled items; all items.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of samples, intervals and tests.")] = 0,
+    reference: Annotated[
+        str | None, typer.Option(metavar="SYSTEM", help="Test all systems against this one, too.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the models' answers here, and ask for no answer twice.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write pictures, the table and the JSON object here.")
+    ] = None,
+    threads: Threads = None,
+    ctx: Ctx = None,
+    offline: Offline = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask models and baselines for the items that users met next, and say how often they knew."""
+    if plot is not None:
+        with needs_extra("convert"):
+            from genrec_edge.convert import evaluation_plot  # noqa: PLC0415 - before hours of work, not after
+        with path_errors(plot):
+            plot.mkdir(parents=True, exist_ok=True)
+    from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
+    from genrec_edge.cli.systems import baseline_names, counting, from_file, split_of, ways_to_answer  # noqa: PLC0415
+    from genrec_edge.evaluation import evaluate as run  # noqa: PLC0415
+    from genrec_edge.interactions import load  # noqa: PLC0415
+    from genrec_edge.ranking import LlmRanker  # noqa: PLC0415
+
+    dataset = load(data)
+    asked = split_of(dataset, split, ties, min_count, seed)
+    names = baseline_names(baselines, has_model=bool(model))
+    systems = [*counting(names, asked), *(from_file(text, asked, target) for text in scores or ())]
+    model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
+    for decode, added in ways_to_answer(names, prior, prior_weight or [0.0], asked):
+        systems += [
+            LlmRanker(
+                model_file,
+                dataset,
+                adapter=adapter,
+                score=score,
+                prior=added,
+                max_history=max_history,
+                decode=decode,
+                n_threads=threads,
+                n_ctx=ctx,
+            )
+            for model_file in model_files
+        ]
+    with _bar(len(systems), quiet=quiet) as on_user:
+        report = run(
+            asked,
+            systems,
+            k=k,
+            users=users,
+            target=target,
+            candidates=candidates,
+            seed=seed,
+            reference=reference,
+            resume_path=resume,
+            on_user=on_user,
+        )
+    if plot is not None:
+        evaluation_plot.write(plot, SCHEMA, report)
+    if json:
+        emit_json(SCHEMA, report.to_json())
+    else:
+        _show(report)
+
+
+@contextmanager
+def _bar(n_systems: int, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function to be told (system, users done, of how many); where nobody looks, it says a line a minute."""
+    if quiet:
+        yield lambda _name, _done, _total: None
+    elif not console_err().is_terminal:
+        yield _Lines().show
+    else:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("users, {task.fields[speed]:.3g} a second,"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console_err(), transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def on_user(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    for task in tasks.values():
+                        bar.update(task, visible=False)
+                    label = f"{len(tasks) + 1}/{n_systems} {printable(name)}"
+                    tasks[name] = bar.add_task(label, total=total, completed=done, speed=0.0)
+                speed = bar.tasks[bar.task_ids.index(tasks[name])].speed
+                bar.update(tasks[name], completed=done, speed=speed or 0.0)
+
+            yield on_user
+
+
+class _Lines:
+    """Says now and then on stderr how far a system is."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+
+    def show(self, name: str, done: int, total: int) -> None:
+        if done == total or time.monotonic() - self._said_at > _LINE_EVERY_S:
+            self._said_at = time.monotonic()
+            say(f"{printable(name)}: {done:,} of {total:,} users")
+
+
+def _show(report: Report) -> None:
+    from genrec_edge.report import COLUMNS  # noqa: PLC0415
+
+    typer.echo(printable(report.headline()))
+    rows, n = report.rows(), len(COLUMNS)
+    widths = [3 + max(map(len, cells)) for cells in zip(COLUMNS, *rows, strict=True)]
+    while n > _LEAST_COLUMNS and sum(widths[:n]) > console().width:
+        n -= 1  # those of least interest stand last; --json and --plot have them all
+    print_table(COLUMNS[:n], [row[:n] for row in rows], right=COLUMNS[1:], bold=report.best_cells())
+    for line in report.notes():
+        typer.echo(printable(line))

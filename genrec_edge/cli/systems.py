@@ -1,0 +1,98 @@
+"""What `genrec-edge evaluate` is told to ask, put together: the split, baselines, files of scores, priors."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from genrec_edge.baselines import BASELINES
+from genrec_edge.errors import UsageError
+from genrec_edge.interactions import Split, Ties, by_time, cold, k_core, leave_one_out
+from genrec_edge.priors import Counts, log_prob
+from genrec_edge.ranked import ScoreRanker
+from genrec_edge.ranking import Prior
+from genrec_edge.scores import read_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from genrec_edge.dataset import Dataset
+    from genrec_edge.evaluation import System, Target
+    from genrec_edge.records import PriorKind
+
+    ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
+
+FREE, PRIOR = "free", "prior"
+
+
+def split_of(
+    dataset: Dataset, kind: Literal["leave-one-out", "time", "cold"], ties: Ties, min_count: int, seed: int
+) -> Split:
+    """Return the split asked for; `min_count` 0 leaves nothing out."""
+    if min_count:
+        dataset = k_core(dataset, min_count)
+    if kind == "time":
+        return by_time(dataset, ties)
+    split = leave_one_out(dataset, ties)
+    return cold(split, seed=seed) if kind == "cold" else split
+
+
+def baseline_names(text: str, *, has_model: bool) -> list[str]:
+    """Return the baselines a person named, in order, each once.
+
+    Raises:
+        UsageError: one of them is unknown, or needs a model.
+    """
+    if text in {"all", "none"}:
+        return [*BASELINES, PRIOR] if text == "all" else []
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    known = [*BASELINES, PRIOR, FREE]
+    if unknown := [name for name in names if name not in known]:
+        message = f"no baseline is called {', '.join(map(repr, unknown))}"
+        raise UsageError(message, hint=f"known: {', '.join(known)}; or all, or none")
+    if FREE in names and not has_model:
+        raise UsageError("free text needs a model to write it", hint="name one with --model")
+    return names
+
+
+def counting(names: Sequence[str], split: Split) -> list[System]:
+    """Return the baselines that are fitted on the training part when their turn comes."""
+    return [ScoreRanker(name, partial(_fitted, name, split)) for name in names if name != FREE]
+
+
+def from_file(text: str, split: Split, target: Target) -> ScoreRanker:
+    """Return the baseline of NAME=FILE.npz; see `scores.py` for what can be wrong with it."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise UsageError(f"--scores {text!r} does not say whose scores they are", hint="write NAME=FILE.npz")
+    scores_of = read_scores(Path(path), split, target)
+    return ScoreRanker(name, lambda: scores_of)
+
+
+def ways_to_answer(
+    names: Sequence[str], prior: PriorKind, weights: Sequence[float], split: Split
+) -> Iterator[tuple[Literal["exact", "free"], Prior | None]]:
+    """Yield how each model is to answer: in free text where that was named; searched, with each weight of a prior."""
+    if FREE in names:
+        yield "free", None
+    scores_of = _counted(prior, split) if any(weights) else None
+    for weight in weights:
+        yield "exact", None if scores_of is None or weight == 0 else Prior(prior, scores_of, weight)
+
+
+def _fitted(name: str, split: Split) -> ScoresOf:
+    if name == PRIOR:
+        return _counted("sequence", split)
+    baseline = BASELINES[name]()
+    baseline.fit(split.train, split.n_items)
+    return baseline.scores
+
+
+def _counted(kind: PriorKind, split: Split) -> ScoresOf:
+    """Return the prior of the training part alone: counted targets would give themselves away."""
+    counts = Counts.of(split.train, split.n_items)
+    return lambda history: log_prob(counts, history, kind)
