@@ -76,7 +76,7 @@ class Stepper:
         if not math.isfinite(loss):
             message = f"the loss of step {progress.step + 1} is no number"
             raise UsageError(message, hint="train with a smaller optimizer.lr, or base.dtype bfloat16 or float32")
-        accelerator.clip_grad_norm_(self.objective.parameters(), settings.clip)
+        norm = accelerator.clip_grad_norm_(self.objective.parameters(), settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -84,7 +84,8 @@ class Stepper:
         seconds = time.perf_counter() - started
         progress.seconds += seconds
         entry = {"step": progress.step, "events": progress.events, "loss": loss / n_targets, "nats": hard / n_targets}
-        progress.log.append(entry | {"lr": rate, "tokens": tokens, "seconds": seconds} | self.learned())
+        entry |= {"lr": rate, "norm": float(norm), "tokens": tokens, "seconds": seconds}
+        progress.log.append(entry | self.learned())
 
     def _backward(self, windows: list[Window], n_targets: int, *, is_last: bool) -> torch.Tensor:
         """Add the gradient of some windows; return the sums of loss and nats, and the number of tokens."""
@@ -102,4 +103,4 @@ class Stepper:
         objective = self._accelerator.unwrap_model(self.objective)
         if objective.kind != "residual":
             return {}
-        return {"tau": float(objective.tau), "lambda": float(objective.lambda_)}
+        return {"tau": objective.tau.item(), "lambda": objective.lambda_.item()}

@@ -50,7 +50,7 @@ def load(
 def _read(path: Path, catalog: str, n_items: int) -> NDArray[np.float64] | None:
     """Return what a file holds, or None if it cannot be used: it is a cache, and computing it again is the remedy."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             logprobs, made_for = archive["logprobs"], str(archive["catalog"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

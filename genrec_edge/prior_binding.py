@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.closeness import Closeness
 from genrec_edge.priors import Counts, log_prob
 from genrec_edge.titles import key
 from genrec_edge.transitions import SparseRows
@@ -88,4 +89,11 @@ def _moved(counts: Counts, places: NDArray[np.int64], n_places: int) -> Counts:
     moved = SparseRows(
         places[matrix.rows[kept]], places[matrix.columns[kept]], matrix.values[kept], (n_places, n_places)
     )
-    return Counts(events, moved)
+    return Counts(events, moved, _moved_closeness(counts.closeness, places, n_places))
+
+
+def _moved_closeness(closeness: Closeness, places: NDArray[np.int64], n_places: int) -> Closeness:
+    """Return the rows and columns of the items that have a new place, the first of those that meet at one."""
+    items, first = np.unique(places[closeness.items], return_index=True)
+    first, items = first[items >= 0], items[items >= 0]
+    return Closeness(n_places, items, np.ascontiguousarray(closeness.inverse[np.ix_(first, first)]))

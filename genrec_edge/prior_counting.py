@@ -10,10 +10,13 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.closeness import Closeness
 from genrec_edge.errors import UsageError, several
 from genrec_edge.events import find_columns, read_events
 from genrec_edge.files import atomic_write, path_errors
@@ -56,10 +59,21 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class _Tail:
-    """The last items of a user, oldest first, at most `WINDOW`, and when the last was met, in seconds."""
+    """The last items of a user, oldest first, at most `WINDOW`; the time of the last; and how many there are in all."""
 
     items: tuple[int, ...]
     timestamp: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _New:
+    """Events of a user, oldest first: item indexes, seconds, and the place of the first of them in the history."""
+
+    user_id: str
+    items: NDArray[np.int32]
+    times: NDArray[np.float64]
+    start: int
 
 
 def build(
@@ -91,22 +105,17 @@ def build(
     about = {"split": "all", "filters": list(dataset.filters)} if split is None else split.card()
     card = PriorCard(dataset.name, about, ties, coefficients)
     prior = Prior(card, dataset.item_ids, dataset.titles, Counts.of(histories, dataset.n_items))
-    tails: dict[str, _Tail] = {}
+    kept: list[_New] = []
     if split is None:
-        last = np.full(dataset.n_users, -np.inf)
-        np.maximum.at(last, dataset.users, dataset.timestamps)
-        tails = {
-            user_id: _Tail(tuple(items[-WINDOW:].tolist()), float(last[user]))
-            for user, (user_id, items) in enumerate(zip(dataset.user_ids, histories, strict=True))
-            if len(items)
-        }
+        times = _by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
+        kept = [_New(*new, 0) for new in zip(dataset.user_ids, histories, times, strict=True)]
     with (
         path_errors(path),
         atomic_write(path) as part,
         sqlite_errors(path),
         closing(sqlite3.connect(part.name, isolation_level=None)) as connection,
     ):
-        _fill(connection, prior, tails)
+        _fill(connection, prior, kept)
     return prior
 
 
@@ -116,7 +125,7 @@ def check_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} exists already", hint="replace it with --force, or choose another name")
 
 
-def _fill(connection: sqlite3.Connection, prior: Prior, tails: Mapping[str, _Tail]) -> None:
+def _fill(connection: sqlite3.Connection, prior: Prior, kept: Sequence[_New]) -> None:
     """Write everything into an empty file that nobody else sees yet."""
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
@@ -137,7 +146,8 @@ def _fill(connection: sqlite3.Connection, prior: Prior, tails: Mapping[str, _Tai
     items = ((i, item_id, *titled, n) for i, (item_id, titled, n) in enumerate(rows))
     connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", items)
     _add_transitions(connection, prior.counts.transitions)
-    _put_tails(connection, tails)
+    _put_closeness(connection, prior.counts.closeness)
+    _append(connection, kept)
     connection.execute("COMMIT")
 
 
@@ -165,29 +175,40 @@ def update(path: Path, interactions_path: Path) -> Added:
             raise UsageError(message, hint="build a prior to add to with --split all")
         index = {str(i): n for n, (i,) in enumerate(connection.execute("SELECT id FROM items ORDER BY item"))}
         events = read_events(source, columns, index)
+        query = "SELECT 1 FROM histories WHERE typeof(item) != 'integer' OR item NOT BETWEEN 0 AND ? LIMIT 1"
+        if connection.execute(query, [len(index) - 1]).fetchone():
+            raise damaged(path, "an item of a user's history is none")
         tails = _tails(connection, events.user_ids)
-        if not all(type(i) is int and 0 <= i < len(index) for tail in tails.values() for i in tail.items):
-            raise damaged(path, "the last item of a user is none")
-        histories = _new_histories(path, events, tails, card.ties)
+        new = _new_histories(path, events, tails, card.ties)
         known = [tails[user].items if user in tails else () for user in events.user_ids]
-        joint = [np.array([*old, *new], np.int32) for old, new in zip(known, histories, strict=True)]
-        new = [(n, item) for item, n in enumerate(event_counts(histories, len(index)).tolist()) if n]
-        connection.executemany("UPDATE items SET n = n + ? WHERE item = ?", new)
+        joint = [np.array([*old, *user.items], np.int32) for old, user in zip(known, new, strict=True)]
+        counted = event_counts([user.items for user in new], len(index))
+        grown = [(n, item) for item, n in enumerate(counted.tolist()) if n]
+        connection.executemany("UPDATE items SET n = n + ? WHERE item = ?", grown)
         _add_transitions(connection, count_transitions(joint, len(index), WINDOW, [len(old) for old in known]))
-        last = np.full(len(joint), -np.inf)
-        np.maximum.at(last, events.users, events.timestamps)
-        ends = [_Tail(tuple(items[-WINDOW:].tolist()), float(t)) for items, t in zip(joint, last, strict=True)]
-        _put_tails(connection, dict(zip(events.user_ids, ends, strict=True)))
+        _append(connection, new)
+        _put_closeness(connection, Closeness.of(_histories(connection), len(index)))
         connection.execute("COMMIT")
-    return Added(len(events.users), len(histories), len(histories) - len(tails))
+    return Added(len(events.users), len(new), len(new) - len(tails))
 
 
-def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties: str) -> list[NDArray[np.int32]]:
-    """Return the new items of each user, oldest first; refuse what belongs before events that were counted."""
-    by_time = (events.timestamps, events.users)
-    order = np.lexsort(by_time if ties == "file" else (events.items, *by_time))
-    ends = np.cumsum(np.bincount(events.users, minlength=len(events.user_ids)))
-    histories, times = np.split(events.items[order], ends[:-1]), np.split(events.timestamps[order], ends[:-1])
+def _by_user(
+    timestamps: NDArray[np.float64],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    n_users: int,
+    ties: str,
+) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float64]]]:
+    """Return the items and the times of each user's events, oldest first."""
+    by_time = (timestamps, users)
+    order = np.lexsort(by_time if ties == "file" else (items, *by_time))
+    ends = np.cumsum(np.bincount(users, minlength=n_users))[:-1]
+    return np.split(items[order], ends), np.split(timestamps[order], ends)
+
+
+def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties: str) -> list[_New]:
+    """Return the new events of each user; refuse what belongs before events that were counted."""
+    histories, times = _by_user(events.timestamps, events.users, events.items, len(events.user_ids), ties)
     late = []
     for user, items, when in zip(events.user_ids, histories, times, strict=True):
         if (tail := tails.get(user)) is None:
@@ -199,7 +220,8 @@ def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties:
         found = several(late, most=_MAX_SHOWN)
         message = f"{path} has counted later events of {len(late):,} of the users already: {found}"
         raise UsageError(message, hint="add only what came after, or build the prior anew")
-    return histories
+    starts = [tails[user].n if user in tails else 0 for user in events.user_ids]
+    return [_New(*new) for new in zip(events.user_ids, histories, times, starts, strict=True)]
 
 
 def _hashed(user_id: str) -> str:
@@ -211,21 +233,32 @@ def _tails(connection: sqlite3.Connection, user_ids: Sequence[str]) -> dict[str,
     """Return the tails of those of the users that have one."""
     found = {}
     for user_id in user_ids:
-        query = "SELECT item, timestamp FROM tails WHERE user = ? AND place < ? ORDER BY place DESC"
+        query = "SELECT item, timestamp, place FROM histories WHERE user = ? ORDER BY place DESC LIMIT ?"
         if rows := connection.execute(query, [_hashed(user_id), WINDOW]).fetchall():
-            found[user_id] = _Tail(tuple(item for item, _ in rows), float(rows[-1][1]))
+            found[user_id] = _Tail(tuple(item for item, _, _ in reversed(rows)), float(rows[0][1]), rows[0][2] + 1)
     return found
 
 
-def _put_tails(connection: sqlite3.Connection, tails: Mapping[str, _Tail]) -> None:
-    """Put tails in the place of those that the users had."""
-    connection.executemany("DELETE FROM tails WHERE user = ?", ((_hashed(user_id),) for user_id in tails))
+def _append(connection: sqlite3.Connection, new: Sequence[_New]) -> None:
+    """Add events to the end of their users' histories."""
     rows = (
-        (_hashed(user_id), place, item, tail.timestamp)
-        for user_id, tail in tails.items()
-        for place, item in enumerate(reversed(tail.items))
+        (_hashed(user.user_id), place, item, time)
+        for user in new
+        for place, (item, time) in enumerate(zip(user.items.tolist(), user.times.tolist(), strict=True), user.start)
     )
-    connection.executemany("INSERT INTO tails VALUES (?, ?, ?, ?)", rows)
+    connection.executemany("INSERT INTO histories VALUES (?, ?, ?, ?)", rows)
+
+
+def _histories(connection: sqlite3.Connection) -> list[NDArray[np.int32]]:
+    """Return the items of all users."""
+    rows = connection.execute("SELECT user, item FROM histories ORDER BY user, place")
+    return [np.array([item for _, item in group], np.int32) for _, group in groupby(rows, itemgetter(0))]
+
+
+def _put_closeness(connection: sqlite3.Connection, closeness: Closeness) -> None:
+    connection.execute("DELETE FROM closeness")
+    rows = zip(closeness.items.tolist(), (row.astype("<f4").tobytes() for row in closeness.inverse), strict=True)
+    connection.executemany("INSERT INTO closeness VALUES (?, ?)", rows)
 
 
 def _add_transitions(connection: sqlite3.Connection, matrix: SparseRows) -> None:

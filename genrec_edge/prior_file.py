@@ -2,8 +2,9 @@
 
 * `items`: the items that were counted, by their index, with id, title, year and number of events `n`.
 * `transitions`: (source, target, weight), T of `transitions.py`.
-* `tails`: each user's last items, place 0 the newest, and the time of the last: what new events are joined to. Users
-  are known by a hash of their id. Empty where something was held out: behind a gap nothing can be added.
+* `closeness`: (item, weights), the rows of P of `closeness.py` for the items that have one: float32, little-endian.
+* `histories`: (user, place, item, timestamp), place 0 the oldest: what new events are joined to. Users are known by a
+  hash of their id. Empty where something was held out: behind a gap nothing can be added.
 * `meta`: the name of the data, the split as JSON, the rule for ties, and the coefficients.
 
 Titles stand in it so that a prior counted on one catalog serves another. What the numbers mean is known to `priors.py`.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from genrec_edge.closeness import Closeness
 from genrec_edge.errors import DatasetError, DiskFullError, LockedError, UsageError
 from genrec_edge.files import path_errors
 from genrec_edge.priors import DECAYS, Coefficients, Counts
@@ -39,7 +41,8 @@ TABLES = {
     "n INTEGER NOT NULL)",
     "transitions": "CREATE TABLE transitions(source INTEGER NOT NULL, target INTEGER NOT NULL, weight REAL NOT NULL, "
     "PRIMARY KEY (source, target)) WITHOUT ROWID",
-    "tails": "CREATE TABLE tails(user TEXT NOT NULL, place INTEGER NOT NULL, item INTEGER NOT NULL, "
+    "closeness": "CREATE TABLE closeness(item INTEGER PRIMARY KEY, weights BLOB NOT NULL)",
+    "histories": "CREATE TABLE histories(user TEXT NOT NULL, place INTEGER NOT NULL, item INTEGER NOT NULL, "
     "timestamp REAL NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID",
 }
 _MAX_COUNT = 2**53
@@ -98,6 +101,7 @@ class Prior:
             _check_numbers(path, connection)
             items = connection.execute("SELECT id, title, year, n FROM items ORDER BY item").fetchall()
             entries = connection.execute("SELECT source, target, weight FROM transitions").fetchall()
+            closeness = _read_closeness(path, connection, len(items))
         table = np.array(entries, np.float64).reshape(-1, 3)
         places = table[:, :2].astype(np.int64)
         return cls(
@@ -107,6 +111,7 @@ class Prior:
             counts=Counts(
                 np.array([n for _, _, _, n in items], np.int64),
                 SparseRows(places[:, 0], places[:, 1], table[:, 2], (len(items), len(items))),
+                closeness,
             ),
         )
 
@@ -131,6 +136,18 @@ def _check_numbers(path: Path, connection: sqlite3.Connection) -> None:
         raise damaged(path, f"it has {', '.join(found)}")
 
 
+def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) -> Closeness:
+    rows = connection.execute("SELECT item, weights FROM closeness ORDER BY item").fetchall()
+    items = np.array([item for item, _ in rows], np.int64)
+    is_whole = all(isinstance(weights, bytes) and len(weights) == 4 * len(rows) for _, weights in rows)
+    if not is_whole or (len(items) and not 0 <= items[0] <= items[-1] < n_items):
+        raise damaged(path, "its closeness is no square matrix over its items")
+    inverse = np.frombuffer(b"".join(weights for _, weights in rows), "<f4").reshape(len(rows), len(rows))
+    if not (np.isfinite(inverse).all() and (np.diag(inverse) > 0).all()):
+        raise damaged(path, "its closeness holds something else than numbers, or has no positive diagonal")
+    return Closeness(n_items, items, inverse.astype(np.float32))
+
+
 def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
     """Return what an open prior says of itself.
 
@@ -144,7 +161,7 @@ def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
         data, ties = str(meta["data"]), str(meta["ties"])
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as e:
         raise damaged(path, f"what it says of itself cannot be read ({type(e).__name__}: {e})") from e
-    n = 1 + len(DECAYS)
+    n = 2 + len(DECAYS)
     if not len(weights) == len(log_floors) == n or not all(math.fabs(v) < _MAX_LOG for v in (*weights, *log_floors)):
         raise damaged(path, f"its coefficients are not twice {n} numbers below {_MAX_LOG:g}")
     if not isinstance(split, dict) or not isinstance(split.get("split"), str) or ties not in {"file", "item"}:

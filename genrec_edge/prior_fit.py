@@ -1,7 +1,7 @@
 """The coefficients of the sequence prior under which the training histories are the likeliest.
 
 Every history is explained by the others alone: a prior that had counted what it explains would trust its counts too
-much. Few places of each history are enough for eight numbers.
+much. Few places of each history are enough for so few numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Objective = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
-_PLACES_EACH = 3
+_PLACES_EACH = 4
 _MAX_VALUES = 40_000_000
 """Of the features in memory, 4 bytes each."""
 _BLOCK = 64
@@ -67,8 +67,8 @@ def fit(histories: Sequence[NDArray[np.int32]], n_items: int, seed: int = 0) -> 
 def _places(
     histories: Sequence[NDArray[np.int32]], n_items: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return features (n, 4, n_items), targets (n,) and which items are new there (n, n_items), at places drawn."""
-    walk = own_left_out(Counts.of(histories, n_items), histories)
+    """Return features (n, n_features, n_items), targets (n,) and which items are new (n, n_items), at places drawn."""
+    left_out = own_left_out(Counts.of(histories, n_items), histories)
     most = max(1, _MAX_VALUES // (n_items * len(DEFAULT.weights)))
     counted: list[NDArray[np.float32]] = []
     targets, unseen = [], []
@@ -78,9 +78,9 @@ def _places(
         for place in sorted(drawn.tolist()):
             if history[place] in history[:place]:
                 continue
-            ((sums, events),) = walk(user, place, place + 1)
+            sums, events = left_out(user, history[: place + 1], place)
             if sums.any() and len(counted) < most:
-                counted.append(features(sums, events).astype(np.float32))
+                counted.append(features(sums, events)[0].astype(np.float32))
                 targets.append(int(history[place]))
                 unseen.append(~np.isin(np.arange(n_items), history[:place]))
         if len(counted) >= most:

@@ -43,6 +43,11 @@ class SparseRows:
         entries = slice(self._starts[row], self._starts[row + 1])
         return self.columns[entries], self.values[entries]
 
+    def both_ways(self) -> SparseRows:
+        """Return the matrix and its transpose added; it is square."""
+        rows, columns = np.concatenate([self.rows, self.columns]), np.concatenate([self.columns, self.rows])
+        return SparseRows(rows, columns, np.tile(self.values, 2), self.shape)
+
     def sums(self, rows: NDArray[np.integer], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return weighted sums of some rows, (n_sums, n_columns); a row may be given twice.
 

@@ -428,7 +428,11 @@ def cycle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "items.csv").write_text(f"id,title,year\n{items}", encoding="utf-8")
     rng = np.random.default_rng(0)
     starts, lengths = rng.integers(20, size=40), rng.integers(5, 15, size=40)
-    met = [(user, (start + k) % 20, k) for user, (start, n) in enumerate(zip(starts, lengths, strict=True)) for k in range(n)]
+    met = [
+        (user, (start + k) % 20, k)
+        for user, (start, n) in enumerate(zip(starts, lengths, strict=True))
+        for k in range(n)
+    ]
     events = "".join(f"u{user},i{item},{time}\n" for user, item, time in met)
     (folder / "events.csv").write_text(f"user,item,timestamp\n{events}", encoding="utf-8")
     about, out = About("cycle", "Cycle", "CC0-1.0"), folder / "cycle"

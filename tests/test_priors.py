@@ -53,6 +53,18 @@ def followed(lists: Sequence[Sequence[int]], i: int, j: int) -> float:
     )
 
 
+def ease(lists: Sequence[Sequence[int]], history: Sequence[int]) -> list[float]:
+    """Return EASE's scores from ridge regressions, one item on all others: no inverse of the whole."""
+    met = np.array([[i in items for i in range(N_ITEMS)] for items in lists], np.float64).reshape(-1, N_ITEMS)
+    scores = []
+    for j in range(N_ITEMS):
+        others = np.delete(met, j, axis=1)
+        weights = np.linalg.solve(others.T @ others + 100 * np.eye(N_ITEMS - 1), others.T @ met[:, j])
+        score = sum(np.insert(weights, j, 0.0)[i] for i in set(history))
+        scores.append(score if score > 1e-5 and j not in history else 0.0)
+    return scores
+
+
 def by_definition(lists: Sequence[Sequence[int]], history: Sequence[int], kind: str, c: Coefficients) -> list[float]:
     """Return the log-probability of each item as `priors` defines it, one number after the other."""
     n = [sum(items.count(i) for items in map(list, lists)) for i in range(N_ITEMS)]
@@ -60,16 +72,20 @@ def by_definition(lists: Sequence[Sequence[int]], history: Sequence[int], kind: 
     scores = [math.log(p) for p in pop]
     sums = [
         [
-            sum(d**p * followed(lists, i, j) / max(n[i], 1) ** 0.8 for p, i in enumerate(reversed(history)))
+            sum(
+                d**p * (followed(lists, i, j) + followed(lists, j, i)) / max(n[i], 1) ** 0.8
+                for p, i in enumerate(reversed(history))
+            )
             for j in range(N_ITEMS)
         ]
         for d in DECAYS
     ]
-    if kind == "sequence" and sum(sums[0]) > 0:
+    sums.append(ease(lists, history))
+    if kind == "sequence" and max(map(max, sums)) > 0:
         scores = [c.weights[0] * math.log(N_ITEMS * p + math.exp(c.log_floors[0])) for p in pop]
         for s, weight, log_floor in zip(sums, c.weights[1:], c.log_floors[1:], strict=True):
             for j in range(N_ITEMS):
-                scores[j] += weight * math.log(N_ITEMS * s[j] / sum(s) + math.exp(log_floor))
+                scores[j] += weight * math.log(N_ITEMS * s[j] / (sum(s) or 1) + math.exp(log_floor))
     total = sum(math.exp(score) for j, score in enumerate(scores) if j not in history)
     return [SEEN if j in history else score - math.log(total) for j, score in enumerate(scores)]
 
@@ -78,7 +94,7 @@ def by_definition(lists: Sequence[Sequence[int]], history: Sequence[int], kind: 
 @given(lists=HISTORIES, history=HISTORY)
 def test_a_prior_is_its_definition(kind: PriorKind, lists: list[list[int]], history: list[int]) -> None:
     found = log_prob(Counts.of(arrays(lists), N_ITEMS), np.array(history, np.int64), kind, COEFFICIENTS)
-    assert found.tolist() == pytest.approx(by_definition(lists, history, kind, COEFFICIENTS), abs=1e-9)
+    assert found.tolist() == pytest.approx(by_definition(lists, history, kind, COEFFICIENTS), abs=1e-5)
     assert np.isfinite(found).all()
     if unseen := [j for j in range(N_ITEMS) if j not in history]:
         assert np.exp(found[unseen]).sum() == pytest.approx(1)
@@ -89,12 +105,12 @@ def test_a_history_is_explained_by_the_others_alone(lists: list[list[int]]) -> N
     ask = cross_fitted(arrays(lists), N_ITEMS, COEFFICIENTS)
     for user, items in enumerate(lists):
         others = lists[:user] + lists[user + 1 :]
-        for start, stop in ((0, len(items)), (len(items) // 2, len(items))):
-            found = ask(user, start, stop)
-            assert found.shape == (stop - start, N_ITEMS)
+        for history, start in ((items, 0), (items, len(items) // 2), (items[1::2], 0)):
+            found = ask(user, np.array(history, np.int32), start)
+            assert found.shape == (len(history) - start, N_ITEMS)
             assert found.dtype == np.float32
-            for place, row in zip(range(start, stop), found, strict=True):
-                truth = by_definition(others, items[:place], "sequence", COEFFICIENTS)
+            for place, row in enumerate(found, start):
+                truth = by_definition(others, history[:place], "sequence", COEFFICIENTS)
                 assert row.tolist() == pytest.approx(truth, abs=1e-4)
 
 
@@ -138,7 +154,7 @@ def test_fitted_coefficients_explain_better_and_the_slope_is_that_of_the_loss() 
 
 def test_nothing_to_fit_to_says_so() -> None:
     with pytest.raises(UsageError, match="no history can be explained by the others"):
-        fit(arrays([[0, 1], [2, 3]]), 4)
+        fit(arrays([[0], [2]]), 4)
 
 
 # ---- files
@@ -257,17 +273,16 @@ def test_on_movielens_the_default_coefficients_are_as_good_as_the_book_says(ml_1
         target = int(split.test[user])
         nats.append(-found[target])
         hits += int((found > found[target]).sum() < 10)
-    assert np.mean(nats) == pytest.approx(5.757, abs=0.005)
-    assert hits / len(split.users) == pytest.approx(0.2057, abs=0.002)
+    assert np.mean(nats) == pytest.approx(5.581, abs=0.005)
+    assert hits / len(split.users) == pytest.approx(0.2439, abs=0.002)
 
 
 def test_events_before_what_was_counted_are_refused_and_nothing_is_added(prior_path: Path, tmp_path: Path) -> None:
     before = prior_path.read_bytes()
     late = written(tmp_path / "new.csv", [("eve", 1, 0.0), ("bob", 3, 3.5), ("ann", 1, 6.0)])
-    with pytest.raises(
-        UsageError, match="later events of 1 of the users already: user 'bob' at 3.5, before 4"
-    ) as error:
+    with pytest.raises(UsageError, match="later events of 1 of the users already") as error:
         prior_counting.update(prior_path, late)
+    assert error.value.message.endswith(": user 'bob' at 3.5, before 4")
     assert "anew" in error.value.hint
     assert prior_path.read_bytes() == before
 
@@ -288,7 +303,7 @@ def test_nothing_is_added_behind_a_gap(tmp_path: Path) -> None:
     assert made.counts.events.tolist() == [1, 1, 1, 0, 0, 0, 0]
     assert Prior.open(path).card.split == split.card()
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM tails").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM histories").fetchone() == (0,)
     with pytest.raises(UsageError, match="training part of a split") as error:
         prior_counting.update(path, written(tmp_path / "new.csv", [("ann", 1, 9.0)]))
     assert "--split all" in error.value.hint
@@ -297,7 +312,7 @@ def test_nothing_is_added_behind_a_gap(tmp_path: Path) -> None:
 def test_no_user_is_named_in_the_file(prior_path: Path) -> None:
     assert b"bob" not in prior_path.read_bytes()
     with closing(sqlite3.connect(prior_path)) as connection:
-        assert connection.execute("SELECT count(DISTINCT user) FROM tails").fetchone() == (2,)
+        assert connection.execute("SELECT count(DISTINCT user) FROM histories").fetchone() == (2,)
 
 
 def test_new_events_have_to_be_events(prior_path: Path, tmp_path: Path) -> None:
@@ -338,6 +353,7 @@ def test_a_prior_that_is_written_to_is_locked(
     assert prior_counting.update(prior_path, new).events == 1
 
 
+DAMAGED_COEFFICIENTS = "UPDATE meta SET value = '{}' WHERE name = 'coefficients'"
 DAMAGE = {
     "a view that never ends": "DROP TABLE transitions; CREATE VIEW transitions AS WITH RECURSIVE x(n) AS "
     "(SELECT 1 UNION ALL SELECT n FROM x) SELECT n AS source, n AS target, 1.0 AS weight FROM x",
@@ -355,10 +371,8 @@ DAMAGE = {
     "a weight without end": "UPDATE transitions SET weight = 9e999 WHERE source = 0",
     "a negative weight": "UPDATE transitions SET weight = -1.0 WHERE source = 0",
     "no coefficients": "DELETE FROM meta WHERE name = 'coefficients'",
-    "coefficients that are none": 'UPDATE meta SET value = \'{"weights": [1, 2], "log_floors": [1, 2]}\' '
-    "WHERE name = 'coefficients'",
-    "endless coefficients": 'UPDATE meta SET value = \'{"weights": [1, 2, 3, Infinity], "log_floors": [1, 2, 3, 4]}\' '
-    "WHERE name = 'coefficients'",
+    "coefficients that are none": DAMAGED_COEFFICIENTS.format('{"weights": [1, 2], "log_floors": [1, 2]}'),
+    "endless coefficients": DAMAGED_COEFFICIENTS.format('{"weights": [1, 2, 3, Infinity], "log_floors": [1, 2, 3, 4]}'),
     "no JSON": "UPDATE meta SET value = '{' WHERE name = 'split'",
     "deep JSON": f"UPDATE meta SET value = '{'[' * 100_000}' WHERE name = 'split'",
     "another rule": "UPDATE meta SET value = 'dice' WHERE name = 'ties'",
@@ -377,6 +391,15 @@ def test_a_damaged_prior_is_one_error(prior_path: Path, statement: str) -> None:
     assert error.value.hint
 
 
+def said(ask: Callable[[], object]) -> str:
+    """Return the message of our error, "" for none; anything else that is raised is a bug."""
+    try:
+        ask()
+    except GenRecError as error:
+        return error.message
+    return ""
+
+
 def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path: Path, tmp_path: Path) -> None:
     whole = prior_path.read_bytes()
     rng = random.Random(7)
@@ -388,13 +411,8 @@ def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path
             if content:
                 content[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(content)
-        for ask in (lambda: Prior.open(path), lambda: prior_counting.update(path, new)):
-            try:
-                found: object = ask()
-            except GenRecError as error:
-                assert "\n" not in error.message
-            else:
-                assert found is not None
+        for message in (said(lambda: Prior.open(path)), said(lambda: prior_counting.update(path, new))):
+            assert "\n" not in message
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
 
 

@@ -1,0 +1,343 @@
+"""The losses against brute force over transformers' full logits, and against what the search of the runtime returns."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from genrec_edge import prompts
+from genrec_edge.convert import batches
+from genrec_edge.convert.adapter import read_adapter
+from genrec_edge.convert.batches import Assembler
+from genrec_edge.convert.corpus import Window
+from genrec_edge.convert.folder import read_folder
+from genrec_edge.convert.gguf_writer import write_gguf
+from genrec_edge.convert.lessons import Lessons
+from genrec_edge.convert.material import write_vocabulary
+from genrec_edge.convert.merge import merged
+from genrec_edge.convert.objective import TitleObjective
+from genrec_edge.convert.recipe import Recipe, recipe_of
+from genrec_edge.convert.train_state import trained_weights
+from genrec_edge.convert.trainee import load_trainee, write_adapter
+from genrec_edge.decoder import Budget, ChildPrior, Search
+from genrec_edge.engine import LlamaEngine
+from genrec_edge.index import IndexKey, TitleIndex, build
+from genrec_edge.llama import Model
+from genrec_edge.titles import model_titles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# Prefixes of each other, a run without a choice, nodes of two, three and four children, years that tell namesakes
+# apart, and two that nothing tells apart.
+PLAIN = (
+    "Alien,Aliens,Alien 3,The Thing,The Thing from Another World,Up,Upgrade,Up at Dawn,A,Rocky,Rocky II,Rocky III,"
+    "Heat Wave,Ran,Rat,Rag,Rap,Rad,Fargo,日本"
+)
+TITLES: list[tuple[str, int | None]] = [
+    *[(title, None) for title in PLAIN.split(",")],
+    ("Heat", 1995),
+    ("Heat", 1986),
+    ("Big", 1988),
+    ("Big", 1988),
+]
+HISTORY = (3, 9, 14)  # positions of the trie
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.gguf"
+    write_vocabulary(read_folder(tiny_base), path)
+    with closing(Model(path, vocab_only=True)) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def index(vocabulary: Model) -> TitleIndex:
+    listed = [(row, title, year) for row, (title, year) in enumerate(TITLES)]
+    return build(listed, vocabulary.tokenize, IndexKey("r", "t"))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: Path) -> Any:
+    """A model with an adapter that changes it, in eval mode; tests that move its weights put them back."""
+    torch.manual_seed(1)
+    adapted = load_trainee(tiny_base, recipe_of({"lora": {"r": 4}}, "test"))
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.2)
+    adapted.eval()
+    return adapted
+
+
+def assembler(
+    index: TitleIndex, vocabulary: Model, prior: Callable[[int, int, int], NDArray[np.float32]] | None = None
+) -> Assembler:
+    paths = [index.path(position) for position in range(index.n_items)]
+    head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
+    return Assembler(Lessons(index, end_id), paths, head, [], end_id, prior)
+
+
+def next_title(position: int) -> Window:
+    """Return the window that asks for one title after the history."""
+    return Window(position, 0, (*HISTORY, position), first_target=len(HISTORY))
+
+
+def everything(index: TitleIndex) -> list[Window]:
+    return [next_title(position) for position in range(index.n_items)]
+
+
+def log_priors(n_items: int) -> NDArray[np.float64]:
+    """Return a peaked distribution over the items for each of as many places, (n_items, n_items) logs."""
+    log_probs = np.random.default_rng(4).normal(0, 3, (n_items, n_items)).astype(np.float32).astype(np.float64)
+    shares: NDArray[np.float64] = log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
+    return shares.astype(np.float32).astype(np.float64)
+
+
+def prior_of(index: TitleIndex) -> Callable[[int, int, int], NDArray[np.float32]]:
+    """Return the prior of `next_title` windows: a row for each position that is asked for."""
+    rows = log_priors(index.n_items)
+    return lambda user, start, stop: rows[user : user + 1].astype(np.float32)
+
+
+class BruteForce:
+    """Every title written out behind the history, with transformers' own logits over the whole vocabulary.
+
+    Sets of prefixes say what may come next; the trie is not used.
+    """
+
+    def __init__(self, model: Any, vocabulary: Model, index: TitleIndex) -> None:
+        end_id = vocabulary.newline_id
+        spelled = [vocabulary.tokenize(title) for title in model_titles(TITLES)]
+        self.paths = [(*spelled[row], end_id) for row in index.rows.tolist()]
+        self.nexts: dict[tuple[int, ...], set[int]] = {}
+        for path in self.paths:
+            for n, token in enumerate(path):
+                self.nexts.setdefault(path[:n], set()).add(token)
+        self.prompt = vocabulary.tokenize(prompts.INSTRUCTION)
+        for position in HISTORY:
+            self.prompt += self.paths[position]
+        self.model = model
+
+    def logits(self, position: int) -> torch.Tensor:
+        """Return the logits before each token of a title, (n_tokens, n_vocab) float32."""
+        ids = [*self.prompt, *self.paths[position]]
+        rows: torch.Tensor = self.model(input_ids=torch.tensor([ids])).logits[0]
+        return rows[len(self.prompt) - 1 : -1]
+
+    def steps(
+        self, position: int, prior: NDArray[np.float64] | None = None, tau: float = 1.0, lambda_: float = 0.0
+    ) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+        """Return (log-probabilities of what may come next, the prior's shares of it, which came) for each token."""
+        path, logits, found = self.paths[position], self.logits(position), []
+        for n, token in enumerate(path):
+            allowed = sorted(self.nexts[path[:n]])
+            row = tau * logits[n][allowed]
+            mass = torch.ones(len(allowed), dtype=torch.float64)
+            if prior is not None:
+                below = [[p[: n + 1] == (*path[:n], child) for p in self.paths] for child in allowed]
+                mass = torch.tensor([float(np.exp(prior)[np.array(inside)].sum()) for inside in below])
+                row = row + lambda_ * mass.log()
+            found.append((torch.log_softmax(row, -1), mass / mass.sum(), allowed.index(token)))
+        return found
+
+    def nats(self, position: int, **options: Any) -> float:
+        """Return minus the title's log-probability under the catalog score."""
+        return -sum(float(log_probs[came]) for log_probs, _, came in self.steps(position, **options))
+
+
+def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    brute = BruteForce(model, vocabulary, index)
+    with torch.no_grad():
+        batch = assembler(index, vocabulary).assemble(everything(index))
+        assert any(group.dead is not None and bool(group.dead.any()) for group in batch.groups)
+        losses = TitleObjective(model, "catalog")(batch)
+        truth = [brute.nats(position) for position in range(index.n_items)]
+    assert losses.hard.tolist() == pytest.approx(truth, abs=1e-4)
+    assert float(losses.loss) == pytest.approx(sum(truth), rel=1e-5)
+    one_of_each = dict(zip(brute.paths, losses.hard.tolist(), strict=True))
+    assert len(one_of_each) == len(TITLES) - 1  # two are spelled alike, and count as one
+    assert sum(math.exp(-nats) for nats in one_of_each.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
+    model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    """Every title a target, windows of different lengths in a batch, against one title at a time."""
+    windows = [Window(0, 0, (1, 2, 3, 4, 5)), Window(1, 0, (6,)), Window(2, 0, (7, 18, 0), first_target=1)]
+    objective, make = TitleObjective(model, "catalog"), assembler(index, vocabulary)
+    with torch.no_grad():
+        together = objective(make.assemble(windows)).hard.tolist()
+        alone = [
+            float(objective(make.assemble([Window(0, 0, w.positions[: k + 1], first_target=k)])).hard)
+            for w in windows
+            for k in range(w.first_target, len(w.positions))
+        ]
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["catalog", "residual"])
+def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together(
+    kind: Any, model: Any, vocabulary: Model, index: TitleIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for wide in (1, 10**6):
+        monkeypatch.setattr(batches, "_WIDE", wide)
+        batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+        assert {group.is_shared for group in batch.groups} == {wide == 1}
+        found.append(loss_and_gradient(TitleObjective(model, kind, distill=0.3), batch))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-4)
+
+
+def loss_and_gradient(objective: TitleObjective, batch: batches.Batch) -> tuple[float, torch.Tensor]:
+    objective.zero_grad()
+    loss = objective(batch).loss
+    loss.backward()
+    gradients = [p.grad.flatten().clone() for p in objective.parameters() if p.grad is not None]
+    objective.zero_grad()
+    return loss.item(), torch.cat(gradients)
+
+
+@pytest.mark.parametrize("distill", [0.6, 1.0])
+def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
+    distill: float, model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
+    objective = TitleObjective(model, "catalog", distill)
+    asked = [next_title(position) for position in (0, 4, 8, 17, 18)]
+    found = loss_and_gradient(objective, assembler(index, vocabulary, prior_of(index)).assemble(asked))
+    loss = torch.zeros(())
+    for window in asked:
+        for log_probs, shares, came in brute.steps(window.user, prior=rows[window.user]):
+            target = distill * shares.float()
+            target[came] += 1 - distill
+            loss = loss - (target * log_probs).sum()
+    model.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    dense = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    assert found[0] == pytest.approx(loss.item(), rel=1e-5)
+    torch.testing.assert_close(found[1], dense, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("tau", "lambda_"), [(0.0, 1.0), (0.3, 0.8)])
+def test_the_residual_loss_is_what_brute_force_finds(
+    tau: float, lambda_: float, model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
+    objective = TitleObjective(model, "residual")
+    with torch.no_grad():
+        objective.tau.fill_(tau)
+        objective.lambda_.fill_(lambda_)
+        batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+        hard = objective(batch).hard.tolist()
+        options = {"tau": tau, "lambda_": lambda_}
+        truth = [brute.nats(position, prior=rows[position], **options) for position in range(index.n_items)]
+    assert hard == pytest.approx(truth, abs=1e-3)
+    if not tau:  # the prior itself, of all items that are spelled so
+        shares = [
+            np.exp(rows[position])[[path == brute.paths[position] for path in brute.paths]].sum()
+            for position in range(index.n_items)
+        ]
+        assert hard == pytest.approx((-np.log(shares)).tolist(), abs=1e-4)
+
+
+def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
+    model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    batch = assembler(index, vocabulary).assemble([next_title(0)])
+    with pytest.raises(ValueError, match="with a prior"):
+        TitleObjective(model, "residual")(batch)
+
+
+def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    make, objective = assembler(index, vocabulary), TitleObjective(model, "vocabulary")
+    for window in (next_title(5), Window(0, 0, (*HISTORY, 5, 16), first_target=2)):
+        batch = make.assemble([window])
+        labels = torch.full_like(batch.input_ids, -100)
+        n = sum(len(index.path(position)) + 1 for position in window.positions[window.first_target :])
+        labels[0, -n:] = batch.input_ids[0, -n:]
+        with torch.no_grad():
+            mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
+            losses = objective(batch)
+        assert float(losses.loss) == pytest.approx(float(mean) * n, rel=1e-5)
+        assert float(losses.hard.sum()) == pytest.approx(float(losses.loss), rel=1e-6)
+
+
+def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    layout = prompts.LAYOUTS["genrec-1"]
+    head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
+    paths = [index.path(position) for position in range(index.n_items)]
+    batch = Assembler(Lessons(index, end_id), paths, head, tail, end_id).assemble([next_title(5)])
+    history = [paths[position] for position in HISTORY]
+    prompt, _ = prompts.assemble(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
+    assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
+    assert batch.spelled.places.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
+
+
+def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
+    tiny_base: Path, vocabulary: Model, index: TitleIndex
+) -> None:
+    recipe = recipe_of({"lora": {"r": 4}, "base": {"dtype": "bfloat16", "gradient_checkpointing": True}}, "test")
+    adapted, whole = load_trainee(tiny_base, recipe), load_trainee(tiny_base, Recipe())
+    batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+    for kind in ("catalog", "residual", "vocabulary"):
+        objective = TitleObjective(adapted, kind, distill=0.0 if kind == "vocabulary" else 0.5)
+        losses = objective(batch)
+        losses.loss.backward()
+        exact = TitleObjective(whole, kind)(batch)
+        assert losses.hard.dtype == torch.float32
+        assert losses.hard.tolist() == pytest.approx(exact.hard.tolist(), rel=0.1, abs=1.0)
+    gradients = [p.grad for name, p in adapted.named_parameters() if "lora_B" in name]
+    assert all(g is not None and g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
+
+
+def search(path: Path, index: TitleIndex, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
+    """Return the log-probability of every position, from the runtime's search over a real file."""
+    engine = LlamaEngine(Model(path), n_ctx=1024, n_threads=1)
+    with closing(engine):
+        row, _ = engine.prompt(list(prompt))
+        settings: dict[str, Any] = {"kind": "catalog", "bias": np.zeros(index.n_items), "k": index.n_items}
+        found = Search(index, engine, end_id=engine.model.newline_id, prior=prior, **settings)
+        answer = found.exact(row, Budget(tokens=10**6))
+    assert answer.exact
+    return {f.position: f.logprob for f in answer.found}
+
+
+def test_the_search_of_the_runtime_returns_what_was_trained(
+    model: Any, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+) -> None:
+    """The adapter written, merged and put into a GGUF; the score of all titles, with and without a prior."""
+    objective = TitleObjective(model, "residual")
+    write_adapter(tmp_path, model, trained_weights(objective), "tiny")
+    base = read_folder(tiny_base)
+    with (tmp_path / "model.gguf").open("wb") as file:
+        write_gguf(merged(base, [read_adapter(tmp_path, base.config)]), file, {})
+    brute = BruteForce(model, vocabulary, index)
+    same = [brute.paths.count(path) for path in brute.paths]
+    make = assembler(index, vocabulary, lambda user, start, stop: log_priors(index.n_items)[:1].astype(np.float32))
+    with torch.no_grad():
+        batch = make.assemble(everything(index))
+        alone = TitleObjective(model, "catalog")(batch).hard.tolist()
+        objective.tau.fill_(0.4)
+        fused = objective(batch).hard.tolist()
+    # Weights and KV cells of llama.cpp are half floats: hundredths of a nat over long titles (see test_exact.py).
+    found = search(tmp_path / "model.gguf", index, brute.prompt)
+    for position, nats in enumerate(alone):
+        assert found[position] == pytest.approx(-nats - math.log(same[position]), abs=0.1)
+    masses = np.exp(log_priors(index.n_items)[0])
+    found = search(tmp_path / "model.gguf", index, brute.prompt, ChildPrior(masses, 0.4, 1.0))
+    for position, nats in enumerate(fused):
+        leaf = [math.exp(found[p]) for p in range(index.n_items) if brute.paths[p] == brute.paths[position]]
+        assert math.log(sum(leaf)) == pytest.approx(-nats, abs=0.1)
