@@ -113,7 +113,8 @@ class Assembler:
         head: token ids of the instruction, and what stands before it.
         tail: token ids between the history and a target, if the layout has any; windows then have one target, the last.
         end_id: the end-of-title token.
-        prior: (user, start, stop) -> (stop - start, n_items) log-probabilities in the order of the trie.
+        prior: (user, history, start) -> (len(history) - start, n_items) log-probabilities at the places of a history of
+            positions from `start` on, in the order of the trie.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Assembler:
         head: Sequence[int],
         tail: Sequence[int],
         end_id: int,
-        prior: Callable[[int, int, int], NDArray[np.float32]] | None = None,
+        prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
     ) -> None:
         self._lessons = lessons
         self._paths = paths
@@ -162,8 +163,11 @@ class Assembler:
     def _prior_of(self, windows: Sequence[Window]) -> Tensor | None:
         if self._prior is None:
             return None
-        ranges = ((w.user, w.start + w.first_target, w.start + len(w.positions)) for w in windows)
-        return torch.from_numpy(np.concatenate([self._prior(*which) for which in ranges]))
+        known = (
+            self._prior(w.user, np.array([*w.before, *w.positions], np.int64), len(w.before) + w.first_target)
+            for w in windows
+        )
+        return torch.from_numpy(np.concatenate(list(known)))
 
 
 def _group(places: Sequence[_Place]) -> tuple[Group, ...]:

@@ -6,6 +6,7 @@ without any state.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,17 @@ _LEAST = 8
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Titles of one user, oldest first, as positions in the trie; those from `first_target` on are targets."""
+    """Titles of one user, oldest first, as positions in the trie.
+
+    Attributes:
+        user: whose.
+        before: what the user had met before; no sequence shows it, but a prior knows it.
+        positions: what the sequence shows.
+        first_target: from which of `positions` on they are targets.
+    """
 
     user: int
-    start: int
+    before: tuple[int, ...]
     positions: tuple[int, ...]
     first_target: int = 0
 
@@ -40,18 +48,29 @@ class Corpus:
         window: titles of one window at most.
         seed: of all draws.
         all_targets: every title is a target, the first one given no history; else only the last one is.
+        times: of each event; those with the same time are shuffled every time they are drawn. None keeps the order.
+        drop: share of a window's titles that is left out at random, on average; they count as not met.
 
     Raises:
         UsageError: no history has two titles.
     """
 
     def __init__(
-        self, histories: Sequence[NDArray[np.int64]], *, window: int, seed: int, all_targets: bool = True
+        self,
+        histories: Sequence[NDArray[np.int64]],
+        *,
+        window: int,
+        seed: int,
+        all_targets: bool = True,
+        times: Sequence[NDArray[np.float64]] | None = None,
+        drop: float = 0.0,
     ) -> None:
         self._histories = histories
         self._window = window
         self._seed = seed
         self._all_targets = all_targets
+        self._times = times
+        self._drop = drop
         self._ends = np.cumsum([len(history) if len(history) > 1 else 0 for history in histories])
         self.n_events = int(self._ends[-1])
         if not self.n_events:
@@ -65,13 +84,23 @@ class Corpus:
     def _one(self, rng: np.random.Generator) -> Window:
         user = int(np.searchsorted(self._ends, rng.integers(self.n_events), side="right"))
         history = self._histories[user]
-        n = len(history)
+        if self._times is not None:
+            history = history[np.lexsort((rng.random(len(history)), self._times[user]))]
+        n, rate = len(history), 2 * self._drop * rng.random() if self._drop else 0.0
+        reach = math.ceil(self._window / (1 - rate))
         if self._all_targets:
             # From half a window before the beginning on, so that the first titles come as often as the others.
             start = int(rng.integers(-(self._window // 2), n)) if n > self._window else int(rng.integers(0, n // 2 + 1))
             start = max(0, min(start, n - min(_LEAST, self._window)))
-            stop = min(n, start + self._window)
-            return Window(user, start, tuple(history[start:stop].tolist()))
-        stop = int(rng.integers(2, n + 1))
-        start = max(0, stop - self._window)
-        return Window(user, start, tuple(history[start:stop].tolist()), first_target=stop - start - 1)
+            stop = min(n, start + reach)
+        else:
+            stop = int(rng.integers(2, n + 1))
+            start = max(0, stop - reach)
+        before, shown = history[:start], history[start:stop]
+        if rate:
+            kept = rng.random(len(shown)) >= rate
+            kept[[0, -1]] = True
+            shown = shown[kept]
+        shown = shown[: self._window] if self._all_targets else shown[-self._window :]
+        first_target = 0 if self._all_targets else len(shown) - 1
+        return Window(user, tuple(before.tolist()), tuple(shown.tolist()), first_target)

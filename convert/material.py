@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from genrec_edge.interactions import Dataset
     from genrec_edge.llama import Model
 
-PriorOf = Callable[[int, int, int], NDArray[np.float32]]
-"""(user, start, stop) -> log-probabilities of all items before each of a user's events, (stop - start, n_items)."""
+PriorOf = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
+"""(user, history, start) -> log-probabilities of all items at the places of a history from `start` on, a row each."""
 Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
 """(training histories, n_items) -> a prior that has not counted the events of the user whom it explains."""
 
@@ -98,6 +98,8 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
         window=recipe.data.window,
         seed=recipe.seed,
         all_targets=recipe.data.targets == "all",
+        times=_times(dataset, split, recipe) if recipe.data.shuffle_ties else None,
+        drop=recipe.data.drop,
     )
     layout = prompts.LAYOUTS[recipe.prompt]
     bos = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
@@ -112,6 +114,21 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
     return Material(dataset, split, corpus, assembler)
 
 
+def _times(dataset: Dataset, split: Split | None, recipe: Recipe) -> list[NDArray[np.float64]]:
+    """Return the times of each user's training events, oldest first."""
+    times = np.split(
+        dataset.timestamps[np.lexsort((dataset.timestamps, dataset.users))],
+        np.cumsum(np.bincount(dataset.users, minlength=dataset.n_users))[:-1],
+    )
+    if split is None:
+        return times
+    everything = histories(dataset, recipe.data.ties)
+    return [
+        when[~np.isin(items, split.held_out)][: len(train)]
+        for when, items, train in zip(times, everything, split.train, strict=True)
+    ]
+
+
 def _items_of_trie(dataset: Dataset, train: Sequence[NDArray[np.int32]], recipe: Recipe) -> NDArray[np.int64]:
     if recipe.objective.catalog == "data set":
         return np.arange(dataset.n_items)
@@ -121,8 +138,8 @@ def _items_of_trie(dataset: Dataset, train: Sequence[NDArray[np.int32]], recipe:
 def _on_positions(prior: PriorOf, items: NDArray[np.int64]) -> PriorOf:
     """Return the prior over the positions of the trie; normalised again, where the trie has fewer items."""
 
-    def on_positions(user: int, start: int, stop: int) -> NDArray[np.float32]:
-        log_probs = prior(user, start, stop)[:, items].astype(np.float64)
+    def on_positions(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
+        log_probs = prior(user, items[history], start)[:, items].astype(np.float64)
         log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
         return log_probs.astype(np.float32)
 

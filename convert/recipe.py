@@ -37,6 +37,10 @@ class Data:
     window: int = 36
     """Titles of one sequence; longer histories are cut at random places."""
     targets: Literal["all", "last"] = "all"
+    shuffle_ties: bool = False
+    """Events of one time come in another order every time: which came first is not known."""
+    drop: float = 0.0
+    """Share of a window's titles that is left out at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Lora:
     alpha: float = 64.0
     dropout: float = 0.0
     targets: tuple[str, ...] = TARGETS
+    whole: tuple[str, ...] = ()
+    """Modules that are trained and saved as a whole instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,7 @@ def _out_of_range(recipe: Recipe) -> list[str]:
         ("checkpoint_every", recipe.checkpoint_every, 1, 10**9),
         ("data.min_count", data.min_count, 0, 10**6),
         ("data.window", data.window, 2, 4096),
+        ("data.drop", data.drop, 0, 0.45),
         ("objective.distill", objective.distill, 0, 1),
         ("lora.r", recipe.lora.r, 1, 1024),
         ("lora.alpha", recipe.lora.alpha, 1e-6, 1e6),

@@ -7,6 +7,7 @@ Source: torch.distributed.checkpoint.state_dict, which gathers the shards of FSD
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _SCATTERED = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
 _PREFIX = "step-"
+_TRAINED = re.compile(r"\.(lora_[AB]|modules_to_save)\.")
 _LEARNED = ("tau", "lambda_")
 """What the residual objective learns beside the adapter."""
 
@@ -57,7 +59,7 @@ def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return what is trained, by name, on the CPU; every process has to call it."""
     state: dict[str, Any] = get_model_state_dict(model, options=_GATHERED)
     # Frozen ones are left out above, except for an output matrix that is the embedding.
-    trained = {name: tensor for name, tensor in state.items() if "lora_" in name or name in _LEARNED}
+    trained = {name: tensor for name, tensor in state.items() if _TRAINED.search(name) or name in _LEARNED}
     return {name: tensor.contiguous() for name, tensor in trained.items()}
 
 

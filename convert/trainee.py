@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from genrec_edge.convert.recipe import Recipe
 
 _PEFT_PREFIX = "base_model.model."
+_KEPT_AS = re.compile(r"\.(modules_to_save\.)?default\.")
+"""What PEFT's own names have while an adapter is trained, and its files have not."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -47,6 +50,7 @@ def load_trainee(folder: Path, recipe: Recipe) -> Any:
         lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]
         lora_dropout=recipe.lora.dropout,
         target_modules=list(recipe.lora.targets),
+        modules_to_save=list(recipe.lora.whole) or None,
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
@@ -77,7 +81,7 @@ def write_adapter(folder: Path, model: Any, weights: Mapping[str, torch.Tensor],
     Args:
         folder: exists; the files in it are replaced.
         model: the adapted model, for its configuration.
-        weights: from `train_state.trained_weights`; what is no LoRA matrix is left out.
+        weights: from `train_state.trained_weights`; what is none of the model's, such as tau, is left out.
         base_name: what the base is called.
     """
     config = dict(model.peft_config["default"].to_dict())
@@ -87,8 +91,8 @@ def write_adapter(folder: Path, model: Any, weights: Mapping[str, torch.Tensor],
     text = json.dumps(config, indent=2, default=str)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     saved = {
-        name[name.index(_PEFT_PREFIX) :].replace(".default.", "."): tensor.to(torch.float16)
+        _KEPT_AS.sub(".", name[name.index(_PEFT_PREFIX) :]): tensor.to(torch.float16)
         for name, tensor in weights.items()
-        if "lora_" in name
+        if _PEFT_PREFIX in name
     }
     save_file(saved, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -61,7 +61,8 @@ class Closeness:
         found = np.searchsorted(self.items, history)
         inside = found < len(self.items)
         found, history = found[inside], history[inside]
-        return found[self.items[found] == history]
+        kept: NDArray[np.int64] = found[self.items[found] == history]
+        return kept
 
     def scores(self, history: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the score of each item of the catalog after a history, (n_items,): 0 where it is less, and if seen."""

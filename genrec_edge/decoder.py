@@ -48,7 +48,7 @@ with 8, 0.82 s with 16, 0.77 s with 24 and 0.78 s with 32: what the larger batch
 to be needed cost."""
 BEAM_WIDTH = 16
 _WALK_WIDTH = 32
-"""Prefixes in one call where every prefix is needed: 600 titles take 15 s, with 16 27 s, and with 64 a fifth more tokens
+"""Prefixes in one call where every one is needed: 600 titles take 15 s, 27 s with 16, and a fifth more tokens with 64,
 because branches have to be given up."""
 
 

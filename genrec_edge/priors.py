@@ -108,7 +108,8 @@ def log_prob(
         weights = np.array(DECAYS)[:, None] ** np.arange(len(history)) / scale
         sums[:-1] = counts.near.sums(newest_first, weights)
         sums[-1] = counts.closeness.scores(np.unique(history))
-    return _distribution(sums[None], counts.events, [history], coefficients)[0]
+    found: NDArray[np.float64] = _distribution(sums[None], counts.events, [history], coefficients)[0]
+    return found
 
 
 def features(sums: NDArray[np.float64], events: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -133,7 +134,7 @@ def _distribution(
     """Return log-probabilities, (n, n_items), of `sums`, (n, n_decays + 1, n_items), and what each has seen."""
     floors = np.exp(np.array(coefficients.log_floors))[:, None]
     logs = np.log(features(sums, events) + floors)
-    scores = np.einsum("k,nkj->nj", np.array(coefficients.weights), logs)
+    scores: NDArray[np.float64] = np.einsum("k,nkj->nj", np.array(coefficients.weights), logs)
     scores[~sums.any((1, 2))] = np.log(events + 0.5)
     for i, items in enumerate(seen):
         unseen = np.ones(len(events), np.bool_)

@@ -36,9 +36,9 @@ def test_a_window_is_a_piece_of_a_history(lengths: list[int], window: int, all_t
     assert corpus.n_events == sum(n for n in lengths if n > 1)
     for found in drawn(corpus, 10):
         n = len(found.positions)
-        first = 1000 * found.user + found.start
+        first = 1000 * found.user + len(found.before)
         assert found.positions == tuple(range(first, first + n))
-        assert found.start + n <= lengths[found.user]
+        assert len(found.before) + n <= lengths[found.user]
         assert (1 if all_targets else 2) <= n <= window
         assert found.first_target == (0 if all_targets else n - 1)
 

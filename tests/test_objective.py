@@ -19,7 +19,7 @@ from genrec_edge.convert.corpus import Window
 from genrec_edge.convert.folder import read_folder
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.lessons import Lessons
-from genrec_edge.convert.material import write_vocabulary
+from genrec_edge.convert.material import PriorOf, write_vocabulary
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.objective import TitleObjective
 from genrec_edge.convert.recipe import Recipe, recipe_of
@@ -81,7 +81,9 @@ def model(tiny_base: Path) -> Any:
 
 
 def assembler(
-    index: TitleIndex, vocabulary: Model, prior: Callable[[int, int, int], NDArray[np.float32]] | None = None
+    index: TitleIndex,
+    vocabulary: Model,
+    prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
 ) -> Assembler:
     paths = [index.path(position) for position in range(index.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
@@ -90,7 +92,7 @@ def assembler(
 
 def next_title(position: int) -> Window:
     """Return the window that asks for one title after the history."""
-    return Window(position, 0, (*HISTORY, position), first_target=len(HISTORY))
+    return Window(position, (), (*HISTORY, position), first_target=len(HISTORY))
 
 
 def everything(index: TitleIndex) -> list[Window]:
@@ -104,10 +106,10 @@ def log_priors(n_items: int) -> NDArray[np.float64]:
     return shares.astype(np.float32).astype(np.float64)
 
 
-def prior_of(index: TitleIndex) -> Callable[[int, int, int], NDArray[np.float32]]:
+def prior_of(index: TitleIndex) -> PriorOf:
     """Return the prior of `next_title` windows: a row for each position that is asked for."""
     rows = log_priors(index.n_items)
-    return lambda user, start, stop: rows[user : user + 1].astype(np.float32)
+    return lambda user, _history, _start: rows[user : user + 1].astype(np.float32)
 
 
 class BruteForce:
@@ -174,12 +176,12 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
     model: Any, vocabulary: Model, index: TitleIndex
 ) -> None:
     """Every title a target, windows of different lengths in a batch, against one title at a time."""
-    windows = [Window(0, 0, (1, 2, 3, 4, 5)), Window(1, 0, (6,)), Window(2, 0, (7, 18, 0), first_target=1)]
+    windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
     objective, make = TitleObjective(model, "catalog"), assembler(index, vocabulary)
     with torch.no_grad():
         together = objective(make.assemble(windows)).hard.tolist()
         alone = [
-            float(objective(make.assemble([Window(0, 0, w.positions[: k + 1], first_target=k)])).hard)
+            float(objective(make.assemble([Window(0, (), w.positions[: k + 1], first_target=k)])).hard)
             for w in windows
             for k in range(w.first_target, len(w.positions))
         ]
@@ -190,10 +192,17 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
 def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together(
     kind: Any, model: Any, vocabulary: Model, index: TitleIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the prior holds next to nothing: a child that is none would have as much."""
+
+    def certain(user: int, history: NDArray[np.int64], start: int) -> NDArray[np.float32]:
+        log_probs = np.full((1, index.n_items), -25, np.float32)
+        log_probs[0, 0] = 0
+        return log_probs
+
     found = []
     for wide in (1, 10**6):
         monkeypatch.setattr(batches, "_WIDE", wide)
-        batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+        batch = assembler(index, vocabulary, certain).assemble(everything(index))
         assert {group.is_shared for group in batch.groups} == {wide == 1}
         found.append(loss_and_gradient(TitleObjective(model, kind, distill=0.3), batch))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
@@ -263,7 +272,7 @@ def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
 
 def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleIndex) -> None:
     make, objective = assembler(index, vocabulary), TitleObjective(model, "vocabulary")
-    for window in (next_title(5), Window(0, 0, (*HISTORY, 5, 16), first_target=2)):
+    for window in (next_title(5), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
         batch = make.assemble([window])
         labels = torch.full_like(batch.input_ids, -100)
         n = sum(len(index.path(position)) + 1 for position in window.positions[window.first_target :])
@@ -326,7 +335,9 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
         write_gguf(merged(base, [read_adapter(tmp_path, base.config)]), file, {})
     brute = BruteForce(model, vocabulary, index)
     same = [brute.paths.count(path) for path in brute.paths]
-    make = assembler(index, vocabulary, lambda user, start, stop: log_priors(index.n_items)[:1].astype(np.float32))
+    make = assembler(
+        index, vocabulary, lambda _user, _history, _start: log_priors(index.n_items)[:1].astype(np.float32)
+    )
     with torch.no_grad():
         batch = make.assemble(everything(index))
         alone = TitleObjective(model, "catalog")(batch).hard.tolist()

@@ -258,7 +258,7 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
         with Recommender.open(path, cycle_data / "catalog.db", n_threads=1) as recommender:
             index = recommender.index
             for window in windows:
-                asked = Window(window.user, window.start, window.positions, len(window.positions) - 1)
+                asked = Window(window.user, window.before, window.positions, len(window.positions) - 1)
                 ids = material.assembler.assemble([asked]).input_ids[0].tolist()
                 # Both tries hold the same titles in the same order.
                 served, _ = recommender.prompt_ids(index.rows[list(window.positions[:-1])])

@@ -94,7 +94,7 @@ def evaluate(
     """Ask models and baselines for the items that users met next, and say how often they knew."""
     if plot is not None:
         with needs_extra("convert"):
-            from genrec_edge.convert import evaluation_plot  # noqa: PLC0415 - before hours of work, not after
+            from genrec_edge.convert.evaluation_plot import write as write_plots  # noqa: PLC0415 - before hours of work
         with path_errors(plot):
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
@@ -137,7 +137,7 @@ def evaluate(
             on_user=on_user,
         )
     if plot is not None:
-        evaluation_plot.write(plot, SCHEMA, report)
+        write_plots(plot, SCHEMA, report)
     if json:
         emit_json(SCHEMA, report.to_json())
     else:
