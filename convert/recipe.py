@@ -201,7 +201,7 @@ def _fit(value: Any, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         return value if value in get_args(kind) else None
     if get_origin(kind) is tuple:
-        return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) and value else None
+        return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
     if get_origin(kind) is dict:
         numbers = isinstance(value, dict) and all(_fit(v, float) is not None for v in value.values())
         return {key: float(v) for key, v in value.items()} if numbers else None
@@ -256,6 +256,8 @@ def _out_of_range(recipe: Recipe) -> list[str]:
             parse_layers(recipe.base.layers)
         except UsageError as e:
             faults.append(f"base.layers: {e.message}")
+    if not recipe.lora.targets:
+        faults.append("lora.targets names no layers")
     if unknown := sorted(set(recipe.lora.targets) - set(TARGETS)):
         faults.append(f"lora.targets names {', '.join(unknown)[:_MAX_SHOWN]}; known: {', '.join(TARGETS)}")
     if set(recipe.forms) != {"history"} or not 0 < recipe.forms["history"] < math.inf:

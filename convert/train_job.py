@@ -114,6 +114,9 @@ def memory_plan(recipe: Recipe, base: Checkpoint) -> MemoryPlan:
         for tensor in base.tensors.values()
         if tensor.name.split(".")[-2] in recipe.lora.targets
     )
+    # As peft finds the modules that are trained as a whole: by the end of their names.
+    whole = [t for t in base.tensors.values() if t.name.rpartition(".")[0].endswith(recipe.lora.whole)]
+    n_trained += sum(tensor.n_elements for tensor in whole)
     n_tokens = settings.micro_batch * round(_INSTRUCTION_TOKENS + recipe.data.window * _TOKENS_PER_TITLE)
     n_targets = settings.micro_batch * (recipe.data.window if recipe.data.targets == "all" else 1)
     kv_width, q_width = config.n_kv_heads * config.head_size, config.n_heads * config.head_size

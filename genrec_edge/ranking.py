@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from genrec_edge.dataset import CATALOG
-from genrec_edge.decoder import Budget
+from genrec_edge.decoder import Budget, ChildPrior
 from genrec_edge.engine import Usage
 from genrec_edge.errors import UsageError
 from genrec_edge.files import sha256_file
 from genrec_edge.freeform import write_lines
+from genrec_edge.fusion import Fused, learned_on_prior
+from genrec_edge.lora import find_adapter
 from genrec_edge.ranked import Ranked, allowed_items, with_candidates
-from genrec_edge.recommender import Recommender
+from genrec_edge.recommender import Recommender, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,12 +45,13 @@ class Prior:
     Attributes:
         name: of what is added, in tables.
         log_prob: from a history to (n_items,), finite, in nats.
-        weight: 0.1 adds a tenth.
+        weight: 0.1 adds a tenth. None puts the prior below the logits of a model that was tuned so, and is nothing to
+            others.
     """
 
     name: str
     log_prob: Callable[[NDArray[np.int32]], NDArray[np.float64]]
-    weight: float
+    weight: float | None
 
 
 class LlmRanker:
@@ -82,7 +85,12 @@ class LlmRanker:
     ) -> None:
         if max_history is not None and max_history < 1:
             raise UsageError(f"a history of {max_history} titles is none", hint="give --max-history at least 1")
-        if prior is not None and not math.isfinite(prior.weight):
+        self._learned = learned_on_prior(
+            record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
+        )
+        if prior is not None and prior.weight is None and self._learned is None:
+            prior = None
+        if prior is not None and prior.weight is not None and not math.isfinite(prior.weight):
             raise UsageError(f"the prior's weight {prior.weight} is no number", hint="give --prior-weight a finite one")
         self.name = name or _name(model_file, adapter, prior) + (", free text" if decode == "free" else "")
         self.is_baseline = decode == "free"
@@ -92,7 +100,13 @@ class LlmRanker:
         self._max_history = max_history
         self._decode = decode
         self._open: Callable[[], Recommender] = lambda: Recommender.open(
-            model_file, dataset.path / CATALOG, adapter=adapter, score=score, n_threads=n_threads, n_ctx=n_ctx
+            model_file,
+            dataset.path / CATALOG,
+            adapter=adapter,
+            score=score,
+            prior_kind="none",
+            n_threads=n_threads,
+            n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
         self._recommender: Recommender
@@ -115,6 +129,7 @@ class LlmRanker:
             "catalog_revision": self._recommender.index.key.revision,
             "prior": None if self._prior is None else self._prior.name,
             "prior_weight": None if self._prior is None else self._prior.weight,
+            "prior_below": self._learned if self._prior is not None and self._prior.weight is None else None,
             "max_history": self._max_history,
             "n_ctx": self._recommender.engine.n_ctx,
             "decode": self._decode,
@@ -154,9 +169,9 @@ class LlmRanker:
         if not allowed.any():
             return Ranked(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
         root_row = self._prompted(history)
-        wanted = np.zeros(len(allowed)) if self._prior is None else self._prior.weight * self._prior.log_prob(history)
-        bias = np.where(allowed, wanted, -np.inf)[self._item_at]
-        answer = self._recommender.search(bias, min(k, int(allowed.sum()))).exact(root_row, Budget())
+        bias = np.where(allowed, 0.0, -np.inf)[self._item_at]
+        search = self._recommender.search(bias, min(k, int(allowed.sum())), self._fused(history))
+        answer = search.exact(root_row, Budget())
         return Ranked(
             items=self._item_at[[found.position for found in answer.found]],
             scores=np.array([found.score for found in answer.found]),
@@ -165,6 +180,16 @@ class LlmRanker:
             tokens=self._recommender.engine.usage.tokens,
             seconds=time.perf_counter() - started,
         )
+
+    def _fused(self, history: NDArray[np.int32]) -> Fused | None:
+        """Return what the prior adds after a history, by position of the index."""
+        if self._prior is None:
+            return None
+        log_prior = self._prior.log_prob(history)[self._item_at]
+        if self._prior.weight is not None:
+            return Fused(self._prior.weight * log_prior, None, log_prior)
+        tau, lambda_ = self._learned or (1.0, 0.0)  # __init__ has seen to it that there are two
+        return Fused(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
 
     def _written(self, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
         """Let the model write `N_TEXTS` lines, and keep what is allowed in the order it was written."""
@@ -210,4 +235,6 @@ def _name(model_file: ModelFile, adapter: Path | None, prior: Prior | None) -> s
     name = model_file.manifest.name if model_file.manifest else model_file.path.stem
     if adapter is not None:
         name += f" + {adapter.stem}"
-    return name if prior is None else f"{name} + {prior.weight:g} {prior.name}"
+    if prior is None:
+        return name
+    return f"{name} + {prior.name}" if prior.weight is None else f"{name} + {prior.weight:g} {prior.name}"

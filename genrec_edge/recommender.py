@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""
+MOST_TITLES = 10_000
+"""Of a history in the prompt; the context holds fewer."""
 _PROMPT_KEY, _SCORE_KEY = "genrec_edge.prompt_version", "genrec_edge.train.score_kind"
+_HISTORY_KEY = "genrec_edge.train.history"
+_HISTORY_KEY = "genrec_edge.train.history"
 """In the metadata of what our converter made."""
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
@@ -73,6 +77,7 @@ class Recommender:
         score: ScoreKind | None = None,
         prompt: str | None = None,
         prior: PriorUse | None = None,
+        most_titles: int = MOST_TITLES,
         budget: Budget | None = None,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> None:
@@ -87,6 +92,7 @@ class Recommender:
         self._closed = False
         self._load_s = 0.0
         bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
+        self._most_titles = most_titles
         self._prompt_version = prompt or prompted_with(model_file, None)
         layout = prompts.LAYOUTS[self._prompt_version]
         self._instruction = bos + engine.model.tokenize(layout.head)
@@ -146,7 +152,7 @@ class Recommender:
             prior_kind,
             prior_weight,
             score=score,
-            record=_record_of(model_file, adapter_header),
+            record=record_of(model_file, adapter_header),
         )
         with ExitStack() as on_error:
             opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
@@ -162,7 +168,15 @@ class Recommender:
             engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=default_threads() if n_threads is None else n_threads)
             on_error.callback(engine.close)
             recommender = cls(
-                model_file, opened, engine, score=score, prompt=prompt, prior=use, budget=budget, on_title=on_title
+                model_file,
+                opened,
+                engine,
+                score=score,
+                prompt=prompt,
+                prior=use,
+                most_titles=titles_seen(record_of(model_file, adapter_header)),
+                budget=budget,
+                on_title=on_title,
             )
             on_error.pop_all()
         recommender._load_s = time.perf_counter() - started
@@ -292,16 +306,22 @@ class Recommender:
         return self._index
 
     def prompt_ids(self, rows: NDArray[np.int64]) -> tuple[list[int], int]:
-        """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest did not fit."""
+        """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
+
+        A model that was tuned on windows of histories is given no more titles than it has seen at once.
+        """
+        n_left_out = max(0, len(rows) - self._most_titles)
+        rows = rows[n_left_out:]
         position_of = {int(self._index.rows[p]): int(p) for p in self._index.positions(rows)}
         n_ctx = self._engine.n_ctx
-        return prompts.assemble(
+        prompt, n_unfit = prompts.assemble(
             self._instruction,
             [self._index.path(position_of[int(row)]) for row in rows],
             end_id=self._engine.model.newline_id,
             max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
             tail_ids=self._tail,
         )
+        return prompt, n_left_out + n_unfit
 
     def fused(self, rows: NDArray[np.int64]) -> Fused:
         """Return what prior and calibration add after a history of catalog rows, oldest first."""
@@ -445,11 +465,17 @@ def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
     return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else "vocabulary"
 
 
-def _record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
+def record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
     """Return the metadata with the record of the training: the adapter's if it has one, else the model's."""
     if adapter is not None and _SCORE_KEY in adapter.metadata:
         return adapter.metadata
     return model_file.header.metadata
+
+
+def titles_seen(record: Mapping[str, object]) -> int:
+    """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
+    claim = record.get(_HISTORY_KEY)
+    return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
 
 
 def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:

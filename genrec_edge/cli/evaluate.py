@@ -46,7 +46,9 @@ def evaluate(
     prior_weight: Annotated[
         list[float] | None,
         typer.Option(
-            metavar="W", help="Add W times the log of the prior to the models' scores; repeat it. 0: nothing."
+            metavar="W",
+            help="Add W times the log of the prior to the models' scores; repeat it. 0: nothing. Without it, models "
+            "that were tuned on a prior get it as they were.",
         ),
     ] = None,
     max_history: Annotated[
@@ -108,7 +110,7 @@ def evaluate(
     names = baseline_names(baselines, has_model=bool(model))
     systems = [*counting(names, asked), *(from_file(text, asked, target) for text in scores or ())]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
-    for decode, added in ways_to_answer(names, prior, prior_weight or [0.0], asked):
+    for decode, added in ways_to_answer(names, prior, prior_weight or [], asked):
         systems += [
             LlmRanker(
                 model_file,

@@ -76,12 +76,16 @@ def from_file(text: str, split: Split, target: Target) -> ScoreRanker:
 def ways_to_answer(
     names: Sequence[str], prior: PriorKind, weights: Sequence[float], split: Split
 ) -> Iterator[tuple[Literal["exact", "free"], Prior | None]]:
-    """Yield how each model is to answer: in free text where that was named; searched, with each weight of a prior."""
+    """Yield how each model is to answer: in free text where that was named; searched, with each weight of a prior.
+
+    Without a weight, those that were tuned on a prior get it as they were.
+    """
     if FREE in names:
         yield "free", None
-    scores_of = _counted(prior, split) if any(weights) else None
-    for weight in weights:
-        yield "exact", None if scores_of is None or weight == 0 else Prior(prior, scores_of, weight)
+    scores_of = _counted(prior, split)
+    ways: Sequence[float | None] = weights or [None]
+    for weight in ways:
+        yield "exact", None if weight == 0 else Prior(prior, scores_of, weight)
 
 
 def _fitted(name: str, split: Split) -> ScoresOf:
