@@ -1,6 +1,7 @@
 """SASRec, the usual neural baseline, out of a library that others keep: RePlay (`pip install replay-rec[torch]`).
 
-    python -m benchmarks.sasrec --data ml-100k --ties file
+    python -m benchmarks.sasrec --data ml-100k --k-core 0 --out sasrec.npz
+    genrec-edge evaluate --data ml-100k --baselines all --scores sasrec=sasrec.npz
 
 The model, its masks and its head are RePlay's; the loop around them is ours, since RePlay's wants its data sets and
 Lightning. The loss is the full softmax over all items at every position (Klenitskiy and Vasilev, "Turning Dross Into
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +25,7 @@ import torch
 
 from genrec_edge.interactions import k_core, leave_one_out, load
 from genrec_edge.metrics import hit, ndcg, rank_of
+from genrec_edge.scores import save_scores
 from genrec_edge.significance import estimate
 
 with warnings.catch_warnings():
@@ -198,6 +201,7 @@ def main() -> None:
     parser.add_argument("--data", default="ml-100k")
     parser.add_argument("--ties", choices=("file", "item"), default="file")
     parser.add_argument("--k-core", type=int, default=5, help="0 keeps all events")
+    parser.add_argument("--out", type=Path, help="a .npz for `genrec-edge evaluate --scores sasrec=FILE`")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     dataset = load(options.data)
@@ -213,6 +217,11 @@ def main() -> None:
         np.append(split.train[u], split.validation[u]) if split.validation[u] >= 0 else split.train[u]
         for u in split.users
     ]
+    if options.out:
+        scores = np.full((dataset.n_users, split.n_items), np.nan, np.float32)
+        for user, history in zip(split.users.tolist(), histories, strict=True):
+            scores[user] = model.scores(history)
+        save_scores(options.out, scores, split)
     ranks = ranks_of(model, histories, split.test[split.users])
     print("HR@10", estimate(hit(ranks, 10)))
     print("NDCG@10", estimate(ndcg(ranks, 10)))
