@@ -15,9 +15,10 @@ from genrec_edge.convert.corpus import Corpus
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.lessons import Lessons
 from genrec_edge.errors import UsageError
+from genrec_edge.events import by_user
 from genrec_edge.files import atomic_write
 from genrec_edge.index import IndexKey, build
-from genrec_edge.interactions import Split, by_time, cold, histories, k_core, leave_one_out
+from genrec_edge.interactions import Split, histories, k_core, split_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ def write_vocabulary(base: Checkpoint, path: Path) -> None:
         write_gguf(replace(base, tensors={}), file, {})
 
 
-def split_of(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split | None]:
+def _held_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split | None]:
     """Return the data set after the recipe's filter, and its split.
 
     Raises:
@@ -57,14 +58,9 @@ def split_of(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split | None]:
     """
     if recipe.data.min_count:
         dataset = k_core(dataset, recipe.data.min_count)
-    ties = recipe.data.ties
     if recipe.data.split == "all":
         return dataset, None
-    if recipe.data.split == "time":
-        split = by_time(dataset, ties)
-    else:
-        split = leave_one_out(dataset, ties)
-        split = cold(split) if recipe.data.split == "cold" else split
+    split = split_of(dataset, recipe.data.split, recipe.data.ties)
     if not (split.validation >= 0).any():
         hint = 'data.split = "all" trains on everything, and validates nothing'
         raise UsageError(f"no user of {dataset.name} has a validation item ({split.kind})", hint=hint)
@@ -84,7 +80,7 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
         UsageError: nothing is left to train on, or all titles are the same.
         CatalogError: a title has no tokens.
     """
-    dataset, split = split_of(dataset, recipe)
+    dataset, split = _held_out(dataset, recipe)
     train = histories(dataset, recipe.data.ties) if split is None else list(split.train)
     listed = [(int(item), *dataset.titles[item]) for item in _items_of_trie(dataset, train, recipe)]
     index = build(listed, vocabulary.tokenize, IndexKey(dataset.card["interactions"]["sha256"], "training"))
@@ -116,13 +112,9 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
 
 def _times(dataset: Dataset, split: Split | None, recipe: Recipe) -> list[NDArray[np.float64]]:
     """Return the times of each user's training events, oldest first."""
-    times = np.split(
-        dataset.timestamps[np.lexsort((dataset.timestamps, dataset.users))],
-        np.cumsum(np.bincount(dataset.users, minlength=dataset.n_users))[:-1],
-    )
+    everything, times = by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, recipe.data.ties)
     if split is None:
         return times
-    everything = histories(dataset, recipe.data.ties)
     return [
         when[~np.isin(items, split.held_out)][: len(train)]
         for when, items, train in zip(times, everything, split.train, strict=True)

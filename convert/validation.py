@@ -12,6 +12,7 @@ from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.provenance import describe
 from genrec_edge.dataset import CATALOG
+from genrec_edge.evaluation import questions
 from genrec_edge.files import atomic_write
 from genrec_edge.metrics import hit, ndcg
 from genrec_edge.recommender import Recommender
@@ -20,19 +21,11 @@ from genrec_edge.records import Interaction
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.train_job import TrainJob
     from genrec_edge.interactions import Dataset, Split
 
 K = 10
-
-
-def sampled_users(split: Split, n: int, seed: int) -> NDArray[np.int32]:
-    """Return up to `n` users with a validation item, drawn by the seed."""
-    users = np.flatnonzero(split.validation >= 0).astype(np.int32)
-    return np.sort(np.random.default_rng(seed).permutation(users)[:n])
 
 
 def look(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: TrainJob) -> dict[str, float]:
@@ -46,7 +39,7 @@ def look(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: T
     with atomic_write(gguf_path) as file:
         write_gguf(checkpoint, file, describe(checkpoint, [read], "look", "LicenseRef-none"))
     settings: dict[str, Any] = {"prior": job.prior} if job.recipe.objective.kind == "residual" else {}
-    users = sampled_users(split, job.recipe.validation.users, job.recipe.seed)
+    users = questions(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed).users
     ranks = np.full(len(users), np.inf)
     n_items = Counter(dataset.titles)  # those of a title that was seen are gone together
     with Recommender.open(gguf_path, dataset.path / CATALOG, n_threads=job.n_threads, **settings) as recommender:

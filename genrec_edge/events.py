@@ -186,3 +186,20 @@ def _number(cell: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None
+
+
+def by_user(
+    timestamps: NDArray[np.float64],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    n_users: int,
+    ties: str,
+) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float64]]]:
+    """Return the items and the times of each user's events, oldest first; those of users without events are empty.
+
+    Events of one time stay in the order given for ties of "file", and stand by ascending item else.
+    """
+    by_time = (timestamps, users)
+    order = np.lexsort(by_time if ties == "file" else (items, *by_time))  # stable
+    ends = np.cumsum(np.bincount(users, minlength=n_users))[:-1]
+    return np.split(items[order], ends), np.split(timestamps[order], ends)

@@ -12,13 +12,26 @@ import numpy as np
 
 from genrec_edge.dataset import Dataset, load
 from genrec_edge.errors import UsageError
+from genrec_edge.events import by_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Dataset", "Split", "Ties", "by_time", "cold", "histories", "k_core", "leave_one_out", "load", "summary"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "Ties",
+    "by_time",
+    "cold",
+    "histories",
+    "k_core",
+    "leave_one_out",
+    "load",
+    "split_of",
+    "summary",
+]
 
 Ties = Literal["file", "item"]
 """The order of a user's events with equal timestamps: that of the file, or ascending item index."""
@@ -28,10 +41,7 @@ def histories(dataset: Dataset, ties: Ties) -> list[NDArray[np.int32]]:
     """Return the item indexes of each user's events, oldest first; users without events have an empty array."""
     if ties not in get_args(Ties):
         raise UsageError(f"unknown rule for equal timestamps {ties!r}", hint=f"known: {', '.join(get_args(Ties))}")
-    by_time = (dataset.timestamps, dataset.users)
-    order = np.lexsort(by_time if ties == "file" else (dataset.items, *by_time))  # stable: the rest is in file order
-    ends = np.cumsum(np.bincount(dataset.users, minlength=dataset.n_users))
-    return np.split(dataset.items[order], ends[:-1])
+    return by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[0]
 
 
 def k_core(dataset: Dataset, k: int) -> Dataset:
@@ -183,6 +193,27 @@ def cold(split: Split, *, share: float = 0.1, seed: int = 0) -> Split:
         held_out=np.flatnonzero(is_cold).astype(np.int32),
         about={**split.about, "of": split.kind, "cold_share": share, "seed": seed},
     )
+
+
+def split_of(
+    dataset: Dataset,
+    kind: Literal["leave-one-out", "time", "cold"],
+    ties: Ties,
+    *,
+    min_count: int = 0,
+    seed: int = 0,
+) -> Split:
+    """Return the split that a command or a recipe names, of the `min_count`-core; 0 leaves nothing out.
+
+    Raises:
+        UsageError: nothing would be left to train on or to ask for.
+    """
+    if min_count:
+        dataset = k_core(dataset, min_count)
+    if kind == "time":
+        return by_time(dataset, ties)
+    split = leave_one_out(dataset, ties)
+    return cold(split, seed=seed) if kind == "cold" else split
 
 
 def _split(

@@ -18,7 +18,7 @@ import numpy as np
 
 from genrec_edge.closeness import Closeness
 from genrec_edge.errors import UsageError, several
-from genrec_edge.events import find_columns, read_events
+from genrec_edge.events import by_user, find_columns, read_events
 from genrec_edge.files import atomic_write, path_errors
 from genrec_edge.importing import open_source
 from genrec_edge.prior_file import (
@@ -107,7 +107,7 @@ def build(
     prior = Prior(card, dataset.item_ids, dataset.titles, Counts.of(histories, dataset.n_items))
     kept: list[_New] = []
     if split is None:
-        times = _by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
+        times = by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
         kept = [_New(*new, 0) for new in zip(dataset.user_ids, histories, times, strict=True)]
     with (
         path_errors(path),
@@ -192,23 +192,9 @@ def update(path: Path, interactions_path: Path) -> Added:
     return Added(len(events.users), len(new), len(new) - len(tails))
 
 
-def _by_user(
-    timestamps: NDArray[np.float64],
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    n_users: int,
-    ties: str,
-) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float64]]]:
-    """Return the items and the times of each user's events, oldest first."""
-    by_time = (timestamps, users)
-    order = np.lexsort(by_time if ties == "file" else (items, *by_time))
-    ends = np.cumsum(np.bincount(users, minlength=n_users))[:-1]
-    return np.split(items[order], ends), np.split(timestamps[order], ends)
-
-
 def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties: str) -> list[_New]:
     """Return the new events of each user; refuse what belongs before events that were counted."""
-    histories, times = _by_user(events.timestamps, events.users, events.items, len(events.user_ids), ties)
+    histories, times = by_user(events.timestamps, events.users, events.items, len(events.user_ids), ties)
     late = []
     for user, items, when in zip(events.user_ids, histories, times, strict=True):
         if (tail := tails.get(user)) is None:

@@ -100,13 +100,13 @@ def evaluate(
         with path_errors(plot):
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.cli.systems import baseline_names, counting, from_file, split_of, ways_to_answer  # noqa: PLC0415
+    from genrec_edge.cli.systems import baseline_names, counting, from_file, ways_to_answer  # noqa: PLC0415
     from genrec_edge.evaluation import evaluate as run  # noqa: PLC0415
-    from genrec_edge.interactions import load  # noqa: PLC0415
+    from genrec_edge.interactions import load, split_of  # noqa: PLC0415
     from genrec_edge.ranking import LlmRanker  # noqa: PLC0415
 
     dataset = load(data)
-    asked = split_of(dataset, split, ties, min_count, seed)
+    asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)
     names = baseline_names(baselines, has_model=bool(model))
     systems = [*counting(names, asked), *(from_file(text, asked, target) for text in scores or ())]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]

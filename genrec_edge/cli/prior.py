@@ -35,14 +35,17 @@ def build(
 ) -> None:
     """Count a data set into a file, whole or not at all."""
     from genrec_edge import prior_counting  # noqa: PLC0415
-    from genrec_edge.cli.systems import split_of  # noqa: PLC0415
-    from genrec_edge.interactions import histories, load  # noqa: PLC0415
+    from genrec_edge.interactions import (  # noqa: PLC0415
+        histories,
+        load,
+        split_of,
+    )
     from genrec_edge.prior_fit import fit as fit_to  # noqa: PLC0415
     from genrec_edge.priors import DEFAULT  # noqa: PLC0415
 
     prior_counting.check_free(out, force=force)
     dataset = load(data)
-    chosen = None if split == "all" else split_of(dataset, split, ties, 0, 0)
+    chosen = None if split == "all" else split_of(dataset, split, ties)
     train = histories(dataset, ties) if chosen is None else chosen.train
     fitted = fit_to(train, dataset.n_items) if fit else None
     coefficients = DEFAULT if fitted is None else fitted.coefficients

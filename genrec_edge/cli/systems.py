@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.baselines import BASELINES
 from genrec_edge.errors import UsageError
-from genrec_edge.interactions import Split, Ties, by_time, cold, k_core, leave_one_out
 from genrec_edge.priors import Counts, log_prob
 from genrec_edge.ranked import ScoreRanker
 from genrec_edge.ranking import Prior
@@ -20,25 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from genrec_edge.dataset import Dataset
     from genrec_edge.evaluation import System, Target
+    from genrec_edge.interactions import Split
     from genrec_edge.records import PriorKind
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 
 FREE, PRIOR = "free", "prior"
-
-
-def split_of(
-    dataset: Dataset, kind: Literal["leave-one-out", "time", "cold"], ties: Ties, min_count: int, seed: int
-) -> Split:
-    """Return the split asked for; `min_count` 0 leaves nothing out."""
-    if min_count:
-        dataset = k_core(dataset, min_count)
-    if kind == "time":
-        return by_time(dataset, ties)
-    split = leave_one_out(dataset, ties)
-    return cold(split, seed=seed) if kind == "cold" else split
 
 
 def baseline_names(text: str, *, has_model: bool) -> list[str]:
