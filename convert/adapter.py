@@ -35,6 +35,7 @@ _PREFIX = "base_model.model."
 _LORA = re.compile(
     r"(?P<module>.+)\.(?P<part>(lora_[AB](?=.*\.weight)|lora_embedding_[AB]|lora_magnitude_vector))(\.default)?(\.weight)?"
 )
+_ROWS = re.compile(r"(?P<module>.+)\.token_adapter\.trainable_tokens_delta(\.default)?")
 _WHOLE = re.compile(r"(?P<module>.+?)(\.base_layer)?\.(?P<kind>weight|bias)")
 _WEIGHT_TYPES = ("F32", "F16", "BF16")
 _CHECKED_ELEMENTS = 8 << 20
@@ -66,6 +67,19 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRows:
+    """Rows that take the place of a matrix's own: `values[i]` that of row `token_ids[i]`.
+
+    Attributes:
+        token_ids: (n,) int64, all different.
+        values: (n, in) float32.
+    """
+
+    token_ids: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A LoRA adapter that fits a model.
 
@@ -78,6 +92,7 @@ class Adapter:
         replaced: tensors that take the place of the base's, of the same shape: modules that were trained as a whole,
             and the copies of embeddings that PEFT saves unasked. For a model with tied embeddings "lm_head.weight"
             may be among both kinds.
+        rows: embeddings, and output matrices, of which some rows are replaced: PEFT's `trainable_token_indices`.
     """
 
     path: Path
@@ -87,6 +102,7 @@ class Adapter:
     alpha: float
     deltas: Mapping[str, Delta]
     replaced: Mapping[str, StoredTensor]
+    rows: Mapping[str, NewRows]
 
 
 def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> Adapter:
@@ -112,7 +128,8 @@ def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> A
     reader.finish()
     if reader.problems:
         raise _misfit(path, reader.problems)
-    return Adapter(folder, sha256_file(path), weight, settings.rank, settings.alpha, deltas, reader.replaced)
+    digest = sha256_file(path)
+    return Adapter(folder, digest, weight, settings.rank, settings.alpha, deltas, reader.replaced, reader.rows)
 
 
 def _weights_path(folder: Path) -> Path:
@@ -141,6 +158,7 @@ class _Reader:
     def __init__(self, settings: AdapterConfig, config: ModelConfig) -> None:
         self.problems: list[str] = []
         self.replaced: dict[str, StoredTensor] = {}
+        self.rows: dict[str, NewRows] = {}
         self._settings = settings
         self._tied = config.tied
         self._shapes = expected_shapes(config)
@@ -160,6 +178,8 @@ class _Reader:
             if match["part"] in parts:
                 self.problems.append(f"{shown(match['module'])} has {match['part']} twice")
             parts[match["part"]] = tensor
+        elif match := _ROWS.fullmatch(name):
+            self._place_rows(f"{match['module']}.weight", tensor)
         elif match := _WHOLE.fullmatch(name):
             self._place_whole(key, tensor, match)
         else:
@@ -179,6 +199,23 @@ class _Reader:
             self.replaced[name] = tensor
             if unasked:
                 self._copies.append(name)
+
+    def _place_rows(self, name: str, tensor: StoredTensor) -> None:
+        key = tensor.name
+        ends = [end for end in self._settings.tokens if name.removesuffix(".weight").endswith(end)]
+        if name not in {EMBEDDING, OUTPUT}:
+            self.problems.append(f"{shown(key)} belongs to neither the embedding nor the output matrix")
+        elif not ends:
+            self.problems.append(f"{shown(key)} belongs to no module of trainable_token_indices")
+        elif name in self.rows:
+            self.problems.append(f"{shown(key)} stands there twice")
+        else:
+            token_ids = np.array(self._settings.tokens[ends[0]], np.int64)
+            n_tokens, width = self._shapes[name]
+            if len(token_ids) and token_ids.max() >= n_tokens:
+                self.problems.append(f"trainable_token_indices has {token_ids.max()}, and {name} {n_tokens} rows")
+            elif self._is_sound(tensor, (len(token_ids), width)):
+                self.rows[name] = NewRows(token_ids, tensor.all())
 
     def deltas(self) -> dict[str, Delta]:
         """Return the pairs of A and B by the name of the tensor they change."""
@@ -239,11 +276,16 @@ class _Reader:
         if self._tied:
             for name in self._copies:  # of the one matrix that is both
                 self.replaced.setdefault(OUTPUT if name == EMBEDDING else EMBEDDING, self.replaced[name])
+            if EMBEDDING in self.rows:  # PEFT lets the output matrix follow the embedding, but not the other way round
+                self.rows.setdefault(OUTPUT, self.rows[EMBEDDING])
         modules = [name.removesuffix(".weight") for name, shape in self._shapes.items() if len(shape) == 2]
         missing = [m for m in modules if self._settings.is_target(m) and m not in self._parts]
         self.problems += [f"{module} has no A and B, and target_modules names it" for module in missing]
         for end in self._settings.saved:
             if not any(name.rpartition(".")[0].endswith(end) for name in self.replaced):
                 self.problems.append(f"{shown(end)} of modules_to_save has no tensor")
-        if not self._parts and not self.replaced and not self.problems:
+        for end, token_ids in self._settings.tokens.items():
+            if token_ids and not any(name.removesuffix(".weight").endswith(end) for name in self.rows):
+                self.problems.append(f"{shown(end)} of trainable_token_indices has no tensor")
+        if not self._parts and not self.replaced and not self.rows and not self.problems:
             self.problems.append("it holds no tensors")

@@ -28,6 +28,7 @@ MERGE_HINT = "merge it with peft where it was trained (merge_and_unload, save_pr
 _USED = {
     "peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "bias",
     "init_lora_weights", "target_modules", "exclude_modules", "layers_to_transform", "modules_to_save",
+    "trainable_token_indices",
 }  # fmt: skip
 # peft ignores fan_in_fan_out for nn.Linear and nn.Embedding, which is all that these families have; the settings of an
 # initialisation say nothing once it is over.
@@ -45,18 +46,19 @@ _REFUSED = {
     "megatron_config": "the layers are those of Megatron",
     "monteclora_config": "the weights are sampled",
     "target_parameters": "parameters are adapted that are no linear layers",
-    "trainable_token_indices": "single rows of the embedding are replaced",
     "use_bdlora": "A or B is block-diagonal",
     "use_qalora": "A works on pooled inputs",
     "velora_config": "VeLoRA is not supported",
 }
 _BASE_KEPT = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "mica"})
 _BASE_CHANGED = re.compile(r"pissa(_niter_\d+)?|olora|corda|loftq|lora_ga")
+_INPUT = "embed_tokens"
 _MOST_RANK = 1 << 16
 _MOST_PATTERN_LENGTH = 256
 _MOST_PATTERN_COST = 4_000
 _MOST_COST = 100_000
 _MOST_NAMES = 4_000
+_MOST_TOKENS = 1 << 20
 
 _N = TypeVar("_N", int, float)
 Patterns = tuple[tuple[re.Pattern[str], _N], ...]
@@ -70,6 +72,7 @@ class AdapterConfig:
     Attributes:
         targets: the modules that have A and B, by name or its end; None where only the tensors tell.
         saved: ends of the names of modules that were trained and saved as a whole.
+        tokens: ends of the names of embeddings and output matrices of which rows are replaced, and which rows.
         biases: biases were trained, too.
     """
 
@@ -82,6 +85,7 @@ class AdapterConfig:
     biases: bool
     targets: tuple[str, ...] | None
     saved: tuple[str, ...]
+    tokens: Mapping[str, tuple[int, ...]]
 
     def rank_of(self, module: str) -> int:
         """Return the rank of a module's A and B."""
@@ -130,6 +134,7 @@ def read_adapter_config(path: Path) -> AdapterConfig:
         biases=document.get("bias", "none") != "none",
         targets=tuple(targets) if isinstance(targets, list) and not narrowed else None,
         saved=tuple(document.get("modules_to_save") or ()),
+        tokens=_tokens(document.get("trainable_token_indices")),
     )
 
 
@@ -161,6 +166,12 @@ def _wrong(document: Mapping[str, Any]) -> Iterator[str]:
         value = document.get(key) or []
         if not _are_names(value) and not (key == "target_modules" and isinstance(value, str)):
             yield f"{key} is {_brief(value)}, not a list of names"
+    if not all(map(_are_tokens, _tokens(rows := document.get("trainable_token_indices")).values())):
+        yield f"trainable_token_indices is {_brief(rows)}, not lists of token ids, each of them once"
+    yield from _wrong_patterns(document)
+
+
+def _wrong_patterns(document: Mapping[str, Any]) -> Iterator[str]:
     cost = 0
     for key, fits in (("rank_pattern", _is_rank), ("alpha_pattern", _is_alpha)):
         pattern = document.get(key) or {}
@@ -183,6 +194,19 @@ def _is_alpha(value: object) -> bool:
 
 def _are_names(value: object) -> bool:
     return isinstance(value, list) and len(value) <= _MOST_NAMES and all(isinstance(n, str) and n for n in value)
+
+
+def _are_tokens(value: object) -> bool:
+    if not isinstance(value, tuple) or len(value) > _MOST_TOKENS:
+        return False
+    numbers = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in value)
+    return numbers and len(set(value)) == len(value)
+
+
+def _tokens(value: Any) -> dict[str, tuple[int, ...]]:
+    """Return the rows of each embedding; a list alone means the input's. Source: peft 0.21.2, utils/other.py."""
+    table = value if isinstance(value, dict) else {_INPUT: value} if value else {}
+    return {str(name): tuple(rows) if isinstance(rows, list) else rows for name, rows in table.items()}
 
 
 def _patterns(table: Mapping[str, _N] | None) -> Patterns[_N]:

@@ -57,7 +57,7 @@ def write_adapter_gguf(adapter: Adapter, config: ModelConfig, path: Path, metada
 
 
 def _only_merged(adapter: Adapter, config: ModelConfig) -> Iterator[str]:
-    for name in adapter.replaced:
+    for name in {**adapter.replaced, **adapter.rows}:
         yield f"{name} is replaced, not changed by A and B"
     for name, delta in adapter.deltas.items():
         if delta.magnitude is not None:

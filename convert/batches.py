@@ -74,7 +74,7 @@ class Spelled:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's input. `prior` is (n_titles, n_items) log-probabilities in the order of the trie, or None."""
+    """One step's input. `prior` is (n_titles, n_positions) log-probabilities in the order of the trie, or None."""
 
     input_ids: Tensor
     n_titles: int
@@ -110,17 +110,19 @@ class Assembler:
     Args:
         lessons: what there is to learn at each title.
         paths: token ids of the title at each position of the trie.
+        position_of: (n_items,) int64, the position of each item of the data set, or -1.
         head: token ids of the instruction, and what stands before it.
         tail: token ids between the history and a target, if the layout has any; windows then have one target, the last.
         end_id: the end-of-title token.
-        prior: (user, history, start) -> (len(history) - start, n_items) log-probabilities at the places of a history of
-            positions from `start` on, in the order of the trie.
+        prior: (user, history, start) -> (len(history) - start, n_positions) log-probabilities at the places of a
+            history of items from `start` on, in the order of the trie.
     """
 
     def __init__(
         self,
         lessons: Lessons,
         paths: Sequence[Sequence[int]],
+        position_of: NDArray[np.int64],
         head: Sequence[int],
         tail: Sequence[int],
         end_id: int,
@@ -128,10 +130,17 @@ class Assembler:
     ) -> None:
         self._lessons = lessons
         self._paths = paths
+        self._position_of = position_of
         self._head = list(head)
         self._tail = list(tail)
         self._end_id = end_id
         self._prior = prior
+
+    @property
+    def token_ids(self) -> set[int]:
+        """All tokens that sequences can have: those around titles, and those of the data set's titles."""
+        titles = (self._paths[position] for position in self._position_of.tolist() if position >= 0)
+        return {*self._head, *self._tail, self._end_id}.union(*titles)
 
     def assemble(self, windows: Sequence[Window]) -> Batch:
         """Return the batch of some windows; shorter sequences are padded on the right, where no target looks."""
@@ -141,7 +150,7 @@ class Assembler:
         n_titles = 0
         for sequence, window in enumerate(windows):
             ids = list(self._head)
-            for k, position in enumerate(window.positions):
+            for k, position in enumerate(self._position_of[list(window.items)].tolist()):
                 path = [*self._paths[position], self._end_id]
                 if k >= window.first_target:
                     ids += self._tail
@@ -164,7 +173,7 @@ class Assembler:
         if self._prior is None:
             return None
         known = (
-            self._prior(w.user, np.array([*w.before, *w.positions], np.int64), len(w.before) + w.first_target)
+            self._prior(w.user, np.array([*w.before, *w.items], np.int64), len(w.before) + w.first_target)
             for w in windows
         )
         return torch.from_numpy(np.concatenate(list(known)))

@@ -25,18 +25,18 @@ _LEAST = 8
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Titles of one user, oldest first, as positions in the trie.
+    """Titles of one user, oldest first, as item indexes.
 
     Attributes:
         user: whose.
         before: what the user had met before; no sequence shows it, but a prior knows it.
-        positions: what the sequence shows.
-        first_target: from which of `positions` on they are targets.
+        items: what the sequence shows.
+        first_target: from which of `items` on they are targets.
     """
 
     user: int
     before: tuple[int, ...]
-    positions: tuple[int, ...]
+    items: tuple[int, ...]
     first_target: int = 0
 
 
@@ -44,7 +44,7 @@ class Corpus:
     """Training histories.
 
     Args:
-        histories: of each user, positions in the trie, oldest first.
+        histories: of each user, item indexes, oldest first.
         window: titles of one window at most.
         seed: of all draws.
         all_targets: every title is a target, the first one given no history; else only the last one is.

@@ -1,4 +1,4 @@
-"""From a data set to what the training steps draw from: split, title trie, windows, and the prior beside them."""
+"""From a data set to what the training steps draw from: split, title tries, windows, and the prior beside them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec_edge import prompts
+from genrec_edge.convert import catalogs
 from genrec_edge.convert.batches import Assembler
 from genrec_edge.convert.corpus import Corpus
 from genrec_edge.convert.gguf_writer import write_gguf
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.recipe import Recipe
+    from genrec_edge.index import TitleIndex
     from genrec_edge.interactions import Dataset
     from genrec_edge.llama import Model
 
@@ -36,12 +38,30 @@ Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a run trains on. `split` is None where everything is trained on, and nothing can be validated."""
+    """What a run trains on.
+
+    Attributes:
+        split: None where everything is trained on, and nothing can be validated.
+        assemblers: one for each catalog that is trained on.
+        others: the revision of the catalog with the titles that no user has met, or "".
+    """
 
     dataset: Dataset
     split: Split | None
     corpus: Corpus
-    assembler: Assembler
+    assemblers: tuple[Assembler, ...]
+    seed: int
+    others: str
+
+    def assembler(self, step: int) -> Assembler:
+        """Return the assembler of a step, drawn by the seed."""
+        drawn = np.random.default_rng([self.seed, step, len(self.assemblers)]).integers(len(self.assemblers))
+        return self.assemblers[int(drawn)]
+
+    @property
+    def token_ids(self) -> list[int]:
+        """All tokens that sequences can have, ascending."""
+        return sorted(set[int]().union(*(assembler.token_ids for assembler in self.assemblers)))
 
 
 def write_vocabulary(base: Checkpoint, path: Path) -> None:
@@ -72,42 +92,60 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
 
     Args:
         dataset: all of it.
-        recipe: which events, which trie, which windows.
+        recipe: which events, which tries, which windows.
         vocabulary: the base's, for its tokens; see `write_vocabulary`.
         count: how the prior is counted; None where the objective has none.
 
     Raises:
-        UsageError: nothing is left to train on, or all titles are the same.
-        CatalogError: a title has no tokens.
+        UsageError: nothing is left to train on, or all titles are the same; there is no catalog of other titles.
+        CatalogError: a title has no tokens; the catalog of other titles is damaged.
     """
     dataset, split = _held_out(dataset, recipe)
     train = histories(dataset, recipe.data.ties) if split is None else list(split.train)
-    listed = [(int(item), *dataset.titles[item]) for item in _items_of_trie(dataset, train, recipe)]
-    index = build(listed, vocabulary.tokenize, IndexKey(dataset.card["interactions"]["sha256"], "training"))
-    lessons = Lessons(index, vocabulary.newline_id)
-    if not lessons.choices(0):
-        raise UsageError(f"all titles of {dataset.name} are the same", hint="there is nothing to choose between")
-    position_of = np.full(dataset.n_items, -1, np.int64)
-    position_of[index.rows] = np.arange(index.n_items)
     corpus = Corpus(
-        [position_of[history] for history in train],
+        [history.astype(np.int64) for history in train],
         window=recipe.data.window,
         seed=recipe.seed,
         all_targets=recipe.data.targets == "all",
         times=_times(dataset, split, recipe) if recipe.data.shuffle_ties else None,
         drop=recipe.data.drop,
     )
+    prior = None if count is None else count(train, dataset.n_items)
+    n_events = sum(map(len, train))
+    items = [(int(item), *dataset.titles[item]) for item in _items_of_trie(dataset, train, recipe)]
+    others = catalogs.other_titles(recipe.objective.others, dataset) if recipe.objective.others else None
+    beside = [np.empty(0, np.int64)] if others is None else catalogs.drawn(others, recipe.seed)
+    assemblers = []
+    for which in beside:
+        extra = [] if others is None else [(dataset.n_items + int(i), *others.titles[i]) for i in which]
+        key = IndexKey(dataset.card["interactions"]["sha256"], "training")
+        index = build(items + extra, vocabulary.tokenize, key)
+        over = None if prior is None else catalogs.prior_over(prior, index.rows, dataset.n_items, n_events)
+        assemblers.append(_assembler(index, dataset, recipe, vocabulary, over))
+    revision = "" if others is None else others.revision
+    return Material(dataset, split, corpus, tuple(assemblers), recipe.seed, revision)
+
+
+def _assembler(
+    index: TitleIndex, dataset: Dataset, recipe: Recipe, vocabulary: Model, prior: PriorOf | None
+) -> Assembler:
+    lessons = Lessons(index, vocabulary.newline_id)
+    if not lessons.choices(0):
+        raise UsageError(f"all titles of {dataset.name} are the same", hint="there is nothing to choose between")
+    position_of = np.full(dataset.n_items, -1, np.int64)
+    is_known = index.rows < dataset.n_items
+    position_of[index.rows[is_known]] = np.flatnonzero(is_known)
     layout = prompts.LAYOUTS[recipe.prompt]
     bos = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
-    assembler = Assembler(
+    return Assembler(
         lessons,
         paths=[index.path(position) for position in range(index.n_items)],
+        position_of=position_of,
         head=bos + vocabulary.tokenize(layout.head),
         tail=vocabulary.tokenize(layout.tail) if layout.tail else [],
         end_id=vocabulary.newline_id,
-        prior=None if count is None else _on_positions(count(train, dataset.n_items), index.rows),
+        prior=prior,
     )
-    return Material(dataset, split, corpus, assembler)
 
 
 def _times(dataset: Dataset, split: Split | None, recipe: Recipe) -> list[NDArray[np.float64]]:
@@ -125,14 +163,3 @@ def _items_of_trie(dataset: Dataset, train: Sequence[NDArray[np.int32]], recipe:
     if recipe.objective.catalog == "data set":
         return np.arange(dataset.n_items)
     return np.unique(np.concatenate(train)).astype(np.int64)
-
-
-def _on_positions(prior: PriorOf, items: NDArray[np.int64]) -> PriorOf:
-    """Return the prior over the positions of the trie; normalised again, where the trie has fewer items."""
-
-    def on_positions(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
-        log_probs = prior(user, items[history], start)[:, items].astype(np.float64)
-        log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
-        return log_probs.astype(np.float32)
-
-    return on_positions

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.convert.adapter import Adapter, Delta
+    from genrec_edge.convert.adapter import Adapter, Delta, NewRows
     from genrec_edge.convert.checkpoint import Rows
     from genrec_edge.convert.safetensors_file import StoredTensor
 
@@ -60,11 +60,13 @@ def without_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
     """
     bases = _bases(checkpoint)
     replaced = {name: t for name, t in adapter.replaced.items() if not _equal(_tensor(name, t), bases[name])}
-    if not replaced and not any(_changes(delta, bases[name]) for name, delta in adapter.deltas.items()):
+    changed = any(_changes(delta, bases[name]) for name, delta in adapter.deltas.items())
+    if not replaced and not changed and not any(_differs(rows, bases[name]) for name, rows in adapter.rows.items()):
         message = f"{adapter.path} changes nothing: every B @ A is zero"
         raise ModelInvalidError(message, hint="name the folder that was saved after the training, or leave it out")
-    if replaced and adapter.weight != 1:
-        message = f"{adapter.path} replaces {', '.join(replaced)}, of which {adapter.weight:g} times is not defined"
+    if (whole := [*replaced, *adapter.rows]) and adapter.weight != 1:
+        names = ", ".join(dict.fromkeys(whole))
+        message = f"{adapter.path} replaces {names}, of which {adapter.weight:g} times is not defined"
         raise ModelInvalidError(message, hint="leave its weight out")
     return replace(adapter, replaced=replaced)
 
@@ -82,10 +84,14 @@ def _bases(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _check_together(adapters: Sequence[Adapter]) -> None:
-    touched = Counter(name for adapter in adapters for name in adapter.deltas.keys() | adapter.replaced.keys())
-    problems = []
+    touched = Counter(name for a in adapters for name in a.deltas.keys() | a.replaced.keys() | a.rows.keys())
+    problems = [
+        f"{name} is replaced in part, and also changed"
+        for adapter in adapters
+        for name in adapter.rows.keys() & (adapter.deltas.keys() | adapter.replaced.keys())
+    ]
     for name in (name for name, count in touched.items() if count > 1):
-        if any(name in adapter.replaced for adapter in adapters):
+        if any(name in adapter.replaced or name in adapter.rows for adapter in adapters):
             problems.append(f"{name} is replaced by one and changed by another")
         elif any(name in adapter.deltas and adapter.deltas[name].magnitude is not None for adapter in adapters):
             problems.append(f"{name} is changed by several, and by one of them with DoRA")
@@ -100,10 +106,24 @@ def _merged(base: Tensor, adapters: Sequence[Adapter]) -> Tensor:
     for adapter in adapters:
         if stored := adapter.replaced.get(name):
             base = _tensor(name, stored)
+        if new := adapter.rows.get(name):
+            base = Tensor(name, base.shape, "F32", partial(_read_rows, base, new))
     changes = [(adapter.weight, adapter.deltas[name]) for adapter in adapters if name in adapter.deltas]
     if not changes:
         return base
     return Tensor(name, base.shape, "F32", partial(_read, base, changes))
+
+
+def _read_rows(base: Tensor, new: NewRows, rows: Rows) -> NDArray[np.float32]:
+    place = np.full(base.shape[0], -1, np.int64)
+    place[new.token_ids] = np.arange(len(new.token_ids))
+    weights, places = base.read(rows), place[rows]
+    weights[places >= 0] = new.values[places[places >= 0]]
+    return weights
+
+
+def _differs(new: NewRows, base: Tensor) -> bool:
+    return not np.array_equal(base.read(new.token_ids), new.values)
 
 
 def _read(base: Tensor, changes: Sequence[tuple[float, Delta]], rows: Rows) -> NDArray[np.float32]:
@@ -132,6 +152,7 @@ def _alike(adapters: Sequence[Adapter]) -> bool:
     return all(
         _same_delta(adapter.deltas.get(EMBEDDING), adapter.deltas.get(OUTPUT))
         and _same_stored(adapter.replaced.get(EMBEDDING), adapter.replaced.get(OUTPUT))
+        and adapter.rows.get(EMBEDDING) is adapter.rows.get(OUTPUT)
         for adapter in adapters
     )
 

@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genrec_edge.convert.token_rows import TokenRows
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genrec_edge.convert.batches import Batch, Group
 
 Kind = Literal["catalog", "residual", "vocabulary"]
@@ -42,11 +46,13 @@ class TitleObjective(nn.Module):
         model: a LLaMA-family model of transformers, possibly with an adapter.
         kind: which loss.
         distill: weight of the teacher's distribution in the targets, 0..1.
+        token_ids: tokens whose rows of embedding and output matrix are trained, too; sequences have no others.
     """
 
-    def __init__(self, model: Any, kind: Kind, distill: float = 0.0) -> None:
+    def __init__(self, model: Any, kind: Kind, distill: float = 0.0, token_ids: Sequence[int] = ()) -> None:
         super().__init__()
         self.model = model
+        self.rows = TokenRows(model, token_ids) if token_ids else None
         self.kind = kind
         self.distill = distill
         if kind == "residual":
@@ -55,15 +61,14 @@ class TitleObjective(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """Return the losses of a batch, float32; the logits that a title is judged by are made in float32, too."""
-        hidden = _body(self.model)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        hidden = self._hidden(batch.input_ids)
         if self.kind == "vocabulary":
             return self._vocabulary(hidden, batch)
-        output = self.model.get_output_embeddings().weight
         hard = torch.zeros(batch.n_titles, device=hidden.device)
         soft = hard.clone()
         masses = _cumulative(batch.prior) if self.kind == "residual" or self.distill else None
         for group in batch.groups:
-            rows, table = hidden[group.sequences, group.places].float(), output[group.tokens].float()
+            rows, table = hidden[group.sequences, group.places].float(), self._output(group.tokens)
             logits = rows @ table.T if group.is_shared else (table @ rows[:, :, None])[:, :, 0]
             mass = None if masses is None else _mass(masses, group)
             if mass is not None and self.kind == "residual":
@@ -76,10 +81,26 @@ class TitleObjective(nn.Module):
                 soft = soft.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.dead))
         return Losses((1 - self.distill) * hard.sum() + self.distill * soft.sum(), hard)
 
+    def _hidden(self, input_ids: Tensor) -> Tensor:
+        """Return the last hidden states, (n_sequences, length, width)."""
+        if self.rows is None:
+            given = {"input_ids": input_ids}
+        else:
+            given = {"inputs_embeds": self.rows.embedded(input_ids, self.model.get_input_embeddings().weight.dtype)}
+        hidden: Tensor = _body(self.model)(**given, use_cache=False).last_hidden_state
+        return hidden
+
+    def _output(self, token_ids: Tensor) -> Tensor:
+        """Return rows of the output matrix, (*token_ids.shape, width) float32."""
+        weight: Tensor = self.model.get_output_embeddings().weight
+        return weight[token_ids].float() if self.rows is None else self.rows.output(token_ids, weight)
+
     def _vocabulary(self, hidden: Tensor, batch: Batch) -> Losses:
         spelled = batch.spelled
-        output = self.model.get_output_embeddings()
-        logits = output(hidden[spelled.sequences, spelled.places].to(output.weight.dtype)).float()
+        weight = self.model.get_output_embeddings().weight
+        if self.rows is not None:
+            weight = self.rows.whole_output(weight)
+        logits = (hidden[spelled.sequences, spelled.places].to(weight.dtype) @ weight.T).float()
         nats = nn.functional.cross_entropy(logits, spelled.tokens, reduction="none")
         hard = nats.new_zeros(batch.n_titles).index_add(0, spelled.titles, nats)
         return Losses(hard.sum(), hard)
@@ -100,11 +121,8 @@ def _cumulative(prior: Tensor | None) -> Tensor:
 
 def _mass(cumulative: Tensor, group: Group) -> Tensor:
     """Return the prior's mass below each child, (m, c) float64, at least a trace."""
-    rows = cumulative[group.titles]
-    if group.is_shared:
-        mass = rows[:, group.ends] - rows[:, group.starts]
-    else:
-        mass = rows.gather(1, group.ends) - rows.gather(1, group.starts)
+    titles, ends, starts = group.titles[:, None], group.ends, group.starts
+    mass = cumulative[titles, ends] - cumulative[titles, starts]
     return mass.clamp_min(_LEAST_MASS)
 
 

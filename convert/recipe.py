@@ -50,6 +50,8 @@ class Objective:
     kind: Literal["catalog", "residual", "vocabulary"] = "catalog"
     catalog: Literal["data set", "training items"] = "data set"
     """Whose titles the trie holds."""
+    others: str = ""
+    """A catalog with titles that nobody in the data set has met, "films" for the package's own; see `catalogs.py`."""
     distill: float = 0.0
 
 
@@ -63,6 +65,8 @@ class Lora:
     targets: tuple[str, ...] = TARGETS
     whole: tuple[str, ...] = ()
     """Modules that are trained and saved as a whole instead."""
+    tokens: bool = False
+    """The rows of embedding and output matrix of the tokens of the titles are trained, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,13 @@ class _Run:
         recipe, base_folder = self._recipe, self._write_base(folder)
         with closing(Model(folder / _VOCABULARY, vocab_only=True)) as vocabulary:
             self._material = prepare(self._dataset, recipe, vocabulary, self._count())
-        objective = TitleObjective(load_trainee(base_folder, recipe), recipe.objective.kind, recipe.objective.distill)
-        self._adapted = objective.model
+        objective = TitleObjective(
+            load_trainee(base_folder, recipe),
+            recipe.objective.kind,
+            recipe.objective.distill,
+            self._material.token_ids if recipe.lora.tokens else (),
+        )
+        self._objective = objective
         self._stepper = stepper = Stepper(self._accelerator, objective, self._material, recipe)
         progress = load_state(folder / _STATES, stepper.objective, stepper.optimizer) if resume else Progress()
         total = math.ceil(recipe.optimizer.epochs * self._material.corpus.n_events)
@@ -159,7 +164,7 @@ class _Run:
             adapter = folder / str(progress.step)
             shutil.rmtree(adapter, ignore_errors=True)  # a look that was interrupted
             adapter.mkdir(parents=True)
-            write_adapter(adapter, self._adapted, weights, self._base.path.name)
+            write_adapter(adapter, self._objective, weights, self._base.path.name)
             train_report.write_record(adapter, self._job, self._base, self._material, look)
             if self._material.split is not None:
                 look |= validation.look(self._base, adapter, self._dataset, self._material.split, self._job)

@@ -29,6 +29,8 @@ _FOUR_BITS = 0.56
 _TOKENS_PER_TITLE = 6.2
 """With the end of the title. LLaMA tokens: 4.7-6.2 and one (docs/training.md)."""
 _INSTRUCTION_TOKENS = 10
+_TITLE_TOKENS = 3_000
+"""Tokens that the titles of a catalog are made of. MovieLens-100K with SmolLM2's tokens: 2,951."""
 _CHILDREN = 64
 """Rows of the output matrix that a title is compared with apart from other titles."""
 
@@ -117,6 +119,8 @@ def memory_plan(recipe: Recipe, base: Checkpoint) -> MemoryPlan:
     # As peft finds the modules that are trained as a whole: by the end of their names.
     whole = [t for t in base.tensors.values() if t.name.rpartition(".")[0].endswith(recipe.lora.whole)]
     n_trained += sum(tensor.n_elements for tensor in whole)
+    if recipe.lora.tokens:
+        n_trained += min(_TITLE_TOKENS, config.vocab_size) * config.hidden_size * (1 if config.tied else 2)
     n_tokens = settings.micro_batch * round(_INSTRUCTION_TOKENS + recipe.data.window * _TOKENS_PER_TITLE)
     n_targets = settings.micro_batch * (recipe.data.window if recipe.data.targets == "all" else 1)
     kv_width, q_width = config.n_kv_heads * config.head_size, config.n_heads * config.head_size

@@ -90,6 +90,7 @@ def write_documents(
         "recipe": job.recipe.document(),
         "data": dict(material.dataset.card),
         "split": None if material.split is None else material.split.card(),
+        "others": material.others,
         "base": {path.name: sha256_file(path, lambda _n: None) for path in base.files},
         "processes": n_processes,
         "seconds": round(progress.seconds, 1),

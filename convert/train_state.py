@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _SCATTERED = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
 _PREFIX = "step-"
-_TRAINED = re.compile(r"\.(lora_[AB]|modules_to_save)\.")
+_TRAINED = re.compile(r"\.(lora_[AB]|modules_to_save)\.|^rows\.")
 _LEARNED = ("tau", "lambda_")
 """What the residual objective learns beside the adapter."""
 

@@ -16,7 +16,7 @@ import torch
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.convert.corpus import Window
+    from genrec_edge.convert.batches import Batch
     from genrec_edge.convert.material import Material
     from genrec_edge.convert.objective import TitleObjective
     from genrec_edge.convert.recipe import Recipe
@@ -64,14 +64,15 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         windows = self._material.corpus.draw(progress.step, settings.batch)
-        n_targets = sum(len(window.positions) - window.first_target for window in windows)
+        n_targets = sum(len(window.items) - window.first_target for window in windows)
         mine = windows[accelerator.process_index :: accelerator.num_processes]
         # For dropout: the same after a kill, and not the same in every process.
         torch.manual_seed(self._recipe.seed + progress.step * accelerator.num_processes + accelerator.process_index)
+        assembler = self._material.assembler(progress.step)
         pieces = [mine[at : at + settings.micro_batch] for at in range(0, len(mine), settings.micro_batch)]
         sums = torch.zeros(3, device=accelerator.device)
         for i, piece in enumerate(pieces):
-            sums += self._backward(piece, n_targets, is_last=i == len(pieces) - 1)
+            sums += self._backward(assembler.assemble(piece), n_targets, is_last=i == len(pieces) - 1)
         loss, hard, tokens = accelerator.reduce(sums).tolist()
         if not math.isfinite(loss):
             message = f"the loss of step {progress.step + 1} is no number"
@@ -87,10 +88,10 @@ class Stepper:
         entry |= {"lr": rate, "norm": float(norm), "tokens": tokens, "seconds": seconds}
         progress.log.append(entry | self.learned())
 
-    def _backward(self, windows: list[Window], n_targets: int, *, is_last: bool) -> torch.Tensor:
-        """Add the gradient of some windows; return the sums of loss and nats, and the number of tokens."""
+    def _backward(self, batch: Batch, n_targets: int, *, is_last: bool) -> torch.Tensor:
+        """Add the gradient of a batch; return the sums of loss and nats, and the number of tokens."""
         accelerator = self._accelerator
-        batch = self._material.assembler.assemble(windows).to(accelerator.device)
+        batch = batch.to(accelerator.device)
         with nullcontext() if is_last else accelerator.no_sync(self.objective):
             losses = self.objective(batch)
             # The gradients of several processes are averaged, not added.

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from genrec_edge.convert import token_rows
 from genrec_edge.convert.transformers_tokenizer import quiet
 from genrec_edge.errors import MissingExtraError, UsageError
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from genrec_edge.convert.objective import TitleObjective
     from genrec_edge.convert.recipe import Recipe
 
 _PEFT_PREFIX = "base_model.model."
 _KEPT_AS = re.compile(r"\.(modules_to_save\.)?default\.")
 """What PEFT's own names have while an adapter is trained, and its files have not."""
+_ROWS = "rows."
+_ROWS_KEY = "token_adapter.trainable_tokens_delta"
+_IN_BASE = {token_rows.EMBEDDING: f"model.{token_rows.EMBEDDING}", token_rows.OUTPUT: token_rows.OUTPUT}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -75,16 +80,19 @@ def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(load_in_4bit=True, **settings)  # type: ignore[no-untyped-call]
 
 
-def write_adapter(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
+def write_adapter(folder: Path, objective: TitleObjective, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
     """Write an adapter as PEFT does, in half precision.
 
     Args:
         folder: exists; the files in it are replaced.
-        model: the adapted model, for its configuration.
+        objective: with the adapted model, for its configuration.
         weights: from `train_state.trained_weights`; what is none of the model's, such as tau, is left out.
         base_name: what the base is called.
     """
-    config = dict(model.peft_config["default"].to_dict())
+    config = dict(objective.model.peft_config["default"].to_dict())
+    if objective.rows is not None:
+        ids = list(objective.rows.token_ids)
+        config["trainable_token_indices"] = dict.fromkeys(objective.rows.modules_changed, ids)
     # Sets come out in any order; a folder of this machine says nothing to others.
     config |= {"inference_mode": True, "base_model_name_or_path": base_name}
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
@@ -95,4 +103,7 @@ def write_adapter(folder: Path, model: Any, weights: Mapping[str, torch.Tensor],
         for name, tensor in weights.items()
         if _PEFT_PREFIX in name
     }
+    for module, name in _IN_BASE.items():
+        if (rows := weights.get(f"{_ROWS}{module}")) is not None:
+            saved[f"{_PEFT_PREFIX}{name}.{_ROWS_KEY}"] = rows.to(torch.float16)
     save_file(saved, folder / "adapter_model.safetensors", metadata={"format": "pt"})

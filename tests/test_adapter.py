@@ -142,6 +142,24 @@ def test_everything_that_does_not_fit_is_told_at_once(tmp_path: Path) -> None:
         assert problem in message, problem
 
 
+ROWS = "base_model.model.{}.token_adapter.trainable_tokens_delta"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tensors", "finding"),
+    [
+        ([1, 96], {"model.embed_tokens": 2}, "trainable_token_indices has 96, and model.embed_tokens.weight 96 rows"),
+        ([1, 2], {"model.embed_tokens": 3}, "trainable_tokens_delta' has the shape (3, 64), not (2, 64)"),
+        ([1, 2], {}, "'embed_tokens' of trainable_token_indices has no tensor"),
+        ([1], {"model.embed_tokens": 1, "lm_head": 1}, "lm_head.token_adapter.trainable_tokens_delta' belongs to no"),
+        ({"q_proj": [1]}, {"model.layers.0.self_attn.q_proj": 1}, "neither the embedding nor the output matrix"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(tokens: Any, tensors: dict[str, int], finding: str, tmp_path: Path) -> None:
+    rows = {ROWS.format(module): np.ones((n, 64), np.float32) for module, n in tensors.items()}
+    assert finding in refusal(write(tmp_path / "a", {"trainable_token_indices": tokens}, rows))
+
+
 def test_a_resized_vocabulary_is_named(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "a",
@@ -198,7 +216,10 @@ def test_adapters_of_an_unchanged_base_are_read(init: bool | str, tmp_path: Path
         ({"megatron_config": {"x": 1}}, "megatron_config is set"),
         ({"monteclora_config": {"num_samples": 8}}, "monteclora_config is set"),
         ({"target_parameters": ["experts.up"]}, "target_parameters is set"),
-        ({"trainable_token_indices": [0]}, "trainable_token_indices is set"),
+        ({"trainable_token_indices": "all"}, "trainable_token_indices is 'all', not lists of token ids"),
+        ({"trainable_token_indices": [0, 0]}, "trainable_token_indices is [0, 0], not lists of token ids"),
+        ({"trainable_token_indices": {"lm_head": [-1]}}, "not lists of token ids"),
+        ({"trainable_token_indices": {"lm_head": [True]}}, "not lists of token ids"),
         ({"use_bdlora": {"nblocks": 2}}, "use_bdlora is set"),
         ({"use_qalora": True}, "use_qalora is set"),
         ({"velora_config": {"num_groups": 2}}, "velora_config is set"),
@@ -258,7 +279,8 @@ def test_every_setting_of_peft_is_judged() -> None:
 def test_patterns_mean_what_they_mean_to_peft(patterns: dict[str, int], module: str) -> None:
     from genrec_edge.convert import adapter_config as ours
 
-    config = AdapterConfig(5, 7.0, ours._patterns(patterns), ours._patterns(patterns), False, False, False, None, ())
+    found = ours._patterns(patterns)
+    config = AdapterConfig(5, 7.0, found, found, False, False, False, None, (), {})
     expected = patterns.get(peft.utils.other.get_pattern_key(list(patterns), module))
     assert config.rank_of(module) == (expected or 5)
     assert config.scale_of(module) == (expected or 7) / (expected or 5)

@@ -35,9 +35,9 @@ def test_a_window_is_a_piece_of_a_history(lengths: list[int], window: int, all_t
     corpus = Corpus(histories(lengths), window=window, seed=3, all_targets=all_targets)
     assert corpus.n_events == sum(n for n in lengths if n > 1)
     for found in drawn(corpus, 10):
-        n = len(found.positions)
+        n = len(found.items)
         first = 1000 * found.user + len(found.before)
-        assert found.positions == tuple(range(first, first + n))
+        assert found.items == tuple(range(first, first + n))
         assert len(found.before) + n <= lengths[found.user]
         assert (1 if all_targets else 2) <= n <= window
         assert found.first_target == (0 if all_targets else n - 1)
@@ -65,7 +65,7 @@ def test_users_come_in_proportion_to_their_events_and_those_with_one_never(all_t
 def contexts(window: int) -> Counter[int]:
     """Return how often a target of the longest history had so many titles before it in its window."""
     corpus = Corpus(histories((120,)), window=window, seed=3)
-    return Counter(before for found in drawn(corpus) for before in range(len(found.positions)))
+    return Counter(before for found in drawn(corpus) for before in range(len(found.items)))
 
 
 @pytest.mark.parametrize("window", [4, 36])
@@ -74,7 +74,7 @@ def test_every_title_is_a_target_and_short_and_long_contexts_are_seen(window: in
     assert seen.keys() == set(range(window))
     assert seen[window - 1] > 0.5 * seen[0]
     corpus = Corpus(histories((120,)), window=window, seed=3)
-    targets = Counter(position for found in drawn(corpus) for position in found.positions)
+    targets = Counter(position for found in drawn(corpus) for position in found.items)
     assert targets.keys() == set(range(120))
     assert min(targets.values()) > 0.1 * max(targets.values())
 
@@ -82,8 +82,8 @@ def test_every_title_is_a_target_and_short_and_long_contexts_are_seen(window: in
 def test_the_last_title_of_a_window_can_be_any_but_the_first_of_a_history() -> None:
     corpus = Corpus(histories((120,)), window=36, seed=3, all_targets=False)
     windows = drawn(corpus)
-    assert {window.positions[-1] for window in windows} == set(range(1, 120))
-    assert {len(window.positions) for window in windows} == set(range(2, 37))
+    assert {window.items[-1] for window in windows} == set(range(1, 120))
+    assert {len(window.items) for window in windows} == set(range(2, 37))
 
 
 @pytest.mark.parametrize("lengths", [(0,), (1, 1, 0)])

@@ -320,7 +320,7 @@ def test_rounding_to_the_grid_of_the_base_undoes_small_changes(
     base, name = read_gguf(tmp_path / "base.gguf"), "model.layers.0.mlp.up_proj.weight"
     rng, (rows, columns) = np.random.default_rng(0), base.tensors[name].shape
     a, b = (rng.normal(0, 0.02, shape).astype(np.float32) for shape in ((4, columns), (rows, 4)))
-    adapter = Adapter(tmp_path, "", 1.0, 4, 4.0, {name: Delta(a, b, 1.0)}, {})
+    adapter = Adapter(tmp_path, "", 1.0, 4, 4.0, {name: Delta(a, b, 1.0)}, {}, {})
     with atomic_write(tmp_path / "f16.gguf") as file:
         write_gguf(merged(base, [adapter]), file, {})
     quantize_file(tmp_path / "f16.gguf", tmp_path / "merged.gguf", "Q8_0")

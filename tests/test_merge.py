@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import warnings
 from contextlib import contextmanager
@@ -172,6 +173,11 @@ EMBEDDINGS: dict[str, dict[str, Any]] = {
     "output as a whole": {"modules_to_save": ["lm_head"]},
     "embedding adapted, output as a whole": {"target_modules": ["embed_tokens"], "modules_to_save": ["lm_head"]},
     "both as a whole": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "rows of the output": {"trainable_token_indices": {"lm_head": [0, 95]}, "target_modules": ["up_proj"]},
+}
+ROWS: dict[str, dict[str, Any]] = {
+    "rows of the embedding": {"trainable_token_indices": [90, 3, 41]},
+    "rows of both": {"trainable_token_indices": {"lm_head": [5], "embed_tokens": [6, 7]}},
 }
 
 
@@ -190,10 +196,10 @@ def test_a_merge_is_that_of_peft(family: str, variant: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-@pytest.mark.parametrize("variant", EMBEDDINGS)
+@pytest.mark.parametrize("variant", EMBEDDINGS | ROWS)
 def test_a_merge_into_embedding_and_output_is_that_of_peft(family: str, variant: str, tmp_path: Path) -> None:
     base = base_model(family, tmp_path)
-    wrapped = wrap(base, **EMBEDDINGS[variant])
+    wrapped = wrap(base, **(EMBEDDINGS | ROWS)[variant])
     checkpoint = checkpoint_of(base, tmp_path)
     found = merged(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
     assert_same(found, unloaded(wrapped))
@@ -211,7 +217,7 @@ def test_tied_embeddings_compute_what_was_trained(family: str, variant: str, tmp
     expected = logits(wrapped)
     assert (run(found) - expected).abs().max() < 1e-4
     assert (logits(base) - expected).abs().max() > 1e-2
-    if "whole" not in variant:
+    if "whole" not in variant and "rows" not in variant:
         assert (logits(unloaded(wrapped)) - expected).abs().max() > 1e-2  # else there would be nothing to do
 
 
@@ -228,6 +234,18 @@ def test_tied_embeddings_that_were_adapted_alike_stay_tied(kind: dict[str, Any],
     assert found.config == checkpoint.config
     assert OUTPUT not in found.tensors
     assert (run(found) - logits(wrapped)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["llama, tied", "qwen2, tied"])
+def test_rows_of_tied_embeddings_are_replaced_in_both(family: str, tmp_path: Path) -> None:
+    base = base_model(family, tmp_path)
+    wrapped = wrap(base, trainable_token_indices=[90, 3, 41])
+    checkpoint = checkpoint_of(base, tmp_path)
+    found = merged(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    assert found.config == checkpoint.config
+    assert (run(found) - logits(wrapped)).abs().max() < 1e-4
+    before, after = checkpoint.tensors[EMBEDDING].all(), found.tensors[EMBEDDING].all()
+    assert np.flatnonzero((before != after).any(axis=1)).tolist() == [3, 41, 90]
 
 
 def test_several_adapters_are_their_weighted_sum(tmp_path: Path) -> None:
@@ -290,11 +308,11 @@ def test_adapters_of_half_precision_are_merged_in_float32(dtype: torch.dtype, tm
     assert_same(merged(checkpoint, [adapter]), unloaded(expected))
 
 
-@pytest.mark.parametrize("variant", ["plain", "DoRA", "a norm and a matrix as a whole"])
+@pytest.mark.parametrize("variant", ["plain", "DoRA", "a norm and a matrix as a whole", "rows of both"])
 def test_rows_are_computed_alone(variant: str, tmp_path: Path) -> None:
     base = base_model("llama", tmp_path)
     checkpoint = checkpoint_of(base, tmp_path)
-    folder = save(wrap(base, **VARIANTS[variant]), tmp_path / "adapter")
+    folder = save(wrap(base, **(VARIANTS | ROWS)[variant]), tmp_path / "adapter")
     found = merged(checkpoint, [read_adapter(folder, checkpoint.config)])
     for name, tensor in found.tensors.items():
         whole = tensor.all()
@@ -323,6 +341,12 @@ def test_adapters_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         assert f"layers.{layer}.self_attn.v_proj.weight is changed by several, and by one" in caught.value.message
     dora_elsewhere = adapters(base, checkpoint, tmp_path / "b", {"use_dora": True, "target_modules": ["o_proj"]})
     merged(checkpoint, [*dora_elsewhere, plain])
+    rows = ({"trainable_token_indices": [1]}, {"trainable_token_indices": [2]}, {"modules_to_save": ["embed_tokens"]})
+    for two in itertools.combinations(adapters(base, checkpoint, tmp_path / "c", *rows), 2):
+        with pytest.raises(ModelInvalidError, match=r"embed_tokens\.weight is replaced by one and changed by another"):
+            merged(checkpoint, two)
+    with pytest.raises(ModelInvalidError, match=r"replaces model\.embed_tokens\.weight, of which 0\.5 times"):
+        merged(checkpoint, [read_adapter(tmp_path / "c" / "adapter-0", checkpoint.config, weight=0.5)])
 
 
 @pytest.mark.parametrize(

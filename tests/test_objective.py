@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -87,7 +89,7 @@ def assembler(
 ) -> Assembler:
     paths = [index.path(position) for position in range(index.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
-    return Assembler(Lessons(index, end_id), paths, head, [], end_id, prior)
+    return Assembler(Lessons(index, end_id), paths, np.arange(index.n_items), head, [], end_id, prior)
 
 
 def next_title(position: int) -> Window:
@@ -181,9 +183,9 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
     with torch.no_grad():
         together = objective(make.assemble(windows)).hard.tolist()
         alone = [
-            float(objective(make.assemble([Window(0, (), w.positions[: k + 1], first_target=k)])).hard)
+            float(objective(make.assemble([Window(0, (), w.items[: k + 1], first_target=k)])).hard)
             for w in windows
-            for k in range(w.first_target, len(w.positions))
+            for k in range(w.first_target, len(w.items))
         ]
     assert together == pytest.approx(alone, abs=1e-4)
 
@@ -275,7 +277,7 @@ def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Mod
     for window in (next_title(5), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
         batch = make.assemble([window])
         labels = torch.full_like(batch.input_ids, -100)
-        n = sum(len(index.path(position)) + 1 for position in window.positions[window.first_target :])
+        n = sum(len(index.path(position)) + 1 for position in window.items[window.first_target :])
         labels[0, -n:] = batch.input_ids[0, -n:]
         with torch.no_grad():
             mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
@@ -288,7 +290,9 @@ def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Mo
     layout = prompts.LAYOUTS["genrec-1"]
     head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
     paths = [index.path(position) for position in range(index.n_items)]
-    batch = Assembler(Lessons(index, end_id), paths, head, tail, end_id).assemble([next_title(5)])
+    batch = Assembler(Lessons(index, end_id), paths, np.arange(index.n_items), head, tail, end_id).assemble(
+        [next_title(5)]
+    )
     history = [paths[position] for position in HISTORY]
     prompt, _ = prompts.assemble(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
     assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
@@ -312,6 +316,74 @@ def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
     assert all(g is not None and g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
+    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+) -> None:
+    """Losses beside brute force over peft's own model, loaded from what was written; gradients beside dense ones."""
+    config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
+    torch.manual_seed(3)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    make = assembler(index, vocabulary)
+    adapted = load_trainee(tmp_path / "base", recipe_of({"lora": {"r": 4}}, "test")).eval()
+    objective = TitleObjective(adapted, "catalog", token_ids=sorted(make.token_ids))
+    assert objective.rows is not None
+    assert objective.rows.modules_changed == (("embed_tokens",) if tied else ("embed_tokens", "lm_head"))
+    with torch.no_grad():
+        for rows in objective.rows.parameters():
+            rows.copy_((rows + 0.3 * torch.randn_like(rows)).half().float())  # as it will be written
+    batch = make.assemble(everything(index))
+    (tmp_path / "adapter").mkdir()
+    write_adapter(tmp_path / "adapter", objective, trained_weights(objective), "tiny")
+    theirs = loaded_by_peft(tmp_path / "base", tmp_path / "adapter")
+    brute = BruteForce(theirs, vocabulary, index)
+    losses = objective(batch)
+    losses.loss.backward()
+    truth = torch.stack(
+        [-torch.stack([log_probs[came] for log_probs, _, came in brute.steps(p)]).sum() for p in range(index.n_items)]
+    )
+    truth.sum().backward()  # type: ignore[no-untyped-call]
+    assert losses.hard.tolist() == pytest.approx(truth.tolist(), abs=1e-3)
+    dense = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None and "delta" in name}
+    assert len(dense) == 2 - tied
+    for name, gradient in dense.items():
+        rows = objective.rows.get_parameter(next(n for n in objective.rows.modules_changed if n in name))
+        torch.testing.assert_close(rows.grad, gradient, rtol=1e-3, atol=1e-4)
+    objective.kind = "vocabulary"
+    with torch.no_grad():
+        spelled = objective(batch).hard.tolist()
+        full = [brute.logits(p).log_softmax(-1) for p in range(index.n_items)]
+    nats = [-float(rows[range(len(path)), path].sum()) for rows, path in zip(full, brute.paths, strict=True)]
+    assert spelled == pytest.approx(nats, abs=1e-3)
+
+
+def loaded_by_peft(base: Path, adapter: Path) -> Any:
+    plain = transformers.LlamaForCausalLM.from_pretrained(base)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)  # as in trainee.py
+        return peft.PeftModel.from_pretrained(plain, str(adapter), is_trainable=True).eval()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_that_are_not_trained_are_those_of_the_base(
+    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+) -> None:
+    """Titles that no history has are chosen between with the base's own rows."""
+    config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    adapted = load_trainee(tmp_path, recipe_of({"lora": {"r": 4}}, "test")).eval()
+    known = sorted(assembler(index, vocabulary).token_ids)
+    rows = TitleObjective(adapted, "catalog", token_ids=known[::2]).rows
+    assert rows is not None
+    weight = adapted.get_output_embeddings().weight
+    with torch.no_grad():
+        for trained in rows.parameters():
+            trained.add_(1)
+        found = rows.output(torch.tensor([known[:6], known[6:12]]), weight)
+    assert torch.equal(found.view(12, -1)[1::2], weight[known[1:12:2]])
+    assert torch.equal(found.view(12, -1)[::2], weight[known[:12:2]] + 1)
+
+
 def search(path: Path, index: TitleIndex, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
     """Return the log-probability of every position, from the runtime's search over a real file."""
     engine = LlamaEngine(Model(path), n_ctx=1024, n_threads=1)
@@ -329,7 +401,7 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
 ) -> None:
     """The adapter written, merged and put into a GGUF; the score of all titles, with and without a prior."""
     objective = TitleObjective(model, "residual")
-    write_adapter(tmp_path, model, trained_weights(objective), "tiny")
+    write_adapter(tmp_path, objective, trained_weights(objective), "tiny")
     base = read_folder(tiny_base)
     with (tmp_path / "model.gguf").open("wb") as file:
         write_gguf(merged(base, [read_adapter(tmp_path, base.config)]), file, {})

@@ -165,7 +165,7 @@ def adapter_at(folder: Path, record: object = None, weight: float = 1.0) -> Adap
     folder.mkdir(exist_ok=True)
     if record is not None:
         (folder / RECORD_NAME).write_text(json.dumps(record))
-    return Adapter(folder, "0" * 64, weight, 8, 16.0, {}, {})
+    return Adapter(folder, "0" * 64, weight, 8, 16.0, {}, {}, {})
 
 
 RECORD = {
