@@ -12,8 +12,8 @@ from genrec_edge.errors import ModelMissingError
 from genrec_edge.files import path_errors
 from genrec_edge.gguf_header import read_header, tokenizer_fingerprint
 from genrec_edge.manifest import Manifest
-from genrec_edge.recommender import prompted_with, tuned_for
 from genrec_edge.store import ModelFile
+from genrec_edge.tuning import prompted_with, tuned_for
 from genrec_edge.writing import writing
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list
 
 from genrec_edge.convert import train_report, validation
 from genrec_edge.convert.folder_writer import write_folder
@@ -70,6 +70,8 @@ def train(job: TrainJob, *, resume: bool = False, on_step: OnStep = lambda _prog
             f"a batch of {job.recipe.optimizer.batch} cannot be shared by {accelerator.num_processes} processes",
             hint="make optimizer.batch a multiple of the number of processes",
         )
+    if accelerator.distributed_type == DistributedType.FSDP:
+        _require_only_layers(job)
     run = _Run(job, base, dataset, accelerator)
     if not accelerator.is_main_process:
         return run.go(partial_path(job.out), on_step, resume=resume)
@@ -78,6 +80,17 @@ def train(job: TrainJob, *, resume: bool = False, on_step: OnStep = lambda _prog
         trained = run.go(folder, on_step, resume=resume)
         finish(folder, job.out, run.write(folder, trained.progress))
     return trained
+
+
+def _require_only_layers(job: TrainJob) -> None:
+    """Raise UsageError if something is trained outside of the model's layers, which FSDP would shard with the base."""
+    outside = {
+        "lora.tokens": job.recipe.lora.tokens,
+        'objective.kind "residual"': job.recipe.objective.kind == "residual",
+    }
+    if found := [name for name, wanted in outside.items() if wanted]:
+        message = f"{' and '.join(found)} cannot be trained with FSDP"
+        raise UsageError(message, hint="train on one GPU, or leave that out")
 
 
 class _Run:

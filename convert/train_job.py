@@ -15,7 +15,7 @@ from genrec_edge.interactions import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genrec_edge.convert.checkpoint import Checkpoint
+    from genrec_edge.convert.checkpoint import Checkpoint, Tensor
     from genrec_edge.convert.recipe import Recipe
     from genrec_edge.interactions import Dataset
 
@@ -84,7 +84,7 @@ def open_inputs(job: TrainJob) -> tuple[Checkpoint, Dataset]:
     """Return the base as it will be trained, with the layers the recipe keeps, of which nothing is read yet; the data.
 
     Raises:
-        UsageError: `out` exists, there is no such base, data set or prior, or the prior does not fit the objective.
+        UsageError: `out` exists; there is no such base, data set or prior; or the recipe does not fit base or prior.
         ModelInvalidError: the base is damaged or not supported.
         DatasetError: the data set is damaged.
     """
@@ -99,7 +99,15 @@ def open_inputs(job: TrainJob) -> tuple[Checkpoint, Dataset]:
     base = open_base(job.base)
     if job.recipe.base.layers:
         base = keep_layers(base, parse_layers(job.recipe.base.layers))
+    if missing := [name for name in job.recipe.lora.whole if not _modules(base, name)]:
+        message = f"lora.whole names {', '.join(missing)}, and {job.base} has no such modules"
+        raise UsageError(message, hint="name modules as transformers does, or ends of their names")
     return base, load(job.data)
+
+
+def _modules(base: Checkpoint, end: str) -> list[Tensor]:
+    """Return what peft finds by the end of a module's name."""
+    return [tensor for tensor in base.tensors.values() if tensor.name.rpartition(".")[0].endswith(end)]
 
 
 def memory_plan(recipe: Recipe, base: Checkpoint) -> MemoryPlan:
@@ -116,9 +124,8 @@ def memory_plan(recipe: Recipe, base: Checkpoint) -> MemoryPlan:
         for tensor in base.tensors.values()
         if tensor.name.split(".")[-2] in recipe.lora.targets
     )
-    # As peft finds the modules that are trained as a whole: by the end of their names.
-    whole = [t for t in base.tensors.values() if t.name.rpartition(".")[0].endswith(recipe.lora.whole)]
-    n_trained += sum(tensor.n_elements for tensor in whole)
+    whole = {tensor.name: tensor.n_elements for end in recipe.lora.whole for tensor in _modules(base, end)}
+    n_trained += sum(whole.values())
     if recipe.lora.tokens:
         n_trained += min(_TITLE_TOKENS, config.vocab_size) * config.hidden_size * (1 if config.tied else 2)
     n_tokens = settings.micro_batch * round(_INSTRUCTION_TOKENS + recipe.data.window * _TOKENS_PER_TITLE)

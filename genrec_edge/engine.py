@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.batch import Batch
 from genrec_edge.branches import BranchTree
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, OutOfMemoryError, UsageError
 from genrec_edge.llama import Model, last_error, library
@@ -115,7 +116,7 @@ class LlamaEngine:
         self._branches = BranchTree(N_SEQUENCES)
         self._prompt: list[int] = []
         self._prompt_row: NDArray[np.float32] | None = None
-        self._batch = _Batch(N_BATCH)
+        self._batch = Batch(self._lib, N_BATCH)
         self._context = self._new_context(n_threads)
         self._memory = self._lib.llama_get_memory(self._context)
 
@@ -305,48 +306,6 @@ class LlamaEngine:
         """Return the logits of the last call's `n` output rows, a view of shape (n, n_vocab)."""
         pointer = self._lib.llama_get_logits(self._context)
         return np.ctypeslib.as_array(pointer, (n, self.n_vocab))
-
-
-class _Batch:
-    """One llama_batch whose arrays are numpy memory, filled for one decode after another."""
-
-    def __init__(self, capacity: int) -> None:
-        lib = library()
-        self._token = np.zeros(capacity, np.int32)
-        self._position = np.zeros(capacity, np.int32)
-        self._n_sequences = np.ones(capacity, np.int32)
-        self._sequence = np.zeros(capacity, np.int32)
-        self._output = np.zeros(capacity, np.int8)
-        pointer, int32 = ctypes.POINTER(ctypes.c_int32), ctypes.sizeof(ctypes.c_int32)
-        base = self._sequence.ctypes.data
-        self._sequence_of = (pointer * capacity)(*(ctypes.cast(base + i * int32, pointer) for i in range(capacity)))
-        self.struct = lib.llama_batch(
-            n_tokens=0,
-            token=self._token.ctypes.data_as(pointer),
-            embd=None,
-            pos=self._position.ctypes.data_as(pointer),
-            n_seq_id=self._n_sequences.ctypes.data_as(pointer),
-            seq_id=self._sequence_of,
-            logits=self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
-        )
-
-    @property
-    def n(self) -> int:
-        """How many tokens the batch holds."""
-        return int(self.struct.n_tokens)
-
-    def clear(self) -> None:
-        self.struct.n_tokens = 0
-
-    def add(self, token_ids: Sequence[int], start: int, sequence: int, *, with_logits: bool) -> None:
-        """Append tokens at positions from `start`; the last of them gives logits if asked to."""
-        at, end = self.n, self.n + len(token_ids)
-        self._token[at:end] = token_ids
-        self._position[at:end] = np.arange(start, start + len(token_ids))
-        self._sequence[at:end] = sequence
-        self._output[at:end] = 0
-        self._output[end - 1] = with_logits
-        self.struct.n_tokens = end
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

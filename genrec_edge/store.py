@@ -1,7 +1,7 @@
 """Models on disk: one folder per model with its GGUF and its manifest, which appear whole or not at all.
 
 Writers hold one lock, work in a hidden folder inside the store, and rename (`writing.py`); readers need no
-lock. Knows nothing of llama.cpp: requantizing is a function it is given.
+lock. Knows nothing of llama.cpp: what is made of a file is done by a function it is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genrec_edge.files import disk_errors, require_free, sha256_file, sync
 from genrec_edge.gguf_check import check_runnable
 from genrec_edge.gguf_header import GgufHeader, read_header, tokenizer_fingerprint
 from genrec_edge.manifest import MANIFEST_NAME, Manifest, load_manifest, save_manifest
-from genrec_edge.pull import OnEvent, Quantize, make_model
+from genrec_edge.pull import Make, OnEvent, make_model
 from genrec_edge.registry import KnownModel, Registry, load_registry
 from genrec_edge.writing import install, work_folder, writing
 
@@ -79,7 +79,7 @@ class ModelStore:
             raise self._damaged(name, f"{path} has {size:,} bytes, the manifest says {manifest.size_bytes:,}")
         return path, manifest
 
-    def pull(self, name: str, *, quantize: Quantize, offline: bool, on_event: OnEvent, force: bool = False) -> Manifest:
+    def pull(self, name: str, *, make: Make, offline: bool, on_event: OnEvent, force: bool = False) -> Manifest:
         """Bring a known model and return its manifest; one that is there is kept, unless `force`.
 
         Raises:
@@ -102,7 +102,7 @@ class ModelStore:
                 work_folder(self.root) as work,
                 disk_errors(self.root),
             ):  # tells the room before it is cleaned
-                install(make_model(name, known, work, quantize, on_event), self._folder(name), work)
+                install(make_model(name, known, work, make, on_event), self._folder(name), work)
             return self.get(name)[1]
 
     def add(self, path: Path, manifest: Manifest, on_event: OnEvent) -> Manifest:

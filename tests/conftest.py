@@ -58,7 +58,12 @@ def default_model(real_models_path: Path) -> Path:
     try:
         return store.get(store.registry.default)[0]
     except ModelMissingError:
-        store.pull(store.registry.default, quantize=quantize, offline=False, on_event=lambda *_: None)
+        store.pull(
+            store.registry.default,
+            make=lambda a, b, known: quantize(a, b, known.quant),
+            offline=False,
+            on_event=lambda *_: None,
+        )
         return store.get(store.registry.default)[0]
 
 

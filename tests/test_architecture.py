@@ -14,10 +14,11 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 
 # From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
 LAYERS = (
-    "__init__ errors records titles branches gguf_types significance memory transitions closeness",
+    "__init__ errors records titles branches batch gguf_types significance memory transitions closeness",
     "prompts paths files importing gguf_parse registry histories checks metrics baselines priors",
     "columns schema gguf_header fetch writing filters llama answers prior_file prior_fit habits",
     "filling events gguf_check manifest engine index forward ggml_tensor figures",
+    "tuning",
     "building pull decoder freeform lora report prior_counting prior_binding",
     "catalog store inspection ranked",
     "grounding index_cache selection dataset",
@@ -30,6 +31,7 @@ LAYERS = (
 # The same for the offline stage; what it uses of the runtime is tested apart.
 CONVERT_LAYERS = (
     "__init__ config names checkpoint safetensors_file tokenizer tokenizer_settings workplace samples agreement films",
+    "token_rows catalogs",
     "lessons corpus batches objective train_state train_step",
     "depth quantize imatrix evaluation_plot answers verification report transformers_tokenizer dataset",
     "config_hf config_gguf tokenizer_bpe tokenizer_spm tokenizer_gguf merge sizes inputs card plot transformers_model",
@@ -37,7 +39,7 @@ CONVERT_LAYERS = (
     "adapter_config tokenizer_hf gguf_base gguf_writer parity provenance",
     "adapter adapter_gguf folder plan tokenizer_export verify documents material train_report",
     "folder_writer open_base install validation",
-    "steps adapter_job train_job",
+    "steps adapter_job train_job arrival",
     "pipeline train",
 )
 PRINTERS = {"cli"}
@@ -200,7 +202,7 @@ def test_which_modules_of_the_offline_stage_import_training_libraries_and_a_conv
     heavy = {"torch", "transformers", "peft", "accelerate", "tokenizers", "sentencepiece", "safetensors"}
     importing = {name for name, path in CONVERT.items() if {i.split(".")[0] for i in imports_of(path)} & heavy}
     verifying = "transformers_model transformers_tokenizer"
-    training = "batches objective train train_job train_state train_step trainee"
+    training = "batches objective token_rows train train_job train_state train_step trainee"
     both = {f"genrec_edge.convert.{name}" for name in f"{verifying} {training}".split()}
     assert importing == both
     loaded = loaded_by("import genrec_edge.convert.pipeline, genrec_edge.convert.adapter_job")

@@ -173,7 +173,7 @@ def test_bars_follow_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         bars.show("download", 0, 10)
         bars.show("download", 4, 10)
         bars.show("download", 10, 10)
-        bars.show("quantize", 0, 0)
+        bars.show("make", 0, 0)
         count = bars.counter("hash", 5)
         count(2)
         count(3)
@@ -183,8 +183,8 @@ def test_bars_follow_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         ("downloading", "+", 4),
         ("downloading", "+", 6),
         ("downloading", "end"),
-        ("requantizing", None),
-        ("requantizing", "end"),
+        ("making the model", None),
+        ("making the model", "end"),
         ("hashing", 5),
         ("hashing", "+", 2),
         ("hashing", "+", 3),

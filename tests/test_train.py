@@ -6,14 +6,18 @@ import json
 import math
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from genrec_edge import prompts
+from genrec_edge.building import build as build_catalog
 from genrec_edge.catalog import Catalog
 from genrec_edge.convert import pipeline
 from genrec_edge.convert.checkpoint import Tensor
@@ -29,20 +33,20 @@ from genrec_edge.convert.train_job import TrainJob
 from genrec_edge.convert.train_step import learning_rate
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf_header import read_header
-from genrec_edge.interactions import load
+from genrec_edge.interactions import load, split_of
 from genrec_edge.llama import Model
+from genrec_edge.prior_counting import build as build_prior
 from genrec_edge.recommender import Recommender
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
 SMALL: Mapping[str, Any] = {
     "checkpoint_every": 4,
     "data": {"window": 8},
-    "lora": {"r": 8, "alpha": 16},
+    "lora": {"r": 8, "alpha": 16, "tokens": True},
     "optimizer": {"lr": 1e-2, "warmup": 2, "epochs": 1, "batch": 6, "micro_batch": 6},
     "validation": {"users": 10, "every": 1, "patience": 9},
 }
@@ -200,12 +204,52 @@ def test_the_adapter_that_is_kept_is_the_best_one(cycle_data: Path, tiny_base: P
         assert torch.equal(tensor, weights(until_there.out)[name])
 
 
-@pytest.mark.parametrize(
-    "objective", [{"kind": "catalog", "distill": 0.6}, {"kind": "catalog", "catalog": "training items"}]
-)
-def test_other_objectives_run(objective: dict[str, Any], cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", [{"distill": 0.6, "others": "others.db"}, {"catalog": "training items"}])
+def test_other_objectives_run(
+    objective: dict[str, Any], cycle_data: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("others.csv").write_text("title\nZulu\nKes\nQuo Vadis\nNosferatu\n", encoding="utf-8")
+    build_catalog("others.csv", "others.db")
     trained = train(job(cycle_data, tiny_base, tmp_path / "out", changed(objective=objective)))
-    assert np.mean(curve(trained)[-3:]) < curve(trained)[0]
+    assert np.mean(curve(trained)[-3:]) < curve(trained)[0] - 1
+
+
+def test_a_model_on_top_of_a_prior_is_trained_converted_and_served(
+    cycle_data: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """It begins at the prior's loss, becomes better than that, and is not served without its prior."""
+    dataset = load(cycle_data)
+    split = split_of(dataset, "leave-one-out", "file")
+    build_prior(tmp_path / "prior.db", dataset, split.train, "file", split=split)
+    document = changed(objective={"kind": "residual"}, optimizer={"epochs": 3})
+    trained = train(job(cycle_data, tiny_base, tmp_path / "out", document, prior=tmp_path / "prior.db"))
+    log = trained.progress.log
+    assert (log[0]["tau"], log[0]["lambda"]) == pytest.approx((0.1, 1), abs=0.02)
+    assert np.mean([e["nats"] for e in log[-10:]]) < np.mean([e["nats"] for e in log[:5]])
+    path = converted(tmp_path, tiny_base, trained.out)
+    with pytest.raises(UsageError, match="prior"):
+        Recommender.open(path, cycle_data / "catalog.db", n_threads=1)
+    with Recommender.open(path, cycle_data / "catalog.db", prior=tmp_path / "prior.db", n_threads=1) as recommender:
+        result = recommender.recommend(["Rocky", "Rocky II"], k=5)
+    assert result.items[0].item.title == "Rocky III"
+
+
+def test_modules_that_are_none_are_named(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
+    wanted = job(cycle_data, tiny_base, tmp_path / "out", changed(lora={"whole": ["norm", "wo", "w2"]}))
+    with pytest.raises(UsageError, match=r"lora.whole names wo, w2, and .* has no such modules"):
+        train(wanted)
+
+
+@pytest.mark.parametrize("tables", [{"lora": {"tokens": True}}, {"objective": {"kind": "residual"}}])
+def test_what_fsdp_cannot_shard_is_refused(
+    tables: dict[str, Any], cycle_data: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    (tmp_path / "prior.db").touch()
+    prior = tmp_path / "prior.db" if "objective" in tables else None
+    with pytest.raises(UsageError, match="cannot be trained with FSDP"):
+        train(job(cycle_data, tiny_base, tmp_path / "out", changed(**tables), prior=prior))
 
 
 @pytest.mark.parametrize("split", ["time", "all"])
@@ -253,16 +297,18 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
         recipe = recipe_of({"prompt": prompt, "data": {"window": 20, "targets": targets}}, "test")
         write_vocabulary(base, tmp_path / "vocabulary.gguf")
         with closing(Model(tmp_path / "vocabulary.gguf", vocab_only=True)) as vocabulary:
-            material = prepare(load(cycle_data), recipe, vocabulary)
+            dataset = load(cycle_data)
+            material = prepare(dataset, recipe, vocabulary)
         windows = material.corpus.draw(0, 4)
         with Recommender.open(path, cycle_data / "catalog.db", n_threads=1) as recommender:
             index = recommender.index
             for window in windows:
-                asked = Window(window.user, window.before, window.positions, len(window.positions) - 1)
-                ids = material.assembler.assemble([asked]).input_ids[0].tolist()
-                # Both tries hold the same titles in the same order.
-                served, _ = recommender.prompt_ids(index.rows[list(window.positions[:-1])])
-                assert ids == [*served, *index.path(window.positions[-1]), recommender.engine.model.newline_id]
+                asked = Window(window.user, window.before, window.items, len(window.items) - 1)
+                ids = material.assembler(0).assemble([asked]).input_ids[0].tolist()
+                rows = dataset.rows[list(window.items)]
+                served, _ = recommender.prompt_ids(rows[:-1])
+                (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()
+                assert ids == [*served, *index.path(position), recommender.engine.model.newline_id]
                 assert ids[0] == vocabulary.bos_id == 1
     assert set(prompts.LAYOUTS) == {"titles-1", "genrec-1"}
     with Catalog.open(cycle_data / "catalog.db") as catalog:

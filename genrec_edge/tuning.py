@@ -1,0 +1,73 @@
+"""What a model was tuned for, by its manifest, its metadata and those of its adapter: score, prompts, histories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast, get_args
+
+from genrec_edge import prompts
+from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf_check import shown
+from genrec_edge.records import ScoreKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from genrec_edge.gguf_types import GgufHeader
+    from genrec_edge.store import ModelFile
+
+MOST_TITLES = 10_000
+"""Of a history in the prompt; the context holds fewer."""
+_PROMPT_KEY, _SCORE_KEY = "genrec_edge.prompt_version", "genrec_edge.train.score_kind"
+_HISTORY_KEY = "genrec_edge.train.history"
+"""In the metadata of what our converter made."""
+
+
+def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
+    """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
+    manifest = model_file.manifest
+    own = score_claimed(model_file.header.metadata) if manifest is None else manifest.score_kind
+    return own if adapter is None else score_claimed(adapter.metadata, own)
+
+
+def score_claimed(metadata: Mapping[str, object], otherwise: ScoreKind = "vocabulary") -> ScoreKind:
+    """Return the kind of score that the metadata of a file name."""
+    claim = metadata.get(_SCORE_KEY)
+    return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else otherwise
+
+
+def prompt_claimed(metadata: Mapping[str, object]) -> str:
+    """Return the version of the prompts that the metadata of a file name; ours where they name none."""
+    return str(metadata.get(_PROMPT_KEY, prompts.VERSION))
+
+
+def record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
+    """Return the metadata with the record of the training: the adapter's if it has one, else the model's."""
+    if adapter is not None and _SCORE_KEY in adapter.metadata:
+        return adapter.metadata
+    return model_file.header.metadata
+
+
+def titles_seen(record: Mapping[str, object]) -> int:
+    """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
+    claim = record.get(_HISTORY_KEY)
+    return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
+
+
+def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:
+    """Return the version of the prompts that the adapter, or else the model, was tuned with; ours where nobody says.
+
+    Raises:
+        ModelInvalidError: it is not known here.
+    """
+    manifest = model_file.manifest
+    made_for: list[tuple[object, object]] = [] if manifest is None else [(manifest.name, manifest.prompt_version)]
+    headers = [model_file.header, *([] if adapter is None else [adapter])]
+    made_for += [(h.path, h.metadata[_PROMPT_KEY]) for h in headers if _PROMPT_KEY in h.metadata]
+    for name, version in made_for:
+        if version not in prompts.LAYOUTS:
+            known = ", ".join(map(repr, prompts.LAYOUTS))
+            raise ModelInvalidError(
+                f"{name} was made for prompts {shown(version)}, and known here are {known}",
+                hint="convert it again, or install the version of genrec-edge that made it",
+            )
+    return str(made_for[-1][1]) if made_for else prompts.VERSION
