@@ -43,14 +43,12 @@ class TrainJob:
         data: a data set's name or folder.
         base: a Hugging Face folder or a GGUF.
         out: the adapter's folder to make.
-        prior: what `prior build` made, for the residual objective; its search needs one.
     """
 
     data: str
     base: Path
     out: Path
     recipe: Recipe
-    prior: Path | None = None
     n_threads: int | None = None
 
 
@@ -84,18 +82,11 @@ def open_inputs(job: TrainJob) -> tuple[Checkpoint, Dataset]:
     """Return the base as it will be trained, with the layers the recipe keeps, of which nothing is read yet; the data.
 
     Raises:
-        UsageError: `out` exists; there is no such base, data set or prior; or the recipe does not fit base or prior.
+        UsageError: `out` exists, there is no such base or data set, or the recipe does not fit the base.
         ModelInvalidError: the base is damaged or not supported.
         DatasetError: the data set is damaged.
     """
     require_absent(job.out)
-    is_residual = job.recipe.objective.kind == "residual"
-    if is_residual and (job.prior is None or not job.prior.is_file()):
-        found = "there is none" if job.prior is None else f"there is no file {job.prior}"
-        raise UsageError(f"the residual objective needs a prior, and {found}", hint="make one: genrec-edge prior build")
-    if job.prior is not None and not is_residual:
-        message = f"--prior means nothing to the {job.recipe.objective.kind} objective"
-        raise UsageError(message, hint='leave it out, or set objective.kind = "residual"')
     base = open_base(job.base)
     if job.recipe.base.layers:
         base = keep_layers(base, parse_layers(job.recipe.base.layers))

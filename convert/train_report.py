@@ -38,7 +38,6 @@ def identity(job: TrainJob, base: Checkpoint, dataset: Dataset) -> dict[str, Any
         "tool_version": __version__,
         "data": dict(dataset.card),
         "base": [file_identity(path) for path in base.files],
-        "prior": None if job.prior is None else file_identity(job.prior),
         "recipe": job.recipe.document(),
     }
 

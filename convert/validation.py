@@ -1,9 +1,8 @@
-"""How good an adapter is now: merged, written as a GGUF, and asked by the runtime itself, with its exact decoder."""
+"""How good an adapter is now: merged, written as a GGUF, and asked as an evaluation asks, by the runtime's search."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +10,12 @@ from genrec_edge.convert.adapter import read_adapter
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.provenance import describe
-from genrec_edge.dataset import CATALOG
 from genrec_edge.evaluation import questions
 from genrec_edge.files import atomic_write
 from genrec_edge.metrics import hit, ndcg
-from genrec_edge.recommender import Recommender
-from genrec_edge.records import Interaction
+from genrec_edge.priors import Counts, log_prob
+from genrec_edge.ranking import LlmRanker, Prior
+from genrec_edge.store import ModelStore, resolve_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,20 +37,14 @@ def look(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: T
     checkpoint = merged(base, [read])
     with atomic_write(gguf_path) as file:
         write_gguf(checkpoint, file, describe(checkpoint, [read], "look", "LicenseRef-none"))
-    settings: dict[str, Any] = {"prior": job.prior} if job.recipe.objective.kind == "residual" else {}
-    users = questions(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed).users
-    ranks = np.full(len(users), np.inf)
-    n_items = Counter(dataset.titles)  # those of a title that was seen are gone together
-    with Recommender.open(gguf_path, dataset.path / CATALOG, n_threads=job.n_threads, **settings) as recommender:
-        for i, user in enumerate(users):
-            history = [Interaction(id=dataset.item_ids[item]) for item in split.train[user]]
-            seen = {dataset.titles[item] for item in split.train[user]}
-            k = min(K, split.n_items - sum(n_items[title] for title in seen))
-            if k < 1:
-                continue
-            found = [entry.item.id for entry in recommender.recommend(history, k=k).items]
-            target = dataset.item_ids[split.validation[user]]
-            if target in found:
-                ranks[i] = found.index(target) + 1
+    asked = questions(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
+    prior = None
+    if job.recipe.objective.kind == "residual":
+        counts = Counts.of(split.train, split.n_items)
+        prior = Prior("sequence", lambda history: log_prob(counts, history, "sequence"), None)
+    model_file = resolve_model(gguf_path, ModelStore())
+    with LlmRanker(model_file, dataset, prior=prior, n_threads=job.n_threads) as ranker:
+        answers = zip(ranker.rank_many(asked.histories, K), asked.targets.tolist(), strict=True)
+        ranks = np.array([ranked.rank_of(target) for ranked, target in answers])
     gguf_path.unlink()
     return {f"hr@{K}": float(hit(ranks, K).mean()), f"ndcg@{K}": float(ndcg(ranks, K).mean())}

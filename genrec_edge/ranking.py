@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -19,7 +22,7 @@ from genrec_edge.freeform import write_lines
 from genrec_edge.fusion import Fused, learned_on_prior
 from genrec_edge.lora import find_adapter
 from genrec_edge.ranked import Ranked, allowed_items, with_candidates
-from genrec_edge.recommender import Recommender
+from genrec_edge.recommender import Recommender, default_threads
 from genrec_edge.tuning import record_of
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 N_TEXTS = 10
 """Texts of free generation, as many as GenRec takes from its beams."""
 _TOKENS_PER_TEXT = 32
+_SMALL_BYTES = 500_000_000
+"""Larger files keep the memory bus busy with one context. SmolLM2-135M has 145 MB at Q8_0."""
 _OF_THIS_MACHINE = ("name", "path", "adapter")
 
 
@@ -58,6 +63,9 @@ class Prior:
 class LlmRanker:
     """A language model, searched as `recommend` does, over the catalog of a data set. Use it in a `with` block.
 
+    Several users are answered at once, each by a context of its own with one thread: the same answers, and less waiting
+    of threads for each other than in one context with all of them. A model that is not small has one context.
+
     Args:
         model_file: the model, resolved.
         dataset: whose items are ranked.
@@ -67,7 +75,8 @@ class LlmRanker:
         prior: added to the score of each item, or None; free text has none.
         max_history: how many of the latest titles the prompt has; None takes as many as fit into the context.
         decode: "exact", or "free" for texts written line by line and grounded afterwards: a baseline.
-        n_threads, n_ctx: as in `Recommender.open`.
+        n_threads: of all contexts together; None takes as many as `Recommender.open` does.
+        n_ctx: of each context, as in `Recommender.open`.
     """
 
     def __init__(
@@ -100,39 +109,52 @@ class LlmRanker:
         self._prior = prior
         self._max_history = max_history
         self._decode = decode
+        n_threads = n_threads or default_threads()
+        self._n_contexts = n_threads if model_file.path.stat().st_size <= _SMALL_BYTES else 1
         self._open: Callable[[], Recommender] = lambda: Recommender.open(
             model_file,
             dataset.path / CATALOG,
             adapter=adapter,
             score=score,
             prior_kind="none",
-            n_threads=n_threads,
+            n_threads=n_threads // self._n_contexts,
             n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
-        self._recommender: Recommender
+        self._recommenders: list[Recommender] = []
+        self._idle: SimpleQueue[Recommender]
+        self._executor: ThreadPoolExecutor
         self._item_of_row: dict[int, int]
         self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the index
 
     def __enter__(self) -> Self:
         """Load the model; from now on `about` says all that its answers depend on."""
-        self._recommender = self._open()
+        with ExitStack() as on_error:
+            on_error.callback(self._close)
+            for _ in range(self._n_contexts):
+                self._recommenders.append(self._open())
+            on_error.pop_all()
+        self._idle = SimpleQueue()
+        for each in self._recommenders:
+            self._idle.put(each)
+        self._executor = ThreadPoolExecutor(self._n_contexts)
+        recommender = self._recommenders[0]
         manifest, path = self._model_file.manifest, self._model_file.path
-        described = self._recommender.describe_model()
+        described = recommender.describe_model()
         self._item_of_row = dict(zip(self._dataset.rows.tolist(), range(self._dataset.n_items), strict=True))
-        self._item_at = np.array([self._item_of_row[row] for row in self._recommender.index.rows.tolist()], np.int32)
+        self._item_at = np.array([self._item_of_row[row] for row in recommender.index.rows.tolist()], np.int32)
         self.about = {
             **{key: value for key, value in described.items() if key not in _OF_THIS_MACHINE},
             "model_sha256": manifest.sha256 if manifest else sha256_file(path),
             "model_bytes": path.stat().st_size,
             "quant": self._model_file.header.quant,
             "adapter_sha256": None if self._adapter is None else sha256_file(self._adapter),
-            "catalog_revision": self._recommender.index.key.revision,
+            "catalog_revision": recommender.index.key.revision,
             "prior": None if self._prior is None else self._prior.name,
             "prior_weight": None if self._prior is None else self._prior.weight,
             "prior_below": self._learned if self._prior is not None and self._prior.weight is None else None,
             "max_history": self._max_history,
-            "n_ctx": self._recommender.engine.n_ctx,
+            "n_ctx": recommender.engine.n_ctx,
             "decode": self._decode,
         }
         return self
@@ -140,7 +162,14 @@ class LlmRanker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._recommender.close()
+        for recommender in self._recommenders:
+            recommender.cancel()  # answers that nobody waits for any more
+        self._executor.shutdown(cancel_futures=True)
+        self._close()
+
+    def _close(self) -> None:
+        while self._recommenders:
+            self._recommenders.pop().close()
 
     def rank(self, history: NDArray[np.int32], k: int, *, candidates: NDArray[np.int32] | None = None) -> Ranked:
         """Return the k best items after a history, or all that are allowed if these are fewer.
@@ -161,24 +190,35 @@ class LlmRanker:
         candidates: Sequence[NDArray[np.int32]] | None = None,
     ) -> Iterator[Ranked]:
         """Yield `rank` of each history, in order."""
-        for history, pool in with_candidates(histories, candidates):
-            allowed = allowed_items(self._dataset.n_items, history, pool)
-            yield self._written(history, k, allowed) if self._decode == "free" else self._searched(history, k, allowed)
 
-    def _searched(self, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
+        def answer(history: NDArray[np.int32], pool: NDArray[np.int32] | None) -> Ranked:
+            recommender = self._idle.get()
+            try:
+                allowed = allowed_items(self._dataset.n_items, history, pool)
+                if self._decode == "free":
+                    return self._written(recommender, history, k, allowed)
+                return self._searched(recommender, history, k, allowed)
+            finally:
+                self._idle.put(recommender)
+
+        yield from self._executor.map(answer, *zip(*with_candidates(histories, candidates), strict=True))
+
+    def _searched(
+        self, recommender: Recommender, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]
+    ) -> Ranked:
         started = time.perf_counter()
         if not allowed.any():
             return Ranked(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
-        root_row = self._prompted(history)
+        root_row = self._prompted(recommender, history)
         bias = np.where(allowed, 0.0, -np.inf)[self._item_at]
-        search = self._recommender.search(bias, min(k, int(allowed.sum())), self._fused(history))
+        search = recommender.search(bias, min(k, int(allowed.sum())), self._fused(history))
         answer = search.exact(root_row, Budget())
         return Ranked(
             items=self._item_at[[found.position for found in answer.found]],
             scores=np.array([found.score for found in answer.found]),
             exact=answer.exact,
             gap=answer.gap,
-            tokens=self._recommender.engine.usage.tokens,
+            tokens=recommender.engine.usage.tokens,
             seconds=time.perf_counter() - started,
         )
 
@@ -192,18 +232,20 @@ class LlmRanker:
         tau, lambda_ = self._learned or (1.0, 0.0)  # __init__ has seen to it that there are two
         return Fused(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
 
-    def _written(self, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
+    def _written(
+        self, recommender: Recommender, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]
+    ) -> Ranked:
         """Let the model write `N_TEXTS` lines, and keep what is allowed in the order it was written."""
         started = time.perf_counter()
-        root_row = self._prompted(history)
-        engine = self._recommender.engine
+        root_row = self._prompted(recommender, history)
+        engine = recommender.engine
         n = min(k, N_TEXTS)
         written = write_lines(engine, root_row, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
         lines = list(itertools.islice(written, n))
         found: list[int] = []
         invalid = repeated = 0
         for line in lines:
-            match = self._recommender.resolve(line.text)
+            match = recommender.resolve(line.text)
             item = None if match.item is None else self._item_of_row[match.item.row]
             if item in found or item in history:
                 repeated += 1
@@ -223,12 +265,12 @@ class LlmRanker:
             repeated=repeated,
         )
 
-    def _prompted(self, history: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _prompted(self, recommender: Recommender, history: NDArray[np.int32]) -> NDArray[np.float32]:
         """Evaluate the prompt, with each item once, where it was met last, and return its last logits."""
         latest = list(dict.fromkeys(reversed(history.tolist())))[: self._max_history][::-1]
-        engine = self._recommender.engine
+        engine = recommender.engine
         engine.usage = Usage()
-        token_ids, _ = self._recommender.prompt_ids(self._dataset.rows[latest])
+        token_ids, _ = recommender.prompt_ids(self._dataset.rows[latest])
         return engine.prompt(token_ids)[0]
 
 

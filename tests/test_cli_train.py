@@ -113,10 +113,8 @@ def test_what_cannot_be_trained_is_one_line(
     assert_one_line(run(*flags, **config), 2, "optimizer.batch is no multiple of optimizer.micro_batch")
     (tmp_path / "bad.toml").write_text('[base]\nlayers = "0-7"\n', encoding="utf-8")
     assert_one_line(run(*flags, **config), 2, "layer 7")
-    (tmp_path / "bad.toml").write_text('[objective]\nkind = "residual"\n', encoding="utf-8")
-    assert_one_line(run(*flags, **config), 2, "needs a prior, and there is none")
-    assert_one_line(run(*flags, prior=tmp_path / "no.db", **config), 2, "needs a prior, and there is no file", "no.db")
-    assert_one_line(run(*flags, prior=tmp_path / "no.db"), 2, "--prior means nothing to the catalog objective")
+    (tmp_path / "bad.toml").write_text('[lora]\nwhole = ["norm", "wo"]\n', encoding="utf-8")
+    assert_one_line(run(*flags, **config), 2, "lora.whole names wo, and")
     assert not (tmp_path / "out").exists()
 
 

@@ -117,6 +117,34 @@ def test_the_answers_are_those_of_recommend(tiny_llama: Path, data: Dataset, sco
             assert ranked.seconds > 0
 
 
+@pytest.mark.parametrize(("small_bytes", "n_contexts"), [(10**9, 3), (1, 1)])
+def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
+    small_bytes: int, n_contexts: int, tiny_llama: Path, data: Dataset, tiny: LlmRanker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genrec_edge.ranking._SMALL_BYTES", small_bytes)
+    opened: list[int] = []
+    monkeypatch.setattr(
+        Recommender,
+        "open",
+        lambda *args, _open=Recommender.open, **options: opened.append(options["n_threads"]) or _open(*args, **options),
+    )
+    rng = np.random.default_rng(1)
+    histories = [indexes(rng.permutation(12)[: rng.integers(1, 7)].tolist()) for _ in range(30)]
+    pools = [indexes(np.sort(rng.permutation(12)[:9]).tolist()) for _ in range(30)]
+    with LlmRanker(file_of(tiny_llama), data, n_threads=3) as ranker:
+        together = list(ranker.rank_many(histories, 4, candidates=pools))
+        begun = ranker.rank_many(histories, 4)
+        first = next(begun)
+        begun.close()  # the users after it are not waited for
+        assert list(ranker.rank_many([], 4)) == []
+    assert opened == [3 // n_contexts] * n_contexts
+    for history, pool, found in zip(histories, pools, together, strict=True):
+        expected = tiny.rank(history, 4, candidates=pool)
+        assert found.items.tolist() == expected.items.tolist()
+        assert found.scores == pytest.approx(expected.scores, abs=1e-3)
+    assert first.items.tolist() == tiny.rank(histories[0], 4).items.tolist()
+
+
 def test_candidates_are_ranked_alone_and_in_the_order_of_the_whole(tiny: LlmRanker) -> None:
     history, pool = indexes([A, C]), indexes([B, A, 9, 11])
     whole = [item for item in tiny.rank(history, 12).items.tolist() if item in pool]

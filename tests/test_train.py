@@ -223,7 +223,7 @@ def test_a_model_on_top_of_a_prior_is_trained_converted_and_served(
     split = split_of(dataset, "leave-one-out", "file")
     build_prior(tmp_path / "prior.db", dataset, split.train, "file", split=split)
     document = changed(objective={"kind": "residual"}, optimizer={"epochs": 3})
-    trained = train(job(cycle_data, tiny_base, tmp_path / "out", document, prior=tmp_path / "prior.db"))
+    trained = train(job(cycle_data, tiny_base, tmp_path / "out", document))
     log = trained.progress.log
     assert (log[0]["tau"], log[0]["lambda"]) == pytest.approx((0.1, 1), abs=0.02)
     assert np.mean([e["nats"] for e in log[-10:]]) < np.mean([e["nats"] for e in log[:5]])
@@ -246,10 +246,8 @@ def test_what_fsdp_cannot_shard_is_refused(
     tables: dict[str, Any], cycle_data: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
-    (tmp_path / "prior.db").touch()
-    prior = tmp_path / "prior.db" if "objective" in tables else None
     with pytest.raises(UsageError, match="cannot be trained with FSDP"):
-        train(job(cycle_data, tiny_base, tmp_path / "out", changed(**tables), prior=prior))
+        train(job(cycle_data, tiny_base, tmp_path / "out", changed(**tables)))
 
 
 @pytest.mark.parametrize("split", ["time", "all"])

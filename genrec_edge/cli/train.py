@@ -34,9 +34,6 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME", help="A recipe that comes along, such as genrec.")
     ] = None,
-    prior: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What `prior build` made; for the residual objective.")
-    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the memory plan, and train nothing.")] = False,
     threads: Threads = None,
@@ -49,7 +46,7 @@ def train(
         from genrec_edge.convert.train_job import TrainJob, memory_plan, open_inputs  # noqa: PLC0415
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`; the others say nothing
     quiet = quiet or not is_main
-    job = TrainJob(data, base, out, find_recipe(config, recipe), prior, threads)
+    job = TrainJob(data, base, out, find_recipe(config, recipe), threads)
     plan = memory_plan(job.recipe, open_inputs(job)[0])
     if dry_run:
         _show_plan(plan, json=json)
