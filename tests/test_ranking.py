@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -19,11 +19,12 @@ from genrec_edge.records import Interaction
 from genrec_edge.store import ModelStore, resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from genrec_edge.ranked import Ranked
     from genrec_edge.records import ScoreKind
     from genrec_edge.store import ModelFile
 
@@ -123,17 +124,19 @@ def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
 ) -> None:
     monkeypatch.setattr("genrec_edge.ranking._SMALL_BYTES", small_bytes)
     opened: list[int] = []
-    monkeypatch.setattr(
-        Recommender,
-        "open",
-        lambda *args, _open=Recommender.open, **options: opened.append(options["n_threads"]) or _open(*args, **options),
-    )
+    really_open = Recommender.open
+
+    def counted(*arguments: Any, **options: Any) -> Recommender:
+        opened.append(options["n_threads"])
+        return really_open(*arguments, **options)
+
+    monkeypatch.setattr(Recommender, "open", counted)
     rng = np.random.default_rng(1)
     histories = [indexes(rng.permutation(12)[: rng.integers(1, 7)].tolist()) for _ in range(30)]
     pools = [indexes(np.sort(rng.permutation(12)[:9]).tolist()) for _ in range(30)]
     with LlmRanker(file_of(tiny_llama), data, n_threads=3) as ranker:
         together = list(ranker.rank_many(histories, 4, candidates=pools))
-        begun = ranker.rank_many(histories, 4)
+        begun = cast("Generator[Ranked]", ranker.rank_many(histories, 4))
         first = next(begun)
         begun.close()  # the users after it are not waited for
         assert list(ranker.rank_many([], 4)) == []
