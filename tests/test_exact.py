@@ -154,14 +154,14 @@ def test_small_random_llama_on_tricky_catalogs(
 
 @pytest.mark.model
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_default_model_on_300_real_titles(default_model: Path, kind: ScoreKind) -> None:
+def test_the_default_model_on_300_real_titles(smollm2: Path, kind: ScoreKind) -> None:
     with Catalog.open(default_catalog_path()) as catalog:
         rng = random.Random(11)
         fitting = set(catalog.filter("year >= 1980 AND genre != 'Horror'").tolist())
         listed = rng.sample(list(catalog.titles()), 300)
     titles: list[Titled] = [(title, year) for _, title, year in listed]
     bias = [rng.choice([0.0, 0.5, -0.5]) if row in fitting else -math.inf for row, _, _ in listed]
-    engine, brute = LlamaEngine(Model(default_model), n_ctx=1024, n_threads=2), BruteForce(default_model)
+    engine, brute = LlamaEngine(Model(smollm2), n_ctx=1024, n_threads=2), BruteForce(smollm2)
     history = "The best films of all time:\nToy Story\nAladdin\nThe Matrix\nAlien\nHeat\n"
     check(engine, brute, titles, kind, bias, prompt=engine.model.tokenize(history), k=10, tolerance=0.02)
     engine.close()

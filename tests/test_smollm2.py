@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")]
 
 
-def test_dequantizing_equals_llama_cpp_and_the_round_trip_every_byte(default_model: Path, tmp_path: Path) -> None:
+def test_dequantizing_equals_llama_cpp_and_the_round_trip_every_byte(smollm2: Path, tmp_path: Path) -> None:
     """GGUF -> GGUF, against llama.cpp's own dequantization; then GGUF -> Hugging Face -> GGUF."""
-    path = write(read_gguf(default_model), tmp_path / "f16.gguf")
-    quantize(default_model, tmp_path / "llama_cpp.gguf", "F16")
+    path = write(read_gguf(smollm2), tmp_path / "f16.gguf")
+    quantize(smollm2, tmp_path / "llama_cpp.gguf", "F16")
     assert tensors(path) == tensors(tmp_path / "llama_cpp.gguf")
-    assert fingerprint(path) == fingerprint(default_model)
+    assert fingerprint(path) == fingerprint(smollm2)
     write_folder(read_gguf(path), tmp_path / "hf", "F16")
     back = write(read_folder(tmp_path / "hf"), tmp_path / "back.gguf")
     assert tensors(back) == tensors(path)
 
 
 @pytest.fixture(scope="module")
-def checkpoint_path(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint_path(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smollm2") / "hf"
-    write_folder(read_gguf(default_model), folder, "F32")
+    write_folder(read_gguf(smollm2), folder, "F32")
     return folder
 
 

@@ -207,12 +207,12 @@ def test_transformers_cut_titles_as_llama_cpp(
 
 
 @pytest.mark.model
-def test_smollm2(default_model: Path, titles: list[str], tmp_path: Path) -> None:
-    header = read_header(default_model)
+def test_smollm2(smollm2: Path, titles: list[str], tmp_path: Path) -> None:
+    header = read_header(smollm2)
     tokenizer = read_gguf_tokenizer(header)
     assert tokenizer.pre == "smollm"
     write_hf_tokenizer(tokenizer, tmp_path)
-    assert hf_cut(tmp_path, titles) == cut(default_model, titles)
+    assert hf_cut(tmp_path, titles) == cut(smollm2, titles)
     assert read_hf_tokenizer(tmp_path, len(tokenizer.tokens)) == tokenizer
     again = read_header(write_vocab(tokenizer, tmp_path / "again.gguf"))
     assert tokenizer_fingerprint(again, again.path) == tokenizer_fingerprint(header, header.path)
