@@ -199,7 +199,7 @@ def _are_names(value: object) -> bool:
 def _are_tokens(value: object) -> bool:
     if not isinstance(value, tuple) or len(value) > _MOST_TOKENS:
         return False
-    numbers = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in value)
+    numbers = all(isinstance(token, int) and not isinstance(token, bool) and 0 <= token < 1 << 31 for token in value)
     return numbers and len(set(value)) == len(value)
 
 

@@ -220,6 +220,8 @@ def test_adapters_of_an_unchanged_base_are_read(init: bool | str, tmp_path: Path
         ({"trainable_token_indices": [0, 0]}, "trainable_token_indices is [0, 0], not lists of token ids"),
         ({"trainable_token_indices": {"lm_head": [-1]}}, "not lists of token ids"),
         ({"trainable_token_indices": {"lm_head": [True]}}, "not lists of token ids"),
+        ({"trainable_token_indices": {"lm_head": 7}}, "not lists of token ids"),
+        ({"trainable_token_indices": [10**30]}, "not lists of token ids"),
         ({"use_bdlora": {"nblocks": 2}}, "use_bdlora is set"),
         ({"use_qalora": True}, "use_qalora is set"),
         ({"velora_config": {"num_groups": 2}}, "velora_config is set"),
