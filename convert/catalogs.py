@@ -7,25 +7,23 @@ random part of the other titles. Namesakes are then spelled now with a year, now
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec_edge.catalog import Catalog, default_catalog_path
 from genrec_edge.errors import UsageError
 from genrec_edge.titles import key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     from genrec_edge.interactions import Dataset
 
-    PriorOf = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
-
+PriorOf = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
+"""(user, history, start) -> log-probabilities of all items at the places of a history from `start` on, a row each."""
 FILMS = "films"
 """What a recipe calls the catalog that the package brings along."""
 SHARES = (0.0, 1 / 16, 1 / 4, 1.0)

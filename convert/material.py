@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from genrec_edge import prompts
 from genrec_edge.convert import catalogs
 from genrec_edge.convert.batches import Assembler
+from genrec_edge.convert.catalogs import PriorOf
 from genrec_edge.convert.corpus import Corpus
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.lessons import Lessons
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from genrec_edge.interactions import Dataset
     from genrec_edge.llama import Model
 
-PriorOf = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
-"""(user, history, start) -> log-probabilities of all items at the places of a history from `start` on, a row each."""
 Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
 """(training histories, n_items) -> a prior that has not counted the events of the user whom it explains."""
 

@@ -21,7 +21,7 @@ from genrec_edge.convert.corpus import Window
 from genrec_edge.convert.folder import read_folder
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.lessons import Lessons
-from genrec_edge.convert.material import PriorOf, write_vocabulary
+from genrec_edge.convert.material import write_vocabulary
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.objective import TitleObjective
 from genrec_edge.convert.recipe import Recipe, recipe_of
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from genrec_edge.convert.catalogs import PriorOf
 
 # Prefixes of each other, a run without a choice, nodes of two, three and four children, years that tell namesakes
 # apart, and two that nothing tells apart.

@@ -35,11 +35,7 @@ def build(
 ) -> None:
     """Count a data set into a file, whole or not at all."""
     from genrec_edge import prior_counting  # noqa: PLC0415
-    from genrec_edge.interactions import (  # noqa: PLC0415
-        histories,
-        load,
-        split_of,
-    )
+    from genrec_edge.interactions import histories, load, split_of  # noqa: PLC0415
     from genrec_edge.prior_fit import fit as fit_to  # noqa: PLC0415
     from genrec_edge.priors import DEFAULT  # noqa: PLC0415
 
