@@ -44,5 +44,7 @@ def make_tuned(source: Path, target: Path, known: KnownModel) -> None:
     f16_path = target.with_name(f"{target.name}.f16")
     with atomic_write(f16_path) as file:
         write_gguf(checkpoint, file, describe(checkpoint, [adapter], known.adapter, known.licence))
-    quantize(f16_path, target, known.quant)
-    f16_path.unlink()
+    try:
+        quantize(f16_path, target, known.quant)
+    finally:
+        f16_path.unlink()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genrec_edge.catalog import Catalog, default_catalog_path
 from genrec_edge.errors import UsageError
+from genrec_edge.priors import UNMET
 from genrec_edge.titles import key
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ FILMS = "films"
 """What a recipe calls the catalog that the package brings along."""
 SHARES = (0.0, 1 / 16, 1 / 4, 1.0)
 """Of the other titles, in the catalogs that are trained on; each comes equally often."""
-_HALF = 0.5
-"""Events that an item without any is taken to have, as in `priors`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def prior_over(prior: PriorOf, rows: NDArray[np.int64], n_items: int, n_events: 
     """
     is_known = rows < n_items
     n_known, n_others = int(is_known.sum()), int((~is_known).sum())
-    rest = _HALF * n_others / (n_events + _HALF * (n_known + n_others))
+    rest = UNMET * n_others / (n_events + UNMET * (n_known + n_others))
 
     def over(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
         log_probs = prior(user, history, start)[:, rows[is_known]].astype(np.float64)

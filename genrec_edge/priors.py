@@ -44,6 +44,8 @@ WINDOW = 10
 DECAYS = (0.5, 0.95)
 SEEN = float(np.log(1e-12))
 """Log-probability of each item of the history."""
+UNMET = 0.5
+"""Events that each item gets beside its own, so that one without any has a chance."""
 _ALPHA = 0.8
 _NOISE = 1e-12
 """What subtraction leaves of nothing."""
@@ -119,7 +121,7 @@ def features(sums: NDArray[np.float64], events: NDArray[np.int64]) -> NDArray[np
         sums: (n, n_decays + 1, n_items), each S_c and E.
         events: (n_items,), of each item.
     """
-    popular = np.broadcast_to(events + 0.5, (len(sums), 1, len(events)))
+    popular = np.broadcast_to(events + UNMET, (len(sums), 1, len(events)))
     counted = np.concatenate([popular, sums], axis=1)
     totals = counted.sum(axis=-1, keepdims=True)
     return np.asarray(len(events) * counted / np.where(totals > 0, totals, 1))
@@ -135,7 +137,7 @@ def _distribution(
     floors = np.exp(np.array(coefficients.log_floors))[:, None]
     logs = np.log(features(sums, events) + floors)
     scores: NDArray[np.float64] = np.einsum("k,nkj->nj", np.array(coefficients.weights), logs)
-    scores[~sums.any((1, 2))] = np.log(events + 0.5)
+    scores[~sums.any((1, 2))] = np.log(events + UNMET)
     for i, items in enumerate(seen):
         unseen = np.ones(len(events), np.bool_)
         unseen[items] = False

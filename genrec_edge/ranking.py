@@ -23,7 +23,7 @@ from genrec_edge.fusion import Fused, learned_on_prior
 from genrec_edge.lora import find_adapter
 from genrec_edge.ranked import Ranked, allowed_items, with_candidates
 from genrec_edge.recommender import Recommender, default_threads
-from genrec_edge.tuning import record_of
+from genrec_edge.tuning import record_of, tuned_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,9 +95,9 @@ class LlmRanker:
     ) -> None:
         if max_history is not None and max_history < 1:
             raise UsageError(f"a history of {max_history} titles is none", hint="give --max-history at least 1")
-        self._learned = learned_on_prior(
-            record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
-        )
+        record = record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
+        self._learned = learned_on_prior(record)
+        self._tuned_on = tuned_on(record)
         if prior is not None and prior.weight is None and self._learned is None:
             prior = None
         if prior is not None and prior.weight is not None and not math.isfinite(prior.weight):
@@ -156,6 +156,7 @@ class LlmRanker:
             "max_history": self._max_history,
             "n_ctx": recommender.engine.n_ctx,
             "decode": self._decode,
+            "tuned_on": self._tuned_on,
         }
         return self
 

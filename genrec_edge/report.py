@@ -98,13 +98,24 @@ class Report:
         return best if len(self.systems) > 1 else set()
 
     def notes(self) -> list[str]:
-        """Return what stands below the table: the sizes of the segments, then the tests, one line each."""
+        """Return what stands below the table: the segments, the tests, and which models may have met the targets."""
         sizes = (f"{name}: {part.n_users:,}" for name, part in self.systems[0].segments.items())
         lines = [f"±: half a 95 % interval; users with {'; '.join(sizes)}"]
         for test in self.tests:
             found = "; ".join(f"{metric.upper()} {_difference(c)}" for metric, c in test.results.items())
             lines.append(f"{test.system} against {test.against}: {found}")
-        return lines
+        return lines + [
+            f"{system.name} was tuned on {about['split']}, ties by {about['ties']} order, of these data: it may have "
+            "met what is asked for here"
+            for system in self.systems
+            if (about := system.about.get("tuned_on")) and self._differs(about)
+        ]
+
+    def _differs(self, tuned_on: Mapping[str, str]) -> bool:
+        """Whether a model was tuned on another part of these data than the training part of this split."""
+        if tuned_on["sha256"] != self.split.get("sha256"):
+            return False
+        return any(tuned_on[key] != self.split[key] for key in ("split", "ties"))
 
     def markdown(self) -> str:
         """Return headline, table and notes in Markdown, the best in bold."""

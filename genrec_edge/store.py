@@ -80,7 +80,9 @@ class ModelStore:
         return path, manifest
 
     def pull(self, name: str, *, make: Make, offline: bool, on_event: OnEvent, force: bool = False) -> Manifest:
-        """Bring a known model and return its manifest; one that is there is kept, unless `force`.
+        """Bring a known model and return its manifest.
+
+        One that is there is kept, unless `force`, or unless this version knows a later file of that name.
 
         Raises:
             OfflineError: `offline` or the environment forbids the network, or the package could not be had.
@@ -89,14 +91,14 @@ class ModelStore:
             ModelInvalidError: what arrived is not what the registry describes.
         """
         known = self._known(name)
-        if not force and self._folder(name).is_dir():
-            return self.get(name)[1]
+        if not force and (manifest := self._current(name, known)):
+            return manifest
         if offline or paths.offline():
-            message = f"the model {name!r} is not in {self.root}, and the network is forbidden"
+            message = f"the model {name!r} is not in {self.root} as this version knows it, and the network is forbidden"
             raise OfflineError(message, hint=f"without --offline and GENREC_EDGE_OFFLINE: {_pull_command(name)}")
         with disk_errors(self.root), writing(self.root, on_event):
-            if not force and self._folder(name).is_dir():  # whoever held the lock brought it
-                return self.get(name)[1]
+            if not force and (manifest := self._current(name, known)):  # whoever held the lock brought it
+                return manifest
             require_free(self.root, known.peak_bytes)
             with (
                 work_folder(self.root) as work,
@@ -172,6 +174,13 @@ class ModelStore:
             with work_folder(self.root) as work:
                 folder.rename(work / "removed")
                 sync(self.root)
+
+    def _current(self, name: str, known: KnownModel) -> Manifest | None:
+        """Return the manifest of a model that is there as the registry knows it."""
+        if not self._folder(name).is_dir():
+            return None
+        manifest = self.get(name)[1]
+        return manifest if manifest.file == known.file else None
 
     def _known(self, name: str) -> KnownModel:
         self._folder(name)

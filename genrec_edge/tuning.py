@@ -19,6 +19,11 @@ MOST_TITLES = 10_000
 """Of a history in the prompt; the context holds fewer."""
 _PROMPT_KEY, _SCORE_KEY = "genrec_edge.prompt_version", "genrec_edge.train.score_kind"
 _HISTORY_KEY = "genrec_edge.train.history"
+_SPLIT_KEYS = {
+    "sha256": "genrec_edge.train.data_sha256",
+    "split": "genrec_edge.train.split",
+    "ties": "genrec_edge.train.ties",
+}
 """In the metadata of what our converter made."""
 
 
@@ -51,6 +56,12 @@ def titles_seen(record: Mapping[str, object]) -> int:
     """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
     claim = record.get(_HISTORY_KEY)
     return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
+
+
+def tuned_on(record: Mapping[str, object]) -> dict[str, str] | None:
+    """Return whose training part a model was tuned on: the events' "sha256", the "split" and its "ties"."""
+    found = {name: record[key] for name, key in _SPLIT_KEYS.items() if key in record}
+    return {name: str(value) for name, value in found.items()} if len(found) == len(_SPLIT_KEYS) else None
 
 
 def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:

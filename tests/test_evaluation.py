@@ -248,6 +248,22 @@ def test_candidates_are_all_that_is_ranked() -> None:
     assert "1 + 4 sampled items ranked" in report.headline()
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, []),
+        ({"ties": "item"}, ["first was tuned on leave-one-out, ties by item order, of these data: it may have met"]),
+        ({"split": "all"}, ["first was tuned on all, ties by file order, of these data: it may have met"]),
+        ({"ties": "item", "sha256": "1"}, []),
+    ],
+)
+def test_a_model_that_may_have_met_the_targets_is_named(changed: dict[str, str], said: list[str]) -> None:
+    asked = Scripted("first", FIRST._answers)
+    asked.about = {"tuned_on": {"sha256": "0", "split": "leave-one-out", "ties": "file", **changed}}
+    notes = [note for note in evaluate(SPLIT, [asked, SECOND]).notes() if "was tuned on" in note]
+    assert [note.removesuffix(" what is asked for here") for note in notes] == said
+
+
 def test_the_report_says_the_split_its_ties_and_the_protocol() -> None:
     document = evaluate(SPLIT, [FIRST], users=3, seed=7).to_json()
     assert document["split"] == json.loads(json.dumps(SPLIT.card()))

