@@ -53,11 +53,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--users", type=int, default=100, help="how many, spread evenly over all")
+    parser.add_argument("--model", help="of the store, or a .gguf file; the default one")
     parser.add_argument("--score", choices=("vocabulary", "catalog"))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
-    with Recommender.open(score=options.score, n_threads=options.threads) as r:
+    with Recommender.open(options.model, score=options.score, n_threads=options.threads) as r:
         everyone = histories(options.wheel, r)
         chosen = everyone[:: max(1, len(everyone) // options.users)][: options.users]
         with progress("users", len(chosen)) as advance:

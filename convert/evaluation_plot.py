@@ -82,6 +82,7 @@ def _intervals(axis: Axes, systems: Sequence[Figures], means: Sequence[Estimate]
     for row, (middle, high) in enumerate(zip(middles, highs, strict=True)):
         axis.annotate(f"{middle:.3f}".removeprefix("0"), (high, row), (3, 0), textcoords="offset points", va="center")
     axis.set_xlim(0, 1.35 * room)
+    axis.locator_params(axis="x", nbins=3)  # labels of small figures are long
 
 
 def _quants(report: Report) -> Figure | None:
@@ -99,7 +100,7 @@ def _quants(report: Report) -> Figure | None:
         return None
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axis = figure.subplots()
-    _style(axis, "size of the file (MB), log scale")
+    _style(axis, "size of the file, log scale")
     axis.set_xscale("log")
     for found in groups.values():
         found.sort(key=lambda system: system.about["model_bytes"])
@@ -108,14 +109,16 @@ def _quants(report: Report) -> Figure | None:
         middles = np.array([mean.mean for mean in means])
         errors = np.maximum([middles - [m.low for m in means], [m.high for m in means] - middles], 0)
         axis.errorbar(sizes, middles, errors, fmt="o-", color=_MODEL, ecolor=_BASELINE, capsize=3)
-        for system, size, middle in zip(found, sizes, middles, strict=True):
-            axis.annotate(system.about["quant"], (size, middle), (4, 6), textcoords="offset points", fontsize=9)
+        for system, size, mean in zip(found, sizes, means, strict=True):
+            label = f"{system.about['quant']}, {size:.3g} MB"  # upright: sizes may be close to each other
+            axis.annotate(
+                label, (size, mean.high), (0, 5), textcoords="offset points", rotation=90, ha="center", fontsize=8
+            )
     axis.set_ylabel(f"{TESTED[1].upper()}, 95 % interval", fontsize=9)
-    ticks = sorted({float(f"{system.about['model_bytes'] / 1e6:.2g}") for found in groups.values() for system in found})
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([])
     axis.minorticks_off()
     best = max((s.means[TESTED[1]].high for found in groups.values() for s in found), default=math.nan)
-    axis.set_ylim(0, 1.1 * best if best else 1)
+    axis.set_ylim(0, 1.4 * best if best else 1)
     axis.margins(x=0.15)
     figure.supxlabel(report.headline(), fontsize=7, color=_GREY)
     return figure

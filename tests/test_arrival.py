@@ -79,8 +79,9 @@ def known(
 def test_a_tuned_model_is_merged_cut_and_described_on_arrival(
     known: KnownModel, change: NDArray[np.float32], tiny_llama: Path, films_path: Path
 ) -> None:
-    result = CliRunner().invoke(cli.models_app, ["pull", "--quiet"], catch_exceptions=False)
+    result = CliRunner().invoke(cli.models_app, ["pull"], catch_exceptions=False)
     assert result.exit_code == 0
+    assert known.notes in result.stderr
     store = ModelStore()
     path, manifest = store.get("tuned")
     assert {p.name for p in path.parent.iterdir()} == {known.file, "manifest.json"}

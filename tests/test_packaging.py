@@ -19,7 +19,7 @@ from genrec_edge.cli import main
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"genrec_edge": "genrec_edge", "convert": "genrec_edge/convert", "models": "genrec_edge/models"}
 MIN_SETUPTOOLS = 77
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 48 * 2**20
 
 
 def expected() -> set[str]:

