@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from genrec_edge.index import TitleIndex
     from genrec_edge.records import ScoreKind
 
-DEFAULT_WEIGHT = 1.0
+DEFAULT_WEIGHT = 4.0
+"""Of 1, 2, 4 and 8 the one with the best NDCG@10 of the default model on the validation items of ML-100K."""
 _RECORD = "genrec_edge.train."
 
 

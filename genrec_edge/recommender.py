@@ -122,7 +122,7 @@ class Recommender:
             score: None takes what the model was tuned for; see `decoder`.
             prior: a file that `prior build` made, or None; see `fusion` for this and the next two.
             prior_kind: None takes "sequence" where there is a prior.
-            prior_weight: nats for each nat of the prior; None takes what the model was tuned for, else 1.
+            prior_weight: nats for each nat of the prior; None takes what the model was tuned for, else 4.
             budget: what an exact search may spend before a beam completes it.
             on_title: told how many titles of how many are indexed, for a progress bar.
 

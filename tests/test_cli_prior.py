@@ -242,10 +242,10 @@ def test_a_weighted_prior_is_added_to_the_score(
     assert list(by_id(top)) == list(by_id(document))[:5]
 
 
-def test_a_sequence_prior_of_weight_one_is_what_a_file_alone_means(
+def test_a_sequence_prior_of_weight_four_is_what_a_file_alone_means(
     ask: Callable[..., dict[str, Any]], prior_path: Path
 ) -> None:
-    named = ask("--prior-file", prior_path, "--prior", "sequence", "--prior-weight", 1)
+    named = ask("--prior-file", prior_path, "--prior", "sequence", "--prior-weight", 4)
     assert by_id(ask("--prior-file", prior_path), "score") == pytest.approx(by_id(named, "score"), abs=1e-3)
 
 
@@ -388,7 +388,7 @@ def test_a_calibration_is_kept_and_made_anew_for_another_catalog_or_a_damaged_fi
 def test_calibrate_on_the_command_line(ask: Callable[..., dict[str, Any]], prior_path: Path) -> None:
     plain = ask("--calibrate", 0.25)
     assert plain["model"]["calibrate"] == 0.25
-    both = ask("--calibrate", 0.25, "--prior-file", prior_path)
+    both = ask("--calibrate", 0.25, "--prior-file", prior_path, "--prior-weight", 1)
     for_prior = log_priors(prior_path, HISTORY)
     expected = {i: bias + for_prior[i] for i, bias in by_id(plain, "bias").items()}
     assert by_id(both, "bias") == pytest.approx(expected, abs=1e-9)

@@ -17,7 +17,12 @@ import genrec_edge
 from genrec_edge import cli, errors
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "convert" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "convert" / "README.md",
+    ROOT / "models" / "genrec-films" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 _MENTION = re.compile(r"(?<![\w/.@-])genrec-edge(?= )[^\n`]*")
 _OTHERS = {0: "ok", 1: "a bug", 141: "the reader has gone"}

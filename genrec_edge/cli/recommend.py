@@ -75,7 +75,7 @@ def recommend(
     ] = None,
     prior_weight: Annotated[
         float | None,
-        typer.Option(metavar="W", help="Nats for each nat of the prior; what the model was tuned for, else 1."),
+        typer.Option(metavar="W", help="Nats for each nat of the prior; what the model was tuned for, else 4."),
     ] = None,
     calibrate: Annotated[
         float, typer.Option(metavar="ALPHA", help="Take ALPHA times what a title gets without a history off.")
