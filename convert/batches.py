@@ -1,8 +1,4 @@
-"""Windows of histories -> the tensors of one training step.
-
-A sequence is the instruction and a window of one user's titles, each followed by the end-of-title token: the prompt
-that `genrec_edge.prompts` builds, with a target at every title.
-"""
+"""The tensors of one training step, and how sequences with what is learned at their places become them."""
 
 from __future__ import annotations
 
@@ -14,15 +10,14 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from genrec_edge.convert.corpus import Window
-    from genrec_edge.convert.lessons import Choice, Lessons
+    from genrec_edge.convert.lessons import Choice
 
-_Record = TypeVar("_Record", "Batch", "Group", "Spelled")
+_Record = TypeVar("_Record", "Batch", "Group", "Spelled", "Verdicts")
 _WIDE = 32
 """Nodes with more children have a matrix product of their own; smaller ones are padded and done together."""
 
@@ -73,14 +68,38 @@ class Spelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Choices between two answers: (n,) each, but for `tokens`, (n, 2).
+
+    `came` is 1 where the first answer came, else 0; `taught` is its share by the teacher, or `came` without one.
+    """
+
+    sequences: Tensor
+    places: Tensor
+    tokens: Tensor
+    came: Tensor
+    taught: Tensor
+
+    def to(self, device: torch.device) -> Verdicts:
+        """Return the same on a device."""
+        return _moved(self, device)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's input. `prior` is (n_titles, n_positions) log-probabilities in the order of the trie, or None."""
+    """One step's input.
+
+    `prior` is (n_titles, n_positions) log-probabilities in the order of the trie, or None; `spelled`, `words` (whose
+    `titles` mean nothing) and `verdicts` are None where there are none.
+    """
 
     input_ids: Tensor
     n_titles: int
     groups: tuple[Group, ...]
-    spelled: Spelled
+    spelled: Spelled | None
     prior: Tensor | None
+    words: Spelled | None = None
+    verdicts: Verdicts | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the same on a device."""
@@ -90,7 +109,9 @@ class Batch:
 def _moved(record: _Record, device: torch.device) -> _Record:
     """Return a record of tensors on a device."""
     values = {f.name: getattr(record, f.name) for f in fields(record)}
-    moved: dict[str, Any] = {k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor | Spelled)}
+    moved: dict[str, Any] = {
+        k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor | Spelled | Verdicts)
+    }
     return replace(record, **moved)
 
 
@@ -104,79 +125,63 @@ class _Place:
     choice: Choice
 
 
-class Assembler:
-    """Makes batches.
+class Draft:
+    """A batch while it is put together."""
 
-    Args:
-        lessons: what there is to learn at each title.
-        paths: token ids of the title at each position of the trie.
-        position_of: (n_items,) int64, the position of each item of the data set, or -1.
-        head: token ids of the instruction, and what stands before it.
-        tail: token ids between the history and a target, if the layout has any; windows then have one target, the last.
-        end_id: the end-of-title token.
-        prior: (user, history, start) -> (len(history) - start, n_positions) log-probabilities at the places of a
-            history of items from `start` on, in the order of the trie.
-    """
+    def __init__(self) -> None:
+        self.sequences: list[list[int]] = []
+        self._places: list[_Place] = []
+        self._spelled: list[tuple[int, int, int, int]] = []
+        self._words: list[tuple[int, int, int, int]] = []
+        self._verdicts: list[tuple[int, int]] = []
+        self._answers: list[tuple[int, int]] = []
+        self._shares: list[tuple[float, float]] = []
+        self._prior: list[NDArray[np.float32]] = []
+        self._n_titles = 0
 
-    def __init__(
-        self,
-        lessons: Lessons,
-        paths: Sequence[Sequence[int]],
-        position_of: NDArray[np.int64],
-        head: Sequence[int],
-        tail: Sequence[int],
-        end_id: int,
-        prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
+    def add_title(
+        self, at: int, path: Sequence[int], choices: Sequence[Choice], prior: NDArray[np.float32] | None
     ) -> None:
-        self._lessons = lessons
-        self._paths = paths
-        self._position_of = position_of
-        self._head = list(head)
-        self._tail = list(tail)
-        self._end_id = end_id
-        self._prior = prior
+        """Learn a title, whose first token follows the place `at` of the sequence that is being put together."""
+        sequence, title = len(self.sequences), self._n_titles
+        self._places += [_Place(sequence, at + choice.depth, title, choice) for choice in choices]
+        self._spelled += [(sequence, at + i, title, token) for i, token in enumerate(path)]
+        self._prior += [] if prior is None else [prior]
+        self._n_titles += 1
 
-    @property
-    def token_ids(self) -> set[int]:
-        """All tokens that sequences can have: those around titles, and those of the data set's titles."""
-        titles = (self._paths[position] for position in self._position_of.tolist() if position >= 0)
-        return {*self._head, *self._tail, self._end_id}.union(*titles)
+    def add_words(self, at: int, words: Sequence[int]) -> None:
+        """Learn words, token by token."""
+        self._words += [(len(self.sequences), at + i, 0, token) for i, token in enumerate(words)]
 
-    def assemble(self, windows: Sequence[Window]) -> Batch:
-        """Return the batch of some windows; shorter sequences are padded on the right, where no target looks."""
-        sequences: list[list[int]] = []
-        places: list[_Place] = []
-        spelled: list[tuple[int, int, int, int]] = []
-        n_titles = 0
-        for sequence, window in enumerate(windows):
-            ids = list(self._head)
-            for k, position in enumerate(self._position_of[list(window.items)].tolist()):
-                path = [*self._paths[position], self._end_id]
-                if k >= window.first_target:
-                    ids += self._tail
-                    at = len(ids) - 1
-                    places += [
-                        _Place(sequence, at + choice.depth, n_titles, choice)
-                        for choice in self._lessons.choices(position)
-                    ]
-                    spelled += [(sequence, at + i, n_titles, token) for i, token in enumerate(path)]
-                    n_titles += 1
-                ids += path
-            sequences.append(ids)
-        input_ids = np.full((len(sequences), max(map(len, sequences))), self._end_id, np.int64)
-        for row, ids in zip(input_ids, sequences, strict=True):
+    def add_verdict(self, at: int, answers: tuple[int, int], *, is_first: bool, share: float) -> None:
+        """Learn which of two tokens comes, and what the teacher says that the share of the first is."""
+        self._verdicts.append((len(self.sequences), at))
+        self._answers.append(answers)
+        self._shares.append((float(is_first), share))
+
+    def batch(self, end_id: int) -> Batch:
+        """Return what has been put together."""
+        input_ids = np.full((len(self.sequences), max(map(len, self.sequences))), end_id, np.int64)
+        for row, ids in zip(input_ids, self.sequences, strict=True):
             row[: len(ids)] = ids
-        tokens = Spelled(*torch.tensor(spelled, dtype=torch.int64).T.contiguous())
-        return Batch(torch.from_numpy(input_ids), n_titles, _group(places), tokens, self._prior_of(windows))
-
-    def _prior_of(self, windows: Sequence[Window]) -> Tensor | None:
-        if self._prior is None:
-            return None
-        known = (
-            self._prior(w.user, np.array([*w.before, *w.items], np.int64), len(w.before) + w.first_target)
-            for w in windows
+        verdicts = None
+        if self._verdicts:
+            sequences, places = torch.tensor(self._verdicts).T.contiguous()
+            came, taught = torch.tensor(self._shares).T.contiguous()
+            verdicts = Verdicts(sequences, places, torch.tensor(self._answers), came, taught)
+        return Batch(
+            torch.from_numpy(input_ids),
+            self._n_titles,
+            _group(self._places),
+            _spelled(self._spelled) if self._spelled else None,
+            torch.from_numpy(np.array(self._prior)) if self._prior else None,
+            _spelled(self._words) if self._words else None,
+            verdicts,
         )
-        return torch.from_numpy(np.concatenate(list(known)))
+
+
+def _spelled(tokens: Sequence[tuple[int, int, int, int]]) -> Spelled:
+    return Spelled(*torch.tensor(tokens, dtype=torch.int64).T.contiguous())
 
 
 def _group(places: Sequence[_Place]) -> tuple[Group, ...]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec_edge import __version__, building, paths
+from genrec_edge.convert.joining import with_facts
 from genrec_edge.convert.workplace import finish, workplace
 from genrec_edge.dataset import CARD, CATALOG, COLUMNS, INTERACTIONS, NAME, SCHEMA, read_card, read_items
 from genrec_edge.errors import DatasetError, ModelInvalidError, OfflineError, UsageError
@@ -96,6 +97,8 @@ def pull(name: str, out: Path | None, *, offline: bool, force: bool, on_event: O
         require_free(work, known.peak_bytes)
         interactions, items = _fetch(known, work, on_event)
         about = About(name, known.title, known.licence, known.terms, _packages(known))
+        if known.facts:
+            items = with_facts(items, work, known.facts)
         _make(work, interactions, items, about, Columns(), on_event)
     return folder
 

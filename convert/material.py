@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec_edge import prompts
+from genrec_edge.catalog import Catalog
 from genrec_edge.convert import catalogs
-from genrec_edge.convert.batches import Assembler
+from genrec_edge.convert.assembly import Assembler
 from genrec_edge.convert.catalogs import PriorOf
 from genrec_edge.convert.corpus import Corpus
+from genrec_edge.convert.examples import told
 from genrec_edge.convert.gguf_writer import write_gguf
+from genrec_edge.convert.instructions import Instructor
 from genrec_edge.convert.lessons import Lessons
+from genrec_edge.convert.lore import Lore
+from genrec_edge.dataset import CATALOG
 from genrec_edge.errors import UsageError
 from genrec_edge.events import by_user
+from genrec_edge.facts import FactBook
 from genrec_edge.files import atomic_write
 from genrec_edge.index import IndexKey, build
 from genrec_edge.interactions import Split, histories, k_core, split_of
@@ -26,10 +32,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.convert.checkpoint import Checkpoint
+    from genrec_edge.convert.examples import Example
     from genrec_edge.convert.recipe import Recipe
     from genrec_edge.index import TitleIndex
     from genrec_edge.interactions import Dataset
     from genrec_edge.llama import Model
+    from genrec_edge.records import Fact
 
 Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
 """(training histories, n_items) -> a prior that has not counted the events of the user whom it explains."""
@@ -43,6 +51,7 @@ class Material:
         split: None where everything is trained on, and nothing can be validated.
         assemblers: one for each catalog that is trained on.
         others: the revision of the catalog with the titles that no user has met, or "".
+        instructor: makes instructions of windows; None where they are all plain histories.
     """
 
     dataset: Dataset
@@ -51,6 +60,12 @@ class Material:
     assemblers: tuple[Assembler, ...]
     seed: int
     others: str
+    instructor: Instructor | None
+
+    def examples(self, step: int, n: int) -> list[Example]:
+        """Return what a step is trained on: windows of histories, in the forms of the recipe."""
+        windows = self.corpus.draw(step, n)
+        return [told(w) for w in windows] if self.instructor is None else self.instructor.examples(windows, step)
 
     def assembler(self, step: int) -> Assembler:
         """Return the assembler of a step, drawn by the seed."""
@@ -59,8 +74,13 @@ class Material:
 
     @property
     def token_ids(self) -> list[int]:
-        """All tokens that sequences can have, ascending."""
-        return sorted(set[int]().union(*(assembler.token_ids for assembler in self.assemblers)))
+        """All tokens that are learned, ascending."""
+        words = set[int]() if self.instructor is None else set(self._words_of(self.instructor))
+        return sorted(words.union(*(assembler.token_ids for assembler in self.assemblers)))
+
+    def _words_of(self, instructor: Instructor) -> Iterator[int]:
+        for text in instructor.texts():
+            yield from self.assemblers[0].tokenize(text)
 
 
 def write_vocabulary(base: Checkpoint, path: Path) -> None:
@@ -122,7 +142,16 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
         over = None if prior is None else catalogs.prior_over(prior, index.rows, dataset.n_items, n_events)
         assemblers.append(_assembler(index, dataset, recipe, vocabulary, over))
     revision = "" if others is None else others.revision
-    return Material(dataset, split, corpus, tuple(assemblers), recipe.seed, revision)
+    instructor = None
+    if set(recipe.forms) != {"history"}:
+        lore = Lore(_facts(dataset), train)
+        instructor = Instructor(lore, recipe.forms, recipe.seed)
+    return Material(dataset, split, corpus, tuple(assemblers), recipe.seed, revision, instructor)
+
+
+def _facts(dataset: Dataset) -> list[tuple[Fact, ...]]:
+    with Catalog.open(dataset.path / CATALOG) as catalog:
+        return FactBook(catalog).of(dataset.rows.tolist())
 
 
 def _assembler(
@@ -143,6 +172,7 @@ def _assembler(
         head=bos + vocabulary.tokenize(layout.head),
         tail=vocabulary.tokenize(layout.tail) if layout.tail else [],
         end_id=vocabulary.newline_id,
+        tokenize=vocabulary.tokenize,
         prior=prior,
     )
 

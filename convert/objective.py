@@ -23,11 +23,13 @@ from genrec_edge.convert.token_rows import TokenRows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genrec_edge.convert.batches import Batch, Group
+    from genrec_edge.convert.batches import Batch, Group, Spelled, Verdicts
 
 Kind = Literal["catalog", "residual", "vocabulary"]
 TAU, LAMBDA = 0.1, 1.0
 """Where the residual objective starts: next to the prior."""
+WORD_WEIGHT, VERDICT_WEIGHT = 0.5, 3.0
+"""Of a token of words and of a verdict, in the loss: a title has some six nats to learn, a verdict less than one."""
 _LEAST_MASS = 1e-12
 
 
@@ -46,7 +48,7 @@ class TitleObjective(nn.Module):
         model: a LLaMA-family model of transformers, possibly with an adapter.
         kind: which loss.
         distill: weight of the teacher's distribution in the targets, 0..1.
-        token_ids: tokens whose rows of embedding and output matrix are trained, too; sequences have no others.
+        token_ids: tokens whose rows of embedding and output matrix are trained, too; learned words have no others.
     """
 
     def __init__(self, model: Any, kind: Kind, distill: float = 0.0, token_ids: Sequence[int] = ()) -> None:
@@ -66,7 +68,7 @@ class TitleObjective(nn.Module):
             return self._vocabulary(hidden, batch)
         hard = torch.zeros(batch.n_titles, device=hidden.device)
         soft = hard.clone()
-        masses = _cumulative(batch.prior) if self.kind == "residual" or self.distill else None
+        masses = _cumulative(batch.prior) if batch.n_titles and (self.kind == "residual" or self.distill) else None
         for group in batch.groups:
             rows, table = hidden[group.sequences, group.places].float(), self._output(group.tokens)
             logits = rows @ table.T if group.is_shared else (table @ rows[:, :, None])[:, :, 0]
@@ -79,14 +81,38 @@ class TitleObjective(nn.Module):
             hard = hard.index_add(0, group.titles, -log_probs.gather(1, group.children[:, None])[:, 0])
             if mass is not None and self.distill:
                 soft = soft.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.dead))
-        return Losses((1 - self.distill) * hard.sum() + self.distill * soft.sum(), hard)
+        loss = (1 - self.distill) * hard.sum() + self.distill * soft.sum()
+        return Losses(loss + self._words(hidden, batch.words) + self._verdicts(hidden, batch.verdicts), hard)
+
+    def _words(self, hidden: Tensor, words: Spelled | None) -> Tensor:
+        """Return the loss of words: cross-entropy over the tokens that are trained, or else over the vocabulary."""
+        if words is None:
+            return hidden.new_zeros(())
+        rows, targets = hidden[words.sequences, words.places].float(), words.tokens
+        if self.rows is None:
+            logits = rows @ self.model.get_output_embeddings().weight.float().T
+        else:
+            logits, targets = rows @ self.rows.all_output.T, self.rows.place[targets]
+            if (targets < 0).any():
+                raise ValueError("words are learned whose tokens are not trained")
+        return WORD_WEIGHT * nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+    def _verdicts(self, hidden: Tensor, verdicts: Verdicts | None) -> Tensor:
+        """Return the loss of choices between two answers: cross-entropy over the two."""
+        if verdicts is None:
+            return hidden.new_zeros(())
+        rows, table = hidden[verdicts.sequences, verdicts.places].float(), self._output(verdicts.tokens)
+        margins = ((table[:, 0] - table[:, 1]) * rows).sum(-1)
+        share = (1 - self.distill) * verdicts.came + self.distill * verdicts.taught
+        nats = nn.functional.binary_cross_entropy_with_logits(margins, share, reduction="sum")
+        return VERDICT_WEIGHT * nats
 
     def _hidden(self, input_ids: Tensor) -> Tensor:
         """Return the last hidden states, (n_sequences, length, width)."""
         if self.rows is None:
             given = {"input_ids": input_ids}
         else:
-            given = {"inputs_embeds": self.rows.embedded(input_ids, self.model.get_input_embeddings().weight.dtype)}
+            given = {"inputs_embeds": self.rows.embedded(input_ids, self.model.get_input_embeddings().weight)}
         hidden: Tensor = _body(self.model)(**given, use_cache=False).last_hidden_state
         return hidden
 
@@ -97,6 +123,8 @@ class TitleObjective(nn.Module):
 
     def _vocabulary(self, hidden: Tensor, batch: Batch) -> Losses:
         spelled = batch.spelled
+        if spelled is None:
+            raise ValueError("this objective needs batches with titles")
         weight = self.model.get_output_embeddings().weight
         if self.rows is not None:
             weight = self.rows.whole_output(weight)

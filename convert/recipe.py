@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from genrec_edge.convert.depth import parse_layers
 from genrec_edge.errors import UsageError, several
 from genrec_edge.files import path_errors
-from genrec_edge.prompts import LAYOUTS
+from genrec_edge.prompts import FORMS, LAYOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT = "smollm2-135m-cpu"
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of the LLaMA family; embedding and output are not adapted, as the search wants them as they are."""
+FORM_NAMES = ("history", "taste", "search", "personal", "judge", "compare", "describe", "queries", "templates")
 _MAX_BYTES = 1 << 16
 _MAX_SHOWN = 60
 _MAX_INT = 1 << 62
@@ -75,6 +76,8 @@ class Base:
 
     layers: str = ""
     """Which layers are kept, such as "0-7,28,29"; empty keeps all."""
+    adapter: str = ""
+    """The folder of an adapter to go on from, trained with the same layers and [lora]; empty begins anew."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     gradient_checkpointing: bool = False
     load_in_4bit: bool = False
@@ -115,7 +118,7 @@ class Validation:
 class Recipe:
     """One training run."""
 
-    prompt: Literal["titles-1", "genrec-1"] = "titles-1"
+    prompt: Literal["titles-1", "forms-1", "genrec-1"] = "titles-1"
     seed: int = 0
     checkpoint_every: int = 100
     """Steps between two checkpoints to resume from."""
@@ -126,7 +129,8 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     validation: Validation = field(default_factory=Validation)
     forms: dict[str, float] = field(default_factory=lambda: {"history": 1.0})
-    """Instruction forms by weight; only "history", titles -> next title, is known today."""
+    """Instruction forms by how often they come: of "history", "taste", "search", "personal", "judge", "compare",
+    "describe", "queries" and "templates"; see `instructions.py`."""
 
     def document(self) -> dict[str, Any]:
         """Return all of it, for `run.json`."""
@@ -264,10 +268,20 @@ def _out_of_range(recipe: Recipe) -> list[str]:
         faults.append("lora.targets names no layers")
     if unknown := sorted(set(recipe.lora.targets) - set(TARGETS)):
         faults.append(f"lora.targets names {', '.join(unknown)[:_MAX_SHOWN]}; known: {', '.join(TARGETS)}")
-    if set(recipe.forms) != {"history"} or not 0 < recipe.forms["history"] < math.inf:
-        faults.append('forms: only "history" is known, with a weight above 0')
+    faults += _faults_of_forms(recipe)
     if objective.kind == "vocabulary" and objective.distill:
         faults.append("objective.distill needs a loss over the catalog")
     if LAYOUTS[recipe.prompt].tail and data.targets == "all":
         faults.append(f'prompt {recipe.prompt!r} asks for one title: it needs data.targets = "last"')
+    return faults
+
+
+def _faults_of_forms(recipe: Recipe) -> list[str]:
+    faults = []
+    if unknown := sorted(set(recipe.forms) - set(FORM_NAMES)):
+        faults.append(f"forms names {', '.join(unknown)[:_MAX_SHOWN]}; known: {', '.join(FORM_NAMES)}")
+    if not all(0 <= weight < math.inf for weight in recipe.forms.values()) or not sum(recipe.forms.values()):
+        faults.append("forms: the weights are no positive numbers")
+    if set(recipe.forms) != {"history"} and (recipe.prompt != FORMS or recipe.data.targets != "all"):
+        faults.append(f'forms other than "history" need prompt = "{FORMS}" and data.targets = "all"')
     return faults

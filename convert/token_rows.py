@@ -23,7 +23,7 @@ class TokenRows(nn.Module):
 
     Args:
         model: a causal language model of transformers, possibly with an adapter.
-        token_ids: which tokens, each of them once; sequences have no others.
+        token_ids: which tokens, each of them once; others keep the rows of the base.
     """
 
     place: Tensor
@@ -45,20 +45,24 @@ class TokenRows(nn.Module):
         """The modules of the base that rows are replaced of."""
         return tuple(name for name, _ in self.named_parameters())
 
-    def embedded(self, input_ids: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return what stands in the place of the embedding's rows, (*input_ids.shape, width)."""
-        return self.embed_tokens[self.place[input_ids]].to(dtype)
+    def embedded(self, input_ids: Tensor, weight: Tensor) -> Tensor:
+        """Return what stands in the place of the embedding's rows, (*input_ids.shape, width), in its type."""
+        place = self.place[input_ids]
+        return torch.where(
+            (place >= 0)[..., None], self.embed_tokens[place.clamp_min(0)].to(weight.dtype), weight[input_ids]
+        )
 
     def output(self, token_ids: Tensor, weight: Tensor) -> Tensor:
         """Return rows of the output matrix, (*token_ids.shape, width) float32; `weight` has those that stay."""
         place = self.place[token_ids]
-        return torch.where((place >= 0)[..., None], self._output[place.clamp_min(0)], weight[token_ids].float())
+        return torch.where((place >= 0)[..., None], self.all_output[place.clamp_min(0)], weight[token_ids].float())
 
     def whole_output(self, weight: Tensor) -> Tensor:
         """Return the output matrix with its rows replaced, (n_vocab, width); `weight` is the base's own."""
         ids = torch.tensor(self.token_ids, device=weight.device)
-        return weight.index_copy(0, ids, self._output.to(weight.dtype))
+        return weight.index_copy(0, ids, self.all_output.to(weight.dtype))
 
     @property
-    def _output(self) -> Tensor:
+    def all_output(self) -> Tensor:
+        """All rows of the output matrix that are trained, (n, width) float32."""
         return self.lm_head if hasattr(self, OUTPUT) else self.embed_tokens

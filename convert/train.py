@@ -6,6 +6,7 @@ import math
 import shutil
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +20,7 @@ from genrec_edge.convert.objective import TitleObjective
 from genrec_edge.convert.train_job import open_inputs
 from genrec_edge.convert.train_state import Progress, load_state, save_state, trained_weights
 from genrec_edge.convert.train_step import Stepper
-from genrec_edge.convert.trainee import load_trainee, write_adapter
+from genrec_edge.convert.trainee import load_adapter, load_trainee, write_adapter
 from genrec_edge.convert.workplace import finish, partial_path, workplace
 from genrec_edge.errors import UsageError
 from genrec_edge.files import path_errors
@@ -27,7 +28,6 @@ from genrec_edge.llama import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.train_job import TrainJob
@@ -105,15 +105,21 @@ class _Run:
 
     def go(self, folder: Path, on_step: OnStep, *, resume: bool) -> Trained:
         """Train in a folder until the epochs are over, or validation has not become better for a while."""
-        recipe, base_folder = self._recipe, self._write_base(folder)
+        base_folder = self._write_base(folder)
         with closing(Model(folder / _VOCABULARY, vocab_only=True)) as vocabulary:
-            self._material = prepare(self._dataset, recipe, vocabulary, self._count())
+            self._material = prepare(self._dataset, self._recipe, vocabulary, self._count())
+            return self._train(folder, base_folder, on_step, resume=resume)
+
+    def _train(self, folder: Path, base_folder: Path, on_step: OnStep, *, resume: bool) -> Trained:
+        recipe = self._recipe
         objective = TitleObjective(
             load_trainee(base_folder, recipe),
             recipe.objective.kind,
             recipe.objective.distill,
             self._material.token_ids if recipe.lora.tokens else (),
         )
+        if recipe.base.adapter:
+            load_adapter(Path(recipe.base.adapter), objective)
         self._objective = objective
         self._stepper = stepper = Stepper(self._accelerator, objective, self._material, recipe)
         progress = load_state(folder / _STATES, stepper.objective, stepper.optimizer) if resume else Progress()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +14,6 @@ from genrec_edge.errors import UsageError
 from genrec_edge.interactions import load
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from genrec_edge.convert.checkpoint import Checkpoint, Tensor
     from genrec_edge.convert.recipe import Recipe
     from genrec_edge.interactions import Dataset
@@ -88,6 +87,10 @@ def open_inputs(job: TrainJob) -> tuple[Checkpoint, Dataset]:
     """
     require_absent(job.out)
     base = open_base(job.base)
+    begun = job.recipe.base.adapter
+    if begun and not (Path(begun) / "adapter_model.safetensors").is_file():
+        hint = "name the folder of an adapter that training made, or leave the key empty"
+        raise UsageError(f"base.adapter: {begun} is no folder of an adapter", hint=hint)
     if job.recipe.base.layers:
         base = keep_layers(base, parse_layers(job.recipe.base.layers))
     if missing := [name for name in job.recipe.lora.whole if not _modules(base, name)]:

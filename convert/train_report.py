@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -17,7 +18,6 @@ from genrec_edge.files import atomic_write, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from genrec_edge.convert.checkpoint import Checkpoint
     from genrec_edge.convert.material import Material
@@ -39,7 +39,14 @@ def identity(job: TrainJob, base: Checkpoint, dataset: Dataset) -> dict[str, Any
         "data": dict(dataset.card),
         "base": [file_identity(path) for path in base.files],
         "recipe": job.recipe.document(),
+        "from": _begun_from(job),
     }
+
+
+def _begun_from(job: TrainJob) -> str | None:
+    """Return the hash of the adapter that is gone on from, None if there is none."""
+    folder = job.recipe.base.adapter
+    return sha256_file(Path(folder) / "adapter_model.safetensors", lambda _n: None) if folder else None
 
 
 def best_look(progress: Progress) -> Mapping[str, float]:
@@ -90,6 +97,7 @@ def write_documents(
         "data": dict(material.dataset.card),
         "split": None if material.split is None else material.split.card(),
         "others": material.others,
+        "from": _begun_from(job),
         "base": {path.name: sha256_file(path, lambda _n: None) for path in base.files},
         "processes": n_processes,
         "seconds": round(progress.seconds, 1),

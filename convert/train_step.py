@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from genrec_edge.convert.train_state import Progress
 
 _BETAS = (0.9, 0.98)
+_LEAST_TARGETS = 8
+"""Titles of an example that the loss of a step is divided by at least."""
 _LEAST_RATE = 0.03
 """Of the learning rate, at the end of a cosine."""
 
@@ -63,16 +65,18 @@ class Stepper:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        windows = self._material.corpus.draw(progress.step, settings.batch)
-        n_targets = sum(len(window.items) - window.first_target for window in windows)
-        mine = windows[accelerator.process_index :: accelerator.num_processes]
+        examples = self._material.examples(progress.step, settings.batch)
+        n_targets = sum(example.n_targets for example in examples)
+        # A step of few titles and some words must not count as much as one of many titles.
+        divisor = max(n_targets, _LEAST_TARGETS * len(examples))
+        mine = examples[accelerator.process_index :: accelerator.num_processes]
         # For dropout: the same after a kill, and not the same in every process.
         torch.manual_seed(self._recipe.seed + progress.step * accelerator.num_processes + accelerator.process_index)
         assembler = self._material.assembler(progress.step)
         pieces = [mine[at : at + settings.micro_batch] for at in range(0, len(mine), settings.micro_batch)]
         sums = torch.zeros(3, device=accelerator.device)
         for i, piece in enumerate(pieces):
-            sums += self._backward(assembler.assemble(piece), n_targets, is_last=i == len(pieces) - 1)
+            sums += self._backward(assembler.assemble(piece), divisor, is_last=i == len(pieces) - 1)
         loss, hard, tokens = accelerator.reduce(sums).tolist()
         if not math.isfinite(loss):
             message = f"the loss of step {progress.step + 1} is no number"
@@ -84,18 +88,23 @@ class Stepper:
         progress.events += n_targets
         seconds = time.perf_counter() - started
         progress.seconds += seconds
-        entry = {"step": progress.step, "events": progress.events, "loss": loss / n_targets, "nats": hard / n_targets}
+        entry = {
+            "step": progress.step,
+            "events": progress.events,
+            "loss": loss / divisor,
+            "nats": hard / max(1, n_targets),
+        }
         entry |= {"lr": rate, "norm": float(norm), "tokens": tokens, "seconds": seconds}
         progress.log.append(entry | self.learned())
 
-    def _backward(self, batch: Batch, n_targets: int, *, is_last: bool) -> torch.Tensor:
+    def _backward(self, batch: Batch, divisor: int, *, is_last: bool) -> torch.Tensor:
         """Add the gradient of a batch; return the sums of loss and nats, and the number of tokens."""
         accelerator = self._accelerator
         batch = batch.to(accelerator.device)
         with nullcontext() if is_last else accelerator.no_sync(self.objective):
             losses = self.objective(batch)
             # The gradients of several processes are averaged, not added.
-            accelerator.backward(losses.loss * (accelerator.num_processes / n_targets))
+            accelerator.backward(losses.loss * (accelerator.num_processes / divisor))
         n_tokens = torch.tensor(float(batch.input_ids.numel()), device=accelerator.device)
         return torch.stack([losses.loss.detach(), losses.hard.detach().sum(), n_tokens])
 

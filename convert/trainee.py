@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import peft
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from genrec_edge.convert import token_rows
 from genrec_edge.convert.transformers_tokenizer import quiet
-from genrec_edge.errors import MissingExtraError, UsageError
+from genrec_edge.errors import MissingExtraError, UsageError, several
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.objective import TitleObjective
     from genrec_edge.convert.recipe import Recipe
+    from genrec_edge.convert.token_rows import TokenRows
 
 _PEFT_PREFIX = "base_model.model."
 _KEPT_AS = re.compile(r"\.(modules_to_save\.)?default\.")
@@ -68,6 +69,52 @@ def load_trainee(folder: Path, recipe: Recipe) -> Any:
     return adapted
 
 
+def load_adapter(folder: Path, objective: TitleObjective) -> None:
+    """Put the weights of an adapter that `write_adapter` wrote in the place of those that training begins with.
+
+    Rows of tokens that it has not begin as those of the base.
+
+    Raises:
+        UsageError: it is not of the shape that is trained.
+    """
+    saved = load_file(folder / "adapter_model.safetensors")
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    own = {_saved_name(n): p for n, p in objective.named_parameters() if p.requires_grad and _PEFT_PREFIX in n}
+    rows = {n: p for n, p in objective.named_parameters() if n.startswith(_ROWS)}
+    for name, weight in rows.items():
+        module = name.removeprefix(_ROWS)
+        _put_rows(objective.rows, weight, saved.pop(_rows_name(module), None), config, module)
+    wrong = sorted(set(own) ^ set(saved)) + [n for n in set(own) & set(saved) if own[n].shape != saved[n].shape]
+    if wrong:
+        message = f"{folder} is no adapter of the shape that is trained: {several(wrong, most=3, separator=', ')}"
+        raise UsageError(message, hint="train with the same layers and [lora] as it was trained with")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(saved[name])
+
+
+def _put_rows(
+    trained: TokenRows | None, weight: torch.Tensor, saved: torch.Tensor | None, config: dict[str, Any], module: str
+) -> None:
+    """Copy the rows of tokens that an adapter has."""
+    indices = config.get("trainable_token_indices") or {}
+    if saved is None or trained is None:
+        return
+    ids = indices[module] if isinstance(indices, dict) else indices
+    place = trained.place[torch.tensor(ids)]
+    with torch.no_grad():
+        weight[place[place >= 0]] = saved.float()[place >= 0]
+
+
+def _saved_name(name: str) -> str:
+    """Return what a trained weight is called in an adapter's file."""
+    return _KEPT_AS.sub(".", name[name.index(_PEFT_PREFIX) :])
+
+
+def _rows_name(module: str) -> str:
+    return f"{_PEFT_PREFIX}{_IN_BASE[module]}.{_ROWS_KEY}"
+
+
 def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
     try:
         import bitsandbytes  # type: ignore[import-not-found]  # noqa: F401, PLC0415 - only for GPUs
@@ -98,12 +145,8 @@ def write_adapter(folder: Path, objective: TitleObjective, weights: Mapping[str,
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     text = json.dumps(config, indent=2, default=str)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-    saved = {
-        _KEPT_AS.sub(".", name[name.index(_PEFT_PREFIX) :]): tensor.to(torch.float16)
-        for name, tensor in weights.items()
-        if _PEFT_PREFIX in name
-    }
-    for module, name in _IN_BASE.items():
+    saved = {_saved_name(name): tensor.to(torch.float16) for name, tensor in weights.items() if _PEFT_PREFIX in name}
+    for module in _IN_BASE:
         if (rows := weights.get(f"{_ROWS}{module}")) is not None:
-            saved[f"{_PEFT_PREFIX}{name}.{_ROWS_KEY}"] = rows.to(torch.float16)
+            saved[_rows_name(module)] = rows.to(torch.float16)
     save_file(saved, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -162,6 +162,28 @@ class Catalog:
         )
         return self.items([row for (row,) in found])
 
+    def list_values(self, rows: Sequence[int], columns: Sequence[str]) -> dict[tuple[int, str], list[str]]:
+        """Return the values of list columns by (row, column), in the order they were imported in where that is known.
+
+        What is joined in the column itself tells the order; a value with a comma in it stands after the others.
+        """
+        found: dict[tuple[int, str], list[str]] = {}
+        for start in range(0, len(rows), _CHUNK):
+            chunk = [int(row) for row in rows[start : start + _CHUNK]]
+            query = f"SELECT item, field, value FROM item_values WHERE item IN ({', '.join('?' * len(chunk))})"
+            for row, column, value in self._rows(query, chunk):
+                if column in columns:
+                    found.setdefault((row, column), []).append(value)
+        order = {item.row: item.columns for item in self.items(sorted({row for row, _ in found}))}
+        for (row, column), values in found.items():
+            joined = str(order[row][column] or "")
+            values.sort(key=lambda value, joined=joined: joined.find(value))  # type: ignore[misc]
+        return found
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query of our own making; what users write goes through `filter`."""
+        return self._rows(sql, parameters)
+
     def close(self) -> None:
         """Close the file; the catalog cannot be used any more. May be called twice."""
         with self._lock:

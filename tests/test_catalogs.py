@@ -12,6 +12,7 @@ import pytest
 from genrec_edge.building import build
 from genrec_edge.convert.catalogs import Others, drawn, other_titles, prior_over
 from genrec_edge.convert.corpus import Window
+from genrec_edge.convert.examples import told
 from genrec_edge.convert.folder import read_folder
 from genrec_edge.convert.material import prepare, write_vocabulary
 from genrec_edge.convert.recipe import recipe_of
@@ -99,7 +100,7 @@ def test_steps_see_the_data_set_alone_and_among_others(
 
         def spelled(which: int) -> str:
             asked = Window(0, (), tuple(dataset.titles.index((title, 1980)) for title in ("Heat", "Up", "Alien")))
-            batch = material.assemblers[which].assemble([asked])
+            batch = material.assemblers[which].assemble([told(asked)])
             assert batch.prior is not None
             np.testing.assert_allclose(batch.prior.exp().sum(1), 1, 1e-5)
             assert set(batch.input_ids[0].tolist()) <= set(material.token_ids)

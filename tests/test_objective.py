@@ -16,14 +16,15 @@ import transformers
 from genrec_edge import prompts
 from genrec_edge.convert import batches
 from genrec_edge.convert.adapter import read_adapter
-from genrec_edge.convert.batches import Assembler
+from genrec_edge.convert.assembly import Assembler
 from genrec_edge.convert.corpus import Window
+from genrec_edge.convert.examples import Example, Named, Pick, Said, Verdict, asked, told
 from genrec_edge.convert.folder import read_folder
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.lessons import Lessons
 from genrec_edge.convert.material import write_vocabulary
 from genrec_edge.convert.merge import merged
-from genrec_edge.convert.objective import TitleObjective
+from genrec_edge.convert.objective import VERDICT_WEIGHT, WORD_WEIGHT, TitleObjective
 from genrec_edge.convert.recipe import Recipe, recipe_of
 from genrec_edge.convert.train_state import trained_weights
 from genrec_edge.convert.trainee import load_trainee, write_adapter
@@ -91,15 +92,16 @@ def assembler(
 ) -> Assembler:
     paths = [index.path(position) for position in range(index.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
-    return Assembler(Lessons(index, end_id), paths, np.arange(index.n_items), head, [], end_id, prior)
+    lessons, positions = Lessons(index, end_id), np.arange(index.n_items)
+    return Assembler(lessons, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
 
 
-def next_title(position: int) -> Window:
-    """Return the window that asks for one title after the history."""
-    return Window(position, (), (*HISTORY, position), first_target=len(HISTORY))
+def next_title(position: int) -> Example:
+    """Return the example that asks for one title after the history."""
+    return told(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
 
 
-def everything(index: TitleIndex) -> list[Window]:
+def everything(index: TitleIndex) -> list[Example]:
     return [next_title(position) for position in range(index.n_items)]
 
 
@@ -183,9 +185,9 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
     windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
     objective, make = TitleObjective(model, "catalog"), assembler(index, vocabulary)
     with torch.no_grad():
-        together = objective(make.assemble(windows)).hard.tolist()
+        together = objective(make.assemble([told(window) for window in windows])).hard.tolist()
         alone = [
-            float(objective(make.assemble([Window(0, (), w.items[: k + 1], first_target=k)])).hard)
+            float(objective(make.assemble([told(Window(0, (), w.items[: k + 1], first_target=k))])).hard)
             for w in windows
             for k in range(w.first_target, len(w.items))
         ]
@@ -228,11 +230,11 @@ def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
 ) -> None:
     rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
     objective = TitleObjective(model, "catalog", distill)
-    asked = [next_title(position) for position in (0, 4, 8, 17, 18)]
-    found = loss_and_gradient(objective, assembler(index, vocabulary, prior_of(index)).assemble(asked))
+    wanted = [next_title(position) for position in (0, 4, 8, 17, 18)]
+    found = loss_and_gradient(objective, assembler(index, vocabulary, prior_of(index)).assemble(wanted))
     loss = torch.zeros(())
-    for window in asked:
-        for log_probs, shares, came in brute.steps(window.user, prior=rows[window.user]):
+    for example in wanted:
+        for log_probs, shares, came in brute.steps(example.user, prior=rows[example.user]):
             target = distill * shares.float()
             target[came] += 1 - distill
             loss = loss - (target * log_probs).sum()
@@ -266,6 +268,98 @@ def test_the_residual_loss_is_what_brute_force_finds(
         assert hard == pytest.approx((-np.log(shares)).tolist(), abs=1e-4)
 
 
+def seen(n_items: int) -> NDArray[np.float32]:
+    """Return one distribution over the items, as a row of a prior."""
+    return log_priors(n_items)[:1].astype(np.float32)
+
+
+@pytest.mark.parametrize("distill", [0.0, 0.7])
+def test_verdicts_are_cross_entropies_of_two_answers(
+    distill: float, model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    """Yes and no after a question, and one of two titles where they part, beside transformers' own logits."""
+    row = seen(index.n_items)
+    make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    given = Named(HISTORY, is_learned=False)
+    alike = [(a, b) for a in range(20) for b in range(a) if index.path(a)[0] == index.path(b)[0]]
+    pair = next((a, b) for a, b in alike if index.path(a) != index.path(b) and not {a, b} & set(HISTORY))
+    judged = 7
+    picked = [
+        Example(0, (), (given, *asked(prompts.pairwise(*pair)), Pick(*pair, is_first)), met=pair[1 - is_first])
+        for is_first in (True, False)
+    ]
+    verdict = Example(0, (), (given, *asked(prompts.pointwise(judged)), Verdict(judged, is_met=True)), met=judged)
+    objective = TitleObjective(model, "catalog", distill)
+    shares = np.exp(row[0].astype(np.float64))
+    for example in (verdict, *picked):
+        batch = make.assemble([example])
+        ids = batch.input_ids[0].tolist()
+        parts = example.pieces[-1]
+        tail = prompts.pointwise(judged) if isinstance(parts, Verdict) else prompts.pairwise(*pair)
+        titles = [index.path(position) for position in HISTORY]
+        head = vocabulary.tokenize(prompts.INSTRUCTION)
+        asked_ids = prompts.encode(tail, vocabulary.tokenize, index.path, vocabulary.newline_id)
+        prompt, _ = prompts.assemble(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
+        assert ids[: len(prompt)] == prompt  # the words of the runtime, token for token
+        if isinstance(parts, Verdict):
+            answers, at = [vocabulary.tokenize(text)[0] for text in (prompts.YES, prompts.NO)], len(prompt) - 1
+            unseen = 1 - shares[list(HISTORY)].sum()
+            p = shares[judged] / unseen
+            taught, came = p / (p + 1 / (index.n_items - len(HISTORY))), 1.0
+        else:
+            a, b = ([*index.path(position), vocabulary.newline_id] for position in pair)
+            fork = next(i for i in range(99) if a[i] != b[i])
+            assert fork
+            answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
+            taught, came = shares[pair[0]] / shares[list(pair)].sum(), float(parts.is_first)
+        with torch.no_grad():
+            logits = model(input_ids=batch.input_ids).logits[0, at, answers]
+            found = objective(batch)
+        share = (1 - distill) * came + distill * taught
+        nats = -(torch.tensor([share, 1 - share]) * torch.log_softmax(logits, -1)).sum()
+        assert float(found.loss) == pytest.approx(VERDICT_WEIGHT * float(nats), rel=1e-4)
+        assert len(found.hard) == 0
+
+
+def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleIndex) -> None:
+    twins = next((a, b) for a in range(index.n_items) for b in range(a) if index.path(a) == index.path(b))
+    batch = assembler(index, vocabulary).assemble([Example(0, (), (Pick(*twins, is_first=True),), met=twins[0])])
+    assert batch.verdicts is None
+
+
+def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    make = assembler(index, vocabulary)
+    (line,) = prompts.describing()
+    assert isinstance(line, prompts.Line)
+    batch = make.assemble([Example(0, (), (Named(HISTORY, is_learned=False), Said(line, "Comedy, 1990s")))])
+    words = [*vocabulary.tokenize(" Comedy, 1990s"), vocabulary.newline_id]
+    assert batch.input_ids[0, -len(words) :].tolist() == words
+    labels = torch.full_like(batch.input_ids, -100)
+    labels[0, -len(words) :] = torch.tensor(words)
+    with torch.no_grad():
+        mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
+        whole = float(TitleObjective(model, "catalog")(batch).loss)
+        some = sorted({*words, *range(5, 40)})
+        among = float(TitleObjective(model, "catalog", token_ids=some)(batch).loss)
+        logits = model(input_ids=batch.input_ids).logits[0, -len(words) - 1 : -1][:, some]
+    assert whole == pytest.approx(WORD_WEIGHT * float(mean) * len(words), rel=1e-5)
+    picked = torch.log_softmax(logits, -1)[range(len(words)), [some.index(word) for word in words]]
+    assert among == pytest.approx(-WORD_WEIGHT * float(picked.sum()), rel=1e-4)
+    with pytest.raises(ValueError, match="not trained"):
+        TitleObjective(model, "catalog", token_ids=[5])(batch)
+
+
+def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleIndex) -> None:
+    row, fits = seen(index.n_items), np.zeros(index.n_items, np.bool_)
+    fits[[2, 5]] = True
+    make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    batch = make.assemble([Example(0, (), (*asked(prompts.after_history("x", {})), Named((5,), fits=fits)))])
+    assert batch.prior is not None
+    shares = np.exp(batch.prior[0].double().numpy())
+    weights = np.exp(row[0].astype(np.float64)) * np.where(fits, 1, 1e-3)
+    assert shares == pytest.approx(weights / weights.sum(), rel=1e-4)
+
+
 def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
     model: Any, vocabulary: Model, index: TitleIndex
 ) -> None:
@@ -276,8 +370,8 @@ def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
 
 def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleIndex) -> None:
     make, objective = assembler(index, vocabulary), TitleObjective(model, "vocabulary")
-    for window in (next_title(5), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
-        batch = make.assemble([window])
+    for window in (Window(5, (), (*HISTORY, 5), 3), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
+        batch = make.assemble([told(window)])
         labels = torch.full_like(batch.input_ids, -100)
         n = sum(len(index.path(position)) + 1 for position in window.items[window.first_target :])
         labels[0, -n:] = batch.input_ids[0, -n:]
@@ -292,9 +386,9 @@ def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Mo
     layout = prompts.LAYOUTS["genrec-1"]
     head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
     paths = [index.path(position) for position in range(index.n_items)]
-    batch = Assembler(Lessons(index, end_id), paths, np.arange(index.n_items), head, tail, end_id).assemble(
-        [next_title(5)]
-    )
+    lessons, positions = Lessons(index, end_id), np.arange(index.n_items)
+    make = Assembler(lessons, paths, positions, head, tail, end_id, vocabulary.tokenize)
+    batch = make.assemble([next_title(5)])
     history = [paths[position] for position in HISTORY]
     prompt, _ = prompts.assemble(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
     assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]

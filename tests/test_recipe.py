@@ -35,7 +35,13 @@ def every_key(recipe: Any, prefix: str = "") -> set[str]:
 
 def test_the_files_are_those_that_are_documented() -> None:
     names = [path.name for path in FILES]
-    assert names == ["genrec.toml", "llama-7b-24gb.toml", "llama-7b-multi-gpu.toml", "smollm2-135m-cpu.toml"]
+    assert names == [
+        "genrec.toml",
+        "llama-7b-24gb.toml",
+        "llama-7b-multi-gpu.toml",
+        "smollm2-135m-cpu.toml",
+        "smollm2-135m-forms.toml",
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -91,8 +97,10 @@ def test_the_paper_is_followed() -> None:
         ("[optimizer]\nbatch = 7\nmicro_batch = 2", "optimizer.batch is no multiple of optimizer.micro_batch"),
         ("[optimizer]\nbatch = 2\nmicro_batch = 4", "optimizer.micro_batch = 4 is not in 1..2"),
         ("[data]\nwindow = 1", "data.window = 1 is not in 2..4096"),
-        ("[forms]\nhistory = 1\nreverse = 1", 'forms: only "history" is known'),
-        ("[forms]\nhistory = 0", 'forms: only "history" is known'),
+        ("[forms]\nhistory = 1\nreverse = 1", "forms names reverse; known: history, taste, search"),
+        ("[forms]\nhistory = 0", "forms: the weights are no positive numbers"),
+        ("[forms]\nhistory = 1\njudge = -1", "forms: the weights are no positive numbers"),
+        ("[forms]\nhistory = 1\njudge = 1", 'forms other than "history" need prompt = "forms-1"'),
         ("forms = 3", "forms = 3 is not a table of numbers"),
         ('prompt = "genrec-1"', "prompt 'genrec-1' asks for one title: it needs data.targets = \"last\""),
         ('[objective]\nkind = "vocabulary"\ndistill = 0.5', "objective.distill needs a loss over the catalog"),

@@ -22,16 +22,18 @@ from genrec_edge.catalog import Catalog
 from genrec_edge.convert import pipeline
 from genrec_edge.convert.checkpoint import Tensor
 from genrec_edge.convert.corpus import Window
+from genrec_edge.convert.examples import told
 from genrec_edge.convert.gguf_base import read_gguf
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.material import prepare, write_vocabulary
 from genrec_edge.convert.plan import Job
-from genrec_edge.convert.recipe import find_recipe, recipe_of
+from genrec_edge.convert.recipe import FORM_NAMES, find_recipe, recipe_of
 from genrec_edge.convert.tokenizer_gguf import read_gguf_tokenizer
 from genrec_edge.convert.train import Trained, train
 from genrec_edge.convert.train_job import TrainJob
 from genrec_edge.convert.train_step import learning_rate
 from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.files import sha256_file
 from genrec_edge.gguf_header import read_header
 from genrec_edge.interactions import load, split_of
 from genrec_edge.llama import Model
@@ -159,6 +161,36 @@ def test_the_recipe_of_the_paper_runs_and_its_prompt_is_the_one_that_is_served(
     with Recommender.open(path, cycle_data / "catalog.db", n_threads=1) as recommender:
         result = recommender.recommend(["Rocky", "Rocky II"], k=5)
     assert (result.model["score"], result.model["prompt"]) == ("vocabulary", "genrec-1")
+
+
+FORMS = dict.fromkeys(FORM_NAMES, 1.0)
+
+
+def test_all_forms_are_learned_together_and_an_adapter_is_gone_on_from(
+    facts_data: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """What the first run learned is what the second begins with; what is resumed is what was begun."""
+    document = changed(prompt="forms-1", forms=FORMS, objective={"distill": 0.5}, optimizer={"epochs": 2})
+    first = train(job(facts_data, tiny_base, tmp_path / "first", document))
+    losses = curve(first)
+    assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.5
+    record = json.loads((first.out / "genrec_edge.json").read_text())
+    assert record["prompt"] == "forms-1"
+    begun = changed(
+        prompt="forms-1", forms=FORMS, optimizer={"lr": 1e-9, "epochs": 0.05}, base={"adapter": str(first.out)}
+    )
+    second = train(job(facts_data, tiny_base, tmp_path / "second", begun))
+    assert weights(second.out).keys() == weights(first.out).keys()
+    for name, tensor in weights(first.out).items():
+        torch.testing.assert_close(weights(second.out)[name], tensor, rtol=0, atol=1e-3)
+    run = json.loads((second.out / "run.json").read_text())
+    assert run["from"] == sha256_file(first.out / "adapter_model.safetensors", lambda _n: None)
+    other = changed(base={"adapter": str(first.out)}, lora={"r": 4})
+    with pytest.raises(UsageError, match="no adapter of the shape that is trained: base_model"):
+        train(job(facts_data, tiny_base, tmp_path / "other", other))
+    nowhere = changed(base={"adapter": str(tmp_path / "nowhere")})
+    with pytest.raises(UsageError, match="nowhere"):
+        train(job(facts_data, tiny_base, tmp_path / "nothing", nowhere))
 
 
 def test_layers_that_were_left_out_for_training_are_left_out_by_convert(
@@ -302,7 +334,7 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
             index = recommender.index
             for window in windows:
                 asked = Window(window.user, window.before, window.items, len(window.items) - 1)
-                ids = material.assembler(0).assemble([asked]).input_ids[0].tolist()
+                ids = material.assembler(0).assemble([told(asked)]).input_ids[0].tolist()
                 rows = dataset.rows[list(window.items)]
                 served, _ = recommender.prompt_ids(rows[:-1])
                 (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()

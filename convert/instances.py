@@ -1,0 +1,103 @@
+"""Instruction data as text, one JSON object a line: what other trainers of other models read.
+
+Every line has instruction, output, cell (such as "P1,I2,T2"), kind, answer, template (its number), user, and source:
+whether words that ask for something were made of the "target", which is oracle-like, or of the "history"; "" where
+there are none. Where nothing is told of the user, a search can only be for the target. Titles stand one a line.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.convert.examples import Named, Pick, Said
+from genrec_edge.convert.templates import TEMPLATES
+from genrec_edge.convert.wording import fill
+from genrec_edge.files import atomic_write
+from genrec_edge.prompts import NO, YES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from genrec_edge.convert.corpus import Corpus
+    from genrec_edge.convert.examples import Piece
+    from genrec_edge.convert.lore import Lore
+
+_TRIES = 50
+"""Windows that may not do for a template before it is given up: facts that no item has will not come."""
+
+
+def write_instances(
+    path: Path,
+    corpus: Corpus,
+    lore: Lore,
+    titles: Sequence[str],
+    *,
+    n: int,
+    seed: int,
+    on_instance: Callable[[int, int], object] = lambda _done, _total: None,
+) -> dict[str, int]:
+    """Write `n` instances, every template equally often, and return how many there are of each cell.
+
+    Intentions come in turn from the target and, where it is told, from the history. The file appears whole or not at all.
+    """
+    counts: dict[str, int] = {}
+    with atomic_write(path) as file:
+        for done, instance in enumerate(_instances(corpus, lore, titles, n, seed), start=1):
+            file.write(json.dumps(instance, ensure_ascii=False).encode() + b"\n")
+            cell = str(instance["cell"])
+            counts[cell] = counts.get(cell, 0) + 1
+            on_instance(done, n)
+    return counts
+
+
+def _instances(corpus: Corpus, lore: Lore, titles: Sequence[str], n: int, seed: int) -> Iterator[dict[str, str | int]]:
+    for i in range(n):
+        number, turn = i % len(TEMPLATES), i // len(TEMPLATES)
+        template = TEMPLATES[number]
+        honest = template.can_be_honest and turn % 2 == 1
+        for attempt in range(_TRIES):
+            rng = np.random.default_rng([seed, i, attempt])
+            (window,) = corpus.draw(i * _TRIES + attempt, 1)
+            example = fill(template, window, lore, rng, honest=honest)
+            if example is not None:
+                break
+        else:
+            continue
+        at = _answer_at(example.pieces)
+        said = [*example.pieces[:at]]
+        lines = [line for piece in said for line in _lines(piece, titles)]
+        output = [line for piece in example.pieces[at:] for line in _lines(piece, titles)]
+        first = example.pieces[at]
+        if isinstance(first, Said):
+            lines.append(first.line.mark)
+            output[0] = first.learned
+        yield {
+            "instruction": "\n".join(lines),
+            "output": "\n".join(output),
+            "cell": template.cell,
+            "kind": template.kind,
+            "answer": template.answer,
+            "template": number,
+            "user": window.user,
+            "source": ("history" if honest else "target") if template.has_query else "",
+        }
+
+
+def _answer_at(pieces: Sequence[Piece]) -> int:
+    """Return where the answer begins: at the first words that are learned, else at the last piece."""
+    learned = [i for i, piece in enumerate(pieces) if isinstance(piece, Said) and piece.learned]
+    return learned[0] if learned else len(pieces) - 1
+
+
+def _lines(piece: Piece, titles: Sequence[str]) -> list[str]:
+    if isinstance(piece, Said):
+        return [piece.line.mark]
+    if isinstance(piece, Named):
+        return [titles[item] for item in piece.items]
+    if isinstance(piece, Pick):
+        return [titles[piece.first if piece.is_first else piece.second]]
+    return [(YES if piece.is_met else NO).strip()]
