@@ -42,7 +42,7 @@ def write_instances(
 ) -> dict[str, int]:
     """Write `n` instances, every template equally often, and return how many there are of each cell.
 
-    Intentions come in turn from the target and, where it is told, from the history. The file appears whole or not at all.
+    Intentions come in turn from the target and, where it is told, from the history. The file appears whole, or not.
     """
     counts: dict[str, int] = {}
     with atomic_write(path) as file:

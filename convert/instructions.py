@@ -60,7 +60,8 @@ class Instructor:
         yield from (part.mark for part in marks if isinstance(part, prompts.Line))
         yield from (prompts.YES, prompts.NO, ",", ";")
         yield from (re.sub(r"{\w+}", "", template.text) for template in TEMPLATES)
-        yield from (f" {fact.value}" for fact in self._lore.shared())
+        for fact in self._lore.shared():  # "Jr.," is another token than "Jr." and ","
+            yield from (f" {fact.value}{end}" for end in ("", ",", ";"))
         yield from (f" {sentence}" for sentences in VAGUE.values() for sentence in sentences)
 
     def examples(self, windows: Sequence[Window], step: int) -> list[Example]:

@@ -85,7 +85,10 @@ class TitleObjective(nn.Module):
         return Losses(loss + self._words(hidden, batch.words) + self._verdicts(hidden, batch.verdicts), hard)
 
     def _words(self, hidden: Tensor, words: Spelled | None) -> Tensor:
-        """Return the loss of words: cross-entropy over the tokens that are trained, or else over the vocabulary."""
+        """Return the loss of words: cross-entropy over the tokens that are trained, or else over the vocabulary.
+
+        A token that is not trained is not learned.
+        """
         if words is None:
             return hidden.new_zeros(())
         rows, targets = hidden[words.sequences, words.places].float(), words.tokens
@@ -93,9 +96,7 @@ class TitleObjective(nn.Module):
             logits = rows @ self.model.get_output_embeddings().weight.float().T
         else:
             logits, targets = rows @ self.rows.all_output.T, self.rows.place[targets]
-            if (targets < 0).any():
-                raise ValueError("words are learned whose tokens are not trained")
-        return WORD_WEIGHT * nn.functional.cross_entropy(logits, targets, reduction="sum")
+        return WORD_WEIGHT * nn.functional.cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
 
     def _verdicts(self, hidden: Tensor, verdicts: Verdicts | None) -> Tensor:
         """Return the loss of choices between two answers: cross-entropy over the two."""

@@ -22,7 +22,7 @@ from genrec_edge.freeform import write_lines
 from genrec_edge.fusion import Fused, learned_on_prior
 from genrec_edge.lora import find_adapter
 from genrec_edge.ranked import Ranked, allowed_items, with_candidates
-from genrec_edge.recommender import Recommender, default_threads
+from genrec_edge.session import Session, default_threads
 from genrec_edge.tuning import record_of, tuned_on
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class LlmRanker:
         prior: added to the score of each item, or None; free text has none.
         max_history: how many of the latest titles the prompt has; None takes as many as fit into the context.
         decode: "exact", or "free" for texts written line by line and grounded afterwards: a baseline.
-        n_threads: of all contexts together; None takes as many as `Recommender.open` does.
-        n_ctx: of each context, as in `Recommender.open`.
+        n_threads: of all contexts together; None takes as many as `Session.open` does.
+        n_ctx: of each context, as in `Session.open`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class LlmRanker:
         self._decode = decode
         n_threads = n_threads or default_threads()
         self._n_contexts = n_threads if model_file.path.stat().st_size <= _SMALL_BYTES else 1
-        self._open: Callable[[], Recommender] = lambda: Recommender.open(
+        self._open: Callable[[], Session] = lambda: Session.open(
             model_file,
             dataset.path / CATALOG,
             adapter=adapter,
@@ -121,8 +121,8 @@ class LlmRanker:
             n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
-        self._recommenders: list[Recommender] = []
-        self._idle: SimpleQueue[Recommender]
+        self._recommenders: list[Session] = []
+        self._idle: SimpleQueue[Session]
         self._executor: ThreadPoolExecutor
         self._item_of_row: dict[int, int]
         self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the index
@@ -204,9 +204,7 @@ class LlmRanker:
 
         yield from self._executor.map(answer, *zip(*with_candidates(histories, candidates), strict=True))
 
-    def _searched(
-        self, recommender: Recommender, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]
-    ) -> Ranked:
+    def _searched(self, recommender: Session, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
         started = time.perf_counter()
         if not allowed.any():
             return Ranked(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
@@ -233,9 +231,7 @@ class LlmRanker:
         tau, lambda_ = self._learned or (1.0, 0.0)  # __init__ has seen to it that there are two
         return Fused(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
 
-    def _written(
-        self, recommender: Recommender, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]
-    ) -> Ranked:
+    def _written(self, recommender: Session, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
         """Let the model write `N_TEXTS` lines, and keep what is allowed in the order it was written."""
         started = time.perf_counter()
         root_row = self._prompted(recommender, history)
@@ -266,7 +262,7 @@ class LlmRanker:
             repeated=repeated,
         )
 
-    def _prompted(self, recommender: Recommender, history: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _prompted(self, recommender: Session, history: NDArray[np.int32]) -> NDArray[np.float32]:
         """Evaluate the prompt, with each item once, where it was met last, and return its last logits."""
         latest = list(dict.fromkeys(reversed(history.tolist())))[: self._max_history][::-1]
         engine = recommender.engine

@@ -1,56 +1,49 @@
-"""The story of a request: resolve the history, build the prompt, mask what is not allowed, search, explain.
+"""The story of a request: resolve the history, read the intention, build the prompt, mask, search or judge, explain.
 
 The only module that knows all the parts. It never downloads and never prints.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import threading
 import time
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Self, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge import habits, index_cache, prompts
-from genrec_edge.catalog import Catalog, default_catalog_path
+from genrec_edge import describing, judging, prompts
 from genrec_edge.checks import check, listed
-from genrec_edge.decoder import Budget, Search
-from genrec_edge.engine import PIECE, LlamaEngine, Usage
-from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
-from genrec_edge.files import sha256_file
+from genrec_edge.engine import Usage
+from genrec_edge.errors import NothingToRecommendError, UsageError
 from genrec_edge.freeform import write_items
-from genrec_edge.fusion import Fused, Fusion, PriorUse, prior_use
-from genrec_edge.gguf_header import tokenizer_fingerprint
-from genrec_edge.grounding import Grounder
-from genrec_edge.llama import Model
-from genrec_edge.lora import find_adapter
-from genrec_edge.records import Decode, Recommendation, Request, Result, ScoreKind, Timings
-from genrec_edge.selection import bias_of, understand
-from genrec_edge.store import ModelFile, ModelStore, resolve_model
-from genrec_edge.tuning import MOST_TITLES, prompted_with, record_of, titles_seen, tuned_for
+from genrec_edge.intents import told
+from genrec_edge.profiles import profile_text
+from genrec_edge.reasons import reasons
+from genrec_edge.records import (
+    Comparison,
+    Description,
+    Judgement,
+    Phrase,
+    Reason,
+    Recommendation,
+    Request,
+    Result,
+    Timings,
+)
+from genrec_edge.selection import bias_of, found_of, narrowed, understand
+from genrec_edge.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from genrec_edge.index import TitleIndex
-    from genrec_edge.index_cache import OnTitle
-    from genrec_edge.records import Interaction, Match, PriorKind
+    from genrec_edge.records import Decode, Interaction, Item, Reading
 
-DEFAULT_CTX = 2048
-_SEARCH_ROOM = 768
-"""KV cells kept for the search tree; the median search on 17,472 films needs 300."""
-_ATTEMPTS = 3
-"""Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
+__all__ = ["Recommender"]
 
 
-class Recommender:
+class Recommender(Session):
     """A model and a catalog, ready to answer. Open it with `Recommender.open`.
 
     Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use
@@ -61,125 +54,15 @@ class Recommender:
     ...         print(item.rank, item.item.title, round(item.logprob, 2))
     """
 
-    def __init__(
-        self,
-        model_file: ModelFile,
-        catalog: Catalog,
-        engine: LlamaEngine,
-        *,
-        score: ScoreKind | None = None,
-        prompt: str | None = None,
-        prior: PriorUse | None = None,
-        most_titles: int = MOST_TITLES,
-        budget: Budget | None = None,
-        on_title: OnTitle = lambda _done, _total: None,
-    ) -> None:
-        self.catalog = catalog
-        self._model_file = model_file
-        self._engine = engine
-        self._score: ScoreKind = score or tuned_for(model_file, None)
-        self._budget = budget or Budget()
-        self._grounder = Grounder(catalog)
-        self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
-        self._lock = threading.Lock()
-        self._closed = False
-        self._load_s = 0.0
-        bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
-        self._most_titles = most_titles
-        self._prompt_version = prompt or prompted_with(model_file, None)
-        layout = prompts.LAYOUTS[self._prompt_version]
-        self._instruction = bos + engine.model.tokenize(layout.head)
-        self._tail = engine.model.tokenize(layout.tail) if layout.tail else []
-        self._index = index_cache.load(catalog, engine.model.tokenize, self._fingerprint, on_title)
-        self._alpha = 0.0
-        self._fusion = Fusion(prior)
-        self._fusion.bind(catalog, self._index)
-
-    @classmethod
-    def open(
-        cls,
-        model: str | Path | ModelFile | None = None,
-        catalog: str | Path | None = None,
-        *,
-        adapter: str | Path | None = None,
-        n_threads: int | None = None,
-        n_ctx: int | None = None,
-        score: ScoreKind | None = None,
-        prior: str | Path | None = None,
-        prior_kind: PriorKind | None = None,
-        prior_weight: float | None = None,
-        budget: Budget | None = None,
-        on_title: OnTitle = lambda _done, _total: None,
-    ) -> Self:
-        """Load a model and a catalog; the catalog's title index is built first if it is missing or out of date.
-
-        Args:
-            model: a name in the model store, a GGUF file, one of these already resolved, or None for the default model.
-            catalog: a catalog file, or None for the films that come with the package.
-            adapter: a LoRA adapter in GGUF format, made for this model, or None.
-            n_threads: None takes the CPUs this process may use, at most 8.
-            n_ctx: KV cells; None takes 2048, or what the model can do if that is less.
-            score: None takes what the model was tuned for; see `decoder`.
-            prior: a file that `prior build` made, or None; see `fusion` for this and the next two.
-            prior_kind: None takes "sequence" where there is a prior.
-            prior_weight: nats for each nat of the prior; None takes what the model was tuned for, else 4.
-            budget: what an exact search may spend before a beam completes it.
-            on_title: told how many titles of how many are indexed, for a progress bar.
-
-        Raises:
-            ModelMissingError: the model is not in the store; the hint is the command that brings it.
-            ModelInvalidError: the model file is damaged, or was made for other prompts; the adapter does not fit.
-            CatalogError: the catalog is damaged, foreign or empty.
-            DatasetError: the prior is damaged.
-            UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
-        """
-        started = time.perf_counter()
-        if score is not None and score not in get_args(ScoreKind):
-            raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
-        model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
-        adapter_header = None if adapter is None else find_adapter(adapter, model_file.header)
-        prompt = prompted_with(model_file, adapter_header)
-        score = score or tuned_for(model_file, adapter_header)
-        use = prior_use(
-            None if prior is None else Path(prior),
-            prior_kind,
-            prior_weight,
-            score=score,
-            record=record_of(model_file, adapter_header),
-        )
-        with ExitStack() as on_error:
-            opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
-            on_error.callback(opened.close)
-            loaded = Model(model_file.path, adapter_path=None if adapter_header is None else adapter_header.path)
-            on_error.callback(loaded.close)
-            if loaded.n_ctx_train < PIECE:
-                raise ModelInvalidError(
-                    f"{model_file.path} has a context of {loaded.n_ctx_train} tokens, too small to recommend with",
-                    hint=f"use a model with at least {PIECE}",
-                )
-            ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
-            engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=default_threads() if n_threads is None else n_threads)
-            on_error.callback(engine.close)
-            recommender = cls(
-                model_file,
-                opened,
-                engine,
-                score=score,
-                prompt=prompt,
-                prior=use,
-                most_titles=titles_seen(record_of(model_file, adapter_header)),
-                budget=budget,
-                on_title=on_title,
-            )
-            on_error.pop_all()
-        recommender._load_s = time.perf_counter() - started
-        return recommender
-
     def recommend(
         self,
         history: Iterable[str | Interaction] = (),
         *,
         k: int = 10,
+        preference: str | None = None,
+        intent: str | None = None,
+        intent_where: bool = True,
+        context: Mapping[str, str] | None = None,
         where: str | None = None,
         exclude: Iterable[str] = (),
         candidates: Iterable[str] | None = None,
@@ -189,9 +72,13 @@ class Recommender:
         decode: Decode = "exact",
         temperature: float = 0.0,
         seed: int = 0,
+        explain: bool = False,
         timeout_s: float | None = None,
     ) -> Result:
         """Return the k items the model finds likeliest to come next; see `records.Request` for the arguments.
+
+        `explain` adds to each item the titles of the history that raise its score most, which takes one more prompt for
+        each title.
 
         Raises:
             NothingToRecommendError: nothing of the history is in the catalog, or fewer than k items are allowed.
@@ -203,6 +90,10 @@ class Recommender:
         request = Request(
             history=listed("history", history),
             k=k,
+            preference=preference,
+            intent=intent,
+            intent_where=intent_where,
+            context=context or {},
             where=where,
             exclude=listed("exclude", exclude),
             candidates=None if candidates is None else listed("candidates", candidates),
@@ -213,7 +104,7 @@ class Recommender:
             temperature=temperature,
             seed=seed,
         )
-        return self.answer(request, timeout_s=timeout_s)
+        return self.answer(request, explain=explain, timeout_s=timeout_s)
 
     def recommend_many(
         self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10
@@ -223,42 +114,209 @@ class Recommender:
             self.answer(h if isinstance(h, Request) else Request(history=listed("history", h), k=k)) for h in histories
         ]
 
-    def answer(self, request: Request, *, timeout_s: float | None = None) -> Result:
-        """Return the result of a request; `recommend` says what can be raised."""
-        check(request, timeout_s)
-        with self._lock:
-            self._check_open()
-            with self._engine.deadline(timeout_s):
-                for _ in range(_ATTEMPTS):
-                    result = self._attempt(request)
-                    if result is not None:
-                        self._load_s = 0.0
-                        return result
-        raise LockedError(
-            f"the catalog {self.catalog.path} was changed during the request, {_ATTEMPTS} times in a row",
-            hint="try again when its writer is done",
+    def rerank(
+        self,
+        candidates: Iterable[str],
+        history: Iterable[str | Interaction] = (),
+        *,
+        preference: str | None = None,
+        intent: str | None = None,
+        context: Mapping[str, str] | None = None,
+        explain: bool = False,
+        timeout_s: float | None = None,
+    ) -> Result:
+        """Return all candidates, the likeliest to come next first; the search says how likely each is in the catalog.
+
+        The model is not shown the candidates, only what is known of the user: their order cannot matter, there may be
+        any number of them, and no tournament is needed. Those that are not in the catalog are in `left_out`; seen ones
+        are ranked like others. What the intention names filters nothing: `fits` says which candidates have it.
+
+        Raises: as `recommend`.
+        """
+        request = Request(
+            history=listed("history", history),
+            task="reranking",
+            candidates=listed("candidates", candidates),
+            preference=preference,
+            intent=intent,
+            context=context or {},
         )
+        return self.answer(request, explain=explain, timeout_s=timeout_s)
 
-    def _attempt(self, request: Request) -> Result | None:
-        """Return the result of a request, or None if the catalog was changed meanwhile."""
-        self._refresh_index()
-        try:
-            result = self._answer(request)
-        except LookupError:
-            if self._index.key.revision == self.catalog.revision:
-                raise
-            return None  # an item had gone, or had come too late for the index
-        return result if self._index.key.revision == self.catalog.revision else None
+    def answer(self, request: Request, *, explain: bool = False, timeout_s: float | None = None) -> Result:
+        """Return the result of a request; `recommend` says what can be raised.
 
-    def _answer(self, request: Request) -> Result:
+        Raises:
+            UsageError: also if it is pointwise or pairwise, which have no items for an answer.
+        """
+        check(request, timeout_s)
+        if request.task in {"pointwise", "pairwise"}:
+            hint = "ask `judge`" if request.task == "pointwise" else "ask `compare`"
+            raise UsageError(f"a {request.task} question is not answered by items", hint=hint)
+        result = self._steadily(lambda: self._answer(request, explain=explain), timeout_s)
+        self._load_s = 0.0
+        return result
+
+    def judge(
+        self,
+        items: Iterable[str],
+        history: Iterable[str | Interaction] = (),
+        *,
+        preference: str | None = None,
+        intent: str | None = None,
+        context: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> list[Judgement]:
+        """Return for each item, named by id or title, whether it would be enjoyed; they are asked about one by one.
+
+        Raises:
+            NothingToRecommendError: nothing of the history is in the catalog.
+            UsageError: an item is not in the catalog, or the model knows only histories.
+            DeadlineError, CancelledError, LockedError: as `recommend`.
+        """
+        names = listed("items", items)
+        told_of = Request(listed("history", history), preference=preference, intent=intent, context=context or {})
+        for name in names or ("",):
+            check(replace(told_of, task="pointwise", candidates=(name,) if names else None), timeout_s)
+
+        def work() -> list[Judgement]:
+            asked = self._items(names, "judge")
+            self._tell(told_of)
+            margins = judging.margins(self, [item.row for item in asked])
+            return [
+                Judgement(item, judging.probability(margin, self._judging), margin, self._judging is not None)
+                for item, margin in zip(asked, margins, strict=True)
+            ]
+
+        return self._steadily(work, timeout_s)
+
+    def compare(
+        self,
+        a: str,
+        b: str,
+        history: Iterable[str | Interaction] = (),
+        *,
+        preference: str | None = None,
+        intent: str | None = None,
+        context: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Comparison:
+        """Return which of two items, named by id or title, is preferred; the order they are named in does not count.
+
+        Raises: as `judge`; and UsageError if both are the same item or have the same title.
+        """
+        told_of = Request(listed("history", history), preference=preference, intent=intent, context=context or {})
+        check(replace(told_of, task="pairwise", candidates=(a, b)), timeout_s)
+
+        def work() -> Comparison:
+            one, other = self._items((a, b), "compare")
+            if one.row == other.row:
+                raise UsageError(f"{a!r} and {b!r} are the same item", hint="name two")
+            self._tell(told_of)
+            # In one order whatever the caller's, so that even the last bits of the answer are the same.
+            low, high = sorted((one.row, other.row))
+            low_first, high_first = judging.preferences(self, [(low, high), (high, low)])
+            margins = (low_first, -high_first) if one.row == low else (high_first, -low_first)
+            p_first, p_second = (judging.probability(margin) for margin in margins)
+            return Comparison(one, other, judging.probability(sum(margins) / 2), p_first, p_second)
+
+        return self._steadily(work, timeout_s)
+
+    def describe(
+        self, history: Iterable[str | Interaction], *, k: int = 10, timeout_s: float | None = None
+    ) -> Description:
+        """Return what a history says of its user: the k facts the model finds likeliest, and a summary by counting.
+
+        Only facts that items of the history have can be said.
+
+        Raises:
+            NothingToRecommendError: nothing of the history is in the catalog, or nothing is known of its items.
+            UsageError: the history is empty, k is out of range, or the model knows only histories.
+            DeadlineError, CancelledError, LockedError: as `recommend`.
+        """
+        request = Request(listed("history", history), k=k)
+        check(request, timeout_s)
+        if not request.history:
+            raise UsageError("there is no history to describe", hint="name at least one title")
+
+        def work() -> Description:
+            matches, _, liked = understand(request, self.catalog, self._grounder)
+            facts = self.facts.of(liked.tolist())
+            counts = describing.facts_of_many(facts)
+            if not counts:
+                raise NothingToRecommendError(
+                    "the catalog knows nothing of these items but their titles",
+                    hint="a catalog with genres, people or years has something to say",
+                )
+            root_row, _ = self._engine.prompt(self.prompt_ids(liked, (), prompts.describing())[0])
+            found = describing.ranked(self._engine, root_row, [(fact,) for fact in counts], k)
+            return Description(
+                tuple(Phrase(fact.value, (fact,), share, counts[fact]) for (fact,), share in found),
+                profile_text(facts, self.facts.share),
+                tuple(m for m in matches if m.item is not None),
+                tuple(m for m in matches if m.item is None),
+            )
+
+        return self._steadily(work, timeout_s)
+
+    def queries(self, item: str, *, k: int = 10, timeout_s: float | None = None) -> tuple[Item, list[Phrase]]:
+        """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
+
+        Raises:
+            NothingToRecommendError: nothing is known of the item but its title.
+            UsageError: it is not in the catalog, k is out of range, or the model knows only histories.
+            DeadlineError, CancelledError, LockedError: as `recommend`.
+        """
+        check(Request(k=k), timeout_s)
+
+        def work() -> tuple[Item, list[Phrase]]:
+            (asked,) = self._items((item,), "ask for")
+            (facts,) = self.facts.of([asked.row])
+            if not facts:
+                raise NothingToRecommendError(f"the catalog knows nothing of {asked.title!r} but its title")
+            nobody = np.empty(0, np.int64)
+            root_row, _ = self._engine.prompt(self.prompt_ids(nobody, (), prompts.asking_for(asked.row))[0])
+            found = describing.ranked(self._engine, root_row, describing.phrases_of_one(facts), k)
+            return asked, [describing.phrase(wanted, share, self.catalog) for wanted, share in found]
+
+        return self._steadily(work, timeout_s)
+
+    def _items(self, names: tuple[str, ...], verb: str) -> list[Item]:
+        return [match.item for match in found_of(names, verb, self.catalog, self._grounder) if match.item is not None]
+
+    def _read(self, request: Request) -> Reading | None:
+        return None if request.intent is None else self.intents.read(request.intent)
+
+    def _tell(self, request: Request) -> None:
+        """Make all that a request says of its user the engine's prompt."""
+        _, _, liked = understand(request, self.catalog, self._grounder)
+        self._prompt(request, self._read(request), liked)
+
+    def _prompt(
+        self, request: Request, reading: Reading | None, liked: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], int, int, int]:
+        """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
+        after = prompts.after_history(told(reading), request.context)
+        token_ids, dropped = self.prompt_ids(liked, prompts.before_history(request.preference), after)
+        root_row, reused = self._engine.prompt(token_ids)
+        return root_row, reused, len(token_ids), dropped
+
+    def _answer(self, request: Request, *, explain: bool) -> Result:
         self._engine.usage = Usage()
+        reading = self._read(request)
         matches, seen, liked = understand(request, self.catalog, self._grounder)
-        bias = bias_of(request, seen, self.catalog, self._index, self._grounder)
+        asked, left_out = narrowed(request, reading, seen, self.catalog, self._index, self._grounder)
+        bias = bias_of(asked.request, seen, self.catalog, self._index, self._grounder)
         started = time.perf_counter()
-        root_row, reused, n_prompt, dropped = self._prompt(liked)
+        root_row, reused, n_prompt, dropped = self._prompt(request, reading, liked)
         prompted = time.perf_counter()
         prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
-        items, exact, gap, refused = self._decode(request, root_row, bias, liked)
+        items, exact, gap, refused = self._decode(asked.request, root_row, bias, liked)
+        if request.task == "reranking" and reading is not None and reading.where is not None:
+            fitting = set(self.catalog.filter(reading.where).tolist())
+            items = tuple(replace(r, fits=r.item.row in fitting) for r in items)
+        if explain:
+            items = self._explained(items, request, reading, liked, bias)
         usage = self._engine.usage
         timings = Timings(
             load_s=self._load_s,
@@ -286,158 +344,11 @@ class Recommender:
                 "revision": self._index.key.revision,
             },
             timings=timings,
+            reading=reading,
+            where=asked.request.where,
+            loosened=asked.loosened,
+            left_out=left_out,
         )
-
-    @property
-    def engine(self) -> LlamaEngine:
-        """The engine. This and the next three are for evaluations, which own their recommender: they take no lock."""
-        return self._engine
-
-    @property
-    def index(self) -> TitleIndex:
-        """The title index."""
-        return self._index
-
-    def prompt_ids(
-        self, rows: NDArray[np.int64], before: Sequence[prompts.Part] = (), after: Sequence[prompts.Part] = ()
-    ) -> tuple[list[int], int]:
-        """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
-
-        What is said before and after the history is never cut; titles in it are named by their rows. A model that was
-        tuned on windows of histories is given no more titles than it has seen at once.
-
-        Raises:
-            UsageError: it does not fit, or this model's layout knows nothing but histories.
-        """
-        if (before or after) and not prompts.LAYOUTS[self._prompt_version].has_forms:
-            message = f"prompts of the layout {self._prompt_version!r}, which this model was tuned with, hold a history"
-            raise UsageError(f"{message} and nothing else", hint="use another model, or leave the words out")
-        n_left_out = max(0, len(rows) - self._most_titles)
-        rows = rows[n_left_out:]
-        n_ctx, model = self._engine.n_ctx, self._engine.model
-        said_before, said_after = (
-            prompts.encode(parts, model.tokenize, self._path_of, model.newline_id) for parts in (before, after)
-        )
-        prompt, n_unfit = prompts.assemble(
-            [*self._instruction, *said_before],
-            [self._path_of(row) for row in rows.tolist()],
-            end_id=model.newline_id,
-            max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
-            tail_ids=[*said_after, *self._tail],
-        )
-        return prompt, n_left_out + n_unfit
-
-    def _path_of(self, row: int) -> list[int]:
-        (position,) = self._index.positions(np.array([row]))
-        return self._index.path(int(position))
-
-    def fused(self, rows: NDArray[np.int64]) -> Fused:
-        """Return what prior and calibration add after a history of catalog rows, oldest first."""
-        return self._fusion.of(rows)
-
-    def search(self, bias: NDArray[np.float64], k: int, fused: Fused | None = None) -> Search:
-        """Return the search for the k best items under a bias for each position of the index, -inf to forbid it."""
-        return Search(
-            self._index,
-            self._engine,
-            end_id=self._engine.model.newline_id,
-            kind=self._score,
-            bias=bias if fused is None else bias + fused.bias,
-            k=k,
-            prior=None if fused is None else fused.below,
-        )
-
-    def calibrate(self, alpha: float, on_title: OnTitle = lambda _done, _total: None) -> None:
-        """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
-
-        The first time for a model and a catalog, the model is asked for all titles: minutes for ten thousands of them.
-        The bias of a recommendation says what was taken off. 0 turns it off.
-
-        Raises:
-            UsageError: alpha is out of range.
-        """
-        if not 0 <= alpha < math.inf:
-            raise UsageError(f"{alpha} times what is usual is out of range", hint="give 0 or a positive number")
-        with self._lock:
-            self._check_open()
-            self._alpha = alpha
-            with self._engine.deadline(None):
-                self._learn_habits(on_title)
-
-    def describe_model(self) -> dict[str, str | int | float | None]:
-        """Return what every result says of the model."""
-        manifest = self._model_file.manifest
-        adapter_path = self._engine.model.adapter_path
-        return {
-            "name": self._model_file.path.stem if manifest is None else manifest.name,
-            "path": str(self._model_file.path),
-            "quant": None if manifest is None else manifest.quant,
-            "adapter": None if adapter_path is None else str(adapter_path),
-            "score": self._score,
-            "prompt": self._prompt_version,
-            **self._fusion.describe(),
-        }
-
-    def resolve(self, text: str) -> Match:
-        """Return what a title written by a person means in this catalog."""
-        self._check_open()
-        return self._grounder.ground(text)
-
-    def cancel(self) -> None:
-        """Interrupt the request that is running, from another thread; it raises CancelledError."""
-        self._engine.cancel()
-
-    def close(self) -> None:
-        """Free the model and close the catalog, after the running request if there is one."""
-        with self._lock:
-            self._closed = True
-            self._engine.close()
-            self.catalog.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UsageError("this recommender is closed", hint="open another one")
-
-    def _refresh_index(self) -> None:
-        if self._index.key.revision != self.catalog.revision:
-            self._index = index_cache.load(self.catalog, self._engine.model.tokenize, self._fingerprint)
-            self._fusion.bind(self.catalog, self._index)
-            self._learn_habits()
-
-    def _learn_habits(self, on_title: OnTitle = lambda _done, _total: None) -> None:
-        """Have the fusion know what the model thinks of all titles of the index, if there is to be a calibration."""
-        self._fusion.habits = None
-        if not self._alpha:
-            return
-
-        def compute() -> NDArray[np.float64]:
-            root_row = self._engine.prompt(self.prompt_ids(np.empty(0, np.int64))[0])[0]
-            return self.search(np.zeros(self._index.n_items), self._index.n_items).everything(root_row, on_title)
-
-        manifest, adapter_path = self._model_file.manifest, self._engine.model.adapter_path
-        model = {
-            "model": sha256_file(self._model_file.path) if manifest is None else manifest.sha256,
-            "adapter": None if adapter_path is None else sha256_file(adapter_path),
-            "score": self._score,
-            "prompt": self._prompt_version,
-        }
-        folder = index_cache.index_path(self.catalog, self._fingerprint).parent
-        known = habits.load(folder, model, self._index.key.revision, self._index.n_items, compute)
-        self._fusion.habits = (self._alpha, known)
-
-    def _prompt(self, liked: NDArray[np.int64]) -> tuple[NDArray[np.float32], int, int, int]:
-        """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
-        token_ids, dropped = self.prompt_ids(liked)
-        root_row, reused = self._engine.prompt(token_ids)
-        return root_row, reused, len(token_ids), dropped
 
     def _decode(
         self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64], liked: NDArray[np.int64]
@@ -457,8 +368,26 @@ class Recommender:
         )
         return recommendations, answer.exact, answer.gap, 0
 
+    def _explained(
+        self,
+        items: tuple[Recommendation, ...],
+        request: Request,
+        reading: Reading | None,
+        liked: NDArray[np.int64],
+        bias: NDArray[np.float64],
+    ) -> tuple[Recommendation, ...]:
+        """Return the items with the titles of the history that speak for them; what a prior says is part of it."""
+        positions = self._index.positions(np.array([r.item.row for r in items], np.int64))
+        only = np.full(len(bias), -np.inf)
+        only[positions] = bias[positions]
 
-def default_threads() -> int:
-    """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+        def scores_of(history: NDArray[np.int64]) -> Mapping[int, float]:
+            root_row = self._prompt(request, reading, history)[0]
+            found = self.search(only, len(positions), self.fused(history)).exact(root_row, self._budget).found
+            return {int(self._index.rows[f.position]): f.score for f in found}
+
+        gains = reasons(liked, scores_of)
+        named = {item.row: item for item in self.catalog.items([row for found in gains.values() for row, _ in found])}
+        return tuple(
+            replace(r, reasons=tuple(Reason(named[row], nats) for row, nats in gains[r.item.row])) for r in items
+        )

@@ -63,12 +63,24 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a sentence was understood as: the facts of the catalog it names, as a condition, and the words left over."""
+    """What a sentence was understood as.
+
+    Attributes:
+        text: as it was given.
+        facts: of the catalog that it asks for.
+        parts: conditions as `--where` takes them, all of which are to hold; what it excludes is among them.
+        rest: the words that are left.
+    """
 
     text: str
     facts: tuple[Fact, ...] = ()
-    where: str | None = None
+    parts: tuple[str, ...] = ()
     rest: str = ""
+
+    @property
+    def where(self) -> str | None:
+        """All parts as one condition, None without any."""
+        return " AND ".join(self.parts) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,7 @@ class Request:
         k: how many items to return, at least 1; of "matching" alone.
         preference: what the user likes, in words.
         intent: what is wanted this time, in words; facts of the catalog in it narrow the answer, see `intents`.
+        intent_where: whether the facts of the intention narrow the answer of "matching"; the model is told them anyway.
         context: when, where, with whom, in words by any name; the model is told, nothing is filtered.
         task: "matching" returns the k best items of the catalog, "reranking" all `candidates` in order, "pointwise" the
             probability that one candidate is enjoyed, "pairwise" which of two is preferred.
@@ -113,8 +126,17 @@ class Request:
     seed: int = 0
     preference: str | None = None
     intent: str | None = None
+    intent_where: bool = True
     context: Mapping[str, str] = field(default_factory=dict)
     task: Task = "matching"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A title of the history that raises the score of an item, by so many nats: without it, the score is lower."""
+
+    item: Item
+    nats: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +155,10 @@ class Recommendation:
     """How free text became this item; None where the search itself only walks over items."""
     prior: float | None = None
     """What counting alone says of the item, in nats; None where no prior is used."""
+    fits: bool | None = None
+    """Of a reranked candidate: whether it has the facts of the intention; None where that names none."""
+    reasons: tuple[Reason, ...] = ()
+    """What of the history speaks for the item most, if that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +195,74 @@ class Result:
     model: Mapping[str, Value]
     catalog: Mapping[str, Value]
     timings: Timings
+    reading: Reading | None = None
+    """What the intention was understood as; None without one."""
+    where: str | None = None
+    """The condition that all items satisfy, the intention's part of it included."""
+    loosened: tuple[str, ...] = ()
+    """Conditions of the intention that were given up, because fewer than k items satisfy all of them."""
+    left_out: tuple[Match, ...] = ()
+    """Candidates that are not in the catalog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether an item would be enjoyed.
+
+    Attributes:
+        p_yes: the probability of yes, of yes and no.
+        margin: log-odds of yes as the model has them, in nats, before any calibration.
+        is_calibrated: whether `p_yes` was fitted to what users did; else it only orders items.
+    """
+
+    item: Item
+    p_yes: float
+    margin: float
+    is_calibrated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which of two items is preferred, asked in both orders.
+
+    Attributes:
+        p_a: the probability of `a`: the mean of both answers in log-odds, so that the order does not count.
+        p_a_first: when `a` is named first.
+        p_a_second: when `b` is.
+    """
+
+    a: Item
+    b: Item
+    p_a: float
+    p_a_first: float
+    p_a_second: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both orders prefer the same item."""
+        return (self.p_a_first > 0.5) == (self.p_a_second > 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that the model says of a user or an item, made of facts of the catalog.
+
+    Attributes:
+        share: of the phrases that could be said, 0..1; those of all sum to one.
+        n_items: items of the history that have the facts; of a query, items of the catalog that it finds.
+    """
+
+    text: str
+    facts: tuple[Fact, ...]
+    share: float
+    n_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A taste in words: what the model says of a history, and what the catalog's facts alone say of it."""
+
+    phrases: tuple[Phrase, ...]
+    summary: str
+    resolved: tuple[Match, ...]
+    unresolved: tuple[Match, ...]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import reprlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.errors import NothingToRecommendError, UsageError, several
-from genrec_edge.records import Interaction, Match
+from genrec_edge.records import Interaction, Match, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from genrec_edge.catalog import Catalog
     from genrec_edge.grounding import Grounder
     from genrec_edge.index import TitleIndex
-    from genrec_edge.records import Request
+    from genrec_edge.records import Reading
 
 
 _MAX_SHOWN = 5
@@ -54,6 +55,75 @@ def understand(
     return matches, np.array(seen, np.int64), np.array(latest_once, np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A request with the conditions of its intention in `where`, and the conditions that were given up."""
+
+    request: Request
+    loosened: tuple[str, ...] = ()
+
+
+def narrowed(
+    request: Request,
+    reading: Reading | None,
+    seen: NDArray[np.int64],
+    catalog: Catalog,
+    index: TitleIndex,
+    grounder: Grounder,
+) -> tuple[Narrowed, tuple[Match, ...]]:
+    """Return a request as it is searched for, and the candidates that are not in the catalog.
+
+    Of "matching", the conditions of the intention join the user's own; while fewer than k items satisfy all, the one
+    that the fewest items satisfy is given up. Of "reranking", all candidates that the catalog has are asked for.
+
+    Raises:
+        NothingToRecommendError: no candidate is in the catalog.
+        UsageError: `where` is no condition.
+    """
+    if request.task == "reranking":
+        matches = _matches(request.candidates or (), catalog, grounder)
+        found = tuple(dict.fromkeys(m.item.id for m in matches if m.item is not None))
+        left_out = tuple(m for m in matches if m.item is None)
+        if not found:
+            message = f"none of the {len(matches)} candidates is in the catalog {catalog.name!r}"
+            raise NothingToRecommendError(message, hint="`genrec-edge resolve TITLE` shows what is near")
+        return Narrowed(replace(request, candidates=found, k=len(found), allow_seen=True)), left_out
+    parts = list(reading.parts) if reading is not None and request.intent_where else []
+    rarest_first = sorted(parts, key=lambda part: len(catalog.filter(part)))
+    loosened: list[str] = []
+    while parts and int(_allowed(_with(request, parts), seen, catalog, index, grounder).sum()) < request.k:
+        loosened.append(rarest_first.pop(0))
+        parts.remove(loosened[-1])
+    return Narrowed(_with(request, parts), tuple(loosened)), ()
+
+
+def _with(request: Request, parts: Sequence[str]) -> Request:
+    own = [] if request.where is None else [f"({request.where})" if parts else request.where]
+    return replace(request, where=" AND ".join([*own, *parts]) or None)
+
+
+def found_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> list[Match]:
+    """Return the items named by id or by title; `verb` says in messages what they are for.
+
+    Raises:
+        UsageError: one is not surely in the catalog.
+    """
+    matches = _matches(names, catalog, grounder)
+    unknown = [m.input for m in matches if m.item is None]
+    if unknown:
+        named = several([_shown(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
+        raise UsageError(
+            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}",
+            hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
+        )
+    return matches
+
+
+def _matches(names: Sequence[str], catalog: Catalog, grounder: Grounder) -> list[Match]:
+    by_id = catalog.by_ids(names)
+    return [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
+
+
 def bias_of(
     request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
 ) -> NDArray[np.float64]:
@@ -65,20 +135,10 @@ def bias_of(
         NothingToRecommendError: fewer than k items are allowed.
         UsageError: `where` is no condition, or an excluded item or a candidate is not in the catalog.
     """
-    allowed = np.ones(index.n_items, bool)
-    if request.where is not None:
-        allowed &= _mask(index, catalog.filter(request.where))
-    if request.candidates is not None:
-        allowed &= _mask(index, _rows_of(request.candidates, "choose", catalog, grounder))
-    n_fitting = int(allowed.sum())
-    shut = _rows_of(request.exclude, "exclude", catalog, grounder)
-    if not request.allow_seen:
-        shut = np.concatenate([shut, seen])
-    for position in index.positions(shut):
-        own = index.leaf(int(position))
-        allowed[own.start : own.stop] = False
+    allowed = _allowed(request, seen, catalog, index, grounder)
     n_allowed = int(allowed.sum())
     if request.k > n_allowed:
+        n_fitting = int(_fitting(request, catalog, index, grounder).sum())
         raise NothingToRecommendError(
             f"{request.k} items asked for, {n_allowed} allowed: of {index.n_items:,} items {n_fitting:,} fit the "
             f"conditions, {n_fitting - n_allowed:,} of them are seen or excluded",
@@ -94,6 +154,30 @@ def bias_of(
     return bias
 
 
+def _allowed(
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
+) -> NDArray[np.bool_]:
+    """Return which items may be returned, by position."""
+    allowed = _fitting(request, catalog, index, grounder)
+    shut = _rows_of(request.exclude, "exclude", catalog, grounder)
+    if not request.allow_seen:
+        shut = np.concatenate([shut, seen])
+    for position in index.positions(shut):
+        own = index.leaf(int(position))
+        allowed[own.start : own.stop] = False
+    return allowed
+
+
+def _fitting(request: Request, catalog: Catalog, index: TitleIndex, grounder: Grounder) -> NDArray[np.bool_]:
+    """Return which items satisfy the conditions, seen or not."""
+    fitting = np.ones(index.n_items, bool)
+    if request.where is not None:
+        fitting &= _mask(index, catalog.filter(request.where))
+    if request.candidates is not None:
+        fitting &= _mask(index, _rows_of(request.candidates, "choose", catalog, grounder))
+    return fitting
+
+
 def _mask(index: TitleIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     mask = np.zeros(index.n_items, bool)
     mask[index.positions(rows)] = True
@@ -102,15 +186,7 @@ def _mask(index: TitleIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> NDArray[np.int64]:
     """Return the rows of items named by id or by title."""
-    by_id = catalog.by_ids(names)
-    matches = [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
-    unknown = [m.input for m in matches if m.item is None]
-    if unknown:
-        named = several([_shown(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
-        raise UsageError(
-            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}",
-            hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
-        )
+    matches = found_of(names, verb, catalog, grounder)
     return np.array([m.item.row for m in matches if m.item is not None], np.int64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast, get_args
 
 from genrec_edge import prompts
@@ -19,6 +20,7 @@ MOST_TITLES = 10_000
 """Of a history in the prompt; the context holds fewer."""
 _PROMPT_KEY, _SCORE_KEY = "genrec_edge.prompt_version", "genrec_edge.train.score_kind"
 _HISTORY_KEY = "genrec_edge.train.history"
+_JUDGE_KEYS = ("genrec_edge.train.judge_slope", "genrec_edge.train.judge_offset")
 _SPLIT_KEYS = {
     "sha256": "genrec_edge.train.data_sha256",
     "split": "genrec_edge.train.split",
@@ -56,6 +58,17 @@ def titles_seen(record: Mapping[str, object]) -> int:
     """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
     claim = record.get(_HISTORY_KEY)
     return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
+
+
+def judged_by(record: Mapping[str, object]) -> tuple[float, float] | None:
+    """Return slope and offset that turn the margin of yes over no into a calibrated one; None where nobody fitted them.
+
+    Source: Platt 1999, "Probabilistic outputs for support vector machines", equation 1.
+    """
+    slope, offset = (record.get(key) for key in _JUDGE_KEYS)
+    if isinstance(slope, float) and isinstance(offset, float) and math.isfinite(slope) and math.isfinite(offset):
+        return slope, offset
+    return None
 
 
 def tuned_on(record: Mapping[str, object]) -> dict[str, str] | None:

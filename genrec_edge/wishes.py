@@ -1,15 +1,20 @@
-"""Wishes in words: what a person who wants an item with certain facts might ask for."""
+"""Wishes in words: what a person who wants an item with certain facts might ask for, vaguely or by name.
+
+What models are tuned with and asked in evaluations; what users write is read by `intents.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from genrec_edge.facts import DECADE
-from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     import numpy as np
+
+    from genrec_edge.records import Fact
 
 VAGUE: Mapping[str, tuple[str, ...]] = {
     "Action": ("something with a lot going on", "fights, chases and explosions", "a film that never stops for breath"),
@@ -45,7 +50,14 @@ _USUAL = 0.3
 def specific_intent(
     facts: Sequence[Fact], rng: np.random.Generator, share: Callable[[Fact], float], n_items: int
 ) -> tuple[Fact, ...]:
-    """Return one to three facts that a person might ask for: a genre, perhaps a decade, perhaps a person or a country."""
+    """Return one to three facts that a person might ask for: a genre, often a decade, sometimes a person or a country.
+
+    Args:
+        facts: of the item that is meant.
+        rng: of all draws.
+        share: of the items that have a fact, 0..1.
+        n_items: how many items there are; what fewer than three have is not asked for.
+    """
     genres = [fact for fact in facts if fact.column == "genres"]
     decades = [fact for fact in facts if fact.column == DECADE]
     others = [f for f in facts if f not in genres and f not in decades and _LEAST_ITEMS / n_items <= share(f) < _USUAL]
