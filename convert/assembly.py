@@ -156,7 +156,7 @@ class _Taught:
         row = self._rows[self._place]
         self._place += 1
         if asked is None:
-            return row
+            return np.asarray(row, np.float32)
         kept = np.where(asked, row, row + math.log(_NOT_ASKED))
         return np.asarray(kept - np.logaddexp.reduce(kept.astype(np.float64)), np.float32)
 

@@ -8,26 +8,62 @@ there are none. Where nothing is told of the user, a search can only be for the 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from genrec_edge.convert.corpus import Corpus
 from genrec_edge.convert.examples import Named, Pick, Said
+from genrec_edge.convert.lore import Lore, facts_of
 from genrec_edge.convert.templates import TEMPLATES
 from genrec_edge.convert.wording import fill
+from genrec_edge.errors import UsageError
 from genrec_edge.files import atomic_write
+from genrec_edge.interactions import histories, load, split_of
 from genrec_edge.prompts import NO, YES
+from genrec_edge.titles import model_titles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from genrec_edge.convert.corpus import Corpus
     from genrec_edge.convert.examples import Piece
-    from genrec_edge.convert.lore import Lore
+    from genrec_edge.interactions import Ties
 
+    OnInstance = Callable[[int, int], object]
+
+_WINDOW = 36
+"""Titles of one window of a history; an instruction tells fewer."""
 _TRIES = 50
 """Windows that may not do for a template before it is given up: facts that no item has will not come."""
+
+
+def instruction_data(
+    data: str,
+    path: Path,
+    *,
+    n: int,
+    split: Literal["leave-one-out", "time", "cold", "all"],
+    ties: Ties,
+    seed: int,
+    on_instance: OnInstance = lambda _done, _total: None,
+) -> dict[str, int]:
+    """Write `n` instances out of the training part of a data set's split; see `write_instances`.
+
+    Raises:
+        UsageError: there is no such data set, or its catalog knows nothing of its items but titles.
+        DatasetError: it is damaged.
+        DiskFullError: no room.
+    """
+    dataset = load(data)
+    train = histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
+    facts = facts_of(dataset)
+    if not any(facts):
+        message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
+        raise UsageError(message, hint="import it again with columns such as genres, people or years")
+    corpus = Corpus([history.astype(np.int64) for history in train], window=_WINDOW, seed=seed)
+    titles = model_titles(dataset.titles)
+    return write_instances(path, corpus, Lore(facts, train), titles, n=n, seed=seed, on_instance=on_instance)
 
 
 def write_instances(
@@ -38,7 +74,7 @@ def write_instances(
     *,
     n: int,
     seed: int,
-    on_instance: Callable[[int, int], object] = lambda _done, _total: None,
+    on_instance: OnInstance = lambda _done, _total: None,
 ) -> dict[str, int]:
     """Write `n` instances, every template equally often, and return how many there are of each cell.
 

@@ -48,8 +48,8 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
         own_lists = table.list_values(rows, table.list_columns)
         with joined.open("w", encoding="utf-8") as file:
             for item in table.items(rows):
-                film = the_film(item, found.get(keys[item.row], []))
-                facts = _of_item(item, own_lists, names) if film is None else _of_film(film, lists)
+                its_film = the_film(item, found.get(keys[item.row], []))
+                facts = _of_item(item, own_lists, names) if its_film is None else _of_film(its_film, lists)
                 line = {"id": item.id, "title": item.title, "year": item.year, **facts}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     own.unlink()

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.facts import worded
+from genrec_edge.catalog import Catalog
+from genrec_edge.dataset import CATALOG
+from genrec_edge.facts import FactBook, worded
 from genrec_edge.profiles import profile_text
 from genrec_edge.wishes import VAGUE, specific_intent
 
@@ -15,10 +17,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.dataset import Dataset
     from genrec_edge.records import Fact
 
 _VAGUELY = 0.3
 """How often an intention is vague."""
+
+
+def facts_of(dataset: Dataset) -> list[tuple[Fact, ...]]:
+    """Return the facts of each item of a data set."""
+    with Catalog.open(dataset.path / CATALOG) as catalog:
+        return FactBook(catalog).of(dataset.rows.tolist())
 
 
 class Lore:

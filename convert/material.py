@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec_edge import prompts
-from genrec_edge.catalog import Catalog
 from genrec_edge.convert import catalogs
 from genrec_edge.convert.assembly import Assembler
 from genrec_edge.convert.catalogs import PriorOf
@@ -19,11 +18,9 @@ from genrec_edge.convert.examples import told
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.instructions import Instructor
 from genrec_edge.convert.lessons import Lessons
-from genrec_edge.convert.lore import Lore
-from genrec_edge.dataset import CATALOG
+from genrec_edge.convert.lore import Lore, facts_of
 from genrec_edge.errors import UsageError
 from genrec_edge.events import by_user
-from genrec_edge.facts import FactBook
 from genrec_edge.files import atomic_write
 from genrec_edge.index import IndexKey, build
 from genrec_edge.interactions import Split, histories, k_core, split_of
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from genrec_edge.index import TitleIndex
     from genrec_edge.interactions import Dataset
     from genrec_edge.llama import Model
-    from genrec_edge.records import Fact
 
 Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
 """(training histories, n_items) -> a prior that has not counted the events of the user whom it explains."""
@@ -144,14 +140,9 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
     revision = "" if others is None else others.revision
     instructor = None
     if set(recipe.forms) != {"history"}:
-        lore = Lore(_facts(dataset), train)
+        lore = Lore(facts_of(dataset), train)
         instructor = Instructor(lore, recipe.forms, recipe.seed)
     return Material(dataset, split, corpus, tuple(assemblers), recipe.seed, revision, instructor)
-
-
-def _facts(dataset: Dataset) -> list[tuple[Fact, ...]]:
-    with Catalog.open(dataset.path / CATALOG) as catalog:
-        return FactBook(catalog).of(dataset.rows.tolist())
 
 
 def _assembler(

@@ -53,17 +53,17 @@ class FactBook:
     """The facts of a catalog, read as they are asked for. May be shared between threads."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._columns: tuple[str, tuple[str, ...]] = ("", ())
         self._shares: tuple[str, dict[Fact, float]] = ("", {})
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that hold facts, the decade last; read again after the catalog was changed."""
-        revision = self._catalog.revision
+        revision = self.catalog.revision
         if self._columns[0] != revision:
-            lists = self._catalog.list_columns
-            plain = [name for name in self._catalog.item_columns if name not in lists and self._is_of_facts(name)]
+            lists = self.catalog.list_columns
+            plain = [name for name in self.catalog.item_columns if name not in lists and self._is_of_facts(name)]
             self._columns = (revision, (*lists, *plain, DECADE))
         return self._columns[1]
 
@@ -75,9 +75,9 @@ class FactBook:
         """
         found: defaultdict[int, list[Fact]] = defaultdict(list)
         columns = self.columns
-        lists = [name for name in columns if name in self._catalog.list_columns]
-        values = self._catalog.list_values(sorted(set(rows)), lists)
-        for item in self._catalog.items(sorted(set(rows))):
+        lists = [name for name in columns if name in self.catalog.list_columns]
+        values = self.catalog.list_values(sorted(set(rows)), lists)
+        for item in self.catalog.items(sorted(set(rows))):
             for column in columns:
                 if column == DECADE:
                     found[item.row] += [] if item.year is None else [Fact(DECADE, decade(item.year))]
@@ -90,38 +90,39 @@ class FactBook:
     def values(self, column: str) -> Mapping[str, int]:
         """Return every value of a column of facts and how many items have it."""
         if column == DECADE:
-            query = "SELECT year / 10 * 10 || 's', count(*) FROM items WHERE year IS NOT NULL GROUP BY 1"
-            return dict(self._catalog.query(query))
-        if column in self._catalog.list_columns:
+            query = "SELECT (year / 10 * 10) || 's', count(*) FROM items WHERE year IS NOT NULL GROUP BY 1"
+            return dict(self.catalog.query(query))
+        if column in self.catalog.list_columns:
             query = "SELECT value, count(*) FROM item_values WHERE field = ? GROUP BY value"
-            return dict(self._catalog.query(query, [column]))
+            return dict(self.catalog.query(query, [column]))
         name = quoted(column)
-        return dict(self._catalog.query(f"SELECT {name}, count(*) FROM items WHERE {name} IS NOT NULL GROUP BY 1"))
+        return dict(self.catalog.query(f"SELECT {name}, count(*) FROM items WHERE {name} IS NOT NULL GROUP BY 1"))
 
     def share(self, fact: Fact) -> float:
         """Return the share of the catalog's items that have a fact, 0..1."""
-        revision = self._catalog.revision
+        revision = self.catalog.revision
         if self._shares[0] != revision:
             self._shares = (revision, {})
         known = self._shares[1]
         if fact not in known:
-            known[fact] = self._count(fact) / self._catalog.n_items
+            known[fact] = self._count(fact) / self.catalog.n_items
         return known[fact]
 
     def _count(self, fact: Fact) -> int:
         if fact.column == DECADE:
             years = years_of(fact.value)
-            query, given = "SELECT count(*) FROM items WHERE year >= ? AND year < ?", [years.start, years.stop]
-        elif fact.column in self._catalog.list_columns:
+            query = "SELECT count(*) FROM items WHERE year >= ? AND year < ?"
+            given: list[str | int] = [years.start, years.stop]
+        elif fact.column in self.catalog.list_columns:
             query, given = "SELECT count(*) FROM item_values WHERE field = ? AND value = ?", [fact.column, fact.value]
         else:
             query, given = f"SELECT count(*) FROM items WHERE {quoted(fact.column)} = ?", [fact.value]
-        ((count,),) = self._catalog.query(query, given)
+        ((count,),) = self.catalog.query(query, given)
         return int(count)
 
     def _is_of_facts(self, column: str) -> bool:
         name = quoted(column)
-        ((n_filled, n_values, longest),) = self._catalog.query(
+        ((n_filled, n_values, longest),) = self.catalog.query(
             f"SELECT count({name}), count(DISTINCT {name}), max(length({name})) FROM items "
             f"WHERE typeof({name}) = 'text'"
         )

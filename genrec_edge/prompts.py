@@ -95,7 +95,9 @@ Part = Line | Title
 
 def before_history(preference: str | None) -> list[Part]:
     """Return what stands between the heading and the history."""
-    return [Line(TASTE, one_line(preference))] if preference is not None and one_line(preference) else []
+    taste = one_line(preference or "")
+    parts: list[Part] = [Line(TASTE, taste)]
+    return parts if taste else []
 
 
 def after_history(intent: str | None, context: Mapping[str, str]) -> list[Part]:

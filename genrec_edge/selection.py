@@ -98,8 +98,10 @@ def narrowed(
 
 
 def _with(request: Request, parts: Sequence[str]) -> Request:
-    own = [] if request.where is None else [f"({request.where})" if parts else request.where]
-    return replace(request, where=" AND ".join([*own, *parts]) or None)
+    if not parts:
+        return request
+    own = [] if request.where is None else [f"({request.where})"]
+    return replace(request, where=" AND ".join([*own, *parts]))
 
 
 def found_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> list[Match]:

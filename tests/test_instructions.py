@@ -146,8 +146,8 @@ def test_words_are_learned_of_histories_and_of_items() -> None:
         assert (*given.items, *rest.items) == WINDOW.items
     for example in drawn("queries"):
         asked_of = [piece.items[0] for piece in example.pieces if isinstance(piece, Named)]
-        words = [piece.learned for piece in example.pieces if isinstance(piece, Said) and piece.learned]
-        assert all(item in asks_for(query) for item, query in zip(asked_of, words, strict=True))
+        queries = [piece.learned for piece in example.pieces if isinstance(piece, Said) and piece.learned]
+        assert all(item in asks_for(query) for item, query in zip(asked_of, queries, strict=True))
 
 
 def test_the_same_step_has_the_same_examples_and_forms_come_as_often_as_asked_for() -> None:

@@ -311,6 +311,7 @@ def test_verdicts_are_cross_entropies_of_two_answers(
             fork = next(i for i in range(99) if a[i] != b[i])
             assert fork
             answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
+            assert isinstance(parts, Pick)
             taught, came = shares[pair[0]] / shares[list(pair)].sum(), float(parts.is_first)
         with torch.no_grad():
             logits = model(input_ids=batch.input_ids).logits[0, at, answers]
@@ -397,6 +398,7 @@ def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Mo
     history = [paths[position] for position in HISTORY]
     prompt, _ = prompts.assemble(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
     assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
+    assert batch.spelled is not None
     assert batch.spelled.places.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
 
 

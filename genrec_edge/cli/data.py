@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -108,6 +108,33 @@ def show(
         *_readable(facts),
     ]
     print_table(["field", "value"], rows)
+
+
+@data_app.command()
+def instructions(
+    *,
+    data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The JSON lines to write.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many; every template comes equally often.")] = 10_000,
+    split: Annotated[
+        Literal["leave-one-out", "time", "cold", "all"], typer.Option(help="Only events of its training part are told.")
+    ] = "leave-one-out",
+    ties: Annotated[Literal["file", "item"], typer.Option(help="Order of equal timestamps.")] = "file",
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write instruction data: preferences, intentions and tasks in words, out of interactions and facts."""
+    from genrec_edge.convert.instances import instruction_data  # noqa: PLC0415
+
+    with Bars({"instances": "writing"}, quiet=quiet) as bars:
+        counts = instruction_data(
+            data, out, n=n, split=split, ties=ties, seed=seed, on_instance=lambda d, t: bars.show("instances", d, t)
+        )
+    if json:
+        emit_json("genrec-edge/data-instructions@1", {"path": str(out), "cells": counts})
+    else:
+        print_table(["preference, intention, task", "instances"], sorted(counts.items()), right=("instances",))
 
 
 def _show_made(command: str, folder: Path, *, json: bool) -> None:
