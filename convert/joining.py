@@ -28,7 +28,8 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
     Args:
         items: any table that a catalog can be built of.
         work: a folder for what is written.
-        names: by column, what values of the table are called among the films; used where an item is no film.
+        names: by column, what values of the table are called among the films, "" for those that say nothing; used where
+            an item is no film, or one of which nothing is known.
 
     Raises:
         UsageError, CatalogError: the table is none.
@@ -49,7 +50,9 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
         with joined.open("w", encoding="utf-8") as file:
             for item in table.items(rows):
                 its_film = the_film(item, found.get(keys[item.row], []))
-                facts = _of_item(item, own_lists, names) if its_film is None else _of_film(its_film, lists)
+                facts = _of_item(item, own_lists, names)
+                if its_film is not None:
+                    facts |= {column: value for column, value in _of_film(its_film, lists).items() if value}
                 line = {"id": item.id, "title": item.title, "year": item.year, **facts}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     own.unlink()
@@ -78,5 +81,6 @@ def _of_item(
     facts: dict[str, Any] = dict.fromkeys(_COLUMNS)
     for (row, column), values in lists.items():
         if row == item.row and column in facts:
-            facts[column] = list(dict.fromkeys(names.get(column, {}).get(value, value) for value in values))
+            called = dict.fromkeys(names.get(column, {}).get(value, value) for value in values)
+            facts[column] = [name for name in called if name]
     return facts

@@ -21,13 +21,19 @@ from hypothesis import strategies as st
 from genrec_edge.catalog import Catalog
 from genrec_edge.columns import scalar
 from genrec_edge.convert.dataset import About, Columns, import_files, pull
+from genrec_edge.convert.joining import the_film
 from genrec_edge.convert.workplace import workplace
 from genrec_edge.errors import CatalogError, DatasetError, GenRecError, LockedError, OfflineError, UsageError
 from genrec_edge.events import EventColumns, read_events
 from genrec_edge.files import sha256_file
 from genrec_edge.importing import open_source
 from genrec_edge.interactions import load
+from genrec_edge.records import Item
 
+FILM_GENRES = set(
+    "Action,Adventure,Animation,Biography,Comedy,Crime,Documentary,Drama,Family,Fantasy,History,Horror,Music,Musical,"
+    "Mystery,Romance,Sci-Fi,Sport,Thriller,War,Western".split(",")
+)
 ABOUT = About("made", "Made", "CC0-1.0")
 ITEMS = "id,title,genre\na,Alien (1979),Horror|Sci-Fi\nb,Brazil,Drama\nc,,\n"
 EVENTS = "user,item,timestamp,rating\nx,b,10,4\ny,a,11,\n"
@@ -81,10 +87,33 @@ def test_a_pulled_data_set_says_what_it_is(ml_100k: Path, recbole_wheel: Path) -
     }
     with Catalog.open(ml_100k / "catalog.db") as catalog:
         assert catalog.meta["licence"] == "LicenseRef-GroupLens"
-        assert catalog.list_columns == ("genres",)
+        assert catalog.list_columns == ("genres", "director", "cast", "country", "language")
         twister = catalog.by_ids(["118"])["118"]
         assert (twister.title, twister.year) == ("Twister", 1996)
+        assert twister.columns["director"] == "Jan de Bont"
         assert catalog.n_items == 1682
+
+
+def test_most_events_are_about_films_with_facts_and_the_others_keep_their_own(ml_100k: Path) -> None:
+    dataset = load(ml_100k)
+    with Catalog.open(ml_100k / "catalog.db") as catalog:
+        items = {item.row: item for item in catalog.items(dataset.rows.tolist())}
+        genres = catalog.list_values(list(items), ["genres"])
+    known = np.array([items[row].columns["director"] is not None for row in dataset.rows.tolist()])
+    assert known[dataset.items].mean() == pytest.approx(0.911, abs=0.001)
+    assert len(genres) == 1680  # two are of an unknown genre
+    spelled = {genre for values in genres.values() for genre in values}
+    assert spelled <= FILM_GENRES
+
+
+def test_a_film_is_the_one_of_its_year_or_the_only_one_near_it() -> None:
+    item = Item(1, "a", "Heat", 1995)
+    here, near, far = (Item(n, str(n), "Heat", year) for n, year in enumerate((1995, 1996, 1986)))
+    assert the_film(item, [far, near, here]) is here
+    assert the_film(item, [far, near]) is near
+    assert the_film(item, [far]) is None
+    assert the_film(item, [near, near]) is None
+    assert the_film(item, []) is None
 
 
 def test_a_data_set_that_is_there_is_kept_until_it_is_forced(
