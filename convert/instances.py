@@ -56,11 +56,11 @@ def instruction_data(
         DiskFullError: no room.
     """
     dataset = load(data)
-    train = histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
     facts = facts_of(dataset)
     if not any(facts):
         message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
         raise UsageError(message, hint="import it again with columns such as genres, people or years")
+    train = histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
     corpus = Corpus([history.astype(np.int64) for history in train], window=_WINDOW, seed=seed)
     titles = model_titles(dataset.titles)
     return write_instances(path, corpus, Lore(facts, train), titles, n=n, seed=seed, on_instance=on_instance)

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from genrec_edge.filters import KEYWORDS
 from genrec_edge.importing import quoted
 from genrec_edge.records import Fact
 
@@ -145,7 +146,8 @@ def _holds(fact: Fact) -> str:
         years = years_of(fact.value)
         return f"year BETWEEN {years.start} AND {years.stop - 1}"
     value = fact.value.replace("'", "''")
-    name = fact.column if fact.column.isidentifier() and fact.column.isascii() else quoted(fact.column)
+    is_plain = fact.column.isidentifier() and fact.column.isascii() and fact.column.lower() not in KEYWORDS
+    name = fact.column if is_plain else quoted(fact.column)
     return f"{name} = '{value}'"
 
 

@@ -58,7 +58,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_KEYWORDS = frozenset(
+KEYWORDS = frozenset(
     {
         "and",
         "or",
@@ -202,12 +202,12 @@ def _plain(tokens: Sequence[_Token], i: int, names: dict[str, str], where: str) 
     if token.kind not in {"word", "quoted"}:
         return token.text
     if token.kind == "word":
-        if after.text == "(" and token.low not in _KEYWORDS:
+        if after.text == "(" and token.low not in KEYWORDS:
             if token.low not in FUNCTIONS and token.low != "cast":
                 hint = f"these exist: {', '.join(sorted(FUNCTIONS))}"
                 raise _error(where, f"no function {_shown(token.text)}", hint)
             return token.text
-        if token.low in _KEYWORDS or before.low in {"as", "collate"}:
+        if token.low in KEYWORDS or before.low in {"as", "collate"}:
             return token.text
     column = names.get(token.name.casefold())
     if column is not None:

@@ -1,152 +1,208 @@
-"""English words around facts: what asks for something, what excludes it, how years and nationalities are said."""
+"""Plain words around the facts of a sentence, and the sentence cut into words. Knows nothing of catalogs.
+
+The tables are short on purpose: they hold what a catalog's own values cannot tell, in English.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from genrec_edge import titles
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
+
+MAX_CHARACTERS = 2_000
+"""What stands behind them is not read."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a table, written with spaces between."""
+    return frozenset(words.split())
 
 
-ASKS_FOR = _words(
-    "a an the film films movie movies picture pictures flick flicks show shows title titles item items "
-    "from of in by with starring featuring directed made set era years year time times period"
+NOUNS = word_set(
+    "film films movie movies picture pictures flick flicks show shows series story stories tale tales cinema feature "
+    "features genre classic classics production productions title titles one ones book books novel novels album albums "
+    "song songs game games"
 )
-"""Words that only join a fact to its sentence."""
-FILLERS = ASKS_FOR | _words(
-    "and or but i we me us my our you it is are be to for on at that which who one ones some any something anything "
-    "want wanted wants would like likes looking look need show please give find see watch good great best nice new old "
-    "classic really very maybe perhaps preferably ideally kind sort story stories about"
+"""What a catalog's items are called: "a French one"."""
+ARTICLES = word_set("a an some any another more")
+DEFINITE = word_set("the my our your his her their its this that these those")
+CONJUNCTIONS = word_set("and or nor plus")
+CREATED = word_set("by directed written director author")
+PERFORMED = word_set("with starring featuring stars star cast actor actress")
+NEGATIONS = word_set(
+    "no not non without nothing never except dont doesnt isnt wont cant hate avoid dislike neither nor"
 )
-"""Words beside which a fact still stands alone."""
-NEGATIONS = _words("no not without except never excluding non")
-ROLES: Mapping[str, str] = {"by": "director", "with": "cast", "starring": "cast", "featuring": "cast"}
-"""What the word before a name says of the person."""
-STRONG = _words("Comedy Drama Horror Thriller Western Musical Documentary Animation Biography Sci-Fi Romance")
-"""Genres whose names mean nothing else."""
-ADJECTIVES: Mapping[str, tuple[str, ...]] = {
-    "romantic": ("Romance",),
-    "funny": ("Comedy",),
-    "comedic": ("Comedy",),
-    "scary": ("Horror",),
-    "science fiction": ("Sci-Fi",),
-    "scifi": ("Sci-Fi",),
-    "animated": ("Animation",),
-    "cartoon": ("Animation",),
-    "cartoons": ("Animation",),
-    "biopic": ("Biography",),
-    "biographical": ("Biography",),
-    "historical": ("History",),
-    "american": ("United States",),
-    "usa": ("United States",),
-    "british": ("United Kingdom",),
-    "uk": ("United Kingdom",),
-    "english": ("English",),
-    "french": ("French", "France"),
-    "german": ("German", "Germany"),
-    "italian": ("Italian", "Italy"),
-    "spanish": ("Spanish", "Spain"),
-    "japanese": ("Japanese", "Japan"),
-    "korean": ("Korean", "South Korea"),
-    "chinese": ("Mandarin", "Cantonese", "China"),
-    "russian": ("Russian", "Russia", "Soviet Union"),
+OPENERS = word_set(
+    "about with without from in by for that which where who whose like set starring featuring directed made released "
+    "before after since between during but not no nothing except please tonight today now on if when because"
+)
+"""What may follow a noun phrase; any other word makes a value of the catalog a part of another phrase."""
+PREPOSITIONS = word_set("of about for with in to at on during after before against over into as through across around")
+ASKED = word_set(
+    "look looking mood up search searching ask asking hunt craving kind kinds sort sorts type bit lot lots mix mixture "
+    "blend touch plenty fan"
+)
+"""Before "for" or "of", they ask for what follows: "in the mood for comedy", "a bit of romance"."""
+MADE = word_set("made released produced shot filmed something anything came out")
+SETTINGS = word_set("set place plays playing happens happening lives living lived life about visit speak speaks learn")
+"""What a film shows is not where and when it was made, nor the language it is in."""
+FILLERS = word_set(
+    "i we me us you he she they it is are was be am id im ill lets let want wants wanted would like love need feel see "
+    "watch find show give recommend suggest looking look for to in mood something anything everything nothing please "
+    "tonight today now really just only maybe perhaps preferably ideally good nice great best but also and or nor of "
+    "all other than apart from on at by with starring featuring directed made released the a an some any another more "
+    "do have can could should kind sort type lot lots bit that which my your not no non without never except dont too "
+    "much so if"
+)
+"""Words that say nothing once the facts around them are taken out."""
+
+FORMS: Mapping[str, str] = {
+    "science fiction": "sci fi",
+    "scifi": "sci fi",
+    "sci fi": "science fiction",
+    "biopic": "biography",
+    "biopics": "biography",
+    "cartoon": "animation",
+    "cartoons": "animation",
+}
+"""Other nouns for a value."""
+ADJECTIVES: Mapping[str, str] = {
+    "romantic": "romance",
+    "animated": "animation",
+    "historical": "history",
+    "biographical": "biography",
+    "comedic": "comedy",
+    "dramatic": "drama",
+}
+"""They mean a value before a noun only: "a romantic film", but "a romantic evening" and "something animated"."""
+NATIONS: Mapping[str, tuple[str, ...]] = {
+    "french": ("France",),
+    "german": ("Germany", "West Germany"),
+    "italian": ("Italy",),
+    "spanish": ("Spain",),
+    "japanese": ("Japan",),
+    "korean": ("South Korea",),
+    "korea": ("South Korea",),
+    "chinese": ("Mandarin", "Cantonese", "China", "People's Republic of China"),
+    "china": ("People's Republic of China",),
+    "russian": ("Russia", "Soviet Union"),
     "indian": ("Hindi", "India"),
-    "swedish": ("Swedish", "Sweden"),
-    "danish": ("Danish", "Denmark"),
-    "norwegian": ("Norwegian", "Norway"),
-    "dutch": ("Dutch", "Netherlands"),
-    "polish": ("Polish", "Poland"),
-    "portuguese": ("Portuguese", "Portugal"),
+    "swedish": ("Sweden",),
+    "danish": ("Denmark",),
+    "norwegian": ("Norway",),
+    "dutch": ("Netherlands",),
+    "holland": ("Netherlands",),
+    "polish": ("Poland",),
+    "portuguese": ("Portugal",),
     "brazilian": ("Brazil",),
     "mexican": ("Mexico",),
     "canadian": ("Canada",),
     "australian": ("Australia",),
+    "austrian": ("Austria",),
+    "swiss": ("Switzerland",),
+    "belgian": ("Belgium",),
     "irish": ("Ireland",),
+    "israeli": ("Israel",),
+    "iranian": ("Iran",),
+    "cuban": ("Cuba",),
+    "argentinian": ("Argentina",),
+    "argentine": ("Argentina",),
+    "american": ("United States",),
+    "america": ("United States",),
+    "usa": ("United States",),
+    "u s": ("United States",),
+    "british": ("United Kingdom",),
+    "britain": ("United Kingdom",),
+    "uk": ("United Kingdom",),
 }
-"""What catalogs call in one word and people in another; only those of a catalog's values count that it has."""
-_DECADES: Mapping[str, int] = {
-    "twenties": 1920,
-    "thirties": 1930,
-    "forties": 1940,
-    "fifties": 1950,
-    "sixties": 1960,
-    "seventies": 1970,
-    "eighties": 1980,
-    "nineties": 1990,
-}
-_FIRST_YEAR, _END_YEAR = 1880, 2100
+"""Countries and languages as people say them; only those count that the catalog has."""
 
-Years = tuple[int, int | None, int | None]
-"""(the word after it, first year or None, last year or None)."""
+_WORD = re.compile(r"&|[^\W_]+(?:['\u2019][^\W_]+)*")
+_GENITIVE = re.compile(r"(?<=[^\W\d_])['\u2019]s$", re.IGNORECASE)
+_PARTS = re.compile(r"[,;.!?()\[\]{}/\"\u201c\u201d|+]|\s[-\u2013\u2014]+\s|\u2014")
+_DASH = re.compile(r"\s*[-\u2010-\u2013]\s*")
 
 
-def plain(word: str) -> str:
-    """Return the singular of a plural; anything else is returned as it is.
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a sentence: `key` compares it, `start` and `end` are its characters.
 
-    >>> plain("comedies"), plain("westerns"), plain("1990s")
-    ('comedy', 'western', '1990s')
+    `gap` is what parts it from the word before: "" the beginning, " " nothing but space, "-" a dash, "," the end of a
+    phrase, ":" anything else.
     """
-    if word.endswith("ies") and len(word) > 4:
-        return f"{word[:-3]}y"
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and word[:-1].isalpha() else word
+
+    key: str
+    start: int
+    end: int
+    gap: str
+    is_capital: bool
 
 
-def _year(word: str) -> int | None:
-    return int(word) if len(word) == 4 and word.isdecimal() and word.isascii() and _is_year(int(word)) else None
+class Sentence:
+    """A text and its words. Asked for words beyond its ends it answers with nothing."""
+
+    def __init__(self, text: str) -> None:
+        self.text = " ".join(titles.printable(text[:MAX_CHARACTERS]).split())
+        self.words = words_of(self.text)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def key(self, i: int) -> str:
+        """Return the key of word `i`, empty beyond the ends."""
+        return self.words[i].key if 0 <= i < len(self.words) else ""
+
+    def before(self, i: int) -> str:
+        """Return the key of the word before word `i` in the same phrase, empty where the phrase begins."""
+        return "" if i <= 0 or i > len(self) or (i < len(self) and self.words[i].gap in {",", ":"}) else self.key(i - 1)
+
+    def ends_at(self, i: int) -> bool:
+        """Whether a phrase ends before word `i`."""
+        return i >= len(self) or self.words[i].gap == ","
+
+    def keys(self, start: int, end: int) -> str:
+        """Return the keys of words, joined by spaces."""
+        return " ".join(word.key for word in self.words[start:end])
 
 
-def _is_year(year: int) -> bool:
-    return _FIRST_YEAR <= year < _END_YEAR
+def words_of(text: str) -> tuple[Word, ...]:
+    """Return the words of a text; "&" is one, a genitive s is none.
+
+    >>> [word.key for word in words_of("Mo'Nique & Amélie's sci-fi")]
+    ['monique', 'and', 'amelie', 'sci', 'fi']
+    """
+    words: list[Word] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        key = _key(match[0])
+        if key:
+            gap = _gap(text[end : match.start()], len(words[-1].key)) if words else ""
+            words.append(Word(key, match.start(), match.end(), gap, match[0][0].isupper()))
+            end = match.end()
+    return tuple(words)
 
 
-def _decade(word: str) -> int | None:
-    if word in _DECADES:
-        return _DECADES[word]
-    digits = word.removesuffix("s")
-    if digits == word or not (digits.isdecimal() and digits.isascii()):
-        return None
-    if len(digits) == 2 and digits[1] == "0":
-        return (1900 if digits >= "30" else 2000) + int(digits)
-    return int(digits) if len(digits) == 4 and digits[3] == "0" and _is_year(int(digits)) else None
+def key_of(text: str) -> str:
+    """Return the keys of all words, joined by spaces: how a value of the catalog is looked up."""
+    return " ".join(_key(word) for word in _WORD.findall(text))
 
 
-def _range(keys: Sequence[str], at: int) -> Years | None:
-    """Read "from 1990 to 1995", "between 1990 and 1995"."""
-    ends = {"from": "to", "between": "and"}
-    if at + 3 < len(keys) and keys[at] in ends and keys[at + 2] in {ends[keys[at]], "until", "till"}:
-        first, last = _year(keys[at + 1]), _year(keys[at + 3])
-        if first is not None and last is not None and first <= last:
-            return at + 4, first, last
-    return None
+def _gap(text: str, n_letters_before: int) -> str:
+    if text.isspace() or (n_letters_before == 1 and text.strip() in {".", ""}):
+        return " "  # the full stop of an initial ends nothing
+    if text.strip() in {"'", "\u2019"}:
+        return "," if text[-1].isspace() else " "  # the end of a quotation; "the '90s"
+    if _PARTS.search(text):
+        return ","
+    return "-" if _DASH.fullmatch(text) else ":"
 
 
-def _bound(keys: Sequence[str], at: int) -> Years | None:
-    """Read "before 1980", "after 2000", "since 1995", "until 1999"."""
-    if at + 1 >= len(keys) or keys[at] not in {"before", "after", "since", "until"}:
-        return None
-    year = _year(keys[at + 1])
-    first, last = year, year
-    if year is None:
-        first = _decade(keys[at + 1])
-        last = None if first is None else first + 9
-    if first is None or last is None:
-        return None
-    bounds = {"before": (None, first - 1), "until": (None, last), "since": (first, None), "after": (last + 1, None)}
-    return at + 2, *bounds[keys[at]]
-
-
-def _single(keys: Sequence[str], at: int) -> Years | None:
-    """Read "1994", "1990s", "90s" and "nineties"."""
-    first = _decade(keys[at])
-    if first is not None:
-        return at + 1, first, first + 9
-    year = _year(keys[at])
-    return None if year is None else (at + 1, year, year)
-
-
-YEARS: Sequence[Callable[[Sequence[str], int], Years | None]] = (_range, _bound, _single)
-"""(keys of the words, where) -> the years that are said there, or None; tried in this order."""
+@lru_cache(maxsize=1 << 16)
+def _key(word: str) -> str:
+    return "and" if word == "&" else titles.key(_GENITIVE.sub("", word))

@@ -1,70 +1,65 @@
 """A sentence to a condition: which facts of the catalog it names, and what is left for the model.
 
-Words are matched with the catalog's own values, longest first: by their spelling (case, accents and plurals do not
-count), by the usual adjective of a country or genre, and, for names of two words and more, one typing error in eight
-letters away. A value that is also an ordinary word ("family", "war") counts only where nothing else is said beside it:
-in "a war film", not in "the war of the worlds".
+Words are matched with the catalog's own values, longest first: by their spelling (case, accents, plurals and initials
+do not count), by what people call a country, a language or a genre (`intent_words.py`), and with one typing error in
+names of eight letters and more. A surname alone counts if it belongs to one well-known person. Years are read by
+`intent_years.py`; `intent_grammar.py` decides whether an ordinary word means a fact where it stands.
 
-Facts are joined by AND, those of one column that only one item can have at a time (decades, countries, languages) by
-OR, as is everything with "or" between; "no", "not" and "without" exclude. "by" asks for a director, "with" for a member
-of the cast.
+Facts are joined by AND: "comedy, drama" and "comedy and drama" are items that are both. Values of a column that usually
+holds one (countries, languages, directors) and decades are joined by OR, as is everything with "or" between: facts of
+one kind closely, others with all that stands on their side ("French comedy or Italian drama"). A value in several
+columns means any of them, unless "by" asks for who made an item or "with" for who is in it. "no", "not", "without",
+"nothing with", "anything but" exclude; items about which the catalog says nothing are not excluded.
+
+How often that is right, for the films that come with the package (`figures` in `tests/test_intents.py`, seed 7):
+
+                               n   facts  recall  precision  none found
+    facts alone             1500    4493   0.994      1.000       0.000
+    in a sentence           1500    3149   1.000      1.000       0.000
+    in small letters        1500    3149   0.997      1.000       0.000
+    in unseen sentences     1500    3098   0.716      1.000       0.081
+    a name with an error    1500    1500   0.932      0.992       0.061
+    vague                    161       0       -          -       0.988
+    titles                  1500       0       -          -       0.973
+
+"Unseen" sentences were written after the reader was finished; the others are what it was made for. Vague sentences and
+titles name no fact; of the titles that are read as facts, many hold the name of a person.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from genrec_edge import titles
-from genrec_edge.facts import DECADE, condition, decade, worded
-from genrec_edge.intent_words import (
-    ADJECTIVES,
-    ASKS_FOR,
-    FILLERS,
-    NEGATIONS,
-    ROLES,
-    STRONG,
-    YEARS,
-    plain,
-)
-from genrec_edge.records import Fact, Reading
+from genrec_edge.facts import DECADE, condition, worded
+from genrec_edge.intent_grammar import Mention, confirmed
+from genrec_edge.intent_names import Names
+from genrec_edge.intent_words import ARTICLES, CONJUNCTIONS, DEFINITE, FILLERS, NEGATIONS, NOUNS, Sentence, word_set
+from genrec_edge.intent_years import year_spans
+from genrec_edge.records import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Collection, Sequence
 
     from genrec_edge.facts import FactBook
 
-_MAX_CHARACTERS = 2_000
-_MAX_WORDS_OF_A_VALUE = 6
-_WORD = re.compile(r"[^\W_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W_]+)*|[,;.!?]")
-_LETTERS_PER_ERROR = 8
-_LETTERS_OF_A_GENRE = 6
-_EITHER = frozenset({DECADE, "country", "language", "years"})
-"""Columns whose values exclude each other to a reader: several of them mean any of them."""
-_PEOPLE = frozenset({"director", "cast"})
-_LEAST_FILMS = 8
-_TIMES_AS_KNOWN = 4
-"""A surname alone means the person with so many items, and so many times as many as the next one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Find:
-    """Words `start` to `stop` of the sentence, and what they name: any one of `facts`, or years as a condition."""
-
-    start: int
-    stop: int
-    facts: tuple[Fact, ...]
-    where: str
-    column: str
-    is_sure: bool = True
-    is_excluded: bool = False
+_MAX_MENTIONS = 20
+"""What is named after them stays with the words that are left."""
+_USUALLY_ONE = 1.5
+"""Values per item that has one; a column with fewer usually holds one."""
+_LEADING = ARTICLES | CONJUNCTIONS | {"the", "but"}
+_TRAILING = (
+    ARTICLES
+    | CONJUNCTIONS
+    | DEFINITE
+    | NEGATIONS
+    | word_set("but with from in by of starring featuring directed made during than apart other anything set")
+)
 
 
 def told(reading: Reading | None) -> str | None:
     """Return what a model is told of an intention: the facts in the catalog's spelling, then the rest; None if nothing.
 
+    >>> from genrec_edge.records import Fact
     >>> told(Reading("x", (Fact("genres", "Comedy"), Fact("decade", "1990s")), (), "with dogs"))
     'Comedy, 1990s; with dogs'
     """
@@ -74,206 +69,146 @@ def told(reading: Reading | None) -> str | None:
 
 
 class IntentReader:
-    """Reads sentences over the facts of one catalog; its values are read once, and again after it was changed."""
+    """Reads sentences over the facts of one catalog; its values are read once, and again after it was changed.
 
-    def __init__(self, book: FactBook, revision: Callable[[], str]) -> None:
+    May be shared between threads.
+    """
+
+    def __init__(self, book: FactBook) -> None:
         self._book = book
-        self._revision = revision
-        self._known = ""
-        self._values: dict[str, list[Fact]] = {}
-        self._names: dict[str, list[tuple[str, int, Fact]]] = {}
+        self._known: tuple[str, Names, frozenset[str]] | None = None
 
     def read(self, sentence: str) -> Reading:
-        """Return what a sentence names. It has no parts where it names nothing.
+        """Return what a sentence names; any text is allowed. It has no parts where it names nothing.
 
-        At most 2,000 characters are read.
+        At most 2,000 characters are read. A decade is a fact, other years are conditions only.
         """
-        text = titles.printable(sentence[:_MAX_CHARACTERS]).strip()
-        self._refresh()
-        words = [match[0] for match in _WORD.finditer(text)]
-        finds = self._finds(words)
-        finds = [f for f in finds if f.is_sure or _stands_alone(f, finds, words)]
-        finds = [replace(f, is_excluded=_is_excluded(f, finds, words)) for f in finds]
-        parts = _parts(finds, words)
-        facts = tuple(dict.fromkeys(f.facts[0] for f in finds if f.facts and not f.is_excluded))
-        return Reading(sentence, facts, parts, _rest(finds, words) if finds else text)
+        names, single = self._names()
+        words = Sentence(sentence)
+        mentions = _distinct(confirmed(words, _candidates(words, names)))[:_MAX_MENTIONS]
+        wanted = dict.fromkeys(m.facts[0] for m in mentions if m.facts and not m.is_excluded)
+        parts = _parts(mentions, single, self._book.catalog.list_columns)
+        return Reading(sentence, tuple(wanted), parts, _rest(words, mentions) if mentions else words.text)
 
-    def _refresh(self) -> None:
-        revision = self._revision()
-        if revision == self._known:
-            return
-        values: defaultdict[str, list[Fact]] = defaultdict(list)
-        names: defaultdict[str, list[tuple[str, int, Fact]]] = defaultdict(list)
-        for column in self._book.columns:
-            if column == DECADE:
-                continue
-            for value, count in self._book.values(column).items():
-                spelled, fact = titles.key(value), Fact(column, value)
-                values[spelled].append(fact)
-                if column in _PEOPLE and " " in spelled:
-                    for word in {spelled.split()[0], spelled.split()[-1]}:
-                        names[word].append((spelled, count, fact))
-        self._values, self._names, self._known = dict(values), dict(names), revision
+    def _names(self) -> tuple[Names, frozenset[str]]:
+        """Return the spellings of all values, and the columns that usually hold one."""
+        revision = self._book.catalog.revision
+        known = self._known
+        if known is None or known[0] != revision:
+            single = frozenset(column for column in self._book.columns if self._usually_holds_one(column))
+            known = self._known = (revision, Names(self._book), single)
+        return known[1], known[2]
 
-    def _finds(self, words: Sequence[str]) -> list[_Find]:
-        """Return what the sentence names, from left to right, the longest first where they overlap."""
-        keys = [titles.key(word) for word in words]
-        finds: list[_Find] = []
-        at = 0
-        while at < len(words):
-            found = self._at(keys, words, at)
-            if found is not None:
-                finds.append(found)
-            at = at + 1 if found is None else found.stop
-        return finds
-
-    def _at(self, keys: Sequence[str], words: Sequence[str], at: int) -> _Find | None:
-        for pattern in YEARS:
-            if (years := pattern(keys, at)) is not None:
-                stop, first, last = years
-                is_decade = first is not None and last == first + 9 and first % 10 == 0
-                facts = (Fact(DECADE, decade(first)),) if is_decade and first is not None else ()
-                return _Find(at, stop, facts, _years(first, last), "years" if not facts else DECADE)
-        role = next((ROLES[k] for k in (keys[at - 1 : at] or [""]) if k in ROLES), None)
-        for n in range(min(_MAX_WORDS_OF_A_VALUE, len(keys) - at), 0, -1):
-            if "," in words[at : at + n - 1]:
-                continue
-            facts = self._named(keys[at : at + n], role)
-            if facts:
-                column = facts[0].column
-                sure = n > 1 or column in {"country", "language"} or facts[0].value in STRONG or role is not None
-                return _Find(at, at + n, facts, " OR ".join(condition([fact]) for fact in facts), column, sure)
-        return self._surname(keys, words, at, role)
-
-    def _named(self, keys: Sequence[str], role: str | None) -> tuple[Fact, ...]:
-        """Return the facts that words name, the one that is meant most likely first."""
-        spelled = " ".join(keys)
-        if not spelled or (len(keys) == 1 and spelled in FILLERS):
-            return ()
-        found = list(self._values.get(spelled, ()))
-        for value in (*ADJECTIVES.get(spelled, ()), plain(spelled)):
-            found += [fact for fact in self._values.get(titles.key(value), ()) if fact not in found]
-        if len(keys) == 1:
-            found = [fact for fact in found if fact.column not in _PEOPLE or role is not None]
-        if not found:
-            found = self._nearly(keys, spelled) if len(keys) > 1 else self._misspelled(spelled)
-        if role is not None and (of_role := [fact for fact in found if fact.column == role]):
-            found = of_role
-        return tuple(found)
-
-    def _nearly(self, keys: Sequence[str], spelled: str) -> list[Fact]:
-        """Return the people whose names are a typing error away, if first or last word is right."""
-        if len(spelled.replace(" ", "")) < _LETTERS_PER_ERROR:
-            return []
-        from rapidfuzz.distance import OSA  # noqa: PLC0415 - slow to import, and most sentences name nobody
-
-        candidates = [entry for word in {keys[0], keys[-1]} for entry in self._names.get(word, ())]
-        most = len(spelled) // _LETTERS_PER_ERROR
-        near = [
-            (OSA.distance(spelled, name, score_cutoff=most), -count, fact)
-            for name, count, fact in candidates
-            if name.count(" ") == len(keys) - 1
-        ]
-        near = sorted((distance, count, fact) for distance, count, fact in near if distance <= most)
-        return [fact for _, _, fact in near if fact.value == near[0][2].value] if near else []
-
-    def _misspelled(self, word: str) -> list[Fact]:
-        """Return the genre that a long word is one typing error away from."""
-        from rapidfuzz.distance import OSA  # noqa: PLC0415
-
-        if len(word) < _LETTERS_OF_A_GENRE:
-            return []
-        near = [v for v in STRONG if OSA.distance(word, titles.key(v), score_cutoff=1) <= 1]
-        return [fact for value in near for fact in self._values.get(titles.key(value), ())]
-
-    def _surname(self, keys: Sequence[str], words: Sequence[str], at: int, role: str | None) -> _Find | None:
-        """Return whom a surname means: one who is known much better than all others, named as one names people."""
-        if role is None and not (at and words[at][0].isupper()):
-            return None
-        bearers: defaultdict[str, int] = defaultdict(int)
-        facts: defaultdict[str, list[Fact]] = defaultdict(list)
-        for name, count, fact in self._names.get(keys[at], ()):
-            if name.split()[-1] == keys[at] and role in {None, fact.column}:
-                bearers[name] += count
-                facts[name].append(fact)
-        (best, n), *others = sorted(bearers.items(), key=lambda item: -item[1]) or [("", 0)]
-        if n < _LEAST_FILMS or (others and others[0][1] * _TIMES_AS_KNOWN > n):
-            return None
-        found = tuple(facts[best])
-        return _Find(at, at + 1, found, " OR ".join(condition([fact]) for fact in found), found[0].column)
-
-
-def _years(first: int | None, last: int | None) -> str:
-    if first is None:
-        return f"year <= {last}"
-    if last is None:
-        return f"year >= {first}"
-    return f"year = {first}" if first == last else f"year BETWEEN {first} AND {last}"
-
-
-def _stands_alone(find: _Find, finds: Sequence[_Find], words: Sequence[str]) -> bool:
-    """Whether nothing but fillers and other facts is said between the commas around a find."""
-    taken = {at for other in finds for at in range(other.start, other.stop)}
-    for step, start in ((-1, find.start - 1), (1, find.stop)):
-        at = start
-        while 0 <= at < len(words) and words[at] not in ",;.!?" and words[at].casefold() not in {"and", "or"}:
-            if at not in taken and words[at].casefold() not in FILLERS | NEGATIONS:
-                return False
-            at += step
-    return True
-
-
-def _is_excluded(find: _Find, finds: Sequence[_Find], words: Sequence[str]) -> bool:
-    """Whether a negation stands before a find, with nothing between but fillers and what is excluded with it."""
-    taken = {at for other in finds for at in range(other.start, other.stop)}
-    at = find.start - 1
-    while at >= 0:
-        word = words[at].casefold()
-        if word in NEGATIONS:
+    def _usually_holds_one(self, column: str) -> bool:
+        catalog = self._book.catalog
+        if column not in catalog.list_columns:
             return True
-        if at not in taken and word not in {"or", "a", "an", "any", "with", "by", "too", "in", "from"}:
-            return False
-        at -= 1
-    return False
+        query = "SELECT count(*), count(DISTINCT item) FROM item_values WHERE field = ?"
+        ((n_values, n_items),) = catalog.query(query, [column])
+        return bool(n_values < _USUALLY_ONE * n_items)
 
 
-def _parts(finds: Sequence[_Find], words: Sequence[str]) -> tuple[str, ...]:
-    """Return the conditions that the finds make, all of which are to hold."""
-    groups: list[list[_Find]] = []
-    for find in finds:
-        before = groups[-1][-1] if groups else None
-        joined = " ".join(words[before.stop : find.start]).casefold() if before else ""
-        together = before is not None and not before.is_excluded and not find.is_excluded
-        either = together and (joined == "or" or (before is not None and before.column == find.column in _EITHER))
-        if either:
-            groups[-1].append(find)
+def _candidates(sentence: Sentence, names: Names) -> list[Mention]:
+    """Return what the words may mean, from left to right; names before years where they overlap."""
+    found: list[Mention] = []
+    at, role = 0, ""
+    while at < len(sentence):
+        named = names.at(sentence, at, role)
+        if named is not None or sentence.key(at) not in CONJUNCTIONS:
+            role = named.role if named is not None else ""
+        if named is not None:
+            found.append(
+                Mention(
+                    at, named.end, named.kind, named.facts, needs_noun=named.needs_noun, is_surname=named.is_surname
+                )
+            )
+        at = at + 1 if named is None else named.end
+    taken = {i for mention in found for i in range(mention.start, mention.end)}
+    found += [
+        Mention(span.start, span.end, "year", span.facts, span.where, cue=span.cue, is_open=span.is_open)
+        for span in year_spans(sentence)
+        if taken.isdisjoint(range(span.start, span.end))
+    ]
+    return sorted(found, key=lambda mention: mention.start)
+
+
+def _distinct(mentions: Sequence[Mention]) -> list[Mention]:
+    """Return mentions without those that say again what one before has said."""
+    unique = {(m.facts, m.where, m.is_excluded): m for m in reversed(mentions)}
+    return sorted(unique.values(), key=lambda mention: mention.start)
+
+
+def _parts(mentions: Sequence[Mention], single: Collection[str], lists: Collection[str]) -> tuple[str, ...]:
+    """Return the conditions that mentions make, all of which are to hold."""
+    sides: list[list[list[Mention]]] = [[]]
+    for before, mention in zip([None, *mentions], mentions, strict=False):
+        if mention.is_excluded:
+            continue
+        groups = sides[-1]
+        is_either = before is not None and not before.is_excluded and mention.link == "or"
+        if is_either and before is not None and before.kind != mention.kind:
+            sides.append([[mention]])
+        elif is_either and groups:
+            groups[-1].append(mention)
         else:
-            groups.append([find])
-    return tuple(_group(group) for group in groups)
+            _join(groups, mention, single)
+    excluded = _excluded(mentions, lists)
+    if len(sides) == 1:
+        return (*(_any(group) for group in sides[0]), *excluded)
+    return (_either([" AND ".join(_any(group) for group in side) for side in sides]), *excluded)
 
 
-def _group(group: Sequence[_Find]) -> str:
-    where = " OR ".join(dict.fromkeys(find.where for find in group))
-    if group[0].is_excluded:
-        return f"NOT ({where})"
-    return f"({where})" if " OR " in where else where
+def _join(groups: list[list[Mention]], mention: Mention, single: Collection[str]) -> None:
+    """Put a mention to those of its column if only one of them can hold at a time, else into a group of its own."""
+    columns = {fact.column for fact in mention.facts} or {DECADE}
+    for group in groups:
+        others = {fact.column for other in group for fact in other.facts} or {DECADE}
+        is_open = mention.is_open or any(other.is_open for other in group)
+        if mention.kind == group[0].kind and columns | others <= {*single, DECADE} and not is_open:
+            group.append(mention)
+            return
+    groups.append([mention])
 
 
-def _rest(finds: Sequence[_Find], words: Sequence[str]) -> str:
+def _any(group: Sequence[Mention]) -> str:
+    return _either([where for m in group for where in ([m.where] if m.where else [condition([f]) for f in m.facts])])
+
+
+def _either(conditions: Sequence[str]) -> str:
+    text = " OR ".join(dict.fromkeys(conditions))
+    return f"({text})" if len(set(conditions)) > 1 else text
+
+
+def _excluded(mentions: Sequence[Mention], lists: Collection[str]) -> list[str]:
+    """Return the conditions that nothing excluded holds, one for "no horror", one for "no French horror"."""
+    groups: list[list[Mention]] = []
+    for mention in mentions:
+        if mention.is_excluded and mention.link == "with" and groups:
+            groups[-1].append(mention)
+        elif mention.is_excluded:
+            groups.append([mention])
+    texts = []
+    for group in groups:
+        text = " AND ".join(_any([mention]) for mention in group)
+        knows_all = all(fact.column in lists for m in group for fact in m.facts) and not any(m.where for m in group)
+        inner = text if len(group) == 1 and text[0] == "(" else f"({text})"
+        texts.append(f"NOT {inner}" if knows_all else f"NOT ifnull({text}, 0)")
+    return texts
+
+
+def _rest(sentence: Sentence, mentions: Sequence[Mention]) -> str:
     """Return what is left of a sentence, without what only joined the facts to it; empty if it is nothing but that."""
-    taken = {at for find in finds for at in range(find.start, find.stop)}
-    for find in finds:
-        at = find.start - 1
-        while at >= 0 and words[at].casefold() in NEGATIONS | ASKS_FOR:
-            taken.add(at)
-            at -= 1
-        if find.stop < len(words) and words[find.stop].casefold() in ASKS_FOR:
-            taken.add(find.stop)
-    left = [word for at, word in enumerate(words) if at not in taken]
-    if all(word.casefold() in FILLERS or word in ",;.!?" for word in left):
+    starts = [0, *(mention.end for mention in mentions)]
+    ends = [*(mention.start for mention in mentions), len(sentence)]
+    return ", ".join(filter(None, (_left(sentence, start, end) for start, end in zip(starts, ends, strict=True))))
+
+
+def _left(sentence: Sentence, start: int, end: int) -> str:
+    """Return what words between two facts say of their own."""
+    while start < end and sentence.key(start) in _LEADING | NOUNS:
+        start += 1
+    while start < end < len(sentence) and sentence.key(end - 1) in _TRAILING:
+        end -= 1
+    if all(sentence.key(i) in FILLERS | NOUNS for i in range(start, end)):
         return ""
-    text = re.sub(r"\s+([,;.!?])", r"\1", " ".join(left))
-    text = re.sub(r"(?:[,;]\s*)+([,;.!?])", r"\1", text)
-    return re.sub(
-        r"^(?:and|or|but|with|[,;.!?\s])+\s|[,;\s]+$|\s(?:and|or|but|with|from|in|by)$", "", f"{text}"
-    ).strip()
+    return sentence.text[sentence.words[start].start : sentence.words[end - 1].end]

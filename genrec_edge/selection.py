@@ -36,7 +36,7 @@ def understand(
     Raises:
         NothingToRecommendError: there is a history, and nothing of it is in the catalog.
     """
-    history = _in_order(request.history)
+    history = in_order(request.history)
     matches = [grounder.ground_interaction(interaction) for interaction in history]
     seen: list[int] = []
     liked: list[int] = []
@@ -196,7 +196,7 @@ def _shown(name: str) -> str:
     return repr(name if len(name) <= 80 else f"{name[:77]}...")
 
 
-def _in_order(history: Sequence[str | Interaction]) -> list[Interaction]:
+def in_order(history: Sequence[str | Interaction]) -> list[Interaction]:
     """Return the history as interactions, oldest first; in the order given where one of them has no timestamp."""
     listed = [Interaction(title=entry) if isinstance(entry, str) else entry for entry in history]
     if any(interaction.timestamp is None for interaction in listed):

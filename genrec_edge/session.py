@@ -78,7 +78,7 @@ class Session:
         self._budget = budget or Budget()
         self._grounder = Grounder(catalog)
         self.facts = FactBook(catalog)
-        self.intents = IntentReader(self.facts, lambda: catalog.revision)
+        self.intents = IntentReader(self.facts)
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
         self._closed = False

@@ -148,3 +148,32 @@ def test_a_damaged_data_set_has_its_own_exit_code(ml_100k: Path) -> None:
     assert result.exit_code == 16
     assert "damaged/interactions.csv has the sha256" in result.stderr
     assert "genrec-edge data pull NAME --force" in result.stderr
+
+
+def test_instructions_are_written_and_counted(tmp_path: Path) -> None:
+    Path("items.csv").write_text(
+        "movieId,title,genres\n" + "".join(f"{i},Film {i},Drama|Crime\n" for i in range(40)), encoding="utf-8"
+    )
+    lines = ["userId,movieId,timestamp", *(f"{u},{(u + 3 * i) % 40},{i}" for u in range(6) for i in range(8))]
+    Path("events.csv").write_text("\n".join(lines), encoding="utf-8")
+    run(*IMPORT[:-4], "--name", "more", "--license", "CC0-1.0", "--out", str(tmp_path / "more"))
+    out = tmp_path / "out.jsonl"
+    made = run_json("instructions", "--data", str(tmp_path / "more"), "--out", str(out), "-n", "78")
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert made["path"] == str(out)
+    assert sum(made["cells"].values()) == len(rows) == 78
+    assert {row["template"] for row in rows} == set(range(39))
+    before = out.read_bytes()
+    assert "P1,I2,T3" in run("instructions", "--data", str(tmp_path / "more"), "--out", str(out), "-n", "78").stdout
+    assert out.read_bytes() == before
+    assert call("instructions", "--data", "nowhere", "--out", str(out)).exit_code == 2
+    assert out.read_bytes() == before
+
+
+def test_a_data_set_of_titles_alone_has_no_instructions(tmp_path: Path) -> None:
+    Path("items.csv").write_text("movieId,title\n7,Heat\n8,Ran\n", encoding="utf-8")
+    run(*IMPORT, "--out", str(tmp_path / "bare"))
+    result = call("instructions", "--data", str(tmp_path / "bare"), "--out", "out.jsonl")
+    assert result.exit_code == 2
+    assert "knows nothing of its items but their titles" in result.stderr
+    assert not Path("out.jsonl").exists()

@@ -86,6 +86,14 @@ def test_quotes_and_odd_column_names_make_conditions_that_hold(tmp_path: Path) -
         assert len(catalog.filter(condition(facts))) == 40
 
 
+def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp_path: Path) -> None:
+    lines = ["id,title,like,case", *(f"{i},Item {i},Tea|Milk,Oak" for i in range(40))]
+    with Catalog.open(made(tmp_path, "\n".join(lines), ("like",))) as catalog:
+        (facts,) = FactBook(catalog).of([1])
+        assert {fact.column for fact in facts} == {"like", "case"}
+        assert len(catalog.filter(condition(facts))) == 40
+
+
 def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
     path = made(tmp_path, "id,title,genres\n1,One,Drama|War\n2,Two,Drama\n")
     with Catalog.open(path) as catalog:
