@@ -123,7 +123,7 @@ class DiskError(GenRecError):
 
 
 class DatasetError(GenRecError):
-    """A data set or a prior is damaged, or is not the one its card or our registry describes."""
+    """A data set, a prior or the profiles are damaged, or not what their card or our registry describes."""
 
     exit_code = 16
     code = "dataset-invalid"

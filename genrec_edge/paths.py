@@ -1,7 +1,7 @@
-"""Where files live on this machine: models, data sets and the default catalog in data, rebuildable indexes in cache.
+"""Where files live on this machine: models, data sets, the default catalog and profiles in data, indexes in cache.
 
 `GENREC_EDGE_HOME` moves everything below one folder, `GENREC_EDGE_MODELS`, `GENREC_EDGE_DATASETS`,
-`GENREC_EDGE_CATALOGS` and `GENREC_EDGE_CACHE` move one part. Nothing here creates a folder.
+`GENREC_EDGE_CATALOGS`, `GENREC_EDGE_PROFILES` (a file) and `GENREC_EDGE_CACHE` move one part. Creates nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ def catalogs_path() -> Path:
 def datasets_path() -> Path:
     """The folder of data sets of interactions."""
     return _folder("GENREC_EDGE_DATASETS", "datasets", platformdirs.user_data_path(_APP) / "datasets")
+
+
+def profiles_path() -> Path:
+    """The file of the profiles of users."""
+    return _folder("GENREC_EDGE_PROFILES", "profiles.db", platformdirs.user_data_path(_APP) / "profiles.db")
 
 
 def cache_path() -> Path:

@@ -24,12 +24,16 @@ _DECAY = 0.97
 """Weight of an item relative to the next newer one."""
 _MOST = {"genres": 3, DECADE: 2, "people": 3, "places": 2}
 _PLACES = frozenset({"country", "language"})
+_FEW = frozenset({"genres", DECADE, *_PLACES})
+"""Columns with so few values that none has to be forgotten."""
 _UNUSUAL = 2.0
 """How many times as often as in the catalog a person or place has to come to be told."""
 _USUAL = 0.3
 """A place that so many items of the catalog have is never told."""
 _LEAST_ITEMS = 2
-_MAX_FACTS = 400
+_MAX_FACTS = 800
+"""Facts kept. For 0.87 of 158 users of ML-100K the line made in blocks of 5 is that of the whole history; with 400
+facts it is for 0.65, and for 0.52 where places that came once are forgotten like people."""
 
 
 @dataclass(slots=True)
@@ -48,7 +52,7 @@ class Tastes:
     n_items: int = 0
 
     def add(self, facts_of_items: Sequence[Sequence[Fact]]) -> None:
-        """Take in items, oldest first. Of facts that came once, the lightest are forgotten when there are too many."""
+        """Take in items, oldest first. Of people that came once, the lightest are forgotten when there are too many."""
         decay = _DECAY ** len(facts_of_items)
         for fact in self.weights:
             self.weights[fact] *= decay
@@ -78,7 +82,10 @@ class Tastes:
     def _forget(self) -> None:
         if len(self.weights) <= _MAX_FACTS:
             return
-        kept = sorted(self.weights, key=lambda f: (self.counts[f], self.weights[f], f), reverse=True)[:_MAX_FACTS]
+        ranked = sorted(
+            self.weights, key=lambda f: (f.column in _FEW, self.counts[f], self.weights[f], f), reverse=True
+        )
+        kept = ranked[:_MAX_FACTS]
         self.weights = {fact: self.weights[fact] for fact in kept}
         self.counts = {fact: self.counts[fact] for fact in kept}
 

@@ -20,12 +20,16 @@ from genrec_edge.cli.bench import bench
 from genrec_edge.cli.catalog import catalog_app
 from genrec_edge.cli.convert import convert
 from genrec_edge.cli.data import data_app
+from genrec_edge.cli.describe import describe, queries
 from genrec_edge.cli.evaluate import evaluate
 from genrec_edge.cli.inspect import inspect
+from genrec_edge.cli.judge import compare, judge
 from genrec_edge.cli.models import models_app
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.prior import prior_app
+from genrec_edge.cli.profile import profile_app
 from genrec_edge.cli.recommend import recommend
+from genrec_edge.cli.rerank import rerank
 from genrec_edge.cli.resolve import resolve
 from genrec_edge.cli.train import train
 from genrec_edge.errors import DiskError, DiskFullError, GenRecError
@@ -115,6 +119,11 @@ def _root(
 
 
 app.command()(recommend)
+app.command()(rerank)
+app.command()(judge)
+app.command()(compare)
+app.command()(describe)
+app.command()(queries)
 app.command()(resolve)
 app.command()(bench)
 app.command()(inspect)
@@ -125,6 +134,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 app.add_typer(prior_app, name="prior")
+app.add_typer(profile_app, name="profile")
 
 
 def main() -> None:

@@ -6,16 +6,19 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import typer
+
 from genrec_edge.cli.output import console, print_table, say
 from genrec_edge.titles import printable
 
 if TYPE_CHECKING:
-    from genrec_edge.records import Item, Match, Recommendation, Result
+    from genrec_edge.records import Item, Match, Reading, Recommendation, Result
 
 RECOMMEND_SCHEMA = "genrec-edge/recommend@1"
 _OTHER_COLUMNS = 43
 """Characters of a line that rank, year, score, probability and the space between columns take."""
 _NARROWEST = 16
+_FITS = 7
 
 
 def to_json(result: Result) -> dict[str, object]:
@@ -39,6 +42,13 @@ def to_json(result: Result) -> dict[str, object]:
             {"input": m.input, "method": m.method, "candidates": [_named(item) for item in m.candidates]}
             for m in result.unresolved
         ],
+        "left_out": [
+            {"input": m.input, "method": m.method, "candidates": [_named(item) for item in m.candidates]}
+            for m in result.left_out
+        ],
+        "reading": None if result.reading is None else _reading_json(result.reading),
+        "where": result.where,
+        "loosened": list(result.loosened),
         "dropped": result.dropped,
         "refused": result.refused,
         "model": dict(result.model),
@@ -58,10 +68,23 @@ def _item_json(r: Recommendation) -> dict[str, object]:
     }
     if r.prior is not None:
         entry["prior"] = r.prior
+    if r.fits is not None:
+        entry["fits"] = r.fits
+    if r.reasons:
+        entry["reasons"] = [{**_named(reason.item), "nats": reason.nats} for reason in r.reasons]
     if r.grounding is not None:
         g = r.grounding
         entry["grounding"] = {"input": g.input, "method": g.method, "confidence": g.confidence}
     return entry
+
+
+def _reading_json(reading: Reading) -> dict[str, object]:
+    return {
+        "text": reading.text,
+        "facts": [asdict(f) for f in reading.facts],
+        "where": reading.where,
+        "rest": reading.rest,
+    }
 
 
 def _named(item: Item) -> dict[str, object]:
@@ -71,25 +94,48 @@ def _named(item: Item) -> dict[str, object]:
 def show(result: Result, *, quiet: bool) -> None:
     """Print the table on stdout; what was understood, and what it cost, on stderr."""
     if not quiet:
-        for match in (*result.resolved, *result.unresolved):
-            if match.item is None or match.method not in ("exact", "id"):
-                say(printable(_understood(match)))
+        say_understood(*result.resolved, *result.unresolved, *result.left_out)
+        _say_reading(result)
         if result.dropped:
             oldest = "title does" if result.dropped == 1 else "titles do"
             count = "" if result.dropped == 1 else f"{result.dropped} "
             left = "was" if result.dropped == 1 else "were"
             say(f"the {count}oldest {oldest} not fit the context and {left} left out")
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
-    headings = ["#", "title", "year", *([listed] if listed else []), "score", "probability"]
+    fitting = any(r.fits is not None for r in result.items)
+    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), "score", "probability"]
     longest = max((len(r.item.title) for r in result.items), default=0)
-    room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS)
+    room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS - _FITS * fitting)
     print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
+    for r in result.items:
+        if r.reasons:
+            told = ", ".join(f"{label(reason.item)} +{reason.nats:.2f}" for reason in r.reasons)
+            typer.echo(printable(f"{r.item.title}: because of {told}"))
     if not quiet:
         say(_cost(result))
 
 
+def say_understood(*matches: Match) -> None:
+    """Say on stderr what was understood otherwise than by its exact title, and what was not."""
+    for match in matches:
+        if match.item is None or match.method not in ("exact", "id"):
+            say(printable(_understood(match)))
+
+
+def _say_reading(result: Result) -> None:
+    if result.reading is None:
+        return
+    wanted = f"wanted: {result.reading.where}" if result.reading.where else "wanted: no facts of the catalog are named"
+    say(printable(wanted + (f"; and, for the model, {result.reading.rest!r}" if result.reading.rest else "")))
+    if result.loosened:
+        given_up = " and ".join(result.loosened)
+        say(printable(f"too few items satisfy all of that: given up {given_up}"))
+
+
 def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
     middle = [_short(str(r.item.columns.get(listed) or ""), room)] if listed else []
+    if r.fits is not None:
+        middle.append("yes" if r.fits else "no")
     return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
 
 
@@ -97,14 +143,15 @@ def _short(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _label(item: Item) -> str:
+def label(item: Item) -> str:
+    """Return a title with its year, if it has one."""
     return item.title if item.year is None else f"{item.title} ({item.year})"
 
 
 def _understood(match: Match) -> str:
     if match.item is not None:
-        return f"understood {match.input!r} as {_label(match.item)} [{match.method}, {match.confidence:.2f}]"
-    near = ", ".join(_label(item) for item in match.candidates)
+        return f"understood {match.input!r} as {label(match.item)} [{match.method}, {match.confidence:.2f}]"
+    near = ", ".join(label(item) for item in match.candidates)
     what = "could be several items" if match.method == "ambiguous" else "is not in the catalog"
     return f"left out {match.input!r}: it {what}" + (f"; near: {near}" if near else "")
 

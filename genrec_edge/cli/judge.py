@@ -1,0 +1,128 @@
+"""`genrec-edge judge` and `compare`: whether items would be enjoyed, and which of two is preferred."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from genrec_edge.cli.asking import (
+    Context,
+    Intent,
+    Preference,
+    Profile,
+    Timeout,
+    context_of,
+    interruptible,
+    known_of,
+    opened,
+)
+from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
+from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Threads
+from genrec_edge.cli.output import emit_json, print_table, say
+
+
+def judge(
+    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Titles or ids.")],
+    *,
+    history: HistoryTitles = None,
+    history_file: HistoryFile = None,
+    preference: Preference = None,
+    intent: Intent = None,
+    context: Context = None,
+    profile: Profile = None,
+    timeout: Timeout = None,
+    model: ModelName = None,
+    adapter: AdapterPath = None,
+    catalog: CatalogPath = None,
+    threads: Threads = None,
+    ctx: Ctx = None,
+    offline: Offline = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how probable it is that the user enjoys an item."""
+    known = known_of(profile, read_history(history_file, history), preference)
+    with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
+        found = interruptible(
+            r,
+            lambda: r.judge(
+                items,
+                known.history,
+                preference=known.preference,
+                intent=intent,
+                context=context_of(context),
+                timeout_s=timeout,
+            ),
+        )
+    if json:
+        rows = [
+            {"id": j.item.id, "title": j.item.title, "year": j.item.year, "p_yes": j.p_yes, "margin": j.margin}
+            for j in found
+        ]
+        emit_json("genrec-edge/judge@1", {"items": rows, "calibrated": all(j.is_calibrated for j in found)})
+        return
+    print_table(
+        ["title", "year", "enjoyed"], [(j.item.title, j.item.year, f"{j.p_yes:.0%}") for j in found], right=("enjoyed",)
+    )
+    if not all(j.is_calibrated for j in found):
+        say("this model was not calibrated: its probabilities order items, and mean no more", quiet=quiet)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A title or id.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    *,
+    history: HistoryTitles = None,
+    history_file: HistoryFile = None,
+    preference: Preference = None,
+    intent: Intent = None,
+    context: Context = None,
+    profile: Profile = None,
+    timeout: Timeout = None,
+    model: ModelName = None,
+    adapter: AdapterPath = None,
+    catalog: CatalogPath = None,
+    threads: Threads = None,
+    ctx: Ctx = None,
+    offline: Offline = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which of two items the user prefers, whatever the order they are named in."""
+    known = known_of(profile, read_history(history_file, history), preference)
+    with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
+        found = interruptible(
+            r,
+            lambda: r.compare(
+                a,
+                b,
+                known.history,
+                preference=known.preference,
+                intent=intent,
+                context=context_of(context),
+                timeout_s=timeout,
+            ),
+        )
+    if json:
+        named = {
+            name: {"id": item.id, "title": item.title, "year": item.year}
+            for name, item in (("a", found.a), ("b", found.b))
+        }
+        shares = {"p_a": found.p_a, "p_a_first": found.p_a_first, "p_a_second": found.p_a_second}
+        emit_json("genrec-edge/compare@1", {**named, **shares, "agrees": found.agrees})
+        return
+    rows = [
+        (found.a.title, found.a.year, f"{found.p_a:.0%}", f"{found.p_a_first:.0%}", f"{found.p_a_second:.0%}"),
+        (
+            found.b.title,
+            found.b.year,
+            f"{1 - found.p_a:.0%}",
+            f"{1 - found.p_a_second:.0%}",
+            f"{1 - found.p_a_first:.0%}",
+        ),
+    ]
+    columns = ("preferred", "named first", "named second")
+    print_table(["title", "year", *columns], rows, right=columns)
+    if not found.agrees:
+        say("the two orders disagree: neither is clearly preferred", quiet=quiet)

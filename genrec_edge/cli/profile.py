@@ -1,0 +1,190 @@
+"""`genrec-edge profile`: what is known of a user, in a line that grows with what they meet; and how it is forgotten."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
+from genrec_edge.cli.options import CatalogPath, Json, Quiet, Threads
+from genrec_edge.cli.output import catalog_path, emit_json, print_table, say
+from genrec_edge.errors import NothingToRecommendError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genrec_edge.catalog import Catalog
+    from genrec_edge.profile_store import Event, Profile, Updated
+    from genrec_edge.records import Interaction
+    from genrec_edge.summaries import Summarizer
+
+profile_app = typer.Typer(help="Keep, show and forget what users have met, and what it says of them.")
+
+User = Annotated[str, typer.Argument(metavar="USER", help="Any name.")]
+
+_BLOCKS_OF_A_MODEL = 5
+
+
+@profile_app.command()
+def update(
+    user: User,
+    *,
+    history: HistoryTitles = None,
+    history_file: HistoryFile = None,
+    min_rating: Annotated[
+        float | None, typer.Option(metavar="N", help="Entries rated lower count as seen, not as enjoyed.")
+    ] = None,
+    summarizer: Annotated[
+        str,
+        typer.Option(metavar="facts|NAME|FILE", help="What writes the summary: the catalog's facts, or a model."),
+    ] = "facts",
+    method: Annotated[
+        Literal["recurrent", "hierarchical"],
+        typer.Option(help="The summary so far and the next block, or each block alone and then all of them."),
+    ] = "recurrent",
+    block: Annotated[int, typer.Option(metavar="N", help="Items of a block.")] = 5,
+    blocks: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Summarise the latest N blocks of what is new; all, 5 by a model."),
+    ] = None,
+    catalog: CatalogPath = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Add what a user has met, and take each full block of it into the summary; what is known is left out."""
+    from genrec_edge.catalog import Catalog  # noqa: PLC0415
+    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+
+    interactions = read_history(history_file, history)
+    with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
+        events, unknown = _events(interactions, opened, min_rating)
+        if not quiet:
+            for text in unknown:
+                say(f"not in the catalog: {text}")
+        if blocks is None and summarizer != "facts":
+            blocks = _BLOCKS_OF_A_MODEL
+        with _summarizer(summarizer, opened, threads) as writer:
+            done = ProfileStore().update(user, events, opened, writer, method=method, block=block, blocks=blocks)
+    if json:
+        counts = {name: value for name, value in asdict(done).items() if name != "profile"}
+        payload = {"profile": asdict(done.profile), **counts, "unresolved": unknown}
+        emit_json("genrec-edge/profile-update@1", payload)
+        return
+    for line in _said(done, summarizer):
+        say(line, quiet=quiet)
+    typer.echo(done.profile.text)
+
+
+@profile_app.command()
+def show(user: User, *, json: Json = False) -> None:
+    """Show the summary of a user, and what it was made of."""
+    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+
+    profile = ProfileStore().get(user)
+    if json:
+        emit_json("genrec-edge/profile-show@1", {"profile": asdict(profile)})
+    else:
+        print_table(["field", "value"], _readable(profile))
+
+
+@profile_app.command()
+def forget(
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="The user to forget.")] = None,
+    *,
+    everyone: Annotated[bool, typer.Option("--all", help="Forget all users.")] = False,
+    json: Json = False,
+) -> None:
+    """Delete a user's events and summary; no trace of them stays in the file."""
+    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+
+    if (user is None) != everyone:
+        raise UsageError("name one user to forget, or --all, and not both")
+    store = ProfileStore()
+    known = store.users()
+    n_events = store.forget(user)  # also of one who is not known: the file may not have been tidied up then
+    forgotten = known if user is None else [user]
+    if user is not None and user not in known:
+        raise UsageError(f"there is no profile of {user!r} in {store.path}")
+    if json:
+        emit_json("genrec-edge/profile-forget@1", {"users": forgotten, "events": n_events})
+    else:
+        typer.echo(f"forgotten: {', '.join(forgotten) or 'nobody'} ({n_events:,} events)")
+
+
+def _events(
+    interactions: list[Interaction], catalog: Catalog, min_rating: float | None
+) -> tuple[list[Event], list[str]]:
+    """Return the events that a history means, and what of it is not in the catalog."""
+    from genrec_edge.grounding import Grounder  # noqa: PLC0415
+    from genrec_edge.profile_store import Event  # noqa: PLC0415
+    from genrec_edge.selection import in_order  # noqa: PLC0415
+
+    if min_rating is not None and math.isnan(min_rating):
+        raise UsageError("the lowest rating is not a number")
+    grounder = Grounder(catalog)
+    events, unknown = [], []
+    for interaction in in_order(interactions):
+        match = grounder.ground_interaction(interaction)
+        if match.item is None:
+            unknown.append(match.input)
+            continue
+        liked = min_rating is None or interaction.rating is None or interaction.rating >= min_rating
+        events.append(Event(match.item.id, match.item.title, interaction.timestamp, liked))
+    if interactions and not events:
+        raise NothingToRecommendError(
+            f"none of the {len(interactions)} titles is in the catalog {catalog.name!r}",
+            hint="`genrec-edge resolve TITLE` shows what is near",
+        )
+    return events, unknown
+
+
+@contextmanager
+def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[Summarizer]:
+    from genrec_edge.facts import FactBook  # noqa: PLC0415
+    from genrec_edge.summaries import FactSummarizer  # noqa: PLC0415
+
+    facts = FactSummarizer(FactBook(catalog))
+    if spec == facts.kind:
+        yield facts
+        return
+    from genrec_edge.session import default_threads  # noqa: PLC0415
+    from genrec_edge.store import ModelStore, resolve_model  # noqa: PLC0415
+    from genrec_edge.summary_writer import ModelSummarizer  # noqa: PLC0415
+
+    model_file = resolve_model(spec, ModelStore())
+    writer = ModelSummarizer.open(model_file, catalog, facts, n_threads=n_threads or default_threads())
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _said(done: Updated, summarizer: str) -> Iterator[str]:
+    """Yield what a person is told of an update."""
+    counts = (
+        ("new events", done.n_new),
+        ("blocks summarised", done.n_blocks),
+        ("items waiting", done.profile.n_waiting),
+    )
+    yield ", ".join(f"{what}: {n:,}" for what, n in counts)
+    if done.n_passed_over:
+        yield f"{done.n_passed_over:,} older events only count as seen; --blocks summarises more"
+    if done.n_unwritten:
+        yield f"{summarizer} could not write {done.n_unwritten} of the summaries; the catalog's facts stand in"
+
+
+def _readable(profile: Profile) -> list[tuple[str, str]]:
+    return [
+        ("user", profile.user),
+        ("summary", profile.text),
+        ("made by", profile.kind),
+        ("catalog", profile.catalog),
+        ("events", f"{profile.n_events:,}, {profile.n_summarised:,} of them in the summary"),
+        ("waiting", f"{profile.n_waiting:,}"),
+        ("updated", profile.updated),
+    ]
