@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from genrec_edge.figures import TESTED
 from genrec_edge.files import atomic_write, path_errors
 
 if TYPE_CHECKING:
@@ -53,12 +52,12 @@ def _quality(report: Report) -> Figure:
     """Draw a row for each system and a panel for each metric over all users and each segment."""
     systems = report.systems
     panels: list[tuple[str, list[Estimate]]] = [
-        (f"{metric.upper()}\nall users", [system.means[metric] for system in systems]) for metric in TESTED
+        (f"{metric.upper()}\nall users", [system.means[metric] for system in systems]) for metric in report.tested
     ]
     for name, part in systems[0].segments.items():
         if part.n_users:
-            means = [system.segments[name].means[TESTED[0]] for system in systems]
-            panels.append((f"{TESTED[0].upper()}, {name}\n{part.n_users:,} users", means))
+            means = [system.segments[name].means[report.tested[0]] for system in systems]
+            panels.append((f"{report.tested[0].upper()}, {name}\n{part.n_users:,} users", means))
     figure = Figure(figsize=(2.2 + 2.1 * len(panels), 1.7 + 0.36 * len(systems)), layout="constrained")
     axes: list[Axes] = list(figure.subplots(1, len(panels), sharey=True))
     axes[0].set_yticks(range(len(systems)), [system.name for system in systems])
@@ -105,7 +104,7 @@ def _quants(report: Report) -> Figure | None:
     for found in groups.values():
         found.sort(key=lambda system: system.about["model_bytes"])
         sizes = [system.about["model_bytes"] / 1e6 for system in found]
-        means = [system.means[TESTED[1]] for system in found]
+        means = [system.means[report.tested[1]] for system in found]
         middles = np.array([mean.mean for mean in means])
         errors = np.maximum([middles - [m.low for m in means], [m.high for m in means] - middles], 0)
         axis.errorbar(sizes, middles, errors, fmt="o-", color=_MODEL, ecolor=_BASELINE, capsize=3)
@@ -114,10 +113,10 @@ def _quants(report: Report) -> Figure | None:
             axis.annotate(
                 label, (size, mean.high), (0, 5), textcoords="offset points", rotation=90, ha="center", fontsize=8
             )
-    axis.set_ylabel(f"{TESTED[1].upper()}, 95 % interval", fontsize=9)
+    axis.set_ylabel(f"{report.tested[1].upper()}, 95 % interval", fontsize=9)
     axis.set_xticks([])
     axis.minorticks_off()
-    best = max((s.means[TESTED[1]].high for found in groups.values() for s in found), default=math.nan)
+    best = max((s.means[report.tested[1]].high for found in groups.values() for s in found), default=math.nan)
     axis.set_ylim(0, 1.4 * best if best else 1)
     axis.margins(x=0.15)
     figure.supxlabel(report.headline(), fontsize=7, color=_GREY)

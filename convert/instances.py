@@ -14,12 +14,12 @@ import numpy as np
 
 from genrec_edge.convert.corpus import Corpus
 from genrec_edge.convert.examples import Named, Pick, Said
-from genrec_edge.convert.lore import Lore, facts_of
 from genrec_edge.convert.templates import TEMPLATES
 from genrec_edge.convert.wording import fill
 from genrec_edge.errors import UsageError
 from genrec_edge.files import atomic_write
 from genrec_edge.interactions import histories, load, split_of
+from genrec_edge.lore import Lore, facts_of
 from genrec_edge.prompts import NO, YES
 from genrec_edge.titles import model_titles
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.corpus import Window
     from genrec_edge.convert.examples import Piece
-    from genrec_edge.convert.lore import Lore
+    from genrec_edge.lore import Lore
 
 _MOST_ASKED = 12
 """Titles that follow one intention."""

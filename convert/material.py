@@ -18,12 +18,12 @@ from genrec_edge.convert.examples import told
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.instructions import Instructor
 from genrec_edge.convert.lessons import Lessons
-from genrec_edge.convert.lore import Lore, facts_of
 from genrec_edge.errors import UsageError
 from genrec_edge.events import by_user
 from genrec_edge.files import atomic_write
 from genrec_edge.index import IndexKey, build
 from genrec_edge.interactions import Split, histories, k_core, split_of
+from genrec_edge.lore import Lore, facts_of
 
 if TYPE_CHECKING:
     from pathlib import Path

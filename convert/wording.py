@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.corpus import Window
     from genrec_edge.convert.examples import Piece
-    from genrec_edge.convert.lore import Lore
     from genrec_edge.convert.templates import Template
+    from genrec_edge.lore import Lore
 
 MOST_TITLES = 20
 """Of a history in an instruction. Source: InstructRec, arXiv 2305.07001, section 4.1.4."""

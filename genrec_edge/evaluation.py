@@ -19,7 +19,7 @@ import numpy as np
 from genrec_edge import memory
 from genrec_edge.answers import Answer, answer_file
 from genrec_edge.errors import UsageError
-from genrec_edge.figures import AT, Asked, Figures, figures_of
+from genrec_edge.figures import AT, FULL, SAMPLED, Asked, Figures, figures_of
 from genrec_edge.report import Report, report_of
 from genrec_edge.transitions import event_counts
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from genrec_edge.interactions import Split
     from genrec_edge.ranked import Ranked
+    from genrec_edge.telling import Teller, Told
+
+    ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.floating]]
 
 Target = Literal["test", "validation"]
 
@@ -59,8 +62,12 @@ class System(Protocol):
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
+        told: Sequence[Told] | None = None,
     ) -> Iterator[Ranked]:
-        """Yield one answer of at most k items for each history, in order."""
+        """Yield one answer of at most k items for each history, in order; `told` says what of it is told, and in words.
+
+        Without it the whole history is.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -79,16 +86,25 @@ class Questions:
         targets: (n,) int32, item indexes.
         histories: item indexes of each user, oldest first.
         candidates: item indexes to rank for each user, ascending, the target among them; None for all.
+        told: what systems are told for each user; None for the history alone.
     """
 
     users: NDArray[np.int32]
     targets: NDArray[np.int32]
     histories: tuple[NDArray[np.int32], ...]
     candidates: tuple[NDArray[np.int32], ...] | None
+    told: tuple[Told, ...] | None = None
 
 
 def questions(
-    split: Split, *, target: Target = "test", users: int | None = None, candidates: int | None = None, seed: int = 0
+    split: Split,
+    *,
+    target: Target = "test",
+    users: int | None = None,
+    candidates: int | None = None,
+    hard: ScoresOf | None = None,
+    teller: Teller | None = None,
+    seed: int = 0,
 ) -> Questions:
     """Return what a split asks.
 
@@ -98,6 +114,8 @@ def questions(
         users: a sample of so many users; the same seed draws the same ones, and a larger sample contains a smaller.
         candidates: rank the target among so many others, drawn for each user by the seed from the items that the user
             never meets, in history or future; None ranks all items.
+        hard: from a history to the score of each item, (n_items,): the others are those with the highest scores.
+        teller: says what systems are told for each user; None tells the history alone.
         seed: of both draws.
 
     Raises:
@@ -113,14 +131,21 @@ def questions(
         if users < 1:
             raise UsageError(f"{users} users cannot be asked", hint="give --users at least 1")
         asked = np.sort(np.random.default_rng(seed).permutation(asked)[:users])
+    if hard is not None and candidates is None:
+        raise UsageError("hard negatives need a number of candidates", hint="give --candidates")
     targets = held_out[target][asked]
+    known = tuple(history_of(split, user, target) for user in asked.tolist())
     return Questions(
         users=asked.astype(np.int32),
         targets=targets,
-        histories=tuple(history_of(split, user, target) for user in asked.tolist()),
+        histories=known,
         candidates=None
         if candidates is None
-        else tuple(_sampled(split, user, candidates, target, seed) for user in asked.tolist()),
+        else tuple(
+            _sampled(split, user, candidates, target, seed, None if hard is None else hard(history))
+            for user, history in zip(asked.tolist(), known, strict=True)
+        ),
+        told=None if teller is None else tuple(map(teller.told, asked.tolist(), known, targets.tolist())),
     )
 
 
@@ -130,8 +155,10 @@ def history_of(split: Split, user: int, target: Target) -> NDArray[np.int32]:
     return np.append(train, validation) if target == "test" and validation >= 0 else train
 
 
-def _sampled(split: Split, user: int, n: int, target: Target, seed: int) -> NDArray[np.int32]:
-    """Return the user's target and `n` items that the user never meets, ascending."""
+def _sampled(
+    split: Split, user: int, n: int, target: Target, seed: int, scores: NDArray[np.floating] | None
+) -> NDArray[np.int32]:
+    """Return the user's target and `n` items that the user never meets, those with the highest scores, ascending."""
     own = [split.validation[user], split.test[user]]
     is_free = np.ones(split.n_items + 1, np.bool_)  # the last place answers for -1, no item
     is_free[[*split.train[user], *own, -1]] = False
@@ -139,7 +166,10 @@ def _sampled(split: Split, user: int, n: int, target: Target, seed: int) -> NDAr
     if not 1 <= n <= len(free):
         message = f"{n:,} candidates cannot be drawn beside the target: a user leaves {len(free):,} items"
         raise UsageError(message, hint="give --candidates at least 1 and fewer than that")
-    drawn = np.random.default_rng([seed, user]).choice(free, n, replace=False)
+    if scores is None:
+        drawn = np.random.default_rng([seed, user]).choice(free, n, replace=False)
+    else:
+        drawn = free[np.argsort(-scores[free], kind="stable")[:n]]
     return np.sort(np.append(drawn, own[target == "test"])).astype(np.int32)
 
 
@@ -151,6 +181,8 @@ def evaluate(
     users: int | None = None,
     target: Target = "test",
     candidates: int | None = None,
+    hard: tuple[str, ScoresOf] | None = None,
+    teller: Teller | None = None,
     seed: int = 0,
     reference: str | None = None,
     resume_path: Path | None = None,
@@ -165,6 +197,8 @@ def evaluate(
         users: as `target`, `candidates` and `seed`: see `questions`. The seed is also that of intervals and tests.
         target: which of the held-out items.
         candidates: None ranks all items.
+        hard: a baseline's name and scores: its best items are the candidates beside the target.
+        teller: says what systems are told; None tells the history alone.
         seed: of all that is drawn.
         reference: the name of a system that all others are tested against, as against the best baseline.
         resume_path: a folder that keeps the answers of each system that is slow, in a file; what it holds is not asked
@@ -181,8 +215,19 @@ def evaluate(
         raise UsageError(f"no system is called {reference!r}", hint=f"there are: {', '.join(names)}")
     if k < AT:
         raise UsageError(f"{k} items are too few to ask for", hint=f"give -k at least {AT}")
-    asked = questions(split, target=target, users=users, candidates=candidates, seed=seed)
-    protocol = {"target": target, "candidates": candidates, "k": k, "seed": None if candidates is None else seed}
+    asked = questions(
+        split,
+        target=target,
+        users=users,
+        candidates=candidates,
+        hard=None if hard is None else hard[1],
+        teller=teller,
+        seed=seed,
+    )
+    protocol: dict[str, Any] = {"target": target, "candidates": candidates, "k": k}
+    protocol["seed"] = None if candidates is None and teller is None else seed
+    protocol |= {} if hard is None else {"negatives": f"the best of {hard[0]}"}
+    protocol |= {} if teller is None else teller.describe()
     facts = _facts(split, asked, k, candidates)
     figures: list[Figures] = []
     for system in systems:
@@ -194,14 +239,15 @@ def evaluate(
                 figures_of(system.name, system.about, answers, facts, is_baseline=system.is_baseline, seed=seed)
             )
     said = {**protocol, "users": len(asked.users), "seed": seed, "seen": "removed", "equal scores": "mean rank"}
-    return report_of(split.card(), said, figures, reference=reference, seed=seed)
+    return report_of(split.card(), said, figures, reference=reference, seed=seed, tested=facts.tested)
 
 
 def _facts(split: Split, asked: Questions, k: int, candidates: int | None) -> Asked:
     lengths = np.array([len(history) for history in asked.histories])
     counts = event_counts(split.train, split.n_items)
     depth = AT if candidates is None else min(AT, candidates + 1)
-    return Asked(asked.users, asked.targets, lengths, counts, k, depth)
+    tested = FULL if candidates is None else SAMPLED
+    return Asked(asked.users, asked.targets, lengths, counts, k, depth, tested)
 
 
 def _ask(
@@ -221,8 +267,9 @@ def _ask(
         on_user(system.name, n - len(missing), n)
         histories = [asked.histories[place] for place in missing]
         candidates = None if asked.candidates is None else [asked.candidates[place] for place in missing]
+        told = None if asked.told is None else [asked.told[place] for place in missing]
         before = time.perf_counter()
-        ranked_lists = system.rank_many(histories, k, candidates=candidates) if missing else ()
+        ranked_lists = system.rank_many(histories, k, candidates=candidates, told=told) if missing else ()
         for done, (place, ranked) in enumerate(zip(missing, ranked_lists, strict=True), start=1):
             now = time.perf_counter()
             answer = _answer(int(asked.users[place]), int(asked.targets[place]), ranked, now - before)

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from genrec_edge.answers import Answer
 
-KS = (1, 5, 10, 20, 50, 100)
+KS = (1, 3, 5, 10, 20, 50, 100)
 AT = 10
 """Where segments, tests and what is not a mean over users are looked at."""
 _RARE_EVENTS = 5
+_LONG = 50
+LONG = f"history > {_LONG} events"
 RARE, COLD = f"target with < {_RARE_EVENTS} events", "target without events"
 """Segments by the training events of the target."""
 METRICS: Mapping[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]] = {
@@ -32,7 +34,12 @@ METRICS: Mapping[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]]
     "ndcg": metrics.ndcg,
     "mrr": metrics.reciprocal_rank,
 }
-TESTED = (f"hr@{AT}", f"ndcg@{AT}")
+FULL = ("hr@10", "ndcg@10")
+SAMPLED = ("hr@1", "ndcg@3", "hr@3", "hr@5", "hr@10", "mrr@3", "mrr@5", "mrr@10")
+"""What is tested, and looked at in segments, where all items are ranked, and where the target is among a few.
+
+Source of the second: InstructRec and LLM-TRSR, arXiv 2305.07001 and 2403.13325.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +53,7 @@ class Asked:
         counts: (n_items,) training events of each item.
         k: how many items were asked for; figures of longer lists are left out.
         depth: how many items a complete answer has at `AT`; less than that for fewer candidates.
+        tested: the metrics of segments.
     """
 
     users: NDArray[np.int32]
@@ -54,12 +62,14 @@ class Asked:
     counts: NDArray[np.int64]
     k: int
     depth: int
+    tested: tuple[str, ...] = FULL
 
     def segments(self) -> dict[str, NDArray[np.bool_]]:
-        """Return masks of users, (n,): halves by the length of the history, and rare and cold targets (maybe none)."""
+        """Return masks of users, (n,): by the length of the history, and with rare and cold targets (maybe none)."""
         events = self.counts[self.targets]
         return {
             **metrics.history_segments(self.lengths),
+            LONG: self.lengths > _LONG,
             RARE: events < _RARE_EVENTS,
             COLD: events == 0,
         }
@@ -83,7 +93,7 @@ class Figures:
         is_baseline: whether it is one of those to be beaten.
         ranks: (n,) of the targets, inf where not found.
         means: "hr@1" and so on, over all users.
-        segments: by name, those of `AT` alone.
+        segments: by name, what is tested alone.
         exact: share of answers proven to be the best.
         valid: share of the first `AT` places, or of the texts written, that hold an item of the catalog.
         distinct: share of these that are neither of the history nor repeated.
@@ -128,7 +138,7 @@ def figures_of(
         ranks=ranks,
         means={metric: estimate(one, seed=seed) for metric, one in values.items()},
         segments={
-            segment: Segment(int(mask.sum()), {m: estimate(values[m][mask], seed=seed) for m in TESTED})
+            segment: Segment(int(mask.sum()), {m: estimate(values[m][mask], seed=seed) for m in asked.tested})
             for segment, mask in asked.segments().items()
         },
         exact=float(np.mean([answer.exact for answer in answers])),

@@ -104,7 +104,8 @@ def after_history(intent: str | None, context: Mapping[str, str]) -> list[Part]:
     """Return what stands between the history and the task: context and intention."""
     now = ", ".join(filter(None, map(one_line, context.values())))
     wanted = one_line(intent or "")
-    return [Line(NOW, now)] * bool(now) + [Line(WANTED, wanted)] * bool(wanted)
+    parts: list[Part] = [Line(NOW, now)] * bool(now)
+    return [*parts, Line(WANTED, wanted)] if wanted else parts
 
 
 def pointwise(item: int) -> list[Part]:

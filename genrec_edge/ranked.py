@@ -6,7 +6,6 @@ a namesake of a seen item is another item here, though `recommend` leaves it out
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from genrec_edge.telling import Told
+
+FIT_FIRST = ", fit first"
+"""What names of systems end in that put items with the wanted facts before all others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,22 +74,39 @@ class ScoreRanker:
         fit: called when the block begins; returns the function from a history to the score of each item, (n_items,),
             higher is better, which is dropped when the block ends.
         is_baseline: whether it is one of those to be beaten.
+        fit_first: whether items with the facts that are wanted come before all others.
     """
 
     about: Mapping[str, Any] = {}
 
     def __init__(
-        self, name: str, fit: Callable[[], Callable[[NDArray[np.int32]], NDArray[Any]]], *, is_baseline: bool = True
+        self,
+        name: str,
+        fit: Callable[[], Callable[[NDArray[np.int32]], NDArray[Any]]],
+        *,
+        is_baseline: bool = True,
+        fit_first: bool = False,
     ) -> None:
-        self.name = name
+        self.name = name + FIT_FIRST * fit_first
+        self._fit_first = fit_first
         self.is_baseline = is_baseline
         self._fit = fit
         self._scores_of: Callable[[NDArray[np.int32]], NDArray[Any]]
 
-    def rank(self, history: NDArray[np.int32], k: int, *, candidates: NDArray[np.int32] | None = None) -> Ranked:
-        """Return the k items with the highest scores; of equal ones, those of lower index."""
+    def rank(
+        self,
+        history: NDArray[np.int32],
+        k: int,
+        *,
+        candidates: NDArray[np.int32] | None = None,
+        told: Told | None = None,
+    ) -> Ranked:
+        """Return the k items with the highest scores; of equal ones, those of lower index. Words are not understood."""
         started = time.perf_counter()
-        scores = np.asarray(self._scores_of(history), np.float64)
+        known = history[:0] if told is not None and told.is_of_nobody else history
+        scores = np.asarray(self._scores_of(known), np.float64)
+        if self._fit_first and told is not None and told.fits is not None:
+            scores = scores + np.where(told.fits, 1 + np.ptp(scores), 0)
         scores = np.where(allowed_items(len(scores), history, candidates), scores, -np.inf)
         best = np.argsort(-scores, kind="stable")[:k]
         best = best[scores[best] > -np.inf]
@@ -100,10 +121,11 @@ class ScoreRanker:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
+        told: Sequence[Told] | None = None,
     ) -> Iterator[Ranked]:
         """Yield `rank` of each history, in order."""
-        for history, pool in with_candidates(histories, candidates):
-            yield self.rank(history, k, candidates=pool)
+        for history, pool, one in beside(histories, candidates, told):
+            yield self.rank(history, k, candidates=pool, told=one)
 
     def __enter__(self) -> Self:
         self._scores_of = self._fit()
@@ -124,8 +146,11 @@ def allowed_items(n_items: int, history: NDArray[np.int32], candidates: NDArray[
     return allowed
 
 
-def with_candidates(
-    histories: Sequence[NDArray[np.int32]], candidates: Sequence[NDArray[np.int32]] | None
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None]]:
-    """Yield each history with the items to rank, None for all."""
-    return zip(histories, itertools.repeat(None) if candidates is None else candidates, strict=candidates is not None)
+def beside(
+    histories: Sequence[NDArray[np.int32]],
+    candidates: Sequence[NDArray[np.int32]] | None,
+    told: Sequence[Told] | None,
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None, Told | None]]:
+    """Yield each history with the items to rank, None for all, and with what is told, None for the history alone."""
+    for i, history in enumerate(histories):
+        yield history, None if candidates is None else candidates[i], None if told is None else told[i]

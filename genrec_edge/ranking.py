@@ -21,8 +21,9 @@ from genrec_edge.files import sha256_file
 from genrec_edge.freeform import write_lines
 from genrec_edge.fusion import Fused, learned_on_prior
 from genrec_edge.lora import find_adapter
-from genrec_edge.ranked import Ranked, allowed_items, with_candidates
+from genrec_edge.ranked import FIT_FIRST, Ranked, allowed_items, beside
 from genrec_edge.session import Session, default_threads
+from genrec_edge.telling import Told
 from genrec_edge.tuning import record_of, tuned_on
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ N_TEXTS = 10
 _TOKENS_PER_TEXT = 32
 _SMALL_BYTES = 500_000_000
 """Larger files keep the memory bus busy with one context. SmolLM2-135M has 145 MB at Q8_0."""
+_FIRST_NATS = 1e4
+"""Added to the score of items that come before all others: more than any title can lose."""
 _OF_THIS_MACHINE = ("name", "path", "adapter")
 
 
@@ -74,6 +77,7 @@ class LlmRanker:
         score: None takes what the model was tuned for.
         prior: added to the score of each item, or None; free text has none.
         max_history: how many of the latest titles the prompt has; None takes as many as fit into the context.
+        fit_first: whether items with the facts that are wanted come before all others, as with a condition.
         decode: "exact", or "free" for texts written line by line and grounded afterwards: a baseline.
         n_threads: of all contexts together; None takes as many as `Session.open` does.
         n_ctx: of each context, as in `Session.open`.
@@ -89,6 +93,7 @@ class LlmRanker:
         score: ScoreKind | None = None,
         prior: Prior | None = None,
         max_history: int | None = None,
+        fit_first: bool = False,
         decode: Literal["exact", "free"] = "exact",
         n_threads: int | None = None,
         n_ctx: int | None = None,
@@ -102,7 +107,9 @@ class LlmRanker:
             prior = None
         if prior is not None and prior.weight is not None and not math.isfinite(prior.weight):
             raise UsageError(f"the prior's weight {prior.weight} is no number", hint="give --prior-weight a finite one")
-        self.name = name or _name(model_file, adapter, prior) + (", free text" if decode == "free" else "")
+        ending = FIT_FIRST * fit_first + ", free text" * (decode == "free")
+        self.name = name or _name(model_file, adapter, prior) + ending
+        self._fit_first = fit_first
         self.is_baseline = decode == "free"
         self._model_file, self._adapter = model_file, adapter
         self._dataset = dataset
@@ -121,7 +128,7 @@ class LlmRanker:
             n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
-        self._recommenders: list[Session] = []
+        self._sessions: list[Session] = []
         self._idle: SimpleQueue[Session]
         self._executor: ThreadPoolExecutor
         self._item_of_row: dict[int, int]
@@ -132,30 +139,31 @@ class LlmRanker:
         with ExitStack() as on_error:
             on_error.callback(self._close)
             for _ in range(self._n_contexts):
-                self._recommenders.append(self._open())
+                self._sessions.append(self._open())
             on_error.pop_all()
         self._idle = SimpleQueue()
-        for each in self._recommenders:
+        for each in self._sessions:
             self._idle.put(each)
         self._executor = ThreadPoolExecutor(self._n_contexts)
-        recommender = self._recommenders[0]
+        session = self._sessions[0]
         manifest, path = self._model_file.manifest, self._model_file.path
-        described = recommender.describe_model()
+        described = session.describe_model()
         self._item_of_row = dict(zip(self._dataset.rows.tolist(), range(self._dataset.n_items), strict=True))
-        self._item_at = np.array([self._item_of_row[row] for row in recommender.index.rows.tolist()], np.int32)
+        self._item_at = np.array([self._item_of_row[row] for row in session.index.rows.tolist()], np.int32)
         self.about = {
             **{key: value for key, value in described.items() if key not in _OF_THIS_MACHINE},
             "model_sha256": manifest.sha256 if manifest else sha256_file(path),
             "model_bytes": path.stat().st_size,
             "quant": self._model_file.header.quant,
             "adapter_sha256": None if self._adapter is None else sha256_file(self._adapter),
-            "catalog_revision": recommender.index.key.revision,
+            "catalog_revision": session.index.key.revision,
             "prior": None if self._prior is None else self._prior.name,
             "prior_weight": None if self._prior is None else self._prior.weight,
             "prior_below": self._learned if self._prior is not None and self._prior.weight is None else None,
             "max_history": self._max_history,
-            "n_ctx": recommender.engine.n_ctx,
+            "n_ctx": session.engine.n_ctx,
             "decode": self._decode,
+            "fit_first": self._fit_first,
             "tuned_on": self._tuned_on,
         }
         return self
@@ -163,24 +171,33 @@ class LlmRanker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for recommender in self._recommenders:
-            recommender.cancel()  # answers that nobody waits for any more
+        for session in self._sessions:
+            session.cancel()  # answers that nobody waits for any more
         self._executor.shutdown(cancel_futures=True)
         self._close()
 
     def _close(self) -> None:
-        while self._recommenders:
-            self._recommenders.pop().close()
+        while self._sessions:
+            self._sessions.pop().close()
 
-    def rank(self, history: NDArray[np.int32], k: int, *, candidates: NDArray[np.int32] | None = None) -> Ranked:
+    def rank(
+        self,
+        history: NDArray[np.int32],
+        k: int,
+        *,
+        candidates: NDArray[np.int32] | None = None,
+        told: Told | None = None,
+    ) -> Ranked:
         """Return the k best items after a history, or all that are allowed if these are fewer.
 
         Args:
             history: item indexes, oldest first.
             k: how many; of texts, at most `N_TEXTS` are written.
             candidates: item indexes to rank, the rest left out; None for all.
+            told: what of the history is told, and what is said in words; None tells the history.
         """
-        (ranked,) = self.rank_many([history], k, candidates=None if candidates is None else [candidates])
+        pools = None if candidates is None else [candidates]
+        (ranked,) = self.rank_many([history], k, candidates=pools, told=None if told is None else [told])
         return ranked
 
     def rank_many(
@@ -189,35 +206,42 @@ class LlmRanker:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
+        told: Sequence[Told] | None = None,
     ) -> Iterator[Ranked]:
         """Yield `rank` of each history, in order."""
 
-        def answer(history: NDArray[np.int32], pool: NDArray[np.int32] | None) -> Ranked:
-            recommender = self._idle.get()
+        def answer(history: NDArray[np.int32], pool: NDArray[np.int32] | None, one: Told | None) -> Ranked:
+            session = self._idle.get()
+            one = one or Told(history, (), (), None)
             try:
                 allowed = allowed_items(self._dataset.n_items, history, pool)
                 if self._decode == "free":
-                    return self._written(recommender, history, k, allowed)
-                return self._searched(recommender, history, k, allowed)
+                    return self._written(session, history, one, k, allowed)
+                return self._searched(session, history, one, k, allowed)
             finally:
-                self._idle.put(recommender)
+                self._idle.put(session)
 
-        yield from self._executor.map(answer, *zip(*with_candidates(histories, candidates), strict=True))
+        yield from self._executor.map(answer, *zip(*beside(histories, candidates, told), strict=True))
 
-    def _searched(self, recommender: Session, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
+    def _searched(
+        self, session: Session, history: NDArray[np.int32], told: Told, k: int, allowed: NDArray[np.bool_]
+    ) -> Ranked:
         started = time.perf_counter()
         if not allowed.any():
             return Ranked(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
-        root_row = self._prompted(recommender, history)
-        bias = np.where(allowed, 0.0, -np.inf)[self._item_at]
-        search = recommender.search(bias, min(k, int(allowed.sum())), self._fused(history))
+        root_row = self._prompted(session, told)
+        bias = np.where(allowed, 0.0, -np.inf)
+        if self._fit_first and told.fits is not None:
+            bias = bias + np.where(told.fits, _FIRST_NATS, 0.0)
+        bias = bias[self._item_at]
+        search = session.search(bias, min(k, int(allowed.sum())), self._fused(history))
         answer = search.exact(root_row, Budget())
         return Ranked(
             items=self._item_at[[found.position for found in answer.found]],
             scores=np.array([found.score for found in answer.found]),
             exact=answer.exact,
             gap=answer.gap,
-            tokens=recommender.engine.usage.tokens,
+            tokens=session.engine.usage.tokens,
             seconds=time.perf_counter() - started,
         )
 
@@ -231,18 +255,20 @@ class LlmRanker:
         tau, lambda_ = self._learned or (1.0, 0.0)  # __init__ has seen to it that there are two
         return Fused(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
 
-    def _written(self, recommender: Session, history: NDArray[np.int32], k: int, allowed: NDArray[np.bool_]) -> Ranked:
+    def _written(
+        self, session: Session, history: NDArray[np.int32], told: Told, k: int, allowed: NDArray[np.bool_]
+    ) -> Ranked:
         """Let the model write `N_TEXTS` lines, and keep what is allowed in the order it was written."""
         started = time.perf_counter()
-        root_row = self._prompted(recommender, history)
-        engine = recommender.engine
+        root_row = self._prompted(session, told)
+        engine = session.engine
         n = min(k, N_TEXTS)
         written = write_lines(engine, root_row, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
         lines = list(itertools.islice(written, n))
         found: list[int] = []
         invalid = repeated = 0
         for line in lines:
-            match = recommender.resolve(line.text)
+            match = session.resolve(line.text)
             item = None if match.item is None else self._item_of_row[match.item.row]
             if item in found or item in history:
                 repeated += 1
@@ -262,12 +288,12 @@ class LlmRanker:
             repeated=repeated,
         )
 
-    def _prompted(self, recommender: Session, history: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _prompted(self, session: Session, told: Told) -> NDArray[np.float32]:
         """Evaluate the prompt, with each item once, where it was met last, and return its last logits."""
-        latest = list(dict.fromkeys(reversed(history.tolist())))[: self._max_history][::-1]
-        engine = recommender.engine
+        latest = list(dict.fromkeys(reversed(told.titles.tolist())))[: self._max_history][::-1]
+        engine = session.engine
         engine.usage = Usage()
-        token_ids, _ = recommender.prompt_ids(self._dataset.rows[latest])
+        token_ids, _ = session.prompt_ids(self._dataset.rows[latest], told.before, told.after)
         return engine.prompt(token_ids)[0]
 
 

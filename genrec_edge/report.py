@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.figures import AT, COLD, RARE, TESTED
+from genrec_edge.figures import AT, COLD, FULL, LONG, RARE
 from genrec_edge.significance import Comparison, Estimate, compare
 
 if TYPE_CHECKING:
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
     from genrec_edge.figures import Figures
 
-COLUMNS = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
-"""Of the table for people; "rare" and "cold" are HR@10 of the users with such targets."""
+_ALL_RANKED = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
+_SOME_RANKED = (
+    "system",
+    *["HR@1", "NDCG@3", "HR@3", "HR@5", "HR@10", "MRR@3", "MRR@5", "MRR@10", "long", "p50", "users/s"],
+)
+"""Columns of the table for people. "rare" and "cold" are HR@10 of the users with such targets, "long" is HR@1 of those
+with long histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,21 @@ class Report:
     best_baseline: str | None
     tests: tuple[PairedTest, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table for people."""
+        return _ALL_RANKED if self._ranks_all else _SOME_RANKED
+
+    @property
+    def tested(self) -> tuple[str, str]:
+        """The metrics that are tested; the second decides which baseline is the best."""
+        first, second = self.columns[1:3]
+        return first.lower(), second.lower()
+
+    @property
+    def _ranks_all(self) -> bool:
+        return self.protocol["candidates"] is None
+
     def to_json(self) -> dict[str, Any]:
         """Return the payload of `genrec-edge/evaluation@1`; means over no users are null."""
         return {
@@ -70,29 +90,49 @@ class Report:
         split, protocol = self.split, self.protocol
         kind = [split["split"], *split["filters"], f"ties by {split['ties']} order"]
         n = protocol["candidates"]
-        ranked = f"all {split['items']:,} items ranked" if n is None else f"1 + {n:,} sampled items ranked"
+        others = f"{n:,} sampled items" if "negatives" not in protocol else f"{n:,} items, {protocol['negatives']},"
+        ranked = f"all {split['items']:,} items ranked" if n is None else f"1 + {others} ranked"
         asked = f"the {protocol['target']} items of {protocol['users']:,} users"
-        return f"{split['dataset']}, {', '.join(kind)}: {asked}, {ranked}, seen ones removed"
+        return f"{split['dataset']}, {', '.join(kind)}: {asked}, {ranked}, seen ones removed{self._told()}"
+
+    def _told(self) -> str:
+        """Return what was told beside the history, with a warning where it was made of the targets."""
+        if "preference" not in self.protocol:
+            return ""
+        intent = str(self.protocol["intent"])
+        oracle = " (oracle: made of the target)" if intent in {"vague", "specific"} else ""
+        return f"; preference: {self.protocol['preference']}; intention: {intent}{oracle}"
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of the table for people; its columns are `COLUMNS`."""
+        """Return the cells of the table for people, in the order of `columns`."""
         return [
             [
                 system.name,
-                *(_interval(system.means[metric]) for metric in TESTED),
-                *map(_share, _quality(system)[2:]),
-                f"{system.coverage:.1%}",
-                f"{system.exact:.0%}",
+                *(_interval(system.means[name.lower()]) for name in self.columns[1:3]),
+                *map(_share, self._quality(system)[2:]),
+                *([f"{system.coverage:.1%}", f"{system.exact:.0%}"] if self._ranks_all else []),
                 _seconds(system.cost["latency_p50_s"] or 0.0),
                 _rate(system.cost["users_per_s"] or 0.0),
             ]
             for system in self.systems
         ]
 
+    def _quality(self, system: Figures) -> list[float]:
+        """Return the means of the columns that follow the name; nan where a segment has no users."""
+        segments = {"rare": (RARE, FULL[0]), "cold": (COLD, FULL[0]), "long": (LONG, "hr@1")}
+        found = []
+        for column in self.columns[1:]:
+            if column in segments:
+                name, metric = segments[column]
+                found.append(system.segments[name].means[metric].mean)
+            elif column.lower() in system.means:
+                found.append(system.means[column.lower()].mean)
+        return found
+
     def best_cells(self) -> set[tuple[int, int]]:
         """Return (row, column) of the highest means in the table, where there is more than one system."""
         best = set()
-        for column, means in enumerate(zip(*map(_quality, self.systems), strict=True), start=1):
+        for column, means in enumerate(zip(*map(self._quality, self.systems), strict=True), start=1):
             top = max(means)
             best |= {(row, column) for row, mean in enumerate(means) if mean == top > 0}
         return best if len(self.systems) > 1 else set()
@@ -120,7 +160,7 @@ class Report:
     def markdown(self) -> str:
         """Return headline, table and notes in Markdown, the best in bold."""
         best = self.best_cells()
-        lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
+        lines = [" | ".join(self.columns), " | ".join("---" for _ in self.columns)]
         for r, row in enumerate(self.rows()):
             cells = [cell.replace("|", "\\|") for cell in row]
             lines.append(" | ".join(f"**{cell}**" if (r, c) in best else cell for c, cell in enumerate(cells)))
@@ -135,26 +175,26 @@ def report_of(
     *,
     reference: str | None,
     seed: int,
+    tested: tuple[str, ...] = FULL,
 ) -> Report:
-    """Return the report, every system tested against the best baseline and against the system named `reference`."""
+    """Return the report, every system tested against the best baseline and against the system named `reference`.
+
+    Of the metrics of segments, `tested`, the first two are tested; the second decides which baseline is the best.
+    """
+    both, second = tested[:2], tested[1]
     baselines = [system for system in systems if system.is_baseline]
-    best = max(baselines, key=lambda system: system.means[f"ndcg@{AT}"].mean, default=None)
+    best = max(baselines, key=lambda system: system.means[second].mean, default=None)
     against = {reference, best.name if best else None}
     tests = [
-        PairedTest(ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in TESTED})
+        PairedTest(
+            ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in tested[:2]}
+        )
         for theirs in systems
         if theirs.name in against
         for ours in systems
         if ours is not theirs
     ]
     return Report(split, protocol, tuple(systems), best.name if best else None, tuple(tests))
-
-
-def _quality(system: Figures) -> list[float]:
-    """Return the means of the columns that follow the name; nan where a segment has no users."""
-    segments = [system.segments[name].means["hr@10"].mean for name in (RARE, COLD)]
-    first, second, *others = (system.means[metric].mean for metric in (*TESTED, "hr@5", "mrr@10"))
-    return [first, second, *segments, *others]
 
 
 def _system_json(system: Figures) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from genrec_edge.profiles import Tastes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genrec_edge.facts import FactBook
+    from genrec_edge.records import Fact
 
 BLOCK = 5
 """Items of a block."""
@@ -61,12 +61,24 @@ class Summarizer(Protocol):
         ...
 
 
+class Facts(Protocol):
+    """What tells the facts of items, and how usual each is: see `facts.FactBook`."""
+
+    def of(self, rows: Sequence[int]) -> Sequence[Sequence[Fact]]:
+        """Return the facts of each of these rows."""
+        ...
+
+    def share(self, fact: Fact) -> float:
+        """Return the share of items that have a fact."""
+        ...
+
+
 class FactSummarizer:
     """Summaries out of the facts of a catalog, by weight: no model, the same every time."""
 
     kind = FACTS
 
-    def __init__(self, book: FactBook) -> None:
+    def __init__(self, book: Facts) -> None:
         self._book = book
 
     def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.evaluation import Target
     from genrec_edge.report import Report
+    from genrec_edge.telling import Told
 
 N_ITEMS = 40
 TIMES = {"latency_p50_s", "latency_p95_s", "users_per_s", "peak_memory_mib"}
@@ -65,6 +66,7 @@ class Scripted:
         self.about: Mapping[str, Any] = {"kind": "scripted"}
         self.asked: list[tuple[int, ...]] = []
         self.dies_after: int | None = None
+        self.told: Sequence[Told] | None = None
         self._answers = answers
 
     def rank_many(
@@ -73,7 +75,9 @@ class Scripted:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
+        told: Sequence[Told] | None = None,
     ) -> Iterator[Ranked]:
+        self.told = told
         for n, history in enumerate(histories):
             if n == self.dies_after:
                 raise KeyboardInterrupt

@@ -14,10 +14,10 @@ from genrec_edge.convert.corpus import Corpus, Window
 from genrec_edge.convert.examples import Named, Pick, Said, Verdict
 from genrec_edge.convert.instances import write_instances
 from genrec_edge.convert.instructions import FORMS, Instructor
-from genrec_edge.convert.lore import Lore
 from genrec_edge.convert.recipe import FORM_NAMES
 from genrec_edge.convert.templates import TEMPLATES
 from genrec_edge.convert.wording import fill
+from genrec_edge.lore import Lore
 from genrec_edge.records import Fact
 from genrec_edge.wishes import VAGUE
 

@@ -16,6 +16,7 @@ from genrec_edge.interactions import Dataset, load
 from genrec_edge.ranked import ScoreRanker
 from genrec_edge.ranking import N_TEXTS, LlmRanker, Prior
 from genrec_edge.records import Interaction
+from genrec_edge.session import Session
 from genrec_edge.store import ModelStore, resolve_model
 from genrec_edge.tuning import tuned_on
 
@@ -125,13 +126,13 @@ def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
 ) -> None:
     monkeypatch.setattr("genrec_edge.ranking._SMALL_BYTES", small_bytes)
     opened: list[int] = []
-    really_open = Recommender.open
+    really_open = Session.open
 
-    def counted(*arguments: Any, **options: Any) -> Recommender:
+    def counted(*arguments: Any, **options: Any) -> Session:
         opened.append(options["n_threads"])
         return really_open(*arguments, **options)
 
-    monkeypatch.setattr(Recommender, "open", counted)
+    monkeypatch.setattr(Session, "open", counted)
     rng = np.random.default_rng(1)
     histories = [indexes(rng.permutation(12)[: rng.integers(1, 7)].tolist()) for _ in range(30)]
     pools = [indexes(np.sort(rng.permutation(12)[:9]).tolist()) for _ in range(30)]

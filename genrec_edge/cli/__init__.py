@@ -32,6 +32,7 @@ from genrec_edge.cli.recommend import recommend
 from genrec_edge.cli.rerank import rerank
 from genrec_edge.cli.resolve import resolve
 from genrec_edge.cli.train import train
+from genrec_edge.cli.verdicts import verdicts
 from genrec_edge.errors import DiskError, DiskFullError, GenRecError
 from genrec_edge.titles import printable
 
@@ -130,6 +131,7 @@ app.command()(inspect)
 app.command()(convert)
 app.command()(train)
 app.command()(evaluate)
+app.command()(verdicts)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")

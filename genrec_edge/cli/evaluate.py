@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ import typer
 
 from genrec_edge.cli.options import AdapterPath, Ctx, Json, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import console, console_err, emit_json, needs_extra, print_table, say
+from genrec_edge.errors import UsageError
 from genrec_edge.files import path_errors
 from genrec_edge.titles import printable
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
+    from genrec_edge.evaluation import System
     from genrec_edge.report import Report
 
 SCHEMA = "genrec-edge/evaluation@1"
@@ -28,6 +31,8 @@ _LEAST_COLUMNS = 3
 SplitKind = Literal["leave-one-out", "time", "cold"]
 Ties = Literal["file", "item"]
 Target = Literal["test", "validation"]
+PreferenceKind = Literal["history", "none", "words", "both"]
+IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
 
 
 def evaluate(
@@ -77,6 +82,31 @@ def evaluate(
     candidates: Annotated[
         int | None, typer.Option(metavar="N", help="Rank the target among N sampled items; all items.")
     ] = None,
+    negatives: Annotated[
+        str,
+        typer.Option(
+            metavar="random|BASELINE",
+            help="What is sampled beside the target: anything, or the best of a baseline, such as sequential.",
+        ),
+    ] = "random",
+    preference: Annotated[
+        PreferenceKind,
+        typer.Option(
+            help="What is told of the user: titles, nothing, their summary, or a summary and the latest titles."
+        ),
+    ] = "history",
+    intent: Annotated[
+        IntentKind,
+        typer.Option(help="What is wanted, in words made of the target (oracle) or of the history (honest)."),
+    ] = "none",
+    recent: Annotated[int, typer.Option(metavar="N", min=1, help="Latest titles beside a summary.")] = 20,
+    summary: Annotated[
+        Literal["whole", "recurrent", "hierarchical"],
+        typer.Option(help="Summaries of the whole history at once, or block by block as in LLM-TRSR."),
+    ] = "whole",
+    fit_first: Annotated[
+        bool, typer.Option("--fit-first", help="Ask every system a second time: what has the wanted facts comes first.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of samples, intervals and tests.")] = 0,
     reference: Annotated[
         str | None, typer.Option(metavar="SYSTEM", help="Test all systems against this one, too.")
@@ -100,7 +130,14 @@ def evaluate(
         with path_errors(plot):
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.cli.systems import baseline_names, counting, from_file, ways_to_answer  # noqa: PLC0415
+    from genrec_edge.cli.systems import (  # noqa: PLC0415
+        baseline_names,
+        counting,
+        from_file,
+        hard_scores,
+        teller_of,
+        ways_to_answer,
+    )
     from genrec_edge.evaluation import evaluate as run  # noqa: PLC0415
     from genrec_edge.interactions import load, split_of  # noqa: PLC0415
     from genrec_edge.ranking import LlmRanker  # noqa: PLC0415
@@ -108,9 +145,17 @@ def evaluate(
     dataset = load(data)
     asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)
     names = baseline_names(baselines, has_model=bool(model))
-    systems = [*counting(names, asked), *(from_file(text, asked, target) for text in scores or ())]
+    in_words = (preference, intent) != ("history", "none")
+    if fit_first and intent == "none":
+        raise UsageError("--fit-first: nothing is wanted that could fit", hint="say what with --intent")
+    teller = teller_of(dataset, asked, preference, intent, recent, summary, seed) if in_words else None
+    turns = (False, True) if fit_first else (False,)
+    systems: list[System] = []
+    for first in turns:
+        systems += counting(names, asked, fit_first=first)
+        systems += [from_file(text, asked, target, fit_first=first) for text in scores or ()]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
-    for decode, added in ways_to_answer(names, prior, prior_weight or [], asked):
+    for first, (decode, added) in product(turns, list(ways_to_answer(names, prior, prior_weight or [], asked))):
         systems += [
             LlmRanker(
                 model_file,
@@ -119,6 +164,7 @@ def evaluate(
                 score=score,
                 prior=added,
                 max_history=max_history,
+                fit_first=first,
                 decode=decode,
                 n_threads=threads,
                 n_ctx=ctx,
@@ -133,6 +179,8 @@ def evaluate(
             users=users,
             target=target,
             candidates=candidates,
+            hard=None if negatives == "random" else hard_scores(negatives, asked),
+            teller=teller,
             seed=seed,
             reference=reference,
             resume_path=resume,
@@ -191,13 +239,12 @@ class _Lines:
 
 
 def _show(report: Report) -> None:
-    from genrec_edge.report import COLUMNS  # noqa: PLC0415
-
     typer.echo(printable(report.headline()))
-    rows, n = report.rows(), len(COLUMNS)
-    widths = [3 + max(map(len, cells)) for cells in zip(COLUMNS, *rows, strict=True)]
+    columns, rows = report.columns, report.rows()
+    n = len(columns)
+    widths = [3 + max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     while n > _LEAST_COLUMNS and sum(widths[:n]) > console().width:
         n -= 1  # those of least interest stand last; --json and --plot have them all
-    print_table(COLUMNS[:n], [row[:n] for row in rows], right=COLUMNS[1:], bold=report.best_cells())
+    print_table(columns[:n], [row[:n] for row in rows], right=columns[1:], bold=report.best_cells())
     for line in report.notes():
         typer.echo(printable(line))

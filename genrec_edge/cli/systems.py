@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.baselines import BASELINES
 from genrec_edge.errors import UsageError
+from genrec_edge.lore import Lore, facts_of
 from genrec_edge.priors import Counts, log_prob
 from genrec_edge.ranked import ScoreRanker
 from genrec_edge.ranking import Prior
 from genrec_edge.scores import read_scores
+from genrec_edge.telling import Teller, summariser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from genrec_edge.dataset import Dataset
     from genrec_edge.evaluation import System, Target
     from genrec_edge.interactions import Split
     from genrec_edge.records import PriorKind
+    from genrec_edge.telling import IntentKind, PreferenceKind
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 
@@ -46,18 +50,53 @@ def baseline_names(text: str, *, has_model: bool) -> list[str]:
     return names
 
 
-def counting(names: Sequence[str], split: Split) -> list[System]:
+def counting(names: Sequence[str], split: Split, *, fit_first: bool = False) -> list[System]:
     """Return the baselines that are fitted on the training part when their turn comes."""
-    return [ScoreRanker(name, partial(_fitted, name, split)) for name in names if name != FREE]
+    return [ScoreRanker(name, partial(_fitted, name, split), fit_first=fit_first) for name in names if name != FREE]
 
 
-def from_file(text: str, split: Split, target: Target) -> ScoreRanker:
+def hard_scores(name: str, split: Split) -> tuple[str, ScoresOf]:
+    """Return a baseline that chooses hard negatives, with its name.
+
+    Raises:
+        UsageError: there is no such baseline.
+    """
+    if name not in {*BASELINES, PRIOR}:
+        message = f"no baseline is called {name!r}, whose best items could be the negatives"
+        raise UsageError(message, hint=f"known: random, {', '.join([*BASELINES, PRIOR])}")
+    return name, _fitted(name, split)
+
+
+def teller_of(
+    dataset: Dataset,
+    split: Split,
+    preference: PreferenceKind,
+    intent: IntentKind,
+    recent: int,
+    summary: Literal["whole", "recurrent", "hierarchical"],
+    seed: int,
+) -> Teller:
+    """Return what says in words what systems are told.
+
+    Raises:
+        UsageError: the catalog knows nothing of its items but titles.
+    """
+    facts = facts_of(dataset)
+    if not any(facts):
+        message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
+        raise UsageError(message, hint="import it again with columns such as genres, people or years")
+    lore = Lore(facts, split.train)
+    summarise = None if summary == "whole" else summariser(lore, summary)
+    return Teller(lore, preference, intent, recent, seed, summarise)
+
+
+def from_file(text: str, split: Split, target: Target, *, fit_first: bool) -> ScoreRanker:
     """Return the baseline of NAME=FILE.npz; see `scores.py` for what can be wrong with it."""
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise UsageError(f"--scores {text!r} does not say whose scores they are", hint="write NAME=FILE.npz")
     scores_of = read_scores(Path(path), split, target)
-    return ScoreRanker(name, lambda: scores_of)
+    return ScoreRanker(name, lambda: scores_of, fit_first=fit_first)
 
 
 def ways_to_answer(

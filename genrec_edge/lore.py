@@ -56,6 +56,10 @@ class Lore:
         self._events = np.concatenate(list(histories))
         self._met = [frozenset(history.tolist()) for history in histories]
 
+    def of(self, items: Sequence[int]) -> list[tuple[Fact, ...]]:
+        """Return the facts of each of these items."""
+        return [self.facts[item] for item in items]
+
     def share(self, fact: Fact) -> float:
         """Return the share of items that have a fact."""
         return len(self._having.get(fact, ())) / self.n_items
@@ -77,7 +81,7 @@ class Lore:
         """Return what some items, oldest first, say of who chose them; may be empty."""
         if self._summarise is not None:
             return self._summarise(items)
-        return profile_text([self.facts[item] for item in items], self.share)
+        return profile_text(self.of(items), self.share)
 
     def typical(self, items: Sequence[int]) -> int:
         """Return which of some items has the most facts in common with the others, the latest of several."""
