@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from genrec_edge.figures import Figures
 
 _ALL_RANKED = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
-_SOME_RANKED = (
-    "system",
-    *["HR@1", "NDCG@3", "HR@3", "HR@5", "HR@10", "MRR@3", "MRR@5", "MRR@10", "long", "p50", "users/s"],
-)
+_MRRS = ("MRR@3", "MRR@5", "MRR@10")
+_SOME_RANKED = ("system", "HR@1", "NDCG@3", "HR@3", "HR@5", "HR@10", *_MRRS, "long", "p50", "users/s")
 """Columns of the table for people. "rare" and "cold" are HR@10 of the users with such targets, "long" is HR@1 of those
 with long histories."""
 
@@ -90,8 +88,9 @@ class Report:
         split, protocol = self.split, self.protocol
         kind = [split["split"], *split["filters"], f"ties by {split['ties']} order"]
         n = protocol["candidates"]
-        others = f"{n:,} sampled items" if "negatives" not in protocol else f"{n:,} items, {protocol['negatives']},"
-        ranked = f"all {split['items']:,} items ranked" if n is None else f"1 + {others} ranked"
+        ranked = f"all {split['items']:,} items ranked"
+        if n is not None:
+            ranked = f"1 + {n:,} items ranked, {protocol.get('negatives', 'sampled')}"
         asked = f"the {protocol['target']} items of {protocol['users']:,} users"
         return f"{split['dataset']}, {', '.join(kind)}: {asked}, {ranked}, seen ones removed{self._told()}"
 
@@ -186,9 +185,7 @@ def report_of(
     best = max(baselines, key=lambda system: system.means[second].mean, default=None)
     against = {reference, best.name if best else None}
     tests = [
-        PairedTest(
-            ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in tested[:2]}
-        )
+        PairedTest(ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in both})
         for theirs in systems
         if theirs.name in against
         for ours in systems

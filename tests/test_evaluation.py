@@ -249,7 +249,7 @@ def test_candidates_are_all_that_is_ranked() -> None:
     assert report.systems[0].ranks.tolist() == expected
     assert report.systems[0].valid == 1.0
     assert report.protocol["candidates"] == 4
-    assert "1 + 4 sampled items ranked" in report.headline()
+    assert "1 + 4 items ranked, sampled" in report.headline()
 
 
 @pytest.mark.parametrize(
