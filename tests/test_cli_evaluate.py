@@ -79,7 +79,7 @@ def test_the_json_object_is_the_documented_one(small_data: Path, tiny_llama: Pat
     assert isinstance(model, dict)
     assert isinstance(baseline, dict)
     assert baseline.keys() == model.keys()
-    assert model["metrics"] == {f"{m}@{k}": estimate for m in ("hr", "ndcg", "mrr") for k in (1, 5, 10, 20)}
+    assert model["metrics"] == {f"{m}@{k}": estimate for m in ("hr", "ndcg", "mrr") for k in (1, 3, 5, 10, 20)}
     assert all(
         part in ({"users": "int", "hr@10": e, "ndcg@10": e} for e in (estimate, nothing))
         for part in model["segments"].values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pty
@@ -22,8 +21,8 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
+from genrec_edge.cli.asking import interruptible
 from genrec_edge.errors import CancelledError
-from genrec_edge.records import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,6 +113,10 @@ def test_the_json_object_is_the_documented_one(usual: list[str], tricky_path: Pa
             },
             {"input": "str", "method": "str", "candidates": []},
         ],
+        "left_out": [],
+        "reading": "null",
+        "where": "str",
+        "loosened": [],
         "dropped": "int",
         "refused": "int",
         "model": {"name": "str", "path": "str", "quant": "null", "adapter": "null", "score": "str", "prompt": "str"},
@@ -530,7 +533,7 @@ class Endless:
         self._at_work = at_work
         self._cancelled = threading.Event()
 
-    def answer(self, request: Request, *, timeout_s: float | None) -> NoReturn:
+    def answer(self) -> NoReturn:
         self._at_work()
         assert self._cancelled.wait(60), "nobody cancelled"
         raise CancelledError("cancelled")
@@ -553,9 +556,8 @@ def own_handler() -> Iterator[None]:
 
 def test_ctrl_c_cancels_the_request(own_handler: None) -> None:
     endless = Endless(lambda: os.kill(os.getpid(), signal.SIGINT))
-    interruptible = importlib.import_module("genrec_edge.cli.recommend")._interruptible
     with pytest.raises(KeyboardInterrupt):
-        interruptible(cast("Recommender", endless), Request(), None)
+        interruptible(cast("Recommender", endless), endless.answer)
     assert endless.is_cancelled
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one kills
 
@@ -581,7 +583,7 @@ import signal, sys, threading
 from genrec_edge import cli, recommender
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-def answer(self, request, *, timeout_s):
+def answer(self, request, *, explain, timeout_s):
     sys.stderr.write("searching\\n")
     sys.stderr.flush()
     threading.Event().wait()

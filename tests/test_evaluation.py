@@ -131,14 +131,15 @@ def test_figures_by_hand() -> None:
     assert means == pytest.approx(
         {
             "hr@1": 1 / 4,
+            "hr@3": 2 / 4,
             "hr@5": 2 / 4,
             "hr@10": 3 / 4,
             "hr@20": 3 / 4,
             "ndcg@1": 1 / 4,
-            "ndcg@5": (1 + 1 / math.log2(3)) / 4,
+            **{f"ndcg@{k}": (1 + 1 / math.log2(3)) / 4 for k in (3, 5)},
             **{f"ndcg@{k}": (1 + 1 / math.log2(3) + 1 / math.log2(7)) / 4 for k in (10, 20)},
             "mrr@1": 1 / 4,
-            "mrr@5": (1 + 1 / 2) / 4,
+            **{f"mrr@{k}": (1 + 1 / 2) / 4 for k in (3, 5)},
             **{f"mrr@{k}": (1 + 1 / 2 + 1 / 6) / 4 for k in (10, 20)},
         }
     )
@@ -148,6 +149,7 @@ def test_figures_by_hand() -> None:
     assert segments == {
         "history 1-3": (2, 1 / 2),
         "history 4-5": (2, 1.0),
+        "history > 50 events": (0, None),
         "target with < 5 events": (4, 3 / 4),
         "target without events": (2, 1.0),
     }

@@ -71,7 +71,7 @@ def test_oracle_intentions_fit_the_target_and_honest_ones_do_not_know_it(lore: L
     history = np.array([1, 4, 7], np.int32)
     for intent in ("vague", "specific"):
         for target in range(24):
-            told = Teller(lore, intent=intent).told(3, history, target)  # type: ignore[arg-type]
+            told = Teller(lore, intent=intent).told(3, history, target)
             assert told.fits is not None
             assert told.fits[target]
             assert 0 < told.fits.sum() < 24

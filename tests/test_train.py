@@ -320,7 +320,7 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
     tensors = {**small.tensors, name: Tensor(name, table.shape, "F32", lambda rows: table[rows])}
     config = replace(small.config, vocab_size=len(tokenizer.tokens))
     base = replace(small, config=config, tokenizer=tokenizer, tensors=tensors)
-    for prompt, targets in (("titles-1", "all"), ("genrec-1", "last")):
+    for prompt, targets in (("titles-1", "all"), ("forms-1", "all"), ("genrec-1", "last")):
         path = tmp_path / f"{prompt}.gguf"
         with path.open("wb") as file:
             write_gguf(base, file, {"genrec_edge.prompt_version": prompt})
@@ -340,6 +340,6 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
                 (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()
                 assert ids == [*served, *index.path(position), recommender.engine.model.newline_id]
                 assert ids[0] == vocabulary.bos_id == 1
-    assert set(prompts.LAYOUTS) == {"titles-1", "genrec-1"}
+    assert set(prompts.LAYOUTS) == {"titles-1", "forms-1", "genrec-1"}
     with Catalog.open(cycle_data / "catalog.db") as catalog:
         assert len(list(catalog.titles())) == index.n_items
