@@ -8,19 +8,26 @@ there are none. Where nothing is told of the user, a search can only be for the 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from genrec_edge.catalog import Catalog
 from genrec_edge.convert.corpus import Corpus
 from genrec_edge.convert.examples import Named, Pick, Said
 from genrec_edge.convert.templates import TEMPLATES
 from genrec_edge.convert.wording import fill
+from genrec_edge.dataset import CATALOG
 from genrec_edge.errors import UsageError
+from genrec_edge.facts import FactBook
 from genrec_edge.files import atomic_write
 from genrec_edge.interactions import histories, load, split_of
 from genrec_edge.lore import Lore, facts_of
 from genrec_edge.prompts import NO, YES
+from genrec_edge.session import default_threads
+from genrec_edge.summaries import BLOCK, FactSummarizer
+from genrec_edge.summary_writer import ModelSummarizer
 from genrec_edge.titles import model_titles
 
 if TYPE_CHECKING:
@@ -28,7 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.convert.examples import Piece
-    from genrec_edge.interactions import Ties
+    from genrec_edge.interactions import Dataset, Ties
+    from genrec_edge.store import ModelFile
 
     OnInstance = Callable[[int, int], object]
 
@@ -46,13 +54,18 @@ def instruction_data(
     split: Literal["leave-one-out", "time", "cold", "all"],
     ties: Ties,
     seed: int,
+    teacher: ModelFile | None = None,
     on_instance: OnInstance = lambda _done, _total: None,
 ) -> dict[str, int]:
     """Write `n` instances out of the training part of a data set's split; see `write_instances`.
 
+    A `teacher` writes the preferences, each of the latest five titles; where it writes nothing of use, and without one,
+    they are counted from the facts.
+
     Raises:
         UsageError: there is no such data set, or its catalog knows nothing of its items but titles.
         DatasetError: it is damaged.
+        ModelInvalidError: llama.cpp cannot load the teacher.
         DiskFullError: no room.
     """
     dataset = load(data)
@@ -63,7 +76,20 @@ def instruction_data(
     train = histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
     corpus = Corpus([history.astype(np.int64) for history in train], window=_WINDOW, seed=seed)
     titles = model_titles(dataset.titles)
-    return write_instances(path, corpus, Lore(facts, train), titles, n=n, seed=seed, on_instance=on_instance)
+    with ExitStack() as stack:
+        writer = None if teacher is None else stack.enter_context(_writer(teacher, dataset))
+        lore = Lore(facts, train, writer)
+        return write_instances(path, corpus, lore, titles, n=n, seed=seed, on_instance=on_instance)
+
+
+@contextmanager
+def _writer(teacher: ModelFile, dataset: Dataset) -> Iterator[Callable[[Sequence[int]], str]]:
+    """Yield what lets a model say what some items, oldest first, tell of who chose them."""
+    with Catalog.open(dataset.path / CATALOG) as catalog:
+        facts = FactSummarizer(FactBook(catalog))
+        model = ModelSummarizer.open(teacher, catalog, facts, n_threads=default_threads())
+        with closing(model):
+            yield lambda items: model.summarize(dataset.rows[list(items[-BLOCK:])].tolist(), None).text
 
 
 def write_instances(

@@ -177,3 +177,16 @@ def test_a_data_set_of_titles_alone_has_no_instructions(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "knows nothing of its items but their titles" in result.stderr
     assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.model
+def test_a_teacher_writes_the_preferences(facts_data: Path, smollm2: Path, tmp_path: Path) -> None:
+    plain, taught = tmp_path / "plain.jsonl", tmp_path / "taught.jsonl"
+    run("instructions", "--data", str(facts_data), "--out", str(plain), "-n", "39")
+    run("instructions", "--data", str(facts_data), "--out", str(taught), "-n", "39", "--teacher", str(smollm2), "-q")
+    rows = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in (plain, taught)]
+    differs = {b["cell"] for a, b in zip(*rows, strict=True) if a != b}
+    assert differs
+    assert all(  # all else is as it was
+        a == b for a, b in zip(*rows, strict=True) if "P2" not in a["cell"] and "preference" not in a["answer"]
+    )

@@ -121,15 +121,31 @@ def instructions(
     ] = "leave-one-out",
     ties: Annotated[Literal["file", "item"], typer.Option(help="Order of equal timestamps.")] = "file",
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A model that writes the preferences; else they are counted from facts."
+        ),
+    ] = None,
+    offline: Offline = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Write instruction data: preferences, intentions and tasks in words, out of interactions and facts."""
+    from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.convert.instances import instruction_data  # noqa: PLC0415
 
+    writer = None if teacher is None else ensure_model(teacher, offline=offline, quiet=quiet)
     with Bars({"instances": "writing"}, quiet=quiet) as bars:
         counts = instruction_data(
-            data, out, n=n, split=split, ties=ties, seed=seed, on_instance=lambda d, t: bars.show("instances", d, t)
+            data,
+            out,
+            n=n,
+            split=split,
+            ties=ties,
+            seed=seed,
+            teacher=writer,
+            on_instance=lambda d, t: bars.show("instances", d, t),
         )
     if json:
         emit_json("genrec-edge/data-instructions@1", {"path": str(out), "cells": counts})

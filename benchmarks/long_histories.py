@@ -1,0 +1,81 @@
+"""Long histories as titles and as a profile: prompt, time and memory of a request after 20, 100, 500, 2,000 events.
+
+    python benchmarks/long_histories.py
+
+Histories are films drawn from the catalog that comes along, so that times say something and recommendations do not. A
+profile is updated event by event before the clock starts, and once more, by five events, under it. Writes nothing but a
+temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from genrec_edge import memory
+from genrec_edge.facts import FactBook
+from genrec_edge.profile_store import Event, ProfileStore
+from genrec_edge.recommender import Recommender
+from genrec_edge.records import Interaction, Item, Result
+from genrec_edge.summaries import FactSummarizer
+
+LENGTHS = (20, 100, 500, 2000)
+MORE = 5
+
+
+def main() -> None:
+    """Measure, and print a row for each length."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=None, help="a model of the store or a .gguf file; else the default")
+    parser.add_argument("--repeats", type=int, default=5, help="requests of which the median is taken")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    with Recommender.open(options.model) as recommender, tempfile.TemporaryDirectory() as folder:
+        store = ProfileStore(Path(folder) / "profiles.db")
+        films = recommender.catalog
+        summarizer = FactSummarizer(FactBook(films))
+        everything = films.items(rng.permutation(np.arange(1, films.n_items + 1))[: max(LENGTHS) + MORE].tolist())
+        print("| events | told as | tokens of the prompt | titles left out | request | peak memory | 5 more events |")
+        print("|---|---|---|---|---|---|---|")
+        for n in LENGTHS:
+            history = [Interaction(id=item.id) for item in everything[:n]]
+            print(_row(n, "titles", *_measured(recommender, history, None, options.repeats), ""))
+            user = f"user-{n}"
+            store.update(user, _events(everything[:n]), films, summarizer)
+            started = time.perf_counter()
+            store.update(user, _events(everything[n : n + MORE]), films, summarizer)
+            update = f"{1000 * (time.perf_counter() - started):.0f} ms"
+            known = store.prompt_of(user)
+            measured = _measured(recommender, list(known.recent), known.preference, options.repeats)
+            print(_row(n, "profile", *measured, update))
+
+
+def _events(items: list[Item]) -> list[Event]:
+    return [Event(item.id, item.title) for item in items]
+
+
+def _measured(
+    recommender: Recommender, history: list[Interaction], preference: str | None, repeats: int
+) -> tuple[Result, float, float | None]:
+    """Return the last result, the median of seconds, and the peak of memory in MiB; no prompt is reused."""
+    memory.forget_peak()
+    seconds = []
+    for turn in range(repeats):
+        recommender.recommend([], k=1, preference=f"something else {turn}")  # the cache knows the heading alone
+        started = time.perf_counter()
+        result = recommender.recommend(history, preference=preference)
+        seconds.append(time.perf_counter() - started)
+    return result, float(np.median(seconds)), memory.peak_mib()
+
+
+def _row(n: int, told: str, result: Result, seconds: float, peak: float | None, update: str) -> str:
+    cells = (f"{n:,}", told, result.timings.prompt_tokens, result.dropped, f"{seconds:.2f} s", f"{peak or 0:.0f} MiB")
+    return f"| {' | '.join(map(str, cells))} | {update} |"
+
+
+if __name__ == "__main__":
+    main()
