@@ -10,10 +10,10 @@ from genrec_edge.convert.adapter import read_adapter
 from genrec_edge.convert.gguf_writer import write_gguf
 from genrec_edge.convert.merge import merged
 from genrec_edge.convert.provenance import describe
-from genrec_edge.evaluation import questions
 from genrec_edge.files import atomic_write
 from genrec_edge.metrics import hit, ndcg
 from genrec_edge.priors import Counts, log_prob
+from genrec_edge.questions import questions
 from genrec_edge.ranking import LlmRanker, Prior
 from genrec_edge.store import ModelStore, resolve_model
 

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 from genrec_edge import prompts
 from genrec_edge.branches import ROOT
-from genrec_edge.engine import Run
+from genrec_edge.engine import MAX_RUN, Run
 from genrec_edge.errors import ModelInvalidError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from genrec_edge.engine import LlamaEngine
     from genrec_edge.session import Session
 
 
@@ -31,8 +35,8 @@ def margins(session: Session, rows: Sequence[int]) -> list[float]:
     yes, no = (model.tokenize(answer)[0] for answer in (prompts.YES, prompts.NO))
     if yes == no:
         raise ModelInvalidError(f"to {model.path} yes and no begin alike: it cannot be asked for verdicts")
-    runs = [Run(ROOT, tuple(session.encode(prompts.pointwise(row))), keep=False) for row in rows]
-    return [float(logits[yes]) - float(logits[no]) for _, logits in session.engine.evaluate(runs)]
+    questions = [session.encode(prompts.pointwise(row)) for row in rows]
+    return [float(logits[yes]) - float(logits[no]) for logits in _logits_after(session.engine, questions)]
 
 
 def preferences(session: Session, pairs: Sequence[tuple[int, int]]) -> list[float]:
@@ -42,20 +46,38 @@ def preferences(session: Session, pairs: Sequence[tuple[int, int]]) -> list[floa
         UsageError: both have the same title, year included.
     """
     end_id = session.engine.model.newline_id
-    runs, forks = [], []
+    questions, forks = [], []
     for a, b in pairs:
         first, second = ([*session.path_of(row), end_id] for row in (a, b))
         if first == second:
             raise UsageError("both items have the same title", hint="nothing tells them apart for a model")
         fork = next(i for i, (x, y) in enumerate(zip(first, second, strict=False)) if x != y)
-        runs.append(Run(ROOT, (*session.encode(prompts.pairwise(a, b)), *first[:fork]), keep=False))
+        questions.append([*session.encode(prompts.pairwise(a, b)), *first[:fork]])
         forks.append((first[fork], second[fork]))
-    answers = session.engine.evaluate(runs)
-    return [float(row[x]) - float(row[y]) for (_, row), (x, y) in zip(answers, forks, strict=True)]
+    answers = _logits_after(session.engine, questions)
+    return [float(logits[x]) - float(logits[y]) for logits, (x, y) in zip(answers, forks, strict=True)]
+
+
+def _logits_after(engine: LlamaEngine, questions: Sequence[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+    """Yield the logits after each question below the prompt, a view that ends when the next is taken.
+
+    They are evaluated together; where the titles of one make it longer than a run, one by one.
+    """
+    if all(len(token_ids) <= MAX_RUN for token_ids in questions):
+        for _, logits in engine.evaluate([Run(ROOT, tuple(token_ids), keep=False) for token_ids in questions]):
+            yield logits
+        return
+    for token_ids in questions:
+        node = ROOT
+        for start in range(0, len(token_ids), MAX_RUN):
+            ((node, logits),) = engine.evaluate([Run(node, tuple(token_ids[start : start + MAX_RUN]))])
+        yield logits
+        engine.drop_runs()
 
 
 def probability(margin: float, judging: tuple[float, float] | None = None) -> float:
-    """Return the probability of log-odds, after slope and offset if there are any."""
+    """Return the probability of log-odds, after slope and offset if there are any; of opposite ones they sum to 1."""
     slope, offset = judging or (1.0, 0.0)
     z = slope * margin + offset
-    return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+    likelier = 1 / (1 + math.exp(-abs(z)))
+    return likelier if z >= 0 else 1 - likelier

@@ -377,6 +377,8 @@ class Recommender(Session):
         bias: NDArray[np.float64],
     ) -> tuple[Recommendation, ...]:
         """Return the items with the titles of the history that speak for them; what a prior says is part of it."""
+        if not items:  # of free text, there may be none
+            return items
         positions = self._index.positions(np.array([r.item.row for r in items], np.int64))
         only = np.full(len(bias), -np.inf)
         only[positions] = bias[positions]

@@ -15,8 +15,8 @@ from numpy.lib import format as npy
 
 from genrec_edge.answers import differences
 from genrec_edge.errors import UsageError, several
-from genrec_edge.evaluation import Target, questions
 from genrec_edge.files import atomic_write, path_errors
+from genrec_edge.questions import Target, questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

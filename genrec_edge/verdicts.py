@@ -14,7 +14,7 @@ import numpy as np
 
 from genrec_edge import calibration, judging
 from genrec_edge.errors import UsageError
-from genrec_edge.evaluation import questions
+from genrec_edge.questions import questions
 from genrec_edge.significance import estimate
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.calibration import Bin
     from genrec_edge.dataset import Dataset
-    from genrec_edge.evaluation import Target
     from genrec_edge.interactions import Split
+    from genrec_edge.questions import Target
     from genrec_edge.session import Session
     from genrec_edge.significance import Estimate
 

@@ -26,7 +26,7 @@ LAYERS = (
     "intent_grammar",
     "grounding index_cache selection dataset profiles wishes intents describing reasons",
     "fusion interactions summaries lore",
-    "summary_writer profile_file telling",
+    "summary_writer profile_file telling questions",
     "profile_store",
     "session",
     "judging",

@@ -13,8 +13,9 @@ import pytest
 from filelock import FileLock
 
 from genrec_edge.errors import LockedError, UsageError
-from genrec_edge.evaluation import evaluate, history_of, questions
+from genrec_edge.evaluation import evaluate
 from genrec_edge.interactions import Split
+from genrec_edge.questions import history_of, questions
 from genrec_edge.ranked import Ranked, ScoreRanker
 from genrec_edge.ranking import LlmRanker
 from genrec_edge.scores import read_scores, save_scores
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.evaluation import Target
+    from genrec_edge.questions import Target
     from genrec_edge.report import Report
     from genrec_edge.telling import Told
 

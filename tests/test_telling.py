@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from genrec_edge import cli, prompts
 from genrec_edge.dataset import CATALOG
 from genrec_edge.errors import UsageError
-from genrec_edge.evaluation import evaluate, questions
+from genrec_edge.evaluation import evaluate
 from genrec_edge.interactions import load, split_of
 from genrec_edge.lore import Lore, facts_of
+from genrec_edge.questions import questions
 from genrec_edge.ranked import ScoreRanker
 from genrec_edge.ranking import LlmRanker
 from genrec_edge.session import Session

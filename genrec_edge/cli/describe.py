@@ -65,7 +65,7 @@ def queries(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what one would ask for to be given an item; every phrase finds it with `recommend --intent`."""
+    """Say what one would ask for to be given an item, in facts that it has, and how many items have them all."""
     with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
         asked, found = interruptible(r, lambda: r.queries(item, k=k, timeout_s=timeout))
     if json:

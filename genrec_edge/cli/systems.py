@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.dataset import Dataset
-    from genrec_edge.evaluation import System, Target
+    from genrec_edge.evaluation import System
     from genrec_edge.interactions import Split
+    from genrec_edge.questions import Target
     from genrec_edge.records import PriorKind
     from genrec_edge.telling import IntentKind, PreferenceKind
 
