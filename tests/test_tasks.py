@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genrec_edge import Recommender, prompts
 from genrec_edge.building import build
+from genrec_edge.engine import MAX_RUN
 from genrec_edge.errors import ModelInvalidError, NothingToRecommendError, UsageError
 from genrec_edge.facts import worded
 from genrec_edge.forward import Forward
@@ -109,8 +112,8 @@ def test_reranking_scores_each_candidate_as_if_it_were_alone(recommender: Recomm
 def test_two_are_compared_in_both_orders_and_neither_order_counts(recommender: Recommender, logits_after: Any) -> None:
     found = recommender.compare("Aliens", "Alien", ("Jaws",), **TOLD)
     swapped = recommender.compare("Alien", "Aliens", ("Jaws",), **TOLD)
-    assert found.p_a == 1 - swapped.p_a or found.p_a == pytest.approx(1 - swapped.p_a, abs=1e-12)
-    assert (found.p_a_first, found.p_a_second) == pytest.approx((1 - swapped.p_a_second, 1 - swapped.p_a_first))
+    assert found.p_a == 1 - swapped.p_a
+    assert (found.p_a_first, found.p_a_second) == (1 - swapped.p_a_second, 1 - swapped.p_a_first)
     margins = []
     for first, second in (("Aliens", "Alien"), ("Alien", "Aliens")):
         parts = prompts.pairwise(row_of(recommender, first), row_of(recommender, second))
@@ -126,6 +129,34 @@ def test_two_are_compared_in_both_orders_and_neither_order_counts(recommender: R
     assert found.p_a_second == pytest.approx(probability(margins[1]), abs=1e-4)
     assert found.p_a == pytest.approx(probability(sum(margins) / 2), abs=1e-4)
     assert found.agrees == ((margins[0] > 0) == (margins[1] > 0))
+
+
+@given(margin=st.floats(-1e3, 1e3))
+def test_probabilities_of_opposite_odds_are_complements(margin: float) -> None:
+    assert probability(margin) == 1 - probability(-margin)
+    assert probability(margin) == pytest.approx(0.5 + math.tanh(margin / 2) / 2, abs=1e-12)
+    assert probability(margin, (0.5, -1.0)) == probability(0.5 * margin - 1)
+
+
+def test_titles_longer_than_a_run_are_compared_too(tiny_llama: Path, tmp_path: Path, logits_after: Any) -> None:
+    """The question takes several runs, and both titles part near their ends."""
+    long = "y " * 150
+    (tmp_path / "long.csv").write_text(f"id,title\na,{long}one\nb,{long}two\nc,Alien\n", encoding="utf-8")
+    build(tmp_path / "long.csv", tmp_path / "long.db")
+    with Recommender.open(tiny_llama, tmp_path / "long.db", n_threads=1, score="vocabulary") as r:
+        found = r.compare("a", "b", ("Alien",))
+        assert r.compare("b", "a", ("Alien",)).p_a == 1 - found.p_a
+        model, titles = r.engine.model, (f"{long}one", f"{long}two")
+        paths = [model.tokenize(title) for title in titles]
+        fork = next(n for n, (x, y) in enumerate(zip(*paths, strict=False)) if x != y)
+        odds = []
+        for first, second in (titles, titles[::-1]):
+            asked = model.tokenize(f"## Either of these:\n{first}\n{second}\n## Rather:\n")
+            assert len(asked) > 2 * MAX_RUN
+            row = logits_after([*told_ids(r, ("Alien",)), *asked, *paths[0][:fork]])[-1]
+            odds.append(row[paths[0][fork]] - row[paths[1][fork]])
+    assert found.p_a_first == pytest.approx(probability(odds[0]), abs=1e-4)
+    assert found.p_a_second == pytest.approx(probability(odds[1]), abs=1e-4)
 
 
 def test_a_description_ranks_the_facts_of_the_history(recommender: Recommender, logits_after: Any) -> None:
@@ -202,6 +233,11 @@ def test_reasons_are_what_scores_lose_without_a_title(recommender: Recommender, 
         )
     assert any(r.reasons for r in result.items)
     assert all(not r.reasons for r in plain.items)
+
+
+def test_free_text_that_names_nothing_needs_no_reasons(recommender: Recommender) -> None:
+    result = recommender.recommend(HISTORY, k=2, decode="free", explain=True)
+    assert result.items == ()
 
 
 def test_an_intention_narrows_the_answer_and_is_loosened_in_sight(recommender: Recommender) -> None:
