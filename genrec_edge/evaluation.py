@@ -17,7 +17,7 @@ import numpy as np
 from genrec_edge import memory
 from genrec_edge.answers import Answer, answer_file
 from genrec_edge.errors import UsageError
-from genrec_edge.figures import AT, FULL, SAMPLED, Asked, Figures, figures_of
+from genrec_edge.figures import AT, FULL, LEAST, SAMPLED, Asked, Figures, depth_of, figures_of
 from genrec_edge.questions import questions
 from genrec_edge.report import Report, report_of
 from genrec_edge.transitions import event_counts
@@ -93,7 +93,7 @@ def evaluate(
     Args:
         split: what is asked; baselines are fitted on its training part.
         systems: at least one; their names differ.
-        k: how many items each system is asked for, at least 10.
+        k: how many items each system is asked for, at least 10, among candidates 3.
         users: as `target`, `candidates` and `seed`: see `questions`. The seed is also that of intervals and tests.
         target: which of the held-out items.
         candidates: None ranks all items.
@@ -113,8 +113,9 @@ def evaluate(
         raise UsageError(f"the systems {', '.join(names)} cannot be told apart" if names else "no system to evaluate")
     if reference is not None and reference not in names:
         raise UsageError(f"no system is called {reference!r}", hint=f"there are: {', '.join(names)}")
-    if k < AT:
-        raise UsageError(f"{k} items are too few to ask for", hint=f"give -k at least {AT}")
+    least = AT if candidates is None else LEAST
+    if k < least:
+        raise UsageError(f"{k} items are too few to ask for", hint=f"give -k at least {least}")
     asked = questions(
         split,
         target=target,
@@ -145,8 +146,8 @@ def evaluate(
 def _facts(split: Split, asked: Questions, k: int, candidates: int | None) -> Asked:
     lengths = np.array([len(history) for history in asked.histories])
     counts = event_counts(split.train, split.n_items)
-    depth = AT if candidates is None else min(AT, candidates + 1)
-    tested = FULL if candidates is None else SAMPLED
+    depth = AT if candidates is None else min(AT, k, candidates + 1)
+    tested = FULL if candidates is None else tuple(metric for metric in SAMPLED if depth_of(metric) <= k)
     return Asked(asked.users, asked.targets, lengths, counts, k, depth, tested)
 
 

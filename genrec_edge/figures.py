@@ -40,6 +40,8 @@ SAMPLED = ("hr@1", "ndcg@3", "hr@3", "hr@5", "hr@10", "mrr@3", "mrr@5", "mrr@10"
 
 Source of the second: InstructRec and LLM-TRSR, arXiv 2305.07001 and 2403.13325.
 """
+LEAST = 3
+"""Items that have to be asked for among a few: the first two metrics look no further."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,7 @@ class Asked:
         lengths: (n,) how many items each history has.
         counts: (n_items,) training events of each item.
         k: how many items were asked for; figures of longer lists are left out.
-        depth: how many items a complete answer has at `AT`; less than that for fewer candidates.
+        depth: how many items a complete answer has at `AT`; less than that if fewer were asked for, or were there.
         tested: the metrics of segments.
     """
 
@@ -117,8 +119,16 @@ class Figures:
 
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one value per user, (n,), of a metric such as "ndcg@10"."""
-        name, _, k = metric.partition("@")
-        return METRICS[name](self.ranks, int(k))
+        return METRICS[metric.partition("@")[0]](self.ranks, depth_of(metric))
+
+
+def depth_of(metric: str) -> int:
+    """Return how far down the list a metric looks.
+
+    >>> depth_of("ndcg@10")
+    10
+    """
+    return int(metric.partition("@")[2])
 
 
 def figures_of(

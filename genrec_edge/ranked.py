@@ -103,7 +103,7 @@ class ScoreRanker:
     ) -> Ranked:
         """Return the k items with the highest scores; of equal ones, those of lower index. Words are not understood."""
         started = time.perf_counter()
-        known = history[:0] if told is not None and told.is_of_nobody else history
+        known = history if told is None else told.known(history)
         scores = np.asarray(self._scores_of(known), np.float64)
         if self._fit_first and told is not None and told.fits is not None:
             scores = scores + np.where(told.fits, 1 + np.ptp(scores), 0)

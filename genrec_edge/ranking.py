@@ -234,7 +234,7 @@ class LlmRanker:
         if self._fit_first and told.fits is not None:
             bias = bias + np.where(told.fits, _FIRST_NATS, 0.0)
         bias = bias[self._item_at]
-        search = session.search(bias, min(k, int(allowed.sum())), self._fused(history))
+        search = session.search(bias, min(k, int(allowed.sum())), self._fused(told.known(history)))
         answer = search.exact(root_row, Budget())
         return Ranked(
             items=self._item_at[[found.position for found in answer.found]],

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.figures import AT, COLD, FULL, LONG, RARE
+from genrec_edge.figures import AT, COLD, FULL, KS, LONG, RARE, depth_of
+from genrec_edge.ranked import FIT_FIRST
 from genrec_edge.significance import Comparison, Estimate, compare
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ class Report:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the table for people."""
-        return _ALL_RANKED if self._ranks_all else _SOME_RANKED
+        """The columns of the table for people; what was not asked for has none, nor what cannot but be found."""
+        if self._ranks_all:
+            return _ALL_RANKED
+        n, k = 1 + self.protocol["candidates"], self.protocol["k"]
+        certain = {f"HR@{depth}" for depth in KS if depth >= n}
+        return tuple(c for c in _SOME_RANKED if c not in certain and ("@" not in c or depth_of(c) <= k))
 
     @property
     def tested(self) -> tuple[str, str]:
@@ -96,11 +101,15 @@ class Report:
 
     def _told(self) -> str:
         """Return what was told beside the history, with a warning where it was made of the targets."""
-        if "preference" not in self.protocol:
+        protocol = self.protocol
+        if "preference" not in protocol:
             return ""
-        intent = str(self.protocol["intent"])
+        how = [f"{protocol['summary']} summary"] if "summary" in protocol else []
+        how += [f"latest {protocol['recent']:,} titles"] if "recent" in protocol else []
+        of_user = str(protocol["preference"]) + (f" ({', '.join(how)})" if how else "")
+        intent = str(protocol["intent"])
         oracle = " (oracle: made of the target)" if intent in {"vague", "specific"} else ""
-        return f"; preference: {self.protocol['preference']}; intention: {intent}{oracle}"
+        return f"; preference: {of_user}; intention: {intent}{oracle}"
 
     def rows(self) -> list[list[str]]:
         """Return the cells of the table for people, in the order of `columns`."""
@@ -143,6 +152,9 @@ class Report:
         for test in self.tests:
             found = "; ".join(f"{metric.upper()} {_difference(c)}" for metric, c in test.results.items())
             lines.append(f"{test.system} against {test.against}: {found}")
+        is_vague = str(self.protocol.get("intent")).endswith("vague")
+        if is_vague and any(system.name.endswith(FIT_FIRST) for system in self.systems):
+            lines.append("fit first: what has the genre that the vague words were made of, which they do not name")
         return lines + [
             f"{system.name} was tuned on {about['split']}, ties by {about['ties']} order, of these data: it may have "
             "met what is asked for here"

@@ -48,7 +48,8 @@ def read_scores(path: Path, split: Split, target: Target) -> Callable[[NDArray[n
     """Return the function from the history of a user who is asked to the scores of all items, (n_items,). Read-only.
 
     Raises:
-        UsageError: the file is none of these, was made for another split, or has no number for an item.
+        UsageError: the file is none of these, was made for another split, or has no number for an item; and so does
+            the function for any other history, such as none.
     """
     shape = (len(split.train), split.n_items)
     try:
@@ -68,7 +69,15 @@ def read_scores(path: Path, split: Split, target: Target) -> Callable[[NDArray[n
     if (n := int(np.isnan(scores[asked.users]).any(axis=1).sum())) > 0:
         raise UsageError(f"{path}: {n:,} of {len(asked.users):,} users have scores that are not numbers", hint=_HINT)
     row_of = {history.tobytes(): user for history, user in zip(asked.histories, asked.users.tolist(), strict=True)}
-    return lambda history: scores[row_of[history.tobytes()]]
+
+    def scores_of(history: NDArray[np.int32]) -> NDArray[np.float32]:
+        user = row_of.get(history.tobytes())
+        if user is None:
+            message = f"{path} has no scores for a user of whom nothing is told"
+            raise UsageError(message, hint="leave --scores out, or tell something with --preference")
+        return np.asarray(scores[user], np.float32)
+
+    return scores_of
 
 
 def _array(archive: zipfile.ZipFile, name: str, max_bytes: int) -> NDArray[Any]:

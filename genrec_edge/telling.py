@@ -16,7 +16,7 @@ from genrec_edge.prompts import after_history, before_history
 from genrec_edge.summaries import FactSummarizer, hierarchical, recurrent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PreferenceKind = Literal["history", "none", "words", "both"]
 IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
+SummaryKind = Literal["whole", "recurrent", "hierarchical"]
 RECENT = 20
 """Titles that are told beside a summary of those before them, unless the caller says otherwise."""
 _TYPICAL_OF = 20
@@ -51,6 +52,10 @@ class Told:
         """Whether nothing is said of the user."""
         return not len(self.titles) and not self.before
 
+    def known(self, history: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return what systems that count, and do not read, know of the user: the history, or nothing of nobody."""
+        return history[:0] if self.is_of_nobody else history
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teller:
@@ -63,7 +68,7 @@ class Teller:
         intent: "vague" (I1) or "specific" (I2), made of the target, or of the history if honest.
         recent: titles that "both" tells.
         seed: of the intentions; each user has draws of their own.
-        summarise: says in words what items, oldest first, tell of who chose them.
+        summary: of the whole history at once, or block by block.
     """
 
     lore: Lore
@@ -71,7 +76,7 @@ class Teller:
     intent: IntentKind = "none"
     recent: int = RECENT
     seed: int = 0
-    summarise: Callable[[NDArray[np.int32]], str] | None = None
+    summary: SummaryKind = "whole"
 
     def told(self, user: int, history: NDArray[np.int32], target: int) -> Told:
         """Return what is told for one user; an intention that the facts are not enough for is left out."""
@@ -82,13 +87,14 @@ class Teller:
         if self.preference == "history":
             return Told(history, (), after, fits)
         titles = history[:0] if self.preference == "words" else history[-self.recent :]
-        summarised = history[: len(history) - len(titles)]
-        text = self.summarise(summarised) if self.summarise else self.lore.profile(summarised.tolist())
+        text = summary_of(self.lore, history[: len(history) - len(titles)].tolist(), self.summary)
         return Told(titles, tuple(before_history(text)), after, fits)
 
     def describe(self) -> Mapping[str, str | int]:
-        """Return what a report says of it."""
+        """Return all that it says depends on, besides the seed."""
         said: dict[str, str | int] = {"preference": self.preference, "intent": self.intent}
+        if self.preference in {"words", "both"}:
+            said["summary"] = self.summary
         return said | ({"recent": self.recent} if self.preference == "both" else {})
 
     def _wish(self, user: int, history: NDArray[np.int32], target: int) -> tuple[str | None, NDArray[np.bool_] | None]:
@@ -101,16 +107,10 @@ class Teller:
         return (None, None) if wanted is None else (wanted[0], self.lore.fitting(wanted[1]))
 
 
-Method = Literal["recurrent", "hierarchical"]
-
-
-def summariser(lore: Lore, method: Method) -> Callable[[NDArray[np.int32]], str]:
-    """Return what summarises a history by counting facts, block by block, as LLM-TRSR does with a model."""
-    writer = FactSummarizer(lore)
-    summarise = recurrent if method == "recurrent" else hierarchical
-
-    def text(items: NDArray[np.int32]) -> str:
-        found = summarise(items.tolist(), writer)
-        return "" if found is None else found.text
-
-    return text
+def summary_of(lore: Lore, items: Sequence[int], kind: SummaryKind) -> str:
+    """Return what items, oldest first, say of who chose them by their facts; block by block as LLM-TRSR does it."""
+    if kind == "whole":
+        return lore.profile(items)
+    summarise = recurrent if kind == "recurrent" else hierarchical
+    found = summarise(items, FactSummarizer(lore))
+    return "" if found is None else found.text

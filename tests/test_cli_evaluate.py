@@ -215,6 +215,9 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
     other = call(*options, "--ties", "item")
     assert (other.exit_code, other.stdout) == (2, "")
     assert "oracle.npz was made for another evaluation: split.ties differ" in other.stderr
+    nobody = call(*options, "--preference", "none", "--intent", "specific")
+    assert (nobody.exit_code, nobody.stdout) == (2, "")
+    assert "oracle.npz has no scores for a user of whom nothing is told; leave --scores out" in nobody.stderr
     with pytest.raises(Exception, match="no event"):
         k_core(dataset, 50)
 

@@ -438,6 +438,7 @@ def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"k": 9}, "9 items are too few"),
+        ({"k": 2, "candidates": 5}, "2 items are too few"),
         ({"users": 0}, "0 users cannot be asked"),
         ({"candidates": 0}, "0 candidates cannot be drawn"),
         ({"candidates": 39}, "39 candidates cannot be drawn beside the target: a user leaves"),

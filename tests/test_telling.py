@@ -17,10 +17,10 @@ from genrec_edge.interactions import load, split_of
 from genrec_edge.lore import Lore, facts_of
 from genrec_edge.questions import questions
 from genrec_edge.ranked import ScoreRanker
-from genrec_edge.ranking import LlmRanker
+from genrec_edge.ranking import LlmRanker, Prior
 from genrec_edge.session import Session
 from genrec_edge.store import ModelFile, ModelStore, resolve_model
-from genrec_edge.telling import Teller, Told, summariser
+from genrec_edge.telling import Teller, Told, summary_of
 from genrec_edge.verdicts import Asked, ask, verdicts_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.interactions import Dataset, Split
+    from genrec_edge.report import Report
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +85,22 @@ def test_oracle_intentions_fit_the_target_and_honest_ones_do_not_know_it(lore: L
 
 
 def test_summaries_block_by_block_are_those_of_the_whole(lore: Lore) -> None:
-    items = np.arange(0, 24, 3, dtype=np.int32)
-    assert summariser(lore, "recurrent")(items) == lore.profile(items.tolist())
-    assert summariser(lore, "hierarchical")(items) == lore.profile(items.tolist())
-    assert summariser(lore, "hierarchical")(items[:0]) == ""
+    items = list(range(0, 24, 3))
+    assert summary_of(lore, items, "whole") == lore.profile(items)
+    assert summary_of(lore, items, "recurrent") == lore.profile(items)
+    assert summary_of(lore, items, "hierarchical") == lore.profile(items)
+    assert summary_of(lore, [], "hierarchical") == ""
+
+
+def test_a_hierarchical_summary_is_of_the_latest_blocks_and_what_is_told_follows(lore: Lore) -> None:
+    """Of 65 items, the first forty are in none of the five blocks of five."""
+    comedies, others = [*range(0, 15, 3)] * 8, [i for i in range(24) if i % 3] + [1, 2, 4, 5, 7, 8, 10, 11, 13]
+    assert len(others) == 25
+    items = np.array([*comedies, *others], np.int32)
+    assert "Comedy" in lore.profile(items.tolist())
+    told = Teller(lore, "words", summary="hierarchical").told(0, items, 18)
+    assert text_of(told.before) == f"## Taste: {lore.profile(items[40:].tolist())}\n"
+    assert "Comedy" not in text_of(told.before)
 
 
 def test_hard_negatives_are_the_best_of_a_baseline_that_the_user_never_meets(split: Split) -> None:
@@ -148,6 +161,66 @@ def test_a_model_is_told_in_its_prompt(model_file: ModelFile, dataset: Dataset, 
             assert fitting == sorted(fitting, reverse=True)
 
 
+def test_a_prior_does_not_know_the_history_of_nobody(model_file: ModelFile, dataset: Dataset, lore: Lore) -> None:
+    """What is told of the user decides: else the counted prior would give a search the history behind its back."""
+    given: list[list[int]] = []
+
+    def log_prob(history: NDArray[np.int32]) -> NDArray[np.float64]:
+        given.append(history.tolist())
+        return np.zeros(24)
+
+    history = np.array([1, 4, 7], np.int32)
+    with LlmRanker(model_file, dataset, prior=Prior("made", log_prob, 1.0), n_threads=1) as ranker:
+        for preference in ("none", "words", "history"):
+            told = Teller(lore, preference, "specific").told(0, history, 10)
+            assert not {1, 4, 7} & set(ranker.rank(history, 24, told=told).items.tolist())
+    assert given == [[], [1, 4, 7], [1, 4, 7]]
+
+
+def test_answers_to_what_was_told_otherwise_are_refused(
+    model_file: ModelFile, dataset: Dataset, split: Split, lore: Lore, tmp_path: Path
+) -> None:
+    def run(**options: Any) -> Report:
+        teller = Teller(lore, **{"preference": "both", "intent": "specific", **options})
+        system = LlmRanker(model_file, dataset, n_threads=1)
+        return evaluate(split, [system], users=2, candidates=4, k=3, teller=teller, resume_path=tmp_path)
+
+    assert "preference: both (whole summary, latest 20 titles); intention: specific (oracle" in run().headline()
+    for options, named in (
+        ({"summary": "recurrent"}, "protocol.summary differ"),
+        ({"recent": 2}, "protocol.recent differ"),
+        ({"intent": "honest-specific"}, "protocol.intent differ"),
+        ({"preference": "history"}, "protocol.preference, protocol.summary, protocol.recent differ"),
+    ):
+        with pytest.raises(UsageError, match=named):
+            run(**options)
+
+
+def test_short_answers_among_candidates_have_the_figures_they_can_have(split: Split) -> None:
+    systems = [ScoreRanker("a", lambda: lambda history: np.arange(24.0))]
+    short, longer = (evaluate(split, systems, candidates=5, k=k) for k in (3, 20))
+    assert short.columns == ("system", "HR@1", "NDCG@3", "HR@3", "MRR@3", "long", "p50", "users/s")
+    # All six are among the first ten, and all ten of the last ones are: nothing is said of HR@10.
+    assert longer.columns == (*short.columns[:4], "HR@5", "MRR@3", "MRR@5", "MRR@10", *short.columns[5:])
+    assert "HR@10" not in evaluate(split, systems, candidates=9).columns
+    assert "HR@10" in evaluate(split, systems, candidates=10).columns
+    assert [len(row) for report in (short, longer) for row in report.rows()] == [8, 11]
+    (a,), (b,) = short.systems, longer.systems
+    assert (a.means["ndcg@3"], a.means["mrr@3"]) == (b.means["ndcg@3"], b.means["mrr@3"])
+    assert (a.valid, set(a.means)) == (1, {f"{m}@{k}" for m in ("hr", "ndcg", "mrr") for k in (1, 3)})
+    assert next(iter(a.segments.values())).means.keys() == {"hr@1", "ndcg@3", "hr@3", "mrr@3"}
+
+
+def test_a_report_says_that_vague_words_do_not_name_what_fits_first(split: Split, lore: Lore) -> None:
+    def notes(intent: Any, *, fit_first: bool) -> str:
+        system = ScoreRanker("a", lambda: lambda history: np.arange(24.0), fit_first=fit_first)
+        return " ".join(evaluate(split, [system], candidates=5, teller=Teller(lore, intent=intent)).notes())
+
+    assert "fit first: what has the genre that the vague words" in notes("vague", fit_first=True)
+    assert "fit first" in notes("honest-vague", fit_first=True)
+    assert "fit first" not in notes("specific", fit_first=True) + notes("vague", fit_first=False)
+
+
 def test_the_report_marks_oracles_and_looks_at_short_lists(split: Split, lore: Lore) -> None:
     systems = [ScoreRanker("a", lambda: lambda history: np.arange(24.0))]
     report = evaluate(
@@ -194,6 +267,16 @@ def test_verdicts_by_hand() -> None:
         verdicts_of(Asked(users, met + 9, stranger - 9, met, met), same)
 
 
+def odds_of(session: Session, rows: NDArray[np.int64], pair: tuple[int, int], preferred: int) -> float:
+    """Return the log-odds of one title of a pair, in nats, from one plain prompt up to where the two part."""
+    (other,) = set(pair) - {preferred}
+    ours, theirs = ([*session.path_of(row), session.engine.model.newline_id] for row in (preferred, other))
+    fork = next(i for i in range(len(ours)) if ours[i] != theirs[i])
+    ids, _ = session.prompt_ids(rows, (), prompts.pairwise(*pair))
+    logits, _ = session.engine.prompt([*ids, *ours[:fork]])
+    return float(logits[ours[fork]] - logits[theirs[fork]])
+
+
 @pytest.mark.model
 def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
     smollm2: Path, facts_data: Path, tmp_path: Path
@@ -217,6 +300,10 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
             alone.append(float(logits[yes] - logits[no]))
         assert user == int(q.users[0])
         assert [asked.met[0], asked.stranger[0]] == pytest.approx(alone, abs=0.2)
+        for place, (past, item, pool) in enumerate(zip(q.histories, q.targets.tolist(), q.candidates, strict=True)):
+            met, stranger = (int(dataset.rows[i]) for i in (item, *(i for i in pool.tolist() if i != item)))
+            of_met = [odds_of(session, dataset.rows[past], pair, met) for pair in ((met, stranger), (stranger, met))]
+            assert [asked.first[place], asked.second[place]] == pytest.approx(of_met, abs=0.2)
     record = tmp_path / "genrec_edge.json"
     record.write_text('{"score_kind": "catalog"}', encoding="utf-8")
     arguments = ["verdicts", "--data", str(facts_data), "--model", str(smollm2), "--users", "20", "-q"]

@@ -33,6 +33,7 @@ Ties = Literal["file", "item"]
 Target = Literal["test", "validation"]
 PreferenceKind = Literal["history", "none", "words", "both"]
 IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
+SummaryKind = Literal["whole", "recurrent", "hierarchical"]
 
 
 def evaluate(
@@ -77,7 +78,9 @@ def evaluate(
         int, typer.Option(metavar="N", min=0, help="Leave out users and items with fewer events (N-core).")
     ] = 0,
     target: Annotated[Target, typer.Option(help="Which held-out items; choose settings on validation.")] = "test",
-    k: Annotated[int, typer.Option("-k", min=20, help="Items asked for; 50 adds figures @50.")] = 20,
+    k: Annotated[
+        int, typer.Option("-k", min=3, help="Items asked for; 50 adds figures @50. Among all items, at least 10.")
+    ] = 20,
     users: Annotated[int | None, typer.Option(metavar="N", help="A sample of the users; all.")] = None,
     candidates: Annotated[
         int | None, typer.Option(metavar="N", help="Rank the target among N sampled items; all items.")
@@ -101,7 +104,7 @@ def evaluate(
     ] = "none",
     recent: Annotated[int, typer.Option(metavar="N", min=1, help="Latest titles beside a summary.")] = 20,
     summary: Annotated[
-        Literal["whole", "recurrent", "hierarchical"],
+        SummaryKind,
         typer.Option(help="Summaries of the whole history at once, or block by block as in LLM-TRSR."),
     ] = "whole",
     fit_first: Annotated[

@@ -13,7 +13,7 @@ from genrec_edge.priors import Counts, log_prob
 from genrec_edge.ranked import ScoreRanker
 from genrec_edge.ranking import Prior
 from genrec_edge.scores import read_scores
-from genrec_edge.telling import Teller, summariser
+from genrec_edge.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from genrec_edge.interactions import Split
     from genrec_edge.questions import Target
     from genrec_edge.records import PriorKind
-    from genrec_edge.telling import IntentKind, PreferenceKind
+    from genrec_edge.telling import IntentKind, PreferenceKind, SummaryKind
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 
@@ -74,7 +74,7 @@ def teller_of(
     preference: PreferenceKind,
     intent: IntentKind,
     recent: int,
-    summary: Literal["whole", "recurrent", "hierarchical"],
+    summary: SummaryKind,
     seed: int,
 ) -> Teller:
     """Return what says in words what systems are told.
@@ -87,8 +87,7 @@ def teller_of(
         message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
         raise UsageError(message, hint="import it again with columns such as genres, people or years")
     lore = Lore(facts, split.train)
-    summarise = None if summary == "whole" else summariser(lore, summary)
-    return Teller(lore, preference, intent, recent, seed, summarise)
+    return Teller(lore, preference, intent, recent, seed, summary)
 
 
 def from_file(text: str, split: Split, target: Target, *, fit_first: bool) -> ScoreRanker:
