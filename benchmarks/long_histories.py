@@ -1,10 +1,12 @@
-"""Long histories as titles and as a profile: prompt, time and memory of a request after 20, 100, 500, 2,000 events.
+"""Long histories as titles and as a profile: what a request costs, and how good it is.
 
     python benchmarks/long_histories.py
+    python benchmarks/long_histories.py --data ml-100k
 
-Histories are films drawn from the catalog that comes along, so that times say something and recommendations do not. A
-profile is updated event by event before the clock starts, and once more, by five events, under it. Writes nothing but a
-temporary folder.
+The first has histories of 20, 100, 500 and 2,000 films drawn from the catalog that comes along, so that times say
+something and recommendations do not. A profile is updated event by event before the clock starts, and once more, by
+five events, under it. The second asks for the test items of real users with many events, of whom it tells more and
+more. Writes nothing but a temporary folder.
 """
 
 from __future__ import annotations
@@ -16,23 +18,36 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_edge import memory
+from genrec_edge import memory, metrics
+from genrec_edge.cli.output import progress
 from genrec_edge.facts import FactBook
+from genrec_edge.figures import AT
+from genrec_edge.interactions import load, split_of
+from genrec_edge.lore import Lore, facts_of
 from genrec_edge.profile_store import Event, ProfileStore
+from genrec_edge.questions import questions
+from genrec_edge.ranking import LlmRanker
 from genrec_edge.recommender import Recommender
 from genrec_edge.records import Interaction, Item, Result
+from genrec_edge.store import ModelStore, resolve_model
 from genrec_edge.summaries import FactSummarizer
+from genrec_edge.telling import PreferenceKind, Teller
 
 LENGTHS = (20, 100, 500, 2000)
 MORE = 5
+MANY = 100
 
 
 def main() -> None:
     """Measure, and print a row for each length."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=None, help="a model of the store or a .gguf file; else the default")
+    parser.add_argument("--data", help="a data set: how good requests are, not what they cost")
     parser.add_argument("--repeats", type=int, default=5, help="requests of which the median is taken")
     options = parser.parse_args()
+    if options.data is not None:
+        _print_quality(options.model, options.data)
+        return
     rng = np.random.default_rng(0)
     with Recommender.open(options.model) as recommender, tempfile.TemporaryDirectory() as folder:
         store = ProfileStore(Path(folder) / "profiles.db")
@@ -52,6 +67,33 @@ def main() -> None:
             known = store.prompt_of(user)
             measured = _measured(recommender, list(known.recent), known.preference, options.repeats)
             print(_row(n, "profile", *measured, update))
+
+
+def _print_quality(model: str | None, data: str) -> None:
+    """Print a row for each number of events that is told; the films of the whole history are never asked for."""
+    dataset = load(data)
+    split = split_of(dataset, "leave-one-out", "file")
+    asked, lore = questions(split), Lore(facts_of(dataset), split.train)
+    places = [place for place, history in enumerate(asked.histories) if len(history) >= MANY]
+    histories = [asked.histories[place] for place in places]
+    targets = asked.targets[places]
+    told_as: dict[str, PreferenceKind] = {"titles": "history", "profile": "both"}
+    print(f"{len(places)} users with at least {MANY} events, at most {max(map(len, histories))}\n")
+    print("| events told | as | HR@10 | NDCG@10 |")
+    print("|---|---|---|---|")
+    with LlmRanker(resolve_model(model, ModelStore()), dataset) as ranker:
+        for n in LENGTHS[:3]:
+            for name, kind in told_as.items():
+                teller = Teller(lore, kind)
+                told = [teller.told(0, history[-n:], 0) for history in histories]
+                answers = []
+                with progress(f"{n} as {name}", len(told)) as advance:
+                    for answer in ranker.rank_many(histories, AT, told=told):
+                        answers.append(answer.items)
+                        advance(1)
+                found = np.stack(answers) == targets[:, None]
+                ranks = np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
+                print(f"| {n} | {name} | {metrics.hit(ranks, AT).mean():.4f} | {metrics.ndcg(ranks, AT).mean():.4f} |")
 
 
 def _events(items: list[Item]) -> list[Event]:

@@ -1,7 +1,9 @@
 """The questions turned around: a history in words, and what one would ask for to be given an item.
 
-The words are facts of the catalog, searched for exactly like titles: what the model says is one of the phrases that are
-true, and each has a probability among them.
+The words are true facts of the catalog. For an item they are searched for exactly like titles. For a history the model
+is asked the other way round (Bayes' rule, all facts as likely beforehand): how likely its titles are if a fact is
+wanted. Asked for words, it answers with what most people like: of Alien, Blade Runner and The Terminator "Drama", four
+times in five.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge import prompts
 from genrec_edge.decoder import Budget, Search
 from genrec_edge.facts import DECADE, condition, worded
 from genrec_edge.index import IndexKey, build
-from genrec_edge.records import Phrase
+from genrec_edge.records import Phrase, Trait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,18 +29,52 @@ if TYPE_CHECKING:
     from genrec_edge.engine import LlamaEngine
     from genrec_edge.records import Fact
 
-_SHARED_FROM = 5
+MOST_TITLES = 30
+"""The latest titles of a history, which are described."""
+_SHARED_FROM = 3
 """A person or a place stands for a history of so many items only if two of them have it."""
+_UNUSUAL = 2.0
+"""How many times as often as in the catalog a person or place has to come."""
+_MOST_FACTS = 40
 _MOST_PHRASES = 80
 _FIRST = ("genres", DECADE)
 """Columns whose facts come first in a phrase; the second fact of a pair is of another column."""
 
 
-def facts_of_many(facts_of_items: Sequence[Sequence[Fact]]) -> dict[Fact, int]:
-    """Return which facts can be said of a history, and how many of its items have each."""
+def facts_of_many(facts_of_items: Sequence[Sequence[Fact]], share: Callable[[Fact], float]) -> dict[Fact, int]:
+    """Return which facts can be said of a history, and how many of its items have each.
+
+    Genres and decades can, and people and places that come more often than in the catalog, where a `share` has them.
+    """
     counts = Counter(fact for facts in facts_of_items for fact in facts)
-    n_needed = 2 if len(facts_of_items) >= _SHARED_FROM else 1
-    return {fact: n for fact, n in counts.items() if n >= n_needed or fact.column in _FIRST}
+    n = len(facts_of_items)
+    n_needed = 2 if n >= _SHARED_FROM else 1
+    sayable = [
+        fact
+        for fact, count in counts.most_common()
+        if fact.column in _FIRST or (count >= n_needed and count / n > _UNUSUAL * share(fact))
+    ]
+    sayable.sort(key=lambda fact: fact.column not in _FIRST)
+    return {fact: counts[fact] for fact in sayable[:_MOST_FACTS]}
+
+
+def traits(
+    counts: Mapping[Fact, int], n_titles: int, nats_of: Callable[[Sequence[prompts.Part]], float], k: int
+) -> tuple[Trait, ...]:
+    """Return the k facts that make a history likeliest.
+
+    Args:
+        counts: the facts, and how many titles have each.
+        n_titles: how many the history has, at least 1.
+        nats_of: the log-probability of all of them, each alone, after what is said in its place.
+        k: how many at most.
+    """
+    unsaid = nats_of(())
+    found = [
+        Trait(fact, (nats_of(prompts.after_history(fact.value, {})) - unsaid) / n_titles, n)
+        for fact, n in counts.items()
+    ]
+    return tuple(sorted(found, key=lambda trait: (-trait.nats, trait.fact))[:k])
 
 
 def phrases_of_one(facts: Sequence[Fact]) -> list[tuple[Fact, ...]]:

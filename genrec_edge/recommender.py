@@ -34,7 +34,7 @@ from genrec_edge.selection import bias_of, found_of, narrowed, understand
 from genrec_edge.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -225,9 +225,10 @@ class Recommender(Session):
     def describe(
         self, history: Iterable[str | Interaction], *, k: int = 10, timeout_s: float | None = None
     ) -> Description:
-        """Return what a history says of its user: the k facts the model finds likeliest, and a summary by counting.
+        """Return what a history says of its user: by the model, and by counting.
 
-        Only facts that items of the history have can be said.
+        By the model these are the k facts that, if they are wanted, make the titles of the history likeliest. Only what
+        its items have can be said. Of long histories the latest 30 titles are described.
 
         Raises:
             NothingToRecommendError: nothing of the history is in the catalog, or nothing is known of its items.
@@ -241,17 +242,23 @@ class Recommender(Session):
 
         def work() -> Description:
             matches, _, liked = understand(request, self.catalog, self._grounder)
+            liked = liked[-describing.MOST_TITLES :]
             facts = self.facts.of(liked.tolist())
-            counts = describing.facts_of_many(facts)
+            counts = describing.facts_of_many(facts, self.facts.share)
             if not counts:
                 raise NothingToRecommendError(
                     "the catalog knows nothing of these items but their titles",
                     hint="a catalog with genres, people or years has something to say",
                 )
-            root_row, _ = self._engine.prompt(self.prompt_ids(liked, (), prompts.describing())[0])
-            found = describing.ranked(self._engine, root_row, [(fact,) for fact in counts], k)
+            only = np.full(self._index.n_items, -np.inf)
+            only[self._index.positions(liked)] = 0
+
+            def nats_of(wanted: Sequence[prompts.Part]) -> float:
+                root_row = self._engine.prompt(self.prompt_ids(liked[:0], (), wanted)[0])[0]
+                return sum(f.logprob for f in self.search(only, len(liked)).exact(root_row, self._budget).found)
+
             return Description(
-                tuple(Phrase(fact.value, (fact,), share, counts[fact]) for (fact,), share in found),
+                describing.traits(counts, len(liked), nats_of, k),
                 profile_text(facts, self.facts.share),
                 tuple(m for m in matches if m.item is not None),
                 tuple(m for m in matches if m.item is None),

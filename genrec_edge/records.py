@@ -245,11 +245,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words that the model says of a user or an item, made of facts of the catalog.
+    """What one would ask for to be given an item, made of facts of the catalog.
 
     Attributes:
         share: of the phrases that could be said, 0..1; those of all sum to one.
-        n_items: items of the history that have the facts; of a query, items of the catalog that it finds.
+        n_items: items of the catalog that it finds.
     """
 
     text: str
@@ -259,10 +259,24 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """A taste in words: what the model says of a history, and what the catalog's facts alone say of it."""
+class Trait:
+    """A fact that a history says of its user.
 
-    phrases: tuple[Phrase, ...]
+    Attributes:
+        nats: how much likelier a title of the history is, on average, if this is what is wanted; may be negative.
+        n_items: items of the history that have the fact.
+    """
+
+    fact: Fact
+    nats: float
+    n_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A taste in words: what the model makes of a history, the strongest first, and what counting facts makes of it."""
+
+    traits: tuple[Trait, ...]
     summary: str
     resolved: tuple[Match, ...]
     unresolved: tuple[Match, ...]

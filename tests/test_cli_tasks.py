@@ -100,9 +100,9 @@ def test_judge_compare_describe_and_queries_print_tables_and_json(at: tuple[str,
     assert compared["agrees"] == ((compared["p_a_first"] > 0.5) == (compared["p_a_second"] > 0.5))
     assert f"{compared['p_a']:.0%}" in run("compare", "Alien", "Fargo", *at, *HISTORY).stdout
     described = run_json("describe", *at, *HISTORY, "-k", "3")
-    assert len(described["phrases"]) == 3
+    assert len(described["traits"]) == 3
     text = run("describe", *at, *HISTORY, "-k", "3")
-    assert described["phrases"][0]["text"] in text.stdout
+    assert described["traits"][0]["value"] in text.stdout
     assert f"by counting: {described['summary']}" in text.stderr
     asked = run_json("queries", "Fargo", *at, "-k", "4")
     assert asked["item"]["title"] == "Fargo"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge import Recommender, prompts
+from genrec_edge import Recommender, describing, prompts
 from genrec_edge.building import build
 from genrec_edge.engine import MAX_RUN
 from genrec_edge.errors import ModelInvalidError, NothingToRecommendError, UsageError
@@ -159,19 +159,39 @@ def test_titles_longer_than_a_run_are_compared_too(tiny_llama: Path, tmp_path: P
     assert found.p_a_second == pytest.approx(probability(odds[1]), abs=1e-4)
 
 
-def test_a_description_ranks_the_facts_of_the_history(recommender: Recommender, logits_after: Any) -> None:
-    found = recommender.describe(HISTORY, k=3)
-    facts = recommender.facts.of([row_of(recommender, title) for title in HISTORY])
+def test_a_description_ranks_what_makes_the_history_likelier(recommender: Recommender, logits_after: Any) -> None:
+    """Each title alone, without the others; that a director made half of the catalog's films, too, is not said."""
+    titles = (*HISTORY, "Ran")
+    facts = recommender.facts.of([row_of(recommender, title) for title in titles])
     known = {fact for of_one in facts for fact in of_one}
-    shares = phrase_shares(
-        recommender, logits_after, told_ids(recommender, HISTORY, prompts.describing()), [(f,) for f in known]
-    )
-    best = sorted(shares, key=lambda facts: -shares[facts])[:3]
-    assert [p.facts for p in found.phrases] == best
-    for phrase in found.phrases:
-        assert phrase.share == pytest.approx(shares[phrase.facts], abs=1e-3)
-        assert phrase.n_items == sum(phrase.facts[0] in of_one for of_one in facts)
+    counts = {fact: sum(fact in of_one for of_one in facts) for fact in known}
+    sayable = {fact for fact in known if fact.column in {"genres", "decade"}}
+    assert sayable < known
+
+    def nats(**said: Any) -> float:
+        prompt = told_ids(recommender, (), **said)
+        return sum(nats_of(recommender, logits_after, prompt, title) for title in titles)
+
+    expected = {fact: (nats(wanted=fact.value) - nats()) / len(titles) for fact in sayable}
+    found = recommender.describe(titles, k=50)
+    assert {trait.fact: trait.nats for trait in found.traits} == pytest.approx(expected, abs=1e-3)
+    assert [t.nats for t in found.traits] == sorted((t.nats for t in found.traits), reverse=True)
+    assert all(trait.n_items == counts[trait.fact] for trait in found.traits)
     assert found.summary == profile_text(facts, recommender.facts.share)
+    assert len(recommender.describe(titles, k=2).traits) == 2
+
+
+def test_people_are_said_of_a_history_only_if_it_has_more_of_them_than_the_catalog() -> None:
+    ann, cy, drama, war = (
+        Fact("director", "Ann"),
+        Fact("director", "Cy"),
+        Fact("genres", "Drama"),
+        Fact("genres", "War"),
+    )
+    films = [(drama, ann), (drama, cy), (war, ann), (drama,)]
+    assert describing.facts_of_many(films, lambda _: 0.1) == {drama: 3, war: 1, ann: 2}
+    assert describing.facts_of_many(films, lambda _: 0.25) == {drama: 3, war: 1}
+    assert describing.facts_of_many(films[:2], lambda _: 0.1) == {drama: 2, ann: 1, cy: 1}
 
 
 def phrase_shares(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,7 @@ from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Threads
 from genrec_edge.cli.output import emit_json, print_table, say
 
-if TYPE_CHECKING:
-    from genrec_edge.records import Phrase
-
-Count = Annotated[int, typer.Option("-k", help="How many phrases.")]
+Count = Annotated[int, typer.Option("-k", help="How many at most.")]
 
 
 def describe(
@@ -41,13 +38,13 @@ def describe(
     with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
         found = interruptible(r, lambda: r.describe(known.history, k=k, timeout_s=timeout))
     if json:
-        payload = {"phrases": [_phrase_json(p) for p in found.phrases], "summary": found.summary}
-        emit_json("genrec-edge/describe@1", payload)
+        said = [{**asdict(trait.fact), "nats": trait.nats, "items": trait.n_items} for trait in found.traits]
+        emit_json("genrec-edge/describe@1", {"traits": said, "summary": found.summary})
         return
     if not quiet:
         say_understood(*found.resolved, *found.unresolved)
-    rows = [(p.text, p.facts[0].column, f"{p.share:.0%}", p.n_items) for p in found.phrases]
-    print_table(["likes", "is a", "share", "titles"], rows, right=("share", "titles"))
+    rows = [(t.fact.value, t.fact.column, f"{t.nats:+.2f}", t.n_items) for t in found.traits]
+    print_table(["likes", "is a", "nats a title", "titles"], rows, right=("nats a title", "titles"))
     say(f"by counting: {found.summary}" if found.summary else "counting finds nothing to say", quiet=quiet)
 
 
@@ -70,16 +67,11 @@ def queries(
         asked, found = interruptible(r, lambda: r.queries(item, k=k, timeout_s=timeout))
     if json:
         named = {"id": asked.id, "title": asked.title, "year": asked.year}
-        emit_json("genrec-edge/queries@1", {"item": named, "phrases": [_phrase_json(p) for p in found]})
+        said = [
+            {"text": p.text, "facts": [asdict(fact) for fact in p.facts], "share": p.share, "items": p.n_items}
+            for p in found
+        ]
+        emit_json("genrec-edge/queries@1", {"item": named, "phrases": said})
         return
     rows = [(p.text, f"{p.share:.0%}", f"{p.n_items:,}") for p in found]
     print_table(["asked for as", "share", "items it finds"], rows, right=("share", "items it finds"))
-
-
-def _phrase_json(phrase: Phrase) -> dict[str, object]:
-    return {
-        "text": phrase.text,
-        "facts": [asdict(fact) for fact in phrase.facts],
-        "share": phrase.share,
-        "items": phrase.n_items,
-    }
