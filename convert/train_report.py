@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from genrec_edge import __version__
 from genrec_edge.convert.depth import shown_layers
@@ -136,6 +137,8 @@ def draw(path: Path, progress: Progress) -> None:
     for key, colour in (("hr@10", "#2a6f97"), ("ndcg@10", "#c44536")):
         right.plot([look["events"] for look in looks], [look[key] for look in looks], "o-", color=colour, label=key)
     right.set(xlabel="titles trained on", title="validation, exact decoder", ylim=(0, None))
+    for axes in (left, right):
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if looks:
         right.legend()
     with atomic_write(path) as file:

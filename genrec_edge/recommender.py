@@ -1,6 +1,6 @@
-"""The story of a request: resolve the history, read the intention, build the prompt, mask, search or judge, explain.
+"""The story of a request: resolve the history, read the intention, build the prompt, mask, search, explain.
 
-The only module that knows all the parts. It never downloads and never prints.
+With `tasks`, the only module that knows all the parts. It never downloads and never prints.
 """
 
 from __future__ import annotations
@@ -11,39 +11,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge import describing, judging, prompts
 from genrec_edge.checks import check, listed
 from genrec_edge.engine import Usage
-from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.errors import UsageError
 from genrec_edge.freeform import write_items
-from genrec_edge.intents import told
-from genrec_edge.profiles import profile_text
 from genrec_edge.reasons import reasons
-from genrec_edge.records import (
-    Comparison,
-    Description,
-    Judgement,
-    Phrase,
-    Reason,
-    Recommendation,
-    Request,
-    Result,
-    Timings,
-)
-from genrec_edge.selection import bias_of, found_of, narrowed, understand
-from genrec_edge.session import Session
+from genrec_edge.records import Reason, Recommendation, Request, Result, Timings
+from genrec_edge.selection import bias_of, narrowed, understand
+from genrec_edge.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from genrec_edge.records import Decode, Interaction, Item, Reading
+    from genrec_edge.records import Decode, Interaction, Reading
 
 __all__ = ["Recommender"]
 
 
-class Recommender(Session):
+class Recommender(Tasks):
     """A model and a catalog, ready to answer. Open it with `Recommender.open`.
 
     Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use
@@ -156,157 +143,6 @@ class Recommender(Session):
         result = self._steadily(lambda: self._answer(request, explain=explain), timeout_s)
         self._load_s = 0.0
         return result
-
-    def judge(
-        self,
-        items: Iterable[str],
-        history: Iterable[str | Interaction] = (),
-        *,
-        preference: str | None = None,
-        intent: str | None = None,
-        context: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-    ) -> list[Judgement]:
-        """Return for each item, named by id or title, whether it would be enjoyed; they are asked about one by one.
-
-        Raises:
-            NothingToRecommendError: nothing of the history is in the catalog.
-            UsageError: an item is not in the catalog, or the model knows only histories.
-            DeadlineError, CancelledError, LockedError: as `recommend`.
-        """
-        names = listed("items", items)
-        told_of = Request(listed("history", history), preference=preference, intent=intent, context=context or {})
-        for name in names or ("",):
-            check(replace(told_of, task="pointwise", candidates=(name,) if names else None), timeout_s)
-
-        def work() -> list[Judgement]:
-            asked = self._items(names, "judge")
-            self._tell(told_of)
-            margins = judging.margins(self, [item.row for item in asked])
-            return [
-                Judgement(item, judging.probability(margin, self._judging), margin, self._judging is not None)
-                for item, margin in zip(asked, margins, strict=True)
-            ]
-
-        return self._steadily(work, timeout_s)
-
-    def compare(
-        self,
-        a: str,
-        b: str,
-        history: Iterable[str | Interaction] = (),
-        *,
-        preference: str | None = None,
-        intent: str | None = None,
-        context: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-    ) -> Comparison:
-        """Return which of two items, named by id or title, is preferred; the order they are named in does not count.
-
-        Raises: as `judge`; and UsageError if both are the same item or have the same title.
-        """
-        told_of = Request(listed("history", history), preference=preference, intent=intent, context=context or {})
-        check(replace(told_of, task="pairwise", candidates=(a, b)), timeout_s)
-
-        def work() -> Comparison:
-            one, other = self._items((a, b), "compare")
-            if one.row == other.row:
-                raise UsageError(f"{a!r} and {b!r} are the same item", hint="name two")
-            self._tell(told_of)
-            # In one order whatever the caller's, so that even the last bits of the answer are the same.
-            low, high = sorted((one.row, other.row))
-            low_first, high_first = judging.preferences(self, [(low, high), (high, low)])
-            margins = (low_first, -high_first) if one.row == low else (high_first, -low_first)
-            p_first, p_second = (judging.probability(margin) for margin in margins)
-            return Comparison(one, other, judging.probability(sum(margins) / 2), p_first, p_second)
-
-        return self._steadily(work, timeout_s)
-
-    def describe(
-        self, history: Iterable[str | Interaction], *, k: int = 10, timeout_s: float | None = None
-    ) -> Description:
-        """Return what a history says of its user: by the model, and by counting.
-
-        By the model these are the k facts that, if they are wanted, make the titles of the history likeliest. Only what
-        its items have can be said. Of long histories the latest 30 titles are described.
-
-        Raises:
-            NothingToRecommendError: nothing of the history is in the catalog, or nothing is known of its items.
-            UsageError: the history is empty, k is out of range, or the model knows only histories.
-            DeadlineError, CancelledError, LockedError: as `recommend`.
-        """
-        request = Request(listed("history", history), k=k)
-        check(request, timeout_s)
-        if not request.history:
-            raise UsageError("there is no history to describe", hint="name at least one title")
-
-        def work() -> Description:
-            matches, _, liked = understand(request, self.catalog, self._grounder)
-            liked = liked[-describing.MOST_TITLES :]
-            facts = self.facts.of(liked.tolist())
-            counts = describing.facts_of_many(facts, self.facts.share)
-            if not counts:
-                raise NothingToRecommendError(
-                    "the catalog knows nothing of these items but their titles",
-                    hint="a catalog with genres, people or years has something to say",
-                )
-            only = np.full(self._index.n_items, -np.inf)
-            only[self._index.positions(liked)] = 0
-
-            def nats_of(wanted: Sequence[prompts.Part]) -> float:
-                root_row = self._engine.prompt(self.prompt_ids(liked[:0], (), wanted)[0])[0]
-                return sum(f.logprob for f in self.search(only, len(liked)).exact(root_row, self._budget).found)
-
-            return Description(
-                describing.traits(counts, len(liked), nats_of, k),
-                profile_text(facts, self.facts.share),
-                tuple(m for m in matches if m.item is not None),
-                tuple(m for m in matches if m.item is None),
-            )
-
-        return self._steadily(work, timeout_s)
-
-    def queries(self, item: str, *, k: int = 10, timeout_s: float | None = None) -> tuple[Item, list[Phrase]]:
-        """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
-
-        Raises:
-            NothingToRecommendError: nothing is known of the item but its title.
-            UsageError: it is not in the catalog, k is out of range, or the model knows only histories.
-            DeadlineError, CancelledError, LockedError: as `recommend`.
-        """
-        check(Request(k=k), timeout_s)
-
-        def work() -> tuple[Item, list[Phrase]]:
-            (asked,) = self._items((item,), "ask for")
-            (facts,) = self.facts.of([asked.row])
-            if not facts:
-                raise NothingToRecommendError(f"the catalog knows nothing of {asked.title!r} but its title")
-            nobody = np.empty(0, np.int64)
-            root_row, _ = self._engine.prompt(self.prompt_ids(nobody, (), prompts.asking_for(asked.row))[0])
-            found = describing.ranked(self._engine, root_row, describing.phrases_of_one(facts), k)
-            return asked, [describing.phrase(wanted, share, self.catalog) for wanted, share in found]
-
-        return self._steadily(work, timeout_s)
-
-    def _items(self, names: tuple[str, ...], verb: str) -> list[Item]:
-        return [match.item for match in found_of(names, verb, self.catalog, self._grounder) if match.item is not None]
-
-    def _read(self, request: Request) -> Reading | None:
-        return None if request.intent is None else self.intents.read(request.intent)
-
-    def _tell(self, request: Request) -> None:
-        """Make all that a request says of its user the engine's prompt."""
-        _, _, liked = understand(request, self.catalog, self._grounder)
-        self._prompt(request, self._read(request), liked)
-
-    def _prompt(
-        self, request: Request, reading: Reading | None, liked: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], int, int, int]:
-        """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
-        after = prompts.after_history(told(reading), request.context)
-        token_ids, dropped = self.prompt_ids(liked, prompts.before_history(request.preference), after)
-        root_row, reused = self._engine.prompt(token_ids)
-        return root_row, reused, len(token_ids), dropped
 
     def _answer(self, request: Request, *, explain: bool) -> Result:
         self._engine.usage = Usage()

@@ -30,6 +30,7 @@ LAYERS = (
     "profile_store",
     "session",
     "judging",
+    "tasks",
     "recommender",
     "ranking evaluation",
     "scores verdicts",
