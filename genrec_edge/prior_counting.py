@@ -30,9 +30,9 @@ from genrec_edge.prior_file import (
     damaged,
     opened,
     read_card,
-    sqlite_errors,
 )
 from genrec_edge.priors import DEFAULT, WINDOW, Coefficients, Counts
+from genrec_edge.sqlite_errors import sqlite_errors
 from genrec_edge.transitions import SparseRows, count_transitions, event_counts
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def build(
     with (
         path_errors(path),
         atomic_write(path) as part,
-        sqlite_errors(path),
+        sqlite_errors(path, damaged),
         closing(sqlite3.connect(part.name, isolation_level=None)) as connection,
     ):
         _fill(connection, prior, kept)

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from genrec_edge.closeness import Closeness
-from genrec_edge.errors import DatasetError, DiskFullError, LockedError, UsageError
+from genrec_edge.errors import DatasetError, UsageError
 from genrec_edge.files import path_errors
 from genrec_edge.priors import DECAYS, Coefficients, Counts
+from genrec_edge.sqlite_errors import sqlite_errors
 from genrec_edge.transitions import SparseRows
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
 def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a prior whose tables are the right ones; `mode` is "ro" or "rw". Raises as `Prior.open`."""
     _check_header(path)
-    with sqlite_errors(path):
+    with sqlite_errors(path, damaged):
         if mode == "ro" and path.with_name(path.name + "-journal").exists():
             # A writer was killed: only a connection that may write can roll its half-done work back.
             with closing(_connect(path, "rw")) as connection:
@@ -201,22 +202,6 @@ def _check_header(path: Path) -> None:
     if (version := int.from_bytes(header[60:64], "big")) != FORMAT_VERSION:
         message = f"{path} has format {version} of priors; this program knows {FORMAT_VERSION}"
         raise DatasetError(message, hint="install a newer genrec-edge, or build the prior again")
-
-
-@contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises in the block into one of our errors about `path`."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
-        code = getattr(e, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise LockedError(f"another process is writing to {path}", hint="try again when it is done") from e
-        if code == sqlite3.SQLITE_FULL:
-            raise DiskFullError(f"no room to write {path}: the disk is full", hint="free some space") from e
-        if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-            raise UsageError(f"cannot open or write {path} ({e})", hint="check the permissions of its folder") from e
-        raise damaged(path, str(e)) from e
 
 
 def damaged(path: Path, what: str) -> DatasetError:

@@ -1,4 +1,4 @@
-"""The file of profiles: a SQLite database that only its user may read, and how SQLite's errors become ours.
+"""The file of profiles: a SQLite database that only its user may read.
 
 * `profiles`: one row per user. `text` is the summary and `kind` who wrote it; `parts` is what it is made of, as JSON;
   events from the place `done` on are in no summary; `version` changes with every change of the row.
@@ -17,9 +17,10 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from genrec_edge.errors import DatasetError, DiskFullError, GenRecError, LockedError, UsageError
+from genrec_edge.errors import DatasetError
 from genrec_edge.files import path_errors
 from genrec_edge.profiles import dumped, loaded
+from genrec_edge.sqlite_errors import sqlite_errors
 from genrec_edge.summaries import Summary
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """
     uri = f"{path.absolute().as_uri()}?mode=rw"
     with (
-        _sqlite_errors(path),
+        sqlite_errors(path, damaged),
         closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection,
     ):
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL_BYTES)
@@ -138,25 +139,3 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
 
 def _schema_of(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
-
-
-@contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises in the block into one of our errors about `path`."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
-        raise _translated(path, e) from e
-
-
-def _translated(path: Path, error: Exception) -> GenRecError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return LockedError(f"another process is writing to {path}", hint="repeat the command when it is done")
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFullError(
-            f"no room to write {path}: the disk is full", hint="free some space and repeat the command"
-        )
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return UsageError(f"cannot open or write {path} ({error})", hint="check its name, and the rights of its folder")
-    return damaged(path, str(error))

@@ -1,4 +1,4 @@
-"""What a catalog file looks like inside, how one is recognised, and how SQLite's errors become ours.
+"""What a catalog file looks like inside, and how one is recognised.
 
 Plain tables that any SQLite browser can read:
 
@@ -19,8 +19,9 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from genrec_edge.errors import CatalogError, DiskFullError, GenRecError, LockedError, UsageError
+from genrec_edge.errors import CatalogError, UsageError
 from genrec_edge.importing import quoted
+from genrec_edge.sqlite_errors import sqlite_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,7 +117,7 @@ def fact(connection: sqlite3.Connection, name: str) -> str:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a read-only connection to a catalog; errors as from `connect`. Closed at the end of the block."""
-    with sqlite_errors(path), closing(connect(path)) as connection:
+    with sqlite_errors(path, damaged), closing(connect(path)) as connection:
         yield connection
 
 
@@ -129,7 +130,7 @@ def connect(path: Path) -> sqlite3.Connection:
         LockedError: another process is writing for longer than the 5 s waited.
     """
     check_header(path)
-    with sqlite_errors(path):
+    with sqlite_errors(path, damaged):
         if path.with_name(path.name + "-journal").exists():
             # A writer was killed: only a connection that may write can roll its half-done work back.
             with closing(_connect(path, "rw")) as connection:
@@ -144,7 +145,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     Raises: as `connect`, and DiskFullError.
     """
     check_header(path)
-    with sqlite_errors(path), closing(_connect(path, "rw")) as connection:
+    with sqlite_errors(path, damaged), closing(_connect(path, "rw")) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
@@ -153,7 +154,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def creating(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to an empty file nobody else sees yet: fast, and worthless if the block fails."""
-    with sqlite_errors(path), closing(_connect(path, "rw")) as connection:
+    with sqlite_errors(path, damaged), closing(_connect(path, "rw")) as connection:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         yield connection
@@ -202,28 +203,9 @@ def check_header(path: Path) -> None:
         )
 
 
-@contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises in the block into one of our errors about `path`."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
-        raise _translated(path, e) from e
-
-
-def _translated(path: Path, error: Exception) -> GenRecError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return LockedError(f"another process is writing to the catalog {path}", hint="try again when it is done")
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFullError(
-            f"no room to write {path}: the disk is full", hint="free some space and repeat the command"
-        )
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return CatalogError(
-            f"cannot open or write the catalog {path} ({error})", hint="check the permissions of its folder"
-        )
-    return CatalogError(f"the catalog {path} is damaged or not as expected ({error})", hint=_REBUILD)
+def damaged(path: Path, what: str) -> CatalogError:
+    """Return the error about a catalog that is not as it should be."""
+    return CatalogError(f"the catalog {path} is damaged or not as expected ({what})", hint=_REBUILD)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
