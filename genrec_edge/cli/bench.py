@@ -78,7 +78,7 @@ def measure(
 
 def show_figures(figures: dict[str, object]) -> None:
     """Print figures as a table on stdout."""
-    print_table(("measure", "value"), [(name, _shown(value)) for name, value in _flat(figures)], right=("value",))
+    print_table(("measure", "value"), [(name, _shown(value)) for name, value in _flat(figures)])
 
 
 def _histories(r: Recommender, n: int, length: int, where: str | None, seed: int) -> list[list[Interaction]]:
