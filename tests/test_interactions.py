@@ -206,10 +206,13 @@ def test_movielens_keeps_every_event_and_its_order(ml_100k: Path, recbole_wheel:
     ]
     assert found == raw_events(recbole_wheel)
     with catalog.Catalog.open(ml_100k / "catalog.db") as items:
-        first = items.items([int(dataset.rows[0])])[0]
-        children = items.filter("genres = 'Children''s' AND genres = 'Animation'")
-    assert (first.id, first.columns["genres"]) == (dataset.item_ids[0], "Animation, Children's, Comedy")
-    assert 1 in children
+        toys, monkeys = items.items([int(dataset.rows[dataset.item_ids.index(id_)]) for id_ in ("1", "7")])
+        cartoons = items.filter("genres = 'Animation' AND director = 'John Lasseter'")
+    assert (toys.title, toys.columns["genres"]) == ("Toy Story", "Animation, Comedy, Fantasy, Adventure")
+    assert toys.row in cartoons
+    # No film of the shipped catalog: what MovieLens itself says of it is kept.
+    assert (monkeys.title, monkeys.columns["genres"]) == ("Twelve Monkeys", "Drama, Sci-Fi")
+    assert monkeys.columns["director"] is None
 
 
 @pytest.mark.parametrize(("ties", "hr", "ndcg"), [("item", 0.0498, 0.0251), ("file", 0.0838, 0.0436)])

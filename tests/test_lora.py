@@ -344,7 +344,8 @@ def test_an_adapter_for_other_prompts_is_refused(tmp_path: Path, tiny_llama: Pat
         adapter = write_adapter(tmp_path / "a.gguf", GOOD, keys={"genrec_edge.prompt_version": version})
         result = recommend(tiny_llama, tricky_path, adapter, "-k", "1", "--quiet")
         assert result.exit_code == exit_code
-    assert_one_line(result, 5, f"{adapter} was made for prompts 'titles-0', and known here are 'titles-1', 'genrec-1'")
+    known = "'titles-1', 'forms-1', 'genrec-1'"
+    assert_one_line(result, 5, f"{adapter} was made for prompts 'titles-0', and known here are {known}")
 
 
 def test_a_model_file_for_other_prompts_is_refused(

@@ -522,21 +522,21 @@ def test_the_default_place_is_the_users_own(own_home: Path) -> None:
 
 @pytest.mark.model
 @pytest.mark.parametrize(
-    ("fixture", "name", "licence", "n_params", "score"),
+    ("fixture", "name", "licence", "n_params", "tuned"),
     [
-        ("smollm2", "smollm2-135m", "Apache-2.0", 134_515_008, "vocabulary"),
-        ("default_model", "genrec-films", "Apache-2.0 AND LicenseRef-GroupLens", 46_012_608, "catalog"),
+        ("smollm2", "smollm2-135m", "Apache-2.0", 134_515_008, ("vocabulary", "titles-1")),
+        ("default_model", "genrec-films", "Apache-2.0 AND LicenseRef-GroupLens", 46_012_608, ("catalog", "forms-1")),
     ],
 )
 def test_the_real_models_are_brought_whole(
-    fixture: str, name: str, licence: str, n_params: int, score: str, real_models_path: Path, request: Any
+    fixture: str, name: str, licence: str, n_params: int, tuned: tuple[str, str], real_models_path: Path, request: Any
 ) -> None:
     path = request.getfixturevalue(fixture)
     models = ModelStore(real_models_path)
     manifest = models.verify(name)
     assert models.get(name) == (path, manifest)
     assert (manifest.quant, manifest.architecture, manifest.licence) == ("Q8_0", "llama", licence)
-    assert (manifest.n_params, manifest.score_kind, manifest.prompt_version) == (n_params, score, "titles-1")
+    assert (manifest.n_params, (manifest.score_kind, manifest.prompt_version)) == (n_params, tuned)
     estimate = models.registry.models[name].file_bytes
     assert manifest.size_bytes <= estimate <= manifest.size_bytes * 1.1
     assert (resolve_model(None, models).manifest == manifest) == (name == models.registry.default)
