@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_TITLES = 30
 """The latest titles of a history, each of which is left out once."""
 MOST_REASONS = 3
+LEAST_NATS = 0.01
+"""What a title has to add to be named: scores repeat to about a tenth of it."""
 
 
 def reasons(
@@ -33,6 +35,6 @@ def reasons(
     for left_out in range(max(0, len(liked) - MOST_TITLES), len(liked)):
         without = scores_of(np.delete(liked, left_out))
         for row, score in with_all.items():
-            if score > without[row]:
+            if score - without[row] >= LEAST_NATS:
                 gains[row].append((int(liked[left_out]), score - without[row]))
     return {row: sorted(found, key=lambda gain: -gain[1])[:MOST_REASONS] for row, found in gains.items()}

@@ -20,6 +20,7 @@ from genrec_edge.forward import Forward
 from genrec_edge.judging import probability
 from genrec_edge.llama import Model
 from genrec_edge.profiles import profile_text
+from genrec_edge.reasons import LEAST_NATS
 from genrec_edge.records import Fact, Request
 
 if TYPE_CHECKING:
@@ -246,11 +247,9 @@ def test_reasons_are_what_scores_lose_without_a_title(recommender: Recommender, 
             gains[title] = whole - nats_of(
                 recommender, logits_after, told_ids(recommender, rest, wanted="Drama"), r.item.title
             )
-        expected = sorted((t for t in gains if gains[t] > 1e-3), key=lambda t: -gains[t])
-        assert [reason.item.title for reason in r.reasons if reason.nats > 1e-3] == expected
-        assert [reason.nats for reason in r.reasons if reason.nats > 1e-3] == pytest.approx(
-            [gains[t] for t in expected], abs=2e-3
-        )
+        expected = sorted((t for t in gains if gains[t] >= LEAST_NATS), key=lambda t: -gains[t])
+        assert [reason.item.title for reason in r.reasons] == expected
+        assert [reason.nats for reason in r.reasons] == pytest.approx([gains[t] for t in expected], abs=2e-3)
     assert any(r.reasons for r in result.items)
     assert all(not r.reasons for r in plain.items)
 
