@@ -76,7 +76,7 @@ def _print_quality(model: str | None, data: str) -> None:
     asked, lore = questions(split), Lore(facts_of(dataset), split.train)
     places = [place for place, history in enumerate(asked.histories) if len(history) >= MANY]
     histories = [asked.histories[place] for place in places]
-    targets = asked.targets[places]
+    targets = asked.targets[places].tolist()
     told_as: dict[str, PreferenceKind] = {"titles": "history", "profile": "both"}
     print(f"{len(places)} users with at least {MANY} events, at most {max(map(len, histories))}\n")
     print("| events told | as | HR@10 | NDCG@10 |")
@@ -86,13 +86,12 @@ def _print_quality(model: str | None, data: str) -> None:
             for name, kind in told_as.items():
                 teller = Teller(lore, kind)
                 told = [teller.told(0, history[-n:], 0) for history in histories]
-                answers = []
+                found = []
                 with progress(f"{n} as {name}", len(told)) as advance:
-                    for answer in ranker.rank_many(histories, AT, told=told):
-                        answers.append(answer.items)
+                    for answer, target in zip(ranker.rank_many(histories, AT, told=told), targets, strict=True):
+                        found.append(answer.rank_of(target))
                         advance(1)
-                found = np.stack(answers) == targets[:, None]
-                ranks = np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
+                ranks = np.array(found)
                 print(f"| {n} | {name} | {metrics.hit(ranks, AT).mean():.4f} | {metrics.ndcg(ranks, AT).mean():.4f} |")
 
 

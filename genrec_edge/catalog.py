@@ -18,7 +18,6 @@ from genrec_edge.building import BuildReport, add, add_item, build, remove
 from genrec_edge.errors import CatalogError, LockedError
 from genrec_edge.importing import quoted
 from genrec_edge.records import Item
-from genrec_edge.sqlite_errors import sqlite_errors
 
 if TYPE_CHECKING:
     import sqlite3
@@ -200,7 +199,7 @@ class Catalog:
 
     @contextmanager
     def _querying(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, sqlite_errors(self.path, schema.damaged):
+        with self._lock, schema.sqlite_errors(self.path):
             yield self._connection
 
     def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

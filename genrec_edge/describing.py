@@ -18,6 +18,7 @@ from genrec_edge import prompts
 from genrec_edge.decoder import Budget, Search
 from genrec_edge.facts import DECADE, condition, worded
 from genrec_edge.index import IndexKey, build
+from genrec_edge.profiles import UNUSUAL
 from genrec_edge.records import Phrase, Trait
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ MOST_TITLES = 30
 """The latest titles of a history, which are described."""
 _SHARED_FROM = 3
 """A person or a place stands for a history of so many items only if two of them have it."""
-_UNUSUAL = 2.0
-"""How many times as often as in the catalog a person or place has to come."""
 _MOST_FACTS = 40
 _MOST_PHRASES = 80
 _FIRST = ("genres", DECADE)
@@ -52,7 +51,7 @@ def facts_of_many(facts_of_items: Sequence[Sequence[Fact]], share: Callable[[Fac
     sayable = [
         fact
         for fact, count in counts.most_common()
-        if fact.column in _FIRST or (count >= n_needed and count / n > _UNUSUAL * share(fact))
+        if fact.column in _FIRST or (count >= n_needed and count / n > UNUSUAL * share(fact))
     ]
     sayable.sort(key=lambda fact: fact.column not in _FIRST)
     return {fact: counts[fact] for fact in sayable[:_MOST_FACTS]}

@@ -222,13 +222,11 @@ class Recommender(Tasks):
         """Return the items with the titles of the history that speak for them; what a prior says is part of it."""
         if not items:  # of free text, there may be none
             return items
-        positions = self._index.positions(np.array([r.item.row for r in items], np.int64))
-        only = np.full(len(bias), -np.inf)
-        only[positions] = bias[positions]
+        rows = np.array([r.item.row for r in items], np.int64)
 
         def scores_of(history: NDArray[np.int64]) -> Mapping[int, float]:
             root_row = self._prompt(request, reading, history)[0]
-            found = self.search(only, len(positions), self.fused(history)).exact(root_row, self._budget).found
+            found = self._among(rows, root_row, bias, self.fused(history))
             return {int(self._index.rows[f.position]): f.score for f in found}
 
         gains = reasons(liked, scores_of)

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.errors import CatalogError, UsageError
 from genrec_edge.importing import quoted
-from genrec_edge.sqlite_errors import sqlite_errors
+from genrec_edge.sqlite_errors import sqlite_errors as errors_of_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 APPLICATION_ID = 0x47524543
@@ -117,7 +118,7 @@ def fact(connection: sqlite3.Connection, name: str) -> str:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a read-only connection to a catalog; errors as from `connect`. Closed at the end of the block."""
-    with sqlite_errors(path, damaged), closing(connect(path)) as connection:
+    with sqlite_errors(path), closing(connect(path)) as connection:
         yield connection
 
 
@@ -130,7 +131,7 @@ def connect(path: Path) -> sqlite3.Connection:
         LockedError: another process is writing for longer than the 5 s waited.
     """
     check_header(path)
-    with sqlite_errors(path, damaged):
+    with sqlite_errors(path):
         if path.with_name(path.name + "-journal").exists():
             # A writer was killed: only a connection that may write can roll its half-done work back.
             with closing(_connect(path, "rw")) as connection:
@@ -145,7 +146,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     Raises: as `connect`, and DiskFullError.
     """
     check_header(path)
-    with sqlite_errors(path, damaged), closing(_connect(path, "rw")) as connection:
+    with sqlite_errors(path), closing(_connect(path, "rw")) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
@@ -154,7 +155,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def creating(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to an empty file nobody else sees yet: fast, and worthless if the block fails."""
-    with sqlite_errors(path, damaged), closing(_connect(path, "rw")) as connection:
+    with sqlite_errors(path), closing(_connect(path, "rw")) as connection:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         yield connection
@@ -203,8 +204,12 @@ def check_header(path: Path) -> None:
         )
 
 
-def damaged(path: Path, what: str) -> CatalogError:
-    """Return the error about a catalog that is not as it should be."""
+def sqlite_errors(path: Path) -> AbstractContextManager[None]:
+    """Turn what SQLite raises in the block into one of our errors about a catalog."""
+    return errors_of_sqlite(path, _damaged, unusable=CatalogError)
+
+
+def _damaged(path: Path, what: str) -> CatalogError:
     return CatalogError(f"the catalog {path} is damaged or not as expected ({what})", hint=_REBUILD)
 
 

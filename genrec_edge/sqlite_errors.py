@@ -6,28 +6,28 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from genrec_edge.errors import DiskFullError, LockedError, UsageError
+from genrec_edge.errors import DiskFullError, GenRecError, LockedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from genrec_edge.errors import GenRecError
-
 
 @contextmanager
-def sqlite_errors(path: Path, damaged: Callable[[Path, str], GenRecError]) -> Iterator[None]:
+def sqlite_errors(
+    path: Path, damaged: Callable[[Path, str], GenRecError], unusable: type[GenRecError] = UsageError
+) -> Iterator[None]:
     """Turn what SQLite raises in the block into one of our errors about `path`.
 
     Args:
         path: the file.
         damaged: makes the error about a file that is not as it should be, of the file and what SQLite says.
+        unusable: the error about one that cannot be opened or written.
 
     Raises:
-        UsageError: it cannot be opened or written.
         LockedError: another process is writing to it.
         DiskFullError: no room.
-        GenRecError: what `damaged` makes.
+        GenRecError: what the other two say.
     """
     try:
         yield
@@ -36,7 +36,9 @@ def sqlite_errors(path: Path, damaged: Callable[[Path, str], GenRecError]) -> It
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise LockedError(f"another process is writing to {path}", hint="try again when it is done") from e
         if code == sqlite3.SQLITE_FULL:
-            raise DiskFullError(f"no room to write {path}: the disk is full", hint="free some space") from e
+            raise DiskFullError(
+                f"no room to write {path}: the disk is full", hint="free some space and repeat the command"
+            ) from e
         if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-            raise UsageError(f"cannot open or write {path} ({e})", hint="check the permissions of its folder") from e
+            raise unusable(f"cannot open or write {path} ({e})", hint="check the permissions of its folder") from e
         raise damaged(path, str(e)) from e

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.decoder import Found
+    from genrec_edge.fusion import Fused
     from genrec_edge.records import Interaction, Item, Reading
 
 
@@ -123,12 +125,11 @@ class Tasks(Session):
                     "the catalog knows nothing of these items but their titles",
                     hint="a catalog with genres, people or years has something to say",
                 )
-            only = np.full(self._index.n_items, -np.inf)
-            only[self._index.positions(liked)] = 0
+            unbiased = np.zeros(self._index.n_items)
 
             def nats_of(wanted: Sequence[prompts.Part]) -> float:
                 root_row = self._engine.prompt(self.prompt_ids(liked[:0], (), wanted)[0])[0]
-                return sum(f.logprob for f in self.search(only, len(liked)).exact(root_row, self._budget).found)
+                return sum(found.logprob for found in self._among(liked, root_row, unbiased))
 
             return Description(
                 describing.traits(counts, len(liked), nats_of, k),
@@ -160,6 +161,19 @@ class Tasks(Session):
             return asked, [describing.phrase(wanted, share, self.catalog) for wanted, share in found]
 
         return self._steadily(work, timeout_s)
+
+    def _among(
+        self,
+        rows: NDArray[np.int64],
+        root_row: NDArray[np.float32],
+        bias: NDArray[np.float64],
+        fused: Fused | None = None,
+    ) -> tuple[Found, ...]:
+        """Return catalog rows, all of them, as the search scores them where nothing else is allowed."""
+        positions = self._index.positions(rows)
+        only = np.full(len(bias), -np.inf)
+        only[positions] = bias[positions]
+        return self.search(only, len(positions), fused).exact(root_row, self._budget).found
 
     def _items(self, names: tuple[str, ...], verb: str) -> list[Item]:
         return [match.item for match in found_of(names, verb, self.catalog, self._grounder) if match.item is not None]
