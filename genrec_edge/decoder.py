@@ -58,7 +58,7 @@ class Scorer(Protocol):
     usage: Usage
 
     def evaluate(self, runs: Sequence[Run], worth: Callable[[int], float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (node, logits after its last token) for each run; keep the nodes of most worth cached."""
+        """Yield (node, logits after its last token, the wanted ones) for each run; keep the nodes of most worth."""
         ...
 
 
@@ -237,8 +237,9 @@ class Search:
         return logprobs
 
     def _start(self, root_row: NDArray[np.float32]) -> None:
+        wanted = self._wanted(0)
         root = _Prefix(ROOT, (), 0, self._index.n_items, 0.0)
-        self._push(self._heap, self._score_children(root, ROOT, root_row))
+        self._push(self._heap, self._score_children(root, ROOT, root_row if wanted is None else root_row[wanted]))
 
     @property
     def _threshold(self) -> float:
@@ -311,9 +312,16 @@ class Search:
 
     def _expand(self, prefixes: list[_Prefix]) -> Iterator[_Siblings]:
         """Evaluate prefixes, record the titles they finish, and yield their live children."""
-        runs = [Run(p.handle, p.token_ids, keep=self._has_children(p.node)) for p in prefixes]
+        runs = [Run(p.handle, p.token_ids, self._has_children(p.node), self._wanted(p.node)) for p in prefixes]
         for prefix, (handle, row) in zip(prefixes, self._scorer.evaluate(runs, self._worth), strict=True):
             yield self._score_children(prefix, handle, row)
+
+    def _wanted(self, node: int) -> NDArray[np.int32] | None:
+        """Return the tokens whose logits a node's score needs: its children's and the end's, or None for all."""
+        if self._kind == "vocabulary":
+            return None
+        children = self._index.tokens[int(self._index.first_child[node]) : int(self._index.first_child[node + 1])]
+        return np.append(children, np.int32(self._end_id))
 
     def _worth(self, handle: int) -> float:
         """Return the best bound left below an evaluated prefix: the search will not come back to the least."""
@@ -321,11 +329,17 @@ class Search:
         return float(siblings.keys[siblings.next]) if siblings and siblings.next < len(siblings.keys) else -math.inf
 
     def _score_children(self, prefix: _Prefix, handle: int, row: NDArray[np.float32]) -> _Siblings:
-        """Finish the titles that end at a prefix and return its live children with their bounds."""
+        """Finish the titles that end at a prefix and return its live children with their bounds.
+
+        `row` are the logits that `_wanted` says.
+        """
         node, end = prefix.node, prefix.end
         below, own = self._index.children(node, end), self._index.own_items(node, end)
         start = own.stop
-        logits, end_logit = row[below.tokens].astype(np.float64), float(row[self._end_id])
+        if self._kind == "vocabulary":
+            logits, end_logit = row[below.tokens].astype(np.float64), float(row[self._end_id])
+        else:
+            logits, end_logit = row[:-1].astype(np.float64), float(row[-1])
         if self._prior is not None:
             logits = self._prior.children(logits, below.starts, end)
             end_logit = self._prior.end(end_logit, own) if own else end_logit

@@ -22,6 +22,7 @@ import numpy as np
 from genrec_edge.batch import Batch
 from genrec_edge.branches import BranchTree
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, OutOfMemoryError, UsageError
+from genrec_edge.head import Head
 from genrec_edge.llama import Model, last_error, library
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.branches import Placed
+    from genrec_edge.head import OutputRows
 
 N_SEQUENCES = 128
 """KV sequences, the prompt's included. More would save re-evaluation in very wide searches, and cost an output row
@@ -49,11 +51,13 @@ class Run:
     """Tokens to evaluate below `parent` (`branches.ROOT` or a node that `evaluate` returned).
 
     `keep` says that later runs may hang below this one; without it its KV cells are free as soon as it is evaluated.
+    `wanted` are the token ids whose logits are asked for, (n,) int32; None asks for all.
     """
 
     parent: int
     token_ids: tuple[int, ...]
     keep: bool = True
+    wanted: NDArray[np.int32] | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ class LlamaEngine:
 
     Args:
         model: a loaded model. The engine closes it in `close`.
+        output_rows: the model's output matrix, if logits may be computed without llama.cpp.
         n_ctx: KV cells: prompt plus the live part of the search tree. At most what the model was trained for.
         n_threads: threads for the matrix products.
 
@@ -98,7 +103,7 @@ class LlamaEngine:
         OutOfMemoryError: llama.cpp could not create the context.
     """
 
-    def __init__(self, model: Model, *, n_ctx: int, n_threads: int) -> None:
+    def __init__(self, model: Model, *, n_ctx: int, n_threads: int, output_rows: OutputRows | None = None) -> None:
         if not 1 <= n_threads <= 512:
             raise UsageError(f"{n_threads} threads: give a number from 1 to 512")
         if not PIECE <= n_ctx <= model.n_ctx_train:
@@ -117,6 +122,7 @@ class LlamaEngine:
         self._prompt: list[int] = []
         self._prompt_row: NDArray[np.float32] | None = None
         self._batch = Batch(self._lib, N_BATCH)
+        self._head = Head.of(output_rows)
         self._context = self._new_context(n_threads)
         self._memory = self._lib.llama_get_memory(self._context)
 
@@ -133,6 +139,8 @@ class LlamaEngine:
         params.flash_attn_type = self._lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.abort_callback = self._abort.callback
         params.abort_callback_data = self._abort.data
+        if self._head is not None:
+            params.cb_eval = self._head.callback
         last_error()
         context = self._lib.llama_init_from_model(self.model.handle, params)
         if not context:
@@ -181,7 +189,8 @@ class LlamaEngine:
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
 
-        The logits after the run's last token, (n_vocab,) float32, are a view that ends when the next item is taken.
+        The logits after the run's last token are those of the tokens in its `wanted`, in that order, else (n_vocab,);
+        float32, and a view that ends when the next item is taken.
         `worth` says of a node how likely it is to be a parent again: when the cache is full, the least is given up.
 
         Raises:
@@ -196,11 +205,15 @@ class LlamaEngine:
             self._check_tokens(run.token_ids)
         while pending:
             placed = self._fill(pending, worth)
-            if not placed or self._decode() != 0:
+            together = pending[: len(placed)]
+            wanted = [run.wanted for run in together if run.wanted is not None]
+            head = self._head if len(wanted) == len(placed) else None
+            if not placed or self._decode(stop_before_logits=head is not None) != 0:
                 yield from self._evaluate_in_less_room(pending, placed, worth)
                 return
-            for run, place, row in zip(pending, placed, self._rows(len(placed)), strict=False):
-                yield place.node, row
+            rows = self._rows(len(placed)) if head is None else head.logits(wanted)
+            for run, place, row in zip(together, placed, rows, strict=True):
+                yield place.node, row if head is not None or run.wanted is None else row[run.wanted]
                 if not run.keep:
                     self._free(self._branches.drop(place.node))
             del pending[: len(placed)]
@@ -285,8 +298,10 @@ class LlamaEngine:
         if sequence is not None:
             self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def _decode(self) -> int:
+    def _decode(self, *, stop_before_logits: bool = False) -> int:
         """Run the batch; return 0, or 1 if the cache has no room for it (nothing was evaluated)."""
+        if self._head is not None:
+            self._head.begin(wanted=stop_before_logits)
         started = time.perf_counter()
         code = int(self._lib.llama_decode(self._context, self._batch.struct))
         self.usage.seconds += time.perf_counter() - started

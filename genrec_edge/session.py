@@ -25,6 +25,7 @@ from genrec_edge.files import sha256_file
 from genrec_edge.fusion import Fused, Fusion, PriorUse, prior_use
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
+from genrec_edge.head import OutputRows
 from genrec_edge.intents import IntentReader
 from genrec_edge.llama import Model
 from genrec_edge.lora import find_adapter
@@ -159,7 +160,12 @@ class Session:
                     hint=f"use a model with at least {PIECE}",
                 )
             ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
-            engine = LlamaEngine(loaded, n_ctx=ctx, n_threads=default_threads() if n_threads is None else n_threads)
+            engine = LlamaEngine(
+                loaded,
+                n_ctx=ctx,
+                n_threads=default_threads() if n_threads is None else n_threads,
+                output_rows=None if adapter_header is not None else OutputRows.open(model_file.header, model_file.path),
+            )
             on_error.callback(engine.close)
             session = cls(
                 model_file,

@@ -54,7 +54,7 @@ class FakeScorer:
             self.usage.tokens += len(run.token_ids)
             node = len(self.paths)
             self.paths[node] = path
-            yield node, self.row(path)
+            yield node, self.row(path) if run.wanted is None else self.row(path)[run.wanted]
 
 
 def ids(text: str) -> list[int]:

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 from genrec_edge.gguf_header import read_header
 from genrec_edge.llama import Model
 from genrec_edge.lora import check_adapter, find_adapter
+from genrec_edge.records import ScoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,9 +115,9 @@ def deltas_of(tensors: Mapping[str, Floats], alpha: float = 8.0) -> dict[str, Fl
     return found
 
 
-def scores(model: Path, catalog: Path, adapter: Path | None = None) -> dict[str, float]:
+def scores(model: Path, catalog: Path, adapter: Path | None = None, score: ScoreKind | None = None) -> dict[str, float]:
     """Return the log-probability of every item of a catalog."""
-    with Recommender.open(model, catalog, adapter=adapter, n_threads=1) as r:
+    with Recommender.open(model, catalog, adapter=adapter, n_threads=1, score=score) as r:
         result = r.recommend(HISTORY, k=60, allow_seen=True)
         assert result.model["adapter"] == (None if adapter is None else str(adapter))
     return {item.item.id: item.logprob for item in result.items}
@@ -180,8 +181,9 @@ def untied(base: Path, path: Path, tiny_gguf: Callable[..., Path]) -> Path:
     return tiny_gguf(path, n_tokens=len(keys["tokenizer.ggml.tokens"]), keys=keys, tensors=tensors)
 
 
+@pytest.mark.parametrize("score", get_args(ScoreKind))
 def test_embedding_and_output_of_an_untied_model_can_be_adapted(
-    tmp_path: Path, tiny_llama: Path, tricky_path: Path, tiny_gguf: Callable[..., Path]
+    tmp_path: Path, tiny_llama: Path, tricky_path: Path, tiny_gguf: Callable[..., Path], score: ScoreKind
 ) -> None:
     base = untied(tiny_llama, tmp_path / "untied.gguf", tiny_gguf)
     n_tokens = read_header(base).tensors[0].shape[1]
@@ -190,9 +192,10 @@ def test_embedding_and_output_of_an_untied_model_can_be_adapted(
     # llama.cpp looks A up by token, so both halves lie the other way round: (tokens, rank) and (width, rank).
     swapped = {"token_embd.weight.lora_a": b, "token_embd.weight.lora_b": np.ascontiguousarray(a.T)}
     adapter = write_adapter(tmp_path / "a.gguf", {**output, **swapped})
-    truth = scores(merged(base, tmp_path / "m.gguf", deltas_of({**output, **embedding})), tricky_path)
-    assert furthest(best(scores(base, tricky_path, adapter)), best(truth)) < 1e-3
-    assert furthest(scores(base, tricky_path), truth) > 1
+    model = merged(base, tmp_path / "m.gguf", deltas_of({**output, **embedding}))
+    truth = scores(model, tricky_path, score=score)
+    assert furthest(best(scores(base, tricky_path, adapter, score)), best(truth)) < 1e-3
+    assert furthest(scores(base, tricky_path, score=score), truth) > 1
 
 
 def test_two_recommenders_of_one_model_do_not_share_an_adapter(

@@ -51,7 +51,8 @@ class FakeScorer:
             self.usage.tokens += len(run.token_ids)
             self.paths[len(self.paths)] = path
             self.asked.append(path)
-            yield len(self.paths) - 1, self.row(path)
+            row = self.row(path)
+            yield len(self.paths) - 1, row if run.wanted is None else row[run.wanted]
 
 
 def ids(text: str) -> list[int]:
