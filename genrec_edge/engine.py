@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.batch import Batch
-from genrec_edge.branches import BranchTree
+from genrec_edge.branches import BranchTree, common_prefix
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, OutOfMemoryError, UsageError
 from genrec_edge.head import Head
 from genrec_edge.llama import Model, last_error, library
@@ -165,7 +165,7 @@ class LlamaEngine:
             raise UsageError(f"a prompt of {len(token_ids)} tokens does not fit a context of {self.n_ctx}")
         self._check_tokens(token_ids)
         self.drop_runs()
-        same = _common_prefix(self._prompt, token_ids)
+        same = self.known(token_ids)
         if same == len(token_ids) and same == len(self._prompt) and self._prompt_row is not None:
             return self._prompt_row, same
         same = min(same, len(token_ids) - 1)  # at least one token is evaluated, for its logits
@@ -183,6 +183,38 @@ class LlamaEngine:
         self._branches.reset(len(self._prompt))
         self._prompt_row = self._rows(1)[0].copy()
         return self._prompt_row, same
+
+    def known(self, token_ids: Sequence[int]) -> int:
+        """Return how many tokens of a prompt the cache holds from the last one."""
+        return common_prefix(self._prompt, token_ids)
+
+    def state(self) -> bytes:
+        """Return the cells of the prompt in the form of llama.cpp, for `restore`.
+
+        Raises:
+            EngineError: llama.cpp could not write them.
+        """
+        size = int(self._lib.llama_state_seq_get_size(self._context, 0))
+        buffer = (ctypes.c_uint8 * size)()
+        if int(self._lib.llama_state_seq_get_data(self._context, buffer, size, 0)) != size:
+            raise EngineError("llama.cpp could not write the cells of the prompt")
+        return bytes(buffer)
+
+    def restore(self, token_ids: Sequence[int], state: bytes) -> bool:
+        """Make cells that `state` returned for a prompt the cache; return False, and empty it, if they do not fit.
+
+        They must be of this very model and adapter and not damaged: llama.cpp does not look.
+        """
+        self._forget()
+        if not 0 < len(token_ids) < self.n_ctx:
+            return False
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        read = int(self._lib.llama_state_seq_set_data(self._context, buffer, len(state), 0))
+        if read != len(state) or int(self._lib.llama_memory_seq_pos_max(self._memory, 0)) != len(token_ids) - 1:
+            self._forget()
+            return False
+        self._prompt = list(token_ids)
+        return True
 
     def evaluate(
         self, runs: Sequence[Run], worth: Callable[[int], float] = lambda _node: 0.0
@@ -309,20 +341,18 @@ class LlamaEngine:
             self.usage.calls += 1
             self.usage.tokens += self._batch.n if code == 0 else 0
             return code
-        # Finished parts of the batch may have stayed in the cache: only an empty one is certain.
-        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
-        self._prompt, self._prompt_row = [], None
-        self._branches.reset(0)
+        self._forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
         if code == 2 and self._abort_reason is not None:
             raise self._abort_reason(_INTERRUPTED[self._abort_reason])
         raise EngineError(f"llama_decode failed with code {code}{last_error()}")
+
+    def _forget(self) -> None:
+        """Empty the cache."""
+        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
+        self._prompt, self._prompt_row = [], None
+        self._branches.reset(0)
 
     def _rows(self, n: int) -> NDArray[np.float32]:
         """Return the logits of the last call's `n` output rows, a view of shape (n, n_vocab)."""
         pointer = self._lib.llama_get_logits(self._context)
         return np.ctypeslib.as_array(pointer, (n, self.n_vocab))
-
-
-def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)

@@ -43,8 +43,18 @@ def profiles_path() -> Path:
 
 
 def cache_path() -> Path:
-    """The folder of title indexes; everything in it can be rebuilt."""
+    """The folder of title indexes and evaluated prompts; everything in it can be made again."""
     return _folder("GENREC_EDGE_CACHE", "cache", platformdirs.user_cache_path(_APP))
+
+
+def prompts_path() -> Path:
+    """The folder of evaluated prompts."""
+    return cache_path() / "prompts"
+
+
+def keeps_prompts() -> bool:
+    """Whether the command line keeps evaluated prompts (`GENREC_EDGE_KEEP_PROMPTS` is not 0)."""
+    return os.environ.get("GENREC_EDGE_KEEP_PROMPTS", "") != "0"
 
 
 def offline() -> bool:

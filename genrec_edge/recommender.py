@@ -151,7 +151,8 @@ class Recommender(Tasks):
         asked, left_out = narrowed(request, reading, seen, self.catalog, self._index, self._grounder)
         bias = bias_of(asked.request, seen, self.catalog, self._index, self._grounder)
         started = time.perf_counter()
-        root_row, reused, n_prompt, dropped = self._prompt(request, reading, liked)
+        told_ids, dropped = self._told_ids(request, reading, liked)
+        root_row, reused = self.prompted(told_ids)
         prompted = time.perf_counter()
         prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
         items, exact, gap, refused = self._decode(asked.request, root_row, bias, liked)
@@ -166,7 +167,7 @@ class Recommender(Tasks):
             prompt_s=prompted - started,
             decode_s=time.perf_counter() - prompted,
             engine_s=usage.seconds,
-            prompt_tokens=n_prompt,
+            prompt_tokens=len(told_ids),
             reused_tokens=reused,
             evaluated_tokens=usage.tokens,
             engine_calls=prompt_calls + usage.calls,
@@ -225,7 +226,7 @@ class Recommender(Tasks):
         rows = np.array([r.item.row for r in items], np.int64)
 
         def scores_of(history: NDArray[np.int64]) -> Mapping[int, float]:
-            root_row = self._prompt(request, reading, history)[0]
+            root_row = self._engine.prompt(self._told_ids(request, reading, history)[0])[0]
             found = self._among(rows, root_row, bias, self.fused(history))
             return {int(self._index.rows[f.position]): f.score for f in found}
 

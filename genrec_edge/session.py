@@ -5,6 +5,7 @@ What is asked of them is known to `recommender.py` and `ranking.py`. It never do
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 import os
 import threading
@@ -29,6 +30,7 @@ from genrec_edge.head import OutputRows
 from genrec_edge.intents import IntentReader
 from genrec_edge.llama import Model
 from genrec_edge.lora import find_adapter
+from genrec_edge.prompt_cache import LEAST_TOKENS, PromptCache
 from genrec_edge.records import ScoreKind
 from genrec_edge.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.tuning import MOST_TITLES, judged_by, prompted_with, record_of, titles_seen, tuned_for
@@ -70,6 +72,7 @@ class Session:
         most_titles: int = MOST_TITLES,
         judging: tuple[float, float] | None = None,
         budget: Budget | None = None,
+        prompts_kept: PromptCache | None = None,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> None:
         self.catalog = catalog
@@ -77,6 +80,7 @@ class Session:
         self._engine = engine
         self._score: ScoreKind = score or tuned_for(model_file, None)
         self._budget = budget or Budget()
+        self._prompts_kept = prompts_kept
         self._grounder = Grounder(catalog)
         self.facts = FactBook(catalog)
         self.intents = IntentReader(self.facts)
@@ -110,6 +114,7 @@ class Session:
         prior_kind: PriorKind | None = None,
         prior_weight: float | None = None,
         budget: Budget | None = None,
+        prompts_path: Path | None = None,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> Self:
         """Load a model and a catalog; the catalog's title index is built first if it is missing or out of date.
@@ -125,6 +130,7 @@ class Session:
             prior_kind: None takes "sequence" where there is a prior.
             prior_weight: nats for each nat of the prior; None takes what the model was tuned for, else 4.
             budget: what an exact search may spend before a beam completes it.
+            prompts_path: a folder that keeps evaluated prompts for later processes, or None; of models of the store.
             on_title: told how many titles of how many are indexed, for a progress bar.
 
         Raises:
@@ -177,6 +183,7 @@ class Session:
                 most_titles=titles_seen(record),
                 judging=judged_by(record),
                 budget=budget,
+                prompts_kept=None if prompts_path is None else _prompts_kept(prompts_path, model_file, loaded),
                 on_title=on_title,
             )
             on_error.pop_all()
@@ -215,6 +222,19 @@ class Session:
             tail_ids=[*self.encode(after), *self._tail],
         )
         return prompt, n_left_out + n_unfit
+
+    def prompted(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
+        """Make `token_ids` the prompt, as `engine.prompt` does, with the help of the prompts that are kept on disk."""
+        engine, kept = self._engine, self._prompts_kept
+        if kept is None:
+            return engine.prompt(token_ids)
+        near = kept.nearest(token_ids, more_than=engine.known(token_ids))
+        if near is not None and (cells := kept.read(near)) is not None:
+            engine.restore(near.token_ids, cells)
+        row, reused = engine.prompt(token_ids)
+        if len(token_ids) - reused >= LEAST_TOKENS:
+            kept.keep(token_ids, engine.state())
+        return row, reused
 
     def path_of(self, row: int) -> list[int]:
         """Return the token ids of the title of a catalog row."""
@@ -365,3 +385,17 @@ def default_threads() -> int:
     """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def _prompts_kept(folder: Path, model_file: ModelFile, model: Model) -> PromptCache | None:
+    """Return the kept prompts of a model of the store; of other files, nobody has read every byte."""
+    if model_file.manifest is None:
+        return None
+    status = model_file.path.stat()
+    key: dict[str, str | int | None] = {
+        "model": model_file.manifest.sha256,
+        "changed": status.st_mtime_ns,  # the store's files are not read again at every start
+        "adapter": None if model.adapter_path is None else sha256_file(model.adapter_path),
+        "llama_cpp_python": importlib.metadata.version("llama-cpp-python"),
+    }
+    return PromptCache(folder, key)

@@ -184,13 +184,9 @@ class Tasks(Session):
     def _tell(self, request: Request) -> None:
         """Make all that a request says of its user the engine's prompt."""
         _, _, liked = understand(request, self.catalog, self._grounder)
-        self._prompt(request, self._read(request), liked)
+        self.prompted(self._told_ids(request, self._read(request), liked)[0])
 
-    def _prompt(
-        self, request: Request, reading: Reading | None, liked: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], int, int, int]:
-        """Evaluate the prompt; return its last logits, tokens reused, tokens in all, and titles dropped."""
+    def _told_ids(self, request: Request, reading: Reading | None, liked: NDArray[np.int64]) -> tuple[list[int], int]:
+        """Return the prompt of all that a request says of its user, and how many titles were dropped."""
         after = prompts.after_history(told(reading), request.context)
-        token_ids, dropped = self.prompt_ids(liked, prompts.before_history(request.preference), after)
-        root_row, reused = self._engine.prompt(token_ids)
-        return root_row, reused, len(token_ids), dropped
+        return self.prompt_ids(liked, prompts.before_history(request.preference), after)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from genrec_edge import paths
 from genrec_edge.cli.output import catalog_path, title_bar
 from genrec_edge.errors import UsageError
 
@@ -94,7 +95,13 @@ def opened(
 
     model_file = ensure_model(model, offline=offline, quiet=quiet)
     with title_bar(quiet=quiet) as on_title:
-        recommender = Recommender.open(model_file, catalog_path(catalog, quiet=quiet), on_title=on_title, **options)
+        recommender = Recommender.open(
+            model_file,
+            catalog_path(catalog, quiet=quiet),
+            on_title=on_title,
+            prompts_path=paths.prompts_path() if paths.keeps_prompts() else None,
+            **options,
+        )
     with recommender:
         yield recommender
 

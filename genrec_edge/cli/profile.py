@@ -99,7 +99,8 @@ def forget(
     everyone: Annotated[bool, typer.Option("--all", help="Forget all users.")] = False,
     json: Json = False,
 ) -> None:
-    """Delete a user's events and summary; no trace of them stays in the file."""
+    """Delete a user's events and summary; no trace of them stays in the file, nor of what was evaluated for anybody."""
+    from genrec_edge import paths, prompt_cache  # noqa: PLC0415
     from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
 
     if (user is None) != everyone:
@@ -107,6 +108,7 @@ def forget(
     store = ProfileStore()
     known = store.users()
     n_events = store.forget(user)  # also of one who is not known: the file may not have been tidied up then
+    prompt_cache.clear(paths.prompts_path())  # whose histories they hold is not written on them
     forgotten = known if user is None else [user]
     if user is not None and user not in known:
         raise UsageError(f"there is no profile of {user!r} in {store.path}")
