@@ -25,7 +25,7 @@ from genrec_edge.files import atomic_write
 from genrec_edge.interactions import histories, load, split_of
 from genrec_edge.lore import Lore, facts_of
 from genrec_edge.prompts import NO, YES
-from genrec_edge.session import default_threads
+from genrec_edge.settings import default_threads
 from genrec_edge.summaries import BLOCK, FactSummarizer
 from genrec_edge.summary_writer import ModelSummarizer
 from genrec_edge.titles import model_titles

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class LlamaEngine:
     """Evaluates a prompt and runs below it; see the module text.
 
     Args:
-        model: a loaded model. The engine closes it in `close`.
+        model: a loaded model. The engine closes it in `close`, unless it is borrowed.
         output_rows: the model's output matrix, if logits may be computed without llama.cpp.
         n_ctx: KV cells: prompt plus the live part of the search tree. At most what the model was trained for.
         n_threads: threads for the matrix products.
@@ -103,7 +103,15 @@ class LlamaEngine:
         OutOfMemoryError: llama.cpp could not create the context.
     """
 
-    def __init__(self, model: Model, *, n_ctx: int, n_threads: int, output_rows: OutputRows | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_threads: int,
+        output_rows: OutputRows | None = None,
+        is_borrowed: bool = False,
+    ) -> None:
         if not 1 <= n_threads <= 512:
             raise UsageError(f"{n_threads} threads: give a number from 1 to 512")
         if not PIECE <= n_ctx <= model.n_ctx_train:
@@ -113,6 +121,7 @@ class LlamaEngine:
             )
         self.model = model
         self.n_ctx = n_ctx
+        self.n_threads = n_threads
         self.n_vocab = model.n_vocab
         self.usage = Usage()
         self._lib = library()
@@ -122,7 +131,9 @@ class LlamaEngine:
         self._prompt: list[int] = []
         self._prompt_row: NDArray[np.float32] | None = None
         self._batch = Batch(self._lib, N_BATCH)
+        self._output_rows = output_rows
         self._head = Head.of(output_rows)
+        self._is_borrowed = is_borrowed
         self._context = self._new_context(n_threads)
         self._memory = self._lib.llama_get_memory(self._context)
 
@@ -150,6 +161,10 @@ class LlamaEngine:
             )
         self.model.apply_adapter(context)
         return int(context)
+
+    def twin(self) -> Self:
+        """Return an engine with a cache of its own and one thread, which borrows the weights: close it before this."""
+        return type(self)(self.model, n_ctx=self.n_ctx, n_threads=1, output_rows=self._output_rows, is_borrowed=True)
 
     def prompt(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt and drop all runs; only what differs from the last prompt is evaluated.
@@ -300,7 +315,8 @@ class LlamaEngine:
         if self._context:
             self._lib.llama_free(self._context)
             self._context = 0
-        self.model.close()
+        if not self._is_borrowed:
+            self.model.close()
 
     def _interrupt(self, reason: type[CancelledError | DeadlineError]) -> None:
         self._abort_reason = reason

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from genrec_edge.crew import Crew, crew_size
 from genrec_edge.dataset import CATALOG
 from genrec_edge.decoder import Budget, ChildPrior
 from genrec_edge.engine import Usage
@@ -22,7 +21,8 @@ from genrec_edge.freeform import write_lines
 from genrec_edge.fusion import Fused, learned_on_prior
 from genrec_edge.lora import find_adapter
 from genrec_edge.ranked import FIT_FIRST, Ranked, allowed_items, beside
-from genrec_edge.session import Session, default_threads
+from genrec_edge.session import Session
+from genrec_edge.settings import default_threads
 from genrec_edge.telling import Told
 from genrec_edge.tuning import record_of, tuned_on
 
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 N_TEXTS = 10
 """Texts of free generation, as many as GenRec takes from its beams."""
 _TOKENS_PER_TEXT = 32
-_SMALL_BYTES = 500_000_000
-"""Larger files keep the memory bus busy with one context. SmolLM2-135M has 145 MB at Q8_0."""
 _FIRST_NATS = 1e4
 """Added to the score of items that come before all others: more than any title can lose."""
 _OF_THIS_MACHINE = ("name", "path", "adapter")
@@ -66,8 +64,7 @@ class Prior:
 class LlmRanker:
     """A language model, searched as `recommend` does, over the catalog of a data set. Use it in a `with` block.
 
-    Several users are answered at once, each by a context of its own with one thread: the same answers, and less waiting
-    of threads for each other than in one context with all of them. A model that is not small has one context.
+    Several users are answered at once, see `crew`. A model that is not small has one context.
 
     Args:
         model_file: the model, resolved.
@@ -117,7 +114,7 @@ class LlmRanker:
         self._max_history = max_history
         self._decode = decode
         n_threads = n_threads or default_threads()
-        self._n_contexts = n_threads if model_file.path.stat().st_size <= _SMALL_BYTES else 1
+        self._n_contexts = crew_size(model_file.path.stat().st_size, n_threads)
         self._open: Callable[[], Session] = lambda: Session.open(
             model_file,
             dataset.path / CATALOG,
@@ -128,24 +125,17 @@ class LlmRanker:
             n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
-        self._sessions: list[Session] = []
-        self._idle: SimpleQueue[Session]
-        self._executor: ThreadPoolExecutor
+        self._crew: Crew[Session]
         self._item_of_row: dict[int, int]
         self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the index
 
     def __enter__(self) -> Self:
         """Load the model; from now on `about` says all that its answers depend on."""
         with ExitStack() as on_error:
-            on_error.callback(self._close)
-            for _ in range(self._n_contexts):
-                self._sessions.append(self._open())
+            session = on_error.enter_context(self._open())
+            twins = [on_error.enter_context(session.twin()) for _ in range(1, self._n_contexts)]
             on_error.pop_all()
-        self._idle = SimpleQueue()
-        for each in self._sessions:
-            self._idle.put(each)
-        self._executor = ThreadPoolExecutor(self._n_contexts)
-        session = self._sessions[0]
+        self._crew = Crew([session, *twins])
         manifest, path = self._model_file.manifest, self._model_file.path
         described = session.describe_model()
         self._item_of_row = dict(zip(self._dataset.rows.tolist(), range(self._dataset.n_items), strict=True))
@@ -171,14 +161,7 @@ class LlmRanker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for session in self._sessions:
-            session.cancel()  # answers that nobody waits for any more
-        self._executor.shutdown(cancel_futures=True)
-        self._close()
-
-    def _close(self) -> None:
-        while self._sessions:
-            self._sessions.pop().close()
+        self._crew.__exit__(kind, error, trace)
 
     def rank(
         self,
@@ -210,18 +193,15 @@ class LlmRanker:
     ) -> Iterator[Ranked]:
         """Yield `rank` of each history, in order."""
 
-        def answer(history: NDArray[np.int32], pool: NDArray[np.int32] | None, one: Told | None) -> Ranked:
-            session = self._idle.get()
-            one = one or Told(history, (), (), None)
-            try:
-                allowed = allowed_items(self._dataset.n_items, history, pool)
-                if self._decode == "free":
-                    return self._written(session, history, one, k, allowed)
-                return self._searched(session, history, one, k, allowed)
-            finally:
-                self._idle.put(session)
+        def answer(session: Session, task: tuple[NDArray[np.int32], NDArray[np.int32] | None, Told | None]) -> Ranked:
+            history, pool, told_of = task
+            one = told_of or Told(history, (), (), None)
+            allowed = allowed_items(self._dataset.n_items, history, pool)
+            if self._decode == "free":
+                return self._written(session, history, one, k, allowed)
+            return self._searched(session, history, one, k, allowed)
 
-        yield from self._executor.map(answer, *zip(*beside(histories, candidates, told), strict=True))
+        yield from self._crew.map(answer, beside(histories, candidates, told))
 
     def _searched(
         self, session: Session, history: NDArray[np.int32], told: Told, k: int, allowed: NDArray[np.bool_]

@@ -6,12 +6,14 @@ With `tasks`, the only module that knows all the parts. It never downloads and n
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.checks import check, listed
+from genrec_edge.crew import Crew, crew_size
 from genrec_edge.engine import Usage
 from genrec_edge.errors import UsageError
 from genrec_edge.freeform import write_items
@@ -96,10 +98,23 @@ class Recommender(Tasks):
     def recommend_many(
         self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10
     ) -> list[Result]:
-        """Return one result for each history or request, in order; `k` is for those given as histories."""
-        return [
-            self.answer(h if isinstance(h, Request) else Request(history=listed("history", h), k=k)) for h in histories
-        ]
+        """Return one result for each history or request, in order; `k` is for those given as histories.
+
+        As many are answered at once as the recommender has threads, see `crew`; models that are not small answer one
+        after the other. The first error ends it.
+
+        Raises: as `recommend`.
+        """
+        requests = [h if isinstance(h, Request) else Request(history=listed("history", h), k=k) for h in histories]
+        size = min(crew_size(self._model_file.path.stat().st_size, self._engine.n_threads), len(requests))
+        if size < 2:
+            return [self.answer(request) for request in requests]
+        with self._lock, ExitStack() as on_error:
+            self._check_open()
+            twins = [on_error.enter_context(self.twin()) for _ in range(size)]
+            on_error.pop_all()
+            with Crew(twins) as crew:
+                return list(crew.map(type(self).answer, requests))
 
     def rerank(
         self,
@@ -204,7 +219,7 @@ class Recommender(Tasks):
             return items, False, None, refused
         fused = self.fused(liked)
         search = self.search(bias, request.k, fused)
-        answer = search.exact(root_row, self._budget) if request.decode == "exact" else search.beam(root_row)
+        answer = search.exact(root_row, self.settings.budget) if request.decode == "exact" else search.beam(root_row)
         best = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
         recommendations = tuple(
             Recommendation(rank, item, f.score, f.logprob, f.bias, prior=fused.prior_of(f.position))

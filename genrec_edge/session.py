@@ -5,45 +5,43 @@ What is asked of them is known to `recommender.py` and `ranking.py`. It never do
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import os
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 
 from genrec_edge import habits, index_cache, prompts
 from genrec_edge.catalog import Catalog, default_catalog_path
-from genrec_edge.decoder import Budget, Search
+from genrec_edge.decoder import Search
 from genrec_edge.engine import PIECE, LlamaEngine
 from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.facts import FactBook
 from genrec_edge.files import sha256_file
-from genrec_edge.fusion import Fused, Fusion, PriorUse, prior_use
+from genrec_edge.fusion import Fused, Fusion
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.grounding import Grounder
 from genrec_edge.head import OutputRows
 from genrec_edge.intents import IntentReader
 from genrec_edge.llama import Model
-from genrec_edge.lora import find_adapter
-from genrec_edge.prompt_cache import LEAST_TOKENS, PromptCache
-from genrec_edge.records import ScoreKind
+from genrec_edge.prompt_cache import LEAST_TOKENS
+from genrec_edge.settings import Settings, default_threads
 from genrec_edge.store import ModelFile, ModelStore, resolve_model
-from genrec_edge.tuning import MOST_TITLES, judged_by, prompted_with, record_of, titles_seen, tuned_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from genrec_edge.decoder import Budget
     from genrec_edge.index import TitleIndex
     from genrec_edge.index_cache import OnTitle
-    from genrec_edge.records import Match, PriorKind
+    from genrec_edge.records import Match, PriorKind, ScoreKind
 
 DEFAULT_CTX = 2048
 _SEARCH_ROOM = 768
@@ -65,39 +63,28 @@ class Session:
         model_file: ModelFile,
         catalog: Catalog,
         engine: LlamaEngine,
-        *,
-        score: ScoreKind | None = None,
-        prompt: str | None = None,
-        prior: PriorUse | None = None,
-        most_titles: int = MOST_TITLES,
-        judging: tuple[float, float] | None = None,
-        budget: Budget | None = None,
-        prompts_kept: PromptCache | None = None,
+        settings: Settings,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> None:
         self.catalog = catalog
         self._model_file = model_file
         self._engine = engine
-        self._score: ScoreKind = score or tuned_for(model_file, None)
-        self._budget = budget or Budget()
-        self._prompts_kept = prompts_kept
+        self.settings = settings
         self._grounder = Grounder(catalog)
         self.facts = FactBook(catalog)
         self.intents = IntentReader(self.facts)
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
+        self._twins: WeakSet[Session] = WeakSet()
         self._closed = False
         self._load_s = 0.0
         bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
-        self._most_titles = most_titles
-        self._judging = judging
-        self._prompt_version = prompt or prompted_with(model_file, None)
-        layout = prompts.LAYOUTS[self._prompt_version]
+        layout = prompts.LAYOUTS[settings.prompt]
         self._instruction = bos + engine.model.tokenize(layout.head)
         self._tail = engine.model.tokenize(layout.tail) if layout.tail else []
         self._index = index_cache.load(catalog, engine.model.tokenize, self._fingerprint, on_title)
         self._alpha = 0.0
-        self._fusion = Fusion(prior)
+        self._fusion = Fusion(settings.prior)
         self._fusion.bind(catalog, self._index)
 
     @classmethod
@@ -141,24 +128,21 @@ class Session:
             UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
         """
         started = time.perf_counter()
-        if score is not None and score not in get_args(ScoreKind):
-            raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
         model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
-        adapter_header = None if adapter is None else find_adapter(adapter, model_file.header)
-        prompt = prompted_with(model_file, adapter_header)
-        score = score or tuned_for(model_file, adapter_header)
-        record = record_of(model_file, adapter_header)
-        use = prior_use(
-            None if prior is None else Path(prior),
-            prior_kind,
-            prior_weight,
+        settings = Settings.of(
+            model_file,
+            adapter=adapter,
             score=score,
-            record=record,
+            prior=prior,
+            prior_kind=prior_kind,
+            prior_weight=prior_weight,
+            budget=budget,
+            prompts_path=prompts_path,
         )
         with ExitStack() as on_error:
             opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
             on_error.callback(opened.close)
-            loaded = Model(model_file.path, adapter_path=None if adapter_header is None else adapter_header.path)
+            loaded = Model(model_file.path, adapter_path=settings.adapter_path)
             on_error.callback(loaded.close)
             if loaded.n_ctx_train < PIECE:
                 raise ModelInvalidError(
@@ -170,25 +154,29 @@ class Session:
                 loaded,
                 n_ctx=ctx,
                 n_threads=default_threads() if n_threads is None else n_threads,
-                output_rows=None if adapter_header is not None else OutputRows.open(model_file.header, model_file.path),
+                output_rows=None if settings.adapter_path else OutputRows.open(model_file.header, model_file.path),
             )
             on_error.callback(engine.close)
-            session = cls(
-                model_file,
-                opened,
-                engine,
-                score=score,
-                prompt=prompt,
-                prior=use,
-                most_titles=titles_seen(record),
-                judging=judged_by(record),
-                budget=budget,
-                prompts_kept=None if prompts_path is None else _prompts_kept(prompts_path, model_file, loaded),
-                on_title=on_title,
-            )
+            session = cls(model_file, opened, engine, settings, on_title)
             on_error.pop_all()
         session._load_s = time.perf_counter() - started
         return session
+
+    def twin(self) -> Self:
+        """Return a session that answers as this one does, with one thread. It shares the weights: close it before.
+
+        Raises: as `open`.
+        """
+        with ExitStack() as on_error:
+            catalog = Catalog.open(self.catalog.path)
+            on_error.callback(catalog.close)
+            engine = self._engine.twin()
+            on_error.callback(engine.close)
+            twin = type(self)(self._model_file, catalog, engine, self.settings)
+            on_error.pop_all()
+        twin._alpha, twin._fusion.habits = self._alpha, self._fusion.habits  # noqa: SLF001 - of the same class
+        self._twins.add(twin)
+        return twin
 
     @property
     def engine(self) -> LlamaEngine:
@@ -211,7 +199,7 @@ class Session:
         Raises:
             UsageError: it does not fit, or this model's layout knows nothing but histories.
         """
-        n_left_out = max(0, len(rows) - self._most_titles)
+        n_left_out = max(0, len(rows) - self.settings.most_titles)
         rows = rows[n_left_out:]
         n_ctx, model = self._engine.n_ctx, self._engine.model
         prompt, n_unfit = prompts.assemble(
@@ -225,7 +213,7 @@ class Session:
 
     def prompted(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt, as `engine.prompt` does, with the help of the prompts that are kept on disk."""
-        engine, kept = self._engine, self._prompts_kept
+        engine, kept = self._engine, self.settings.prompts_kept
         if kept is None:
             return engine.prompt(token_ids)
         near = kept.nearest(token_ids, more_than=engine.known(token_ids))
@@ -247,8 +235,8 @@ class Session:
         Raises:
             UsageError: this model's layout knows nothing but histories.
         """
-        if parts and not prompts.LAYOUTS[self._prompt_version].has_forms:
-            message = f"prompts of the layout {self._prompt_version!r}, which this model was tuned with, hold a history"
+        if parts and not prompts.LAYOUTS[self.settings.prompt].has_forms:
+            message = f"prompts of the layout {self.settings.prompt!r}, which this model was tuned with, hold a history"
             raise UsageError(f"{message} and nothing else", hint="use another model, or leave the words out")
         return prompts.encode(parts, self._engine.model.tokenize, self.path_of, self._engine.model.newline_id)
 
@@ -262,7 +250,7 @@ class Session:
             self._index,
             self._engine,
             end_id=self._engine.model.newline_id,
-            kind=self._score,
+            kind=self.settings.score,
             bias=bias if fused is None else bias + fused.bias,
             k=k,
             prior=None if fused is None else fused.below,
@@ -294,8 +282,8 @@ class Session:
             "path": str(self._model_file.path),
             "quant": None if manifest is None else manifest.quant,
             "adapter": None if adapter_path is None else str(adapter_path),
-            "score": self._score,
-            "prompt": self._prompt_version,
+            "score": self.settings.score,
+            "prompt": self.settings.prompt,
             **self._fusion.describe(),
         }
 
@@ -306,7 +294,8 @@ class Session:
 
     def cancel(self) -> None:
         """Interrupt the request that is running, from another thread; it raises CancelledError."""
-        self._engine.cancel()
+        for session in (self, *self._twins):
+            session.engine.cancel()
 
     def close(self) -> None:
         """Free the model and close the catalog, after the running request if there is one."""
@@ -373,29 +362,9 @@ class Session:
         model = {
             "model": sha256_file(self._model_file.path) if manifest is None else manifest.sha256,
             "adapter": None if adapter_path is None else sha256_file(adapter_path),
-            "score": self._score,
-            "prompt": self._prompt_version,
+            "score": self.settings.score,
+            "prompt": self.settings.prompt,
         }
         folder = index_cache.index_path(self.catalog, self._fingerprint).parent
         known = habits.load(folder, model, self._index.key.revision, self._index.n_items, compute)
         self._fusion.habits = (self._alpha, known)
-
-
-def default_threads() -> int:
-    """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
-
-
-def _prompts_kept(folder: Path, model_file: ModelFile, model: Model) -> PromptCache | None:
-    """Return the kept prompts of a model of the store; of other files, nobody has read every byte."""
-    if model_file.manifest is None:
-        return None
-    status = model_file.path.stat()
-    key: dict[str, str | int | None] = {
-        "model": model_file.manifest.sha256,
-        "changed": status.st_mtime_ns,  # the store's files are not read again at every start
-        "adapter": None if model.adapter_path is None else sha256_file(model.adapter_path),
-        "llama_cpp_python": importlib.metadata.version("llama-cpp-python"),
-    }
-    return PromptCache(folder, key)

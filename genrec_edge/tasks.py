@@ -59,7 +59,9 @@ class Tasks(Session):
             self._tell(told_of)
             margins = judging.margins(self, [item.row for item in asked])
             return [
-                Judgement(item, judging.probability(margin, self._judging), margin, self._judging is not None)
+                Judgement(
+                    item, judging.probability(margin, self.settings.judging), margin, self.settings.judging is not None
+                )
                 for item, margin in zip(asked, margins, strict=True)
             ]
 
@@ -173,7 +175,7 @@ class Tasks(Session):
         positions = self._index.positions(rows)
         only = np.full(len(bias), -np.inf)
         only[positions] = bias[positions]
-        return self.search(only, len(positions), fused).exact(root_row, self._budget).found
+        return self.search(only, len(positions), fused).exact(root_row, self.settings.budget).found
 
     def _items(self, names: tuple[str, ...], verb: str) -> list[Item]:
         return [match.item for match in found_of(names, verb, self.catalog, self._grounder) if match.item is not None]

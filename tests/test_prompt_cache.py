@@ -242,16 +242,9 @@ def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
 @pytest.mark.model
 def test_a_second_command_reuses_the_first_ones_prompt(default_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENREC_EDGE_MODELS", str(default_model.parents[1]))
-    titles = [
-        "Toy Story",
-        "Alien",
-        "Fargo",
-        "The Piano",
-        "Babe",
-        "Men in Black",
-        "Much Ado About Nothing",
-        "Air Force One",
-    ]
+    titles = ["Toy Story", "Sense and Sensibility", "Much Ado About Nothing", "Four Weddings and a Funeral"]
+    titles += ["The Silence of the Lambs", "Beauty and the Beast", "Snow White and the Seven Dwarfs"]
+    titles += ["Mission: Impossible", "The Hunchback of Notre Dame", "Robin Hood: Prince of Thieves"]
 
     def timings(titles: list[str]) -> dict[str, int]:
         history = [part for title in titles for part in ("-H", title)]

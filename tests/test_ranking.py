@@ -124,7 +124,7 @@ def test_the_answers_are_those_of_recommend(tiny_llama: Path, data: Dataset, sco
 def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
     small_bytes: int, n_contexts: int, tiny_llama: Path, data: Dataset, tiny: LlmRanker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genrec_edge.ranking._SMALL_BYTES", small_bytes)
+    monkeypatch.setattr("genrec_edge.crew._SMALL_BYTES", small_bytes)
     opened: list[int] = []
     really_open = Session.open
 
@@ -133,6 +133,14 @@ def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
         return really_open(*arguments, **options)
 
     monkeypatch.setattr(Session, "open", counted)
+    twins: list[Session] = []
+    really_twin = Session.twin
+
+    def twin(session: Session) -> Session:
+        twins.append(really_twin(session))
+        return twins[-1]
+
+    monkeypatch.setattr(Session, "twin", twin)
     rng = np.random.default_rng(1)
     histories = [indexes(rng.permutation(12)[: rng.integers(1, 7)].tolist()) for _ in range(30)]
     pools = [indexes(np.sort(rng.permutation(12)[:9]).tolist()) for _ in range(30)]
@@ -142,7 +150,8 @@ def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
         first = next(begun)
         begun.close()  # the users after it are not waited for
         assert list(ranker.rank_many([], 4)) == []
-    assert opened == [3 // n_contexts] * n_contexts
+    assert opened == [3 // n_contexts]
+    assert len(twins) == n_contexts - 1
     for history, pool, found in zip(histories, pools, together, strict=True):
         expected = tiny.rank(history, 4, candidates=pool)
         assert found.items.tolist() == expected.items.tolist()

@@ -493,6 +493,38 @@ def test_many_requests_are_answered_like_single_ones(recommender: Recommender) -
     assert recommender.recommend_many([]) == []
 
 
+def test_many_requests_are_answered_by_as_many_contexts_as_there_are_threads(
+    tiny_llama: Path, tricky_path: Path, cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads_of: dict[int, set[int]] = {}
+    really_answer = Recommender.answer
+
+    def answer(self: Recommender, request: Request, **options: Any) -> Result:
+        threads_of.setdefault(self.engine.n_threads, set()).add(id(self))
+        return really_answer(self, request, **options)
+
+    monkeypatch.setattr(Recommender, "answer", answer)
+    with Recommender.open(tiny_llama, tricky_path, n_threads=3) as r:
+        histories = [["Alien"], ["Jaws"], ["Fargo", "Psycho"]] * 8
+        many = r.recommend_many(histories, k=4)
+        assert {n: len(found) for n, found in threads_of.items()} == {1: 3}
+        threads_of.clear()
+        assert [ids(result) for result in many] == [ids(r.recommend(history, k=4)) for history in histories]
+        monkeypatch.setattr("genrec_edge.crew._SMALL_BYTES", 1)
+        assert [ids(result) for result in r.recommend_many(histories, k=4)] == [ids(result) for result in many]
+        assert threads_of == {3: {id(r)}}
+        with pytest.raises(NothingToRecommendError):
+            r.recommend_many([["Alien"], ["nothing like any of the titles"], *histories])
+
+
+def test_many_requests_are_cancelled_together(tiny_llama: Path, tricky_path: Path, cache: None) -> None:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=3) as r:
+        requests = [Request(history=("Jaws",), k=3, bias=Hook(r.cancel)) for _ in range(4)]
+        with pytest.raises(CancelledError):
+            r.recommend_many(requests)
+        assert len(r.recommend(["Jaws"], k=3).items) == 3
+
+
 def test_threads_get_the_serial_answers(recommender: Recommender, films: Mapping[str, Item]) -> None:
     rng = random.Random(7)
     known = [Interaction(id=item_id) for item_id in films]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -336,7 +337,7 @@ def test_verdicts_are_the_odds_of_yes_over_no(smollm2: Path, catalog_path: Path)
             assert j.margin == pytest.approx(float(row[yes] - row[no]), abs=0.15)
             assert j.p_yes == pytest.approx(1 / (1 + math.exp(-j.margin)))
             assert not j.is_calibrated
-        r._judging = (0.5, -1.0)
+        r.settings = replace(r.settings, judging=(0.5, -1.0))
         for raw, j in zip(found, r.judge(["Heat", "f6", "Alien"], HISTORY, **TOLD), strict=True):
             assert j.is_calibrated
             assert j.p_yes == pytest.approx(1 / (1 + math.exp(-(0.5 * raw.margin - 1))), abs=1e-3)

@@ -154,7 +154,7 @@ def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[
     if spec == facts.kind:
         yield facts
         return
-    from genrec_edge.session import default_threads  # noqa: PLC0415
+    from genrec_edge.settings import default_threads  # noqa: PLC0415
     from genrec_edge.store import ModelStore, resolve_model  # noqa: PLC0415
     from genrec_edge.summary_writer import ModelSummarizer  # noqa: PLC0415
 
