@@ -19,14 +19,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.setting import setting
 from benchmarks.watch import Usage, watch
 
 if TYPE_CHECKING:
@@ -120,21 +119,6 @@ def forget(paths: Iterable[Path]) -> None:
         os.close(descriptor)
 
 
-def machine() -> dict[str, object]:
-    """Return what the figures depend on."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
-    packages = ("genrec-edge", "llama-cpp-python", "numpy", "gguf", "torch", "transformers", "peft")
-    return {
-        "cpu": cpu.partition(":")[2].strip(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(int(memory.split()[1]) / (1 << 20), 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-    }
-
-
 def print_table(steps: dict[str, Usage]) -> None:
     """Print one line for each step: seconds, MiB of memory, MB of the rest."""
     columns = ("wall s", "CPU s", "anon MiB", "file MiB", "HWM MiB", "disk read MB", "written MB", "folder MB", "torch")
@@ -177,8 +161,7 @@ def main() -> None:
     print_table(steps)
     print(" ".join(f"{name} {value:.2f}" for name, value in figures.items()))
     if options.json:
-        setting = {"machine": machine(), "arguments": sys.argv[1:]}
-        record = {**setting, **figures, "steps": {name: asdict(usage) for name, usage in steps.items()}}
+        record = {**setting(), **figures, "steps": {name: asdict(usage) for name, usage in steps.items()}}
         options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
