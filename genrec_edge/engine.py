@@ -230,6 +230,12 @@ class LlamaEngine:
             self._free(sequence)
         self._branches.reset(len(self._prompt))
 
+    def forget(self) -> None:
+        """Forget prompt and runs: what comes next is computed as by a new engine, to the last bit."""
+        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
+        self._prompt, self._prompt_row = [], None
+        self._branches.reset(0)
+
     @contextmanager
     def deadline(self, seconds: float | None) -> Iterator[None]:
         """Interrupt evaluation with DeadlineError once `seconds` have passed; None sets no limit."""
@@ -294,10 +300,7 @@ class LlamaEngine:
             self.usage.calls += 1
             self.usage.tokens += self._batch.n if code == 0 else 0
             return code
-        # Finished parts of the batch may have stayed in the cache: only an empty one is certain.
-        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
-        self._prompt, self._prompt_row = [], None
-        self._branches.reset(0)
+        self.forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
         if code == 2 and self._abort_reason is not None:
             raise self._abort_reason(_INTERRUPTED[self._abort_reason])
         raise EngineError(f"llama_decode failed with code {code}{last_error()}")
