@@ -15,7 +15,7 @@ from genrec_edge.errors import EngineError, GenRecError
 from genrec_edge.job_work import DEATHS, answer_chunk, given_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
     from types import TracebackType
@@ -35,7 +35,7 @@ class LocalEngine:
 
     def answers(
         self, setup: Setup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
-    ) -> Iterator[tuple[int, list[bytes]]]:
+    ) -> Generator[tuple[int, list[bytes]]]:
         """Yield (number, lines) of each of the `n_chunks` as they are done; close the iterator to end the processes.
 
         `on_users` is told how many more users are done; the number is negative where a worker died and its chunk is
@@ -45,43 +45,45 @@ class LocalEngine:
             EngineError: workers die before they have opened the model.
             GenRecError: what a worker found that is not the fault of one user.
         """
-        source = iter(chunks)
-        again: deque[Chunk] = deque()
-        deaths: Counter[int] = Counter()
-        early_deaths = 0
+        queue = _Queue(chunks, n_chunks)
         with _Team(setup, self._n_threads, min(self._n_workers, n_chunks)) as team:
-            while n_chunks:
+            while queue.n_left:
                 for worker in team.idle():
-                    if (chunk := again.popleft() if again else next(source, None)) is not None:
-                        worker.give(chunk)
-                for worker, kind, what in team.heard():
-                    if kind == "user":
+                    worker.give(queue.next())
+                for worker, chunk, lines in team.heard():
+                    if chunk is None:
                         worker.n_done += 1
                         on_users(1)
-                    elif kind == "ready":
-                        worker.is_ready, early_deaths = True, 0
-                    elif kind == "failed":
-                        raise what
-                    elif kind == "rows":
-                        n_chunks -= 1
-                        yield worker.take().number, what
-                    elif worker.chunk is None:  # it died with nothing to do
-                        early_deaths += not worker.is_ready
-                        if early_deaths == DEATHS:
-                            message = f"{DEATHS} workers in a row died while they opened the model ({what})"
-                            raise EngineError(message, hint="give fewer --workers, or a smaller --ctx")
-                        team.replace(worker)
+                    elif lines is not None:
+                        queue.n_left -= 1
+                        yield chunk.number, lines
+                    elif queue.is_deadly(chunk):
+                        queue.n_left -= 1
+                        on_users(len(chunk.users) - worker.n_done)
+                        yield chunk.number, given_up(chunk, f"{DEATHS} workers died of these users")
                     else:
                         on_users(-worker.n_done)
-                        chunk = worker.take()
-                        deaths[chunk.number] += 1
-                        if deaths[chunk.number] < DEATHS:
-                            again.append(chunk)
-                        else:
-                            n_chunks -= 1
-                            on_users(len(chunk.users))
-                            yield chunk.number, given_up(chunk, f"{DEATHS} workers died of these users ({what})")
-                        team.replace(worker)
+
+
+class _Queue:
+    """What is to be done: chunks that a worker died of come first."""
+
+    def __init__(self, chunks: Iterable[Chunk], n_chunks: int) -> None:
+        self.n_left = n_chunks
+        self._source = iter(chunks)
+        self._again: deque[Chunk] = deque()
+        self._deaths: Counter[int] = Counter()
+
+    def next(self) -> Chunk | None:
+        return self._again.popleft() if self._again else next(self._source, None)
+
+    def is_deadly(self, chunk: Chunk) -> bool:
+        """Return whether too many workers died of a chunk; otherwise it is done again."""
+        self._deaths[chunk.number] += 1
+        if self._deaths[chunk.number] == DEATHS:
+            return True
+        self._again.append(chunk)
+        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -94,15 +96,21 @@ class _Worker:
     chunk: Chunk | None = None
     n_done: int = 0
 
-    def give(self, chunk: Chunk) -> None:
+    def give(self, chunk: Chunk | None) -> None:
+        """Have a chunk done; None leaves the worker waiting."""
         self.chunk, self.n_done = chunk, 0
-        with suppress(OSError):  # it died; that is heard next
-            self.connection.send(chunk)
+        if chunk is not None:
+            with suppress(OSError):  # it died; that is heard next
+                self.connection.send(chunk)
 
-    def take(self) -> Chunk:
-        assert self.chunk is not None
-        chunk, self.chunk = self.chunk, None
-        return chunk
+    def hear(self) -> tuple[str, Any]:
+        """Return what it says: what about, and the thing itself; ("died", exit code) if it died."""
+        try:
+            said: tuple[str, Any] = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return "died", self.process.exitcode
+        return said
 
 
 class _Team:
@@ -113,25 +121,43 @@ class _Team:
         self._n_threads = n_threads
         self._n_workers = n_workers
         self._workers: list[_Worker] = []
+        self._early_deaths = 0
 
     def idle(self) -> list[_Worker]:
         """Return the workers that could begin a chunk."""
         return [worker for worker in self._workers if worker.is_ready and worker.chunk is None]
 
-    def heard(self) -> Iterator[tuple[_Worker, str, Any]]:
-        """Wait, and yield what workers say: worker, what it is about, and the thing itself."""
+    def heard(self) -> Iterator[tuple[_Worker, Chunk | None, list[bytes] | None]]:
+        """Wait for the workers; replace those that died, and yield what there is to say.
+
+        (worker, None, None): it has done one more user. (worker, chunk, lines): it has done a chunk. (worker, chunk,
+        None): it died of that chunk.
+        """
         by_connection = {worker.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection)):
             worker = by_connection[connection]  # type: ignore[index]
-            try:
-                kind, what = worker.connection.recv()
-            except (EOFError, OSError):
-                worker.process.join()
-                kind, what = "died", f"exit {worker.process.exitcode}"
-            yield worker, kind, what
+            kind, what = worker.hear()
+            if kind == "user":
+                yield worker, None, None
+            elif kind == "ready":
+                worker.is_ready, self._early_deaths = True, 0
+            elif kind == "rows":
+                chunk, worker.chunk = worker.chunk, None
+                yield worker, chunk, what
+            elif kind == "failed":
+                raise what
+            else:
+                self._replace(worker, what)
+                if worker.chunk is not None:
+                    yield worker, worker.chunk, None
 
-    def replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: _Worker, exit_code: int) -> None:
         """Start another worker for one that died."""
+        if not worker.is_ready:
+            self._early_deaths += 1
+            if self._early_deaths == DEATHS:
+                message = f"{DEATHS} workers in a row died while they opened the model (exit {exit_code})"
+                raise EngineError(message, hint="give fewer --workers, or a smaller --ctx")
         worker.connection.close()
         self._workers.remove(worker)
         self._start()
@@ -173,7 +199,7 @@ def _serve(connection: Connection, setup: Setup, n_threads: int) -> None:
         return  # the job ended, or was killed
     except GenRecError as e:
         _tell(connection, e)
-    except Exception:  # noqa: BLE001 - a bug is a bug of the job, not a worker that died
+    except Exception:
         _tell(connection, RuntimeError(traceback.format_exc()))
 
 

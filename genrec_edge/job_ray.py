@@ -47,14 +47,14 @@ class RayEngine:
     def answers(
         self, setup: Setup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
     ) -> Generator[tuple[int, list[bytes]]]:
-        """Yield (number, lines) of each of the `n_chunks` as they are done; `on_users` is told how many users those are.
+        """Yield (number, lines) of each of the `n_chunks` as they are done, and tell `on_users` how many users it has.
 
         Raises:
             UsageError: there is no cluster at the address, or too few CPUs.
             EngineError: actors die before any has answered.
             GenRecError: what an actor found that is not the fault of one user.
         """
-        import ray.exceptions  # noqa: PLC0415 - an optional part of the package
+        import ray.exceptions
 
         n_workers = min(self._n_workers or max(1, default_threads() // self._n_threads), n_chunks)
         with _connected(self._address, n_workers * self._n_threads):
@@ -96,7 +96,7 @@ class RayEngine:
         Raises:
             RayError: an actor died; what it had is lost.
         """
-        import ray  # noqa: PLC0415
+        import ray
 
         n_cpus = int(ray.cluster_resources().get("CPU", 0))
         if n_cpus < self._n_threads:
@@ -128,17 +128,17 @@ class _Actor:
         try:
             setup.require_same_files()
             self._recommender = setup.open(n_threads)
-        except Exception as e:  # noqa: BLE001
+        except Exception as e:
             self._failure = _portable(e)
 
     def __call__(self, batch: Any) -> Any:
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         chunk = pickle.loads(batch["chunk"][0].as_py())  # noqa: S301 - the process that asks wrote it
         what: list[bytes] | Exception
         try:
             what = self._failure or answer_chunk(self._recommender, chunk, self._revision)
-        except Exception as e:  # noqa: BLE001
+        except Exception as e:
             what = _portable(e)
         return pa.table({"number": [chunk.number], "what": pa.array([pickle.dumps(what)], pa.large_binary())})
 
@@ -156,8 +156,8 @@ def _first_line(error: Exception) -> str:
 def _connected(address: str | None, n_cpus: int) -> Iterator[None]:
     """Have Ray ready and quiet while the block runs; a Ray that is there already is used, and left as it is."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray  # noqa: PLC0415 - an optional part of the package
-    import ray.data  # noqa: PLC0415
+    import ray
+    import ray.data
 
     own = {"num_cpus": n_cpus, "object_store_memory": _OBJECTS_BYTES, "_node_ip_address": "127.0.0.1"}
     if begun := not ray.is_initialized():

@@ -78,8 +78,8 @@ def write_rows(lines: Iterable[bytes], file: BinaryIO, *, as_parquet: bool, are_
     if not as_parquet:
         file.writelines(lines)
         return
-    import pyarrow as pa  # noqa: PLC0415 - an optional part of the package
-    from pyarrow import parquet  # noqa: PLC0415
+    import pyarrow as pa
+    from pyarrow import parquet
 
     schema = _schema(pa, are_numbers=are_numbers)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -114,8 +114,8 @@ def _object(line: bytes, where: str) -> Mapping[str, Any]:
 
 
 def _parquet_rows(path: Path, on_progress: Callable[[float], object]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    import pyarrow as pa  # noqa: PLC0415 - an optional part of the package
-    from pyarrow import parquet  # noqa: PLC0415
+    import pyarrow as pa
+    from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
@@ -141,7 +141,7 @@ def _user(row: Mapping[str, Any], where: str, common: Request) -> User:
         raise UsageError(f"{where}: user is {reprlib.repr(user)}", hint="name the user by a text or a whole number")
     if isinstance(user, int) and not -(1 << 63) <= user < 1 << 63:
         raise UsageError(f"{where}: user is a number of more than 64 bits", hint="write it as text")
-    given = {
+    given: dict[str, Any] = {
         name: _READERS[name](value, f"{where}: {name}")
         for name, value in row.items()
         if name != "user" and value is not None

@@ -82,6 +82,7 @@ def run(
     check_ending(out_path)
     if users_path.absolute() == out_path.absolute():
         raise UsageError(f"{out_path} would replace the users", hint="name another file with --out")
+    before = _state(users_path)
     found = survey(users_path, common, on_read)
     key = {
         "users": {"sha256": found.sha256, "count": found.n_users, "chunk": CHUNK_USERS},
@@ -99,17 +100,13 @@ def run(
             done += n
             on_user("answering", done, found.n_users)
 
-        with path_errors(users_path):
-            before = users_path.stat()
-        chunks = (chunk for chunk in _chunks(read_users(users_path, common)) if chunk.number in wanted)
-        wanted = frozenset(missing)
         if missing:
+            wanted = frozenset(missing)
+            chunks = (chunk for chunk in _chunks(read_users(users_path, common)) if chunk.number in wanted)
             with closing(engine.answers(setup, chunks, len(missing), on_users)) as answers:
                 for number, lines in answers:
                     parts.keep(number, lines)
-        with path_errors(users_path):
-            after = users_path.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if _state(users_path) != before:
             message = f"{users_path} was changed while its users were answered"
             raise UsageError(message, hint="repeat the command with --force to begin anew")
         n_failed = 0
@@ -125,6 +122,12 @@ def run(
         as_parquet, are_numbers = out_path.suffix == ".parquet", found.are_numbers
         publish(out_path, lambda file: write_rows(merged(), file, as_parquet=as_parquet, are_numbers=are_numbers))
     return Summary(found.n_users, n_failed, resumed)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    with path_errors(path):
+        status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _chunks(users: Iterable[User]) -> Iterator[Chunk]:

@@ -153,7 +153,7 @@ def batch(
         typer.echo(printable(f"{out}: {answered:,} of {summary.users:,} users answered{resumed}"))
     if summary.failed:
         if not (json or quiet):
-            typer.echo(f"{summary.failed:,} rows have an error instead of items", err=True)
+            typer.echo(f"rows with an error instead of items: {summary.failed:,}", err=True)
         raise typer.Exit(NothingToRecommendError.exit_code)
 
 

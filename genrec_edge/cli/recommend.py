@@ -85,8 +85,8 @@ def recommend(
 ) -> None:
     """Recommend the items a language model finds likeliest to come next, out of your own catalog."""
     known = known_of(profile, read_history(history_file, history), preference)
-    from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
     from genrec_edge import decoder  # noqa: PLC0415
+    from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
 
     with opened(
         model,
