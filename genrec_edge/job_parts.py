@@ -136,9 +136,10 @@ def _key_in(folder: Path) -> object | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_bytes())
+        found: object = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return {"schema": None}
+    return found
 
 
 def _folder_of(out_path: Path) -> Path:

@@ -28,6 +28,8 @@ _ROUND_CHUNKS = 1024
 """Chunks that Ray holds at a time. A round begins with new actors, which is nothing beside so much work."""
 _OBJECTS_BYTES = 256 << 20
 """What a Ray of our own may hold in shared memory; a chunk has some kilobytes."""
+_NO_RESTARTS = {"max_restarts": 0, "max_task_retries": 0}
+"""Ray would wait until there is room to restart an actor, and the room may have gone with its node."""
 
 
 class RayEngine:
@@ -108,9 +110,9 @@ class RayEngine:
             batch_size=1,
             batch_format="pyarrow",
             fn_constructor_args=(setup, self._n_threads),
-            concurrency=min(n_workers, len(items), n_cpus // self._n_threads),
+            compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(items), n_cpus // self._n_threads)),
             num_cpus=self._n_threads,
-            max_restarts=0,  # Ray would wait for room to restart it, which a node that is gone had
+            ray_remote_args_fn=lambda: _NO_RESTARTS,
         )
         for row in answered.iter_rows():
             what = pickle.loads(row["what"])  # noqa: S301 - our own actors wrote it
