@@ -517,12 +517,12 @@ def _fetched(file_name: str, sha256: str, kind: str) -> Path:
 
 @pytest.fixture(scope="session")
 def job_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a file of 90 users of the tricky catalog; some cannot be answered, and one asks for 13 items."""
+    """Returns a file of 56 users of the tricky catalog; some cannot be answered, and one asks for 13 items."""
     rng = random.Random(0)
     titles = ["Toy Story", "Alien", "Aliens", "Alien Nation", "Matrix, The", "Amélie"]
     path = tmp_path_factory.mktemp("users") / "users.jsonl"
     rows: list[dict[str, Any]] = [
-        {"user": f"u{n}", "history": rng.sample(titles, rng.randint(1, 5))} for n in range(90)
+        {"user": f"u{n}", "history": rng.sample(titles, rng.randint(1, 5))} for n in range(56)
     ]
     rows[3]["history"] = ["no such title at all", "nor this one"]
     rows[20]["k"] = 1000
