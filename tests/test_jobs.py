@@ -186,7 +186,8 @@ def test_a_worker_that_is_killed_is_replaced(whole: bytes, command: list[str], t
     process = begun(command, tmp_path / "out.jsonl")
     (worker,) = children(process.pid)
     os.kill(worker, signal.SIGKILL)
-    assert process.wait() == 3, process.communicate()
+    said = process.communicate()
+    assert process.returncode == 3, said
     assert (tmp_path / "out.jsonl").read_bytes() == whole
 
 
@@ -206,7 +207,7 @@ def test_a_chunk_that_kills_its_workers_is_given_up_and_no_other(
 def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp_path: Path) -> None:
     process = begun(command, tmp_path / "out.jsonl")
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     kept = {path: path.stat().st_mtime_ns for path in parts(tmp_path / "out.jsonl")}
     assert kept
     assert not (tmp_path / "out.jsonl").exists()
@@ -225,7 +226,7 @@ def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp
 
 
 # The renames of a job of two chunks: its key, the two parts, the output, and the folder of parts.
-@pytest.mark.parametrize("moment", ["before 1", "before 2", "after 3", "before 4", "after 4"])
+@pytest.mark.parametrize("moment", ["before 1", "before 4", "after 4"])
 def test_killed_at_any_rename_nothing_is_lost(
     moment: str, whole: bytes, command: list[str], job_users: Path, tmp_path: Path, killer: dict[str, str]
 ) -> None:
