@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import traceback
+import warnings
 from collections import Counter
 from contextlib import contextmanager
 from itertools import islice
@@ -28,8 +29,6 @@ _ROUND_CHUNKS = 1024
 """Chunks that Ray holds at a time. A round begins with new actors, which is nothing beside so much work."""
 _OBJECTS_BYTES = 256 << 20
 """What a Ray of our own may hold in shared memory; a chunk has some kilobytes."""
-_NO_RESTARTS = {"max_restarts": 0, "max_task_retries": 0}
-"""Ray would wait until there is room to restart an actor, and the room may have gone with its node."""
 
 
 class RayEngine:
@@ -105,15 +104,17 @@ class RayEngine:
             message = f"the Ray cluster has {n_cpus} CPUs, and an actor is to have {self._n_threads} threads"
             raise UsageError(message, hint="give fewer --threads")
         items = [{"number": chunk.number, "chunk": pickle.dumps(chunk)} for chunk in chunks]
-        answered = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-            _Actor,
-            batch_size=1,
-            batch_format="pyarrow",
-            fn_constructor_args=(setup, self._n_threads),
-            compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(items), n_cpus // self._n_threads)),
-            num_cpus=self._n_threads,
-            ray_remote_args_fn=lambda: _NO_RESTARTS,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Ray 2.64 takes this away: the extra asks for less
+            answered = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+                _Actor,
+                batch_size=1,
+                batch_format="pyarrow",
+                fn_constructor_args=(setup, self._n_threads),
+                compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(items), n_cpus // self._n_threads)),
+                num_cpus=self._n_threads,
+                max_restarts=0,  # Ray would wait for room to restart it in, and that may have gone with its node
+            )
         for row in answered.iter_rows():
             what = pickle.loads(row["what"])  # noqa: S301 - our own actors wrote it
             if isinstance(what, Exception):

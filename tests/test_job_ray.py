@@ -49,7 +49,8 @@ def test_a_node_that_is_killed_costs_no_user(
 ) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    users = [{**json.loads(line), "user": f"{n}/{i}"} for n, line in enumerate(job_users.open()) for i in range(6)]
+    lines = job_users.read_text().splitlines()
+    users = [{**json.loads(line), "user": f"{n}/{i}"} for n, line in enumerate(lines) for i in range(3)]
     (tmp_path / "users.jsonl").write_text("".join(json.dumps(user) + "\n" for user in users))
     setup = ["--model", str(tiny_llama), "--catalog", str(tricky_path), "--workers", "2", "--threads", "1"]
     command = [sys.executable, "-c", MAIN, "batch", str(tmp_path / "users.jsonl"), *setup, "--out"]
@@ -64,7 +65,7 @@ def test_a_node_that_is_killed_costs_no_user(
                 [*command, str(ray), "--engine", "ray", "--address", address], **pipes
             )
             parts_path = tmp_path / "ray.jsonl.parts"
-            while len(list(parts_path.glob("[0-9]*.jsonl"))) < 2:
+            while len(list(parts_path.glob("[0-9]*.jsonl"))) < 1:
                 assert job.poll() is None
                 time.sleep(0.01)
             cluster.stdin.write("kill\n")
@@ -77,7 +78,7 @@ def test_a_node_that_is_killed_costs_no_user(
             cluster.stdin.flush()
     assert job.returncode == 3
     assert "users answered" in said
-    assert [json.loads(line)["user"] for line in ray.open()] == [user["user"] for user in users]
+    assert [json.loads(line)["user"] for line in ray.read_text().splitlines()] == [user["user"] for user in users]
     assert ray.read_bytes() == local.read_bytes()
     assert not parts_path.exists()
 
