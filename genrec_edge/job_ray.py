@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import traceback
 import warnings
 from collections import Counter
@@ -29,6 +30,7 @@ _ROUND_CHUNKS = 1024
 """Chunks that Ray holds at a time. A round begins with new actors, which is nothing beside so much work."""
 _OBJECTS_BYTES = 256 << 20
 """What a Ray of our own may hold in shared memory; a chunk has some kilobytes."""
+_CONNECT_S = 10.0
 
 
 class RayEngine:
@@ -164,6 +166,7 @@ def _connected(address: str | None, n_cpus: int) -> Iterator[None]:
 
     own = {"num_cpus": n_cpus, "object_store_memory": _OBJECTS_BYTES, "_node_ip_address": "127.0.0.1"}
     if begun := not ray.is_initialized():
+        _require_listener(address)
         try:
             ray.init(
                 address or "local",
@@ -183,3 +186,15 @@ def _connected(address: str | None, n_cpus: int) -> Iterator[None]:
     finally:
         if begun:
             ray.shutdown()
+
+
+def _require_listener(address: str | None) -> None:
+    """Raise UsageError unless somebody listens at an address with a port: Ray would end the process without a word."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as e:
+        message = f"there is no Ray at {address!r}: {e}"
+        raise UsageError(message, hint="start one with `ray start --head`, or leave --address out") from e
