@@ -2,9 +2,9 @@
 
     python -m benchmarks.batch --users 200 --json batch.json --plot batch.png
 
-The same users for all: histories of 5 to 30 titles drawn from the shipped catalog. Each way runs in processes of its own, all
-ways in turn, round after round; the median of the rounds counts. The rate is that of answering: for a job, from its
-first finished chunk to its last, so without starting processes and opening models, which `whole_s` has.
+The same users for all: histories of 5 to 30 titles drawn from the shipped catalog. Each way runs in processes of its
+own, all ways in turn, round after round; the median of the rounds counts. The rate is that of answering: for a job, from
+its first finished chunk to its last, so without starting processes and opening models, which `whole_s` has.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from genrec_edge.catalog import Catalog, default_catalog_path
 
@@ -86,8 +88,6 @@ def job(users_path: Path, options: tuple[str, ...], n_users: int) -> tuple[float
 
 def plot(path: Path, figures: dict[str, Any]) -> None:
     """Draw a bar for each way."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
     names = list(figures["ways"])[::-1]

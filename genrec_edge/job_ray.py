@@ -101,7 +101,7 @@ class RayEngine:
         """
         import ray
 
-        n_cpus = int(ray.cluster_resources().get("CPU", 0))
+        n_cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
         if n_cpus < self._n_threads:
             message = f"the Ray cluster has {n_cpus} CPUs, and an actor is to have {self._n_threads} threads"
             raise UsageError(message, hint="give fewer --threads")
@@ -164,7 +164,7 @@ def _connected(address: str | None, n_cpus: int) -> Iterator[None]:
     import ray
     import ray.data
 
-    own = {"num_cpus": n_cpus, "object_store_memory": _OBJECTS_BYTES, "_node_ip_address": "127.0.0.1"}
+    own: dict[str, Any] = {"num_cpus": n_cpus, "object_store_memory": _OBJECTS_BYTES, "_node_ip_address": "127.0.0.1"}
     if begun := not ray.is_initialized():
         _require_listener(address)
         try:

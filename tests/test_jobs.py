@@ -128,7 +128,8 @@ def test_the_rows_are_what_the_library_answers_one_by_one(
     rows = [json.loads(line) for line in whole.splitlines()]
     asked = [json.loads(line) for line in job_users.read_text().splitlines()]
     assert [row["user"] for row in rows] == [user["user"] for user in asked]
-    n_items, expected = [], []
+    n_items: list[int] = []
+    expected: list[tuple[object, object]] = []
     with Recommender.open(tiny_llama, tricky_path, n_threads=1) as recommender:
         for row, user in zip(rows, asked, strict=True):
             history = [Interaction(**entry) if isinstance(entry, dict) else entry for entry in user.pop("history")]
