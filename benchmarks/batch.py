@@ -3,8 +3,8 @@
     python -m benchmarks.batch --users 200 --json batch.json --plot batch.png
 
 The same users for all: histories of 5 to 30 titles drawn from the shipped catalog. Each way runs in processes of its
-own, all ways in turn, round after round; the median of the rounds counts. The rate is that of answering: for a job, from
-its first finished chunk to its last, so without starting processes and opening models, which `whole_s` has.
+own, all ways in turn, round after round; the median of the rounds counts. The rate is that of answering: for a job,
+from its first finished chunk to its last, so without starting processes and opening models, which `whole_s` has.
 """
 
 from __future__ import annotations
