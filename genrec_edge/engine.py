@@ -220,13 +220,13 @@ class LlamaEngine:
 
         They must be of this very model and adapter and not damaged: llama.cpp does not look.
         """
-        self._forget()
+        self.forget()
         if not 0 < len(token_ids) < self.n_ctx:
             return False
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         read = int(self._lib.llama_state_seq_set_data(self._context, buffer, len(state), 0))
         if read != len(state) or int(self._lib.llama_memory_seq_pos_max(self._memory, 0)) != len(token_ids) - 1:
-            self._forget()
+            self.forget()
             return False
         self._prompt = list(token_ids)
         return True
@@ -289,6 +289,12 @@ class LlamaEngine:
         for sequence in self._branches.drop_all():
             self._free(sequence)
         self._branches.reset(len(self._prompt))
+
+    def forget(self) -> None:
+        """Forget prompt and runs: what comes next is computed as by a new engine, to the last bit."""
+        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
+        self._prompt, self._prompt_row = [], None
+        self._branches.reset(0)
 
     @contextmanager
     def deadline(self, seconds: float | None) -> Iterator[None]:
@@ -357,16 +363,10 @@ class LlamaEngine:
             self.usage.calls += 1
             self.usage.tokens += self._batch.n if code == 0 else 0
             return code
-        self._forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
+        self.forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
         if code == 2 and self._abort_reason is not None:
             raise self._abort_reason(_INTERRUPTED[self._abort_reason])
         raise EngineError(f"llama_decode failed with code {code}{last_error()}")
-
-    def _forget(self) -> None:
-        """Empty the cache."""
-        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
-        self._prompt, self._prompt_row = [], None
-        self._branches.reset(0)
 
     def _rows(self, n: int) -> NDArray[np.float32]:
         """Return the logits of the last call's `n` output rows, a view of shape (n, n_vocab)."""

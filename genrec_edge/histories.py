@@ -10,7 +10,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _TEXT_FIELDS = ("title", "id")
 _NUMBER_FIELDS = ("timestamp", "rating")
@@ -44,6 +44,15 @@ def _from_json(text: str, where: str) -> Interaction:
         value = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UsageError(f"{where} begins like JSON and is none: {e}", hint="one object a line") from e
+    return interaction_of(value, where)
+
+
+def interaction_of(value: Mapping[str, object], where: str) -> Interaction:
+    """Return the interaction that an object with at least `id` or `title` means. `where` is used in messages.
+
+    Raises:
+        UsageError: it has neither, or a field that is neither text nor number as it should be.
+    """
     title, item_id = (_text(value.get(field), f"{where}: {field}") for field in _TEXT_FIELDS)
     timestamp, rating = (_number(value.get(field), f"{where}: {field}") for field in _NUMBER_FIELDS)
     if title is None and item_id is None:

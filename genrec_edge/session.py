@@ -292,6 +292,16 @@ class Session:
         self._check_open()
         return self._grounder.ground(text)
 
+    def forget(self) -> None:
+        """Forget what was asked before: answers then are the same to the last bit, whoever was asked with them.
+
+        Otherwise what a prompt has in common with the one before is not evaluated again, and sums are added up in
+        another order.
+        """
+        with self._lock:
+            self._check_open()
+            self._engine.forget()
+
     def cancel(self) -> None:
         """Interrupt the request that is running, from another thread; it raises CancelledError."""
         for session in (self, *self._twins):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import random
 import subprocess
 import sys
 import tarfile
@@ -510,4 +512,23 @@ def _fetched(file_name: str, sha256: str, kind: str) -> Path:
         (work / file_name).replace(path)
         work.rmdir()
     assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    return path
+
+
+@pytest.fixture(scope="session")
+def job_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a file of 56 users of the tricky catalog; some cannot be answered, and one asks for 13 items."""
+    rng = random.Random(0)
+    titles = ["Toy Story", "Alien", "Aliens", "Alien Nation", "Matrix, The", "Amélie"]
+    path = tmp_path_factory.mktemp("users") / "users.jsonl"
+    rows: list[dict[str, Any]] = [
+        {"user": f"u{n}", "history": rng.sample(titles, rng.randint(1, 5))} for n in range(56)
+    ]
+    rows[3]["history"] = ["no such title at all", "nor this one"]
+    rows[20]["k"] = 1000
+    rows[21] |= {"where": "colour = 'red'"}
+    rows[40] |= {"k": 13}
+    rows[41]["history"] = [{"id": "004", "rating": 5, "timestamp": 2}, {"title": "Toy Story", "timestamp": 1}]
+    rows[42] |= {"where": "year < 1990", "exclude": ["Aliens"], "k": 2, "preference": None}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

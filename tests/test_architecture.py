@@ -14,7 +14,7 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 
 # From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
 LAYERS = (
-    "__init__ errors records titles branches batch gguf_types significance memory transitions closeness",
+    "__init__ errors records result_json titles branches batch gguf_types significance memory transitions closeness",
     "paths files importing gguf_parse registry histories checks metrics baselines priors calibration sqlite_errors",
     "columns schema prompts intent_words gguf_header fetch writing filters llama answers prior_file prior_fit habits",
     "filling events gguf_check manifest index forward ggml_tensor figures",
@@ -34,8 +34,9 @@ LAYERS = (
     "crew judging",
     "tasks",
     "recommender",
-    "ranking evaluation",
-    "scores verdicts",
+    "ranking evaluation job_users job_rows",
+    "scores verdicts job_parts job_work",
+    "job_local job_ray jobs",
     "cli",
 )
 # The same for the offline stage; what it uses of the runtime is tested apart.
@@ -258,6 +259,7 @@ def test_the_names_of_the_package_load_on_first_use() -> None:
     [
         [],
         ["recommend"],
+        ["batch"],
         ["resolve"],
         ["bench"],
         ["inspect"],

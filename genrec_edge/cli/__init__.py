@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from genrec_edge import __version__
+from genrec_edge.cli.batch_command import batch
 from genrec_edge.cli.bench import bench
 from genrec_edge.cli.catalog import catalog_app
 from genrec_edge.cli.convert import convert
@@ -120,6 +121,7 @@ def _root(
 
 
 app.command()(recommend)
+app.command()(batch)
 app.command()(rerank)
 app.command()(judge)
 app.command()(compare)

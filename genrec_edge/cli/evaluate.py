@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,21 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genrec_edge.cli.options import AdapterPath, Ctx, Json, Offline, Quiet, Score, Threads
-from genrec_edge.cli.output import console, console_err, emit_json, needs_extra, print_table, say
+from genrec_edge.cli.output import console, emit_json, needs_extra, print_table
+from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.files import path_errors
 from genrec_edge.titles import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from rich.progress import TaskID
-
     from genrec_edge.evaluation import System
     from genrec_edge.report import Report
 
 SCHEMA = "genrec-edge/evaluation@1"
-_LINE_EVERY_S = 60.0
 _LEAST_COLUMNS = 3
 
 SplitKind = Literal["leave-one-out", "time", "cold"]
@@ -174,7 +168,7 @@ def evaluate(
             )
             for model_file in model_files
         ]
-    with _bar(len(systems), quiet=quiet) as on_user:
+    with users_bar(len(systems), quiet=quiet) as on_user:
         report = run(
             asked,
             systems,
@@ -195,50 +189,6 @@ def evaluate(
         emit_json(SCHEMA, report.to_json())
     else:
         _show(report)
-
-
-@contextmanager
-def _bar(n_systems: int, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function to be told (system, users done, of how many); where nobody looks, it says a line a minute."""
-    if quiet:
-        yield lambda _name, _done, _total: None
-    elif not console_err().is_terminal:
-        yield _Lines().show
-    else:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("users, {task.fields[speed]:.3g} a second,"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console_err(), transient=True) as bar:
-            tasks: dict[str, TaskID] = {}
-
-            def on_user(name: str, done: int, total: int) -> None:
-                if name not in tasks:
-                    for task in tasks.values():
-                        bar.update(task, visible=False)
-                    label = f"{len(tasks) + 1}/{n_systems} {printable(name)}"
-                    tasks[name] = bar.add_task(label, total=total, completed=done, speed=0.0)
-                speed = bar.tasks[bar.task_ids.index(tasks[name])].speed
-                bar.update(tasks[name], completed=done, speed=speed or 0.0)
-
-            yield on_user
-
-
-class _Lines:
-    """Says now and then on stderr how far a system is."""
-
-    def __init__(self) -> None:
-        self._said_at = time.monotonic()
-
-    def show(self, name: str, done: int, total: int) -> None:
-        if done == total or time.monotonic() - self._said_at > _LINE_EVERY_S:
-            self._said_at = time.monotonic()
-            say(f"{printable(name)}: {done:,} of {total:,} users")
 
 
 def _show(report: Report) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _EXTRAS = {
     "convert": {"gguf", "matplotlib"},
+    "parquet": {"pyarrow"},
+    "ray": {"pandas", "pyarrow", "ray"},
     "train": {"accelerate", "gguf", "matplotlib", "peft", "safetensors", "torch", "transformers"},
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,45 +19,52 @@ from genrec_edge.cli.asking import (
     opened,
 )
 from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
-from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
+from genrec_edge.cli.options import (
+    AdapterPath,
+    AllowSeen,
+    Budget,
+    Calibrate,
+    Candidates,
+    CatalogPath,
+    Ctx,
+    Exclude,
+    IntentWhere,
+    Items,
+    Json,
+    MinRating,
+    ModelName,
+    Offline,
+    Prior,
+    PriorFile,
+    PriorWeight,
+    Quiet,
+    Score,
+    Threads,
+    Where,
+)
 from genrec_edge.cli.output import emit_json, title_bar
-from genrec_edge.records import Decode, PriorKind, Request
+from genrec_edge.records import Decode, Request
 
 
 def recommend(
     *,
     history: HistoryTitles = None,
     history_file: HistoryFile = None,
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="SQL", help='Condition on the catalog\'s columns, such as "year >= 1990".'),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="TITLE", help="A title or id never to recommend; repeat it.")
-    ] = None,
-    candidates: Annotated[
-        list[str] | None,
-        typer.Option("--candidate", metavar="TITLE", help="Choose among these only; repeat it."),
-    ] = None,
-    allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Items of the history may be recommended.")] = False,
-    min_rating: Annotated[
-        float | None, typer.Option(metavar="N", help="Entries rated lower count as seen, not as enjoyed.")
-    ] = None,
+    k: Items = 10,
+    where: Where = None,
+    exclude: Exclude = None,
+    candidates: Candidates = None,
+    allow_seen: AllowSeen = False,
+    min_rating: MinRating = None,
     decode: Annotated[
         Decode, typer.Option(help="Exact search, beam search, or free text that is grounded afterwards.")
     ] = "exact",
     temperature: Annotated[float, typer.Option(help="Of free text: 0 is greedy, 1 samples the model as it is.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of free text.")] = 0,
-    budget: Annotated[
-        int | None,
-        typer.Option(metavar="TOKENS", min=0, help="What an exact search may evaluate before a beam ends it; 4000."),
-    ] = None,
+    budget: Budget = None,
     preference: Preference = None,
     intent: Intent = None,
-    intent_where: Annotated[
-        bool, typer.Option(help="Whether facts of the catalog that --intent names narrow the answer.")
-    ] = True,
+    intent_where: IntentWhere = True,
     context: Context = None,
     profile: Profile = None,
     explain: Explain = False,
@@ -67,19 +73,10 @@ def recommend(
     adapter: AdapterPath = None,
     catalog: CatalogPath = None,
     score: Score = None,
-    prior: Annotated[
-        PriorKind | None, typer.Option(help="What of the prior is used; sequence where there is one.")
-    ] = None,
-    prior_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Counts that `prior build` made, added to the model's scores.")
-    ] = None,
-    prior_weight: Annotated[
-        float | None,
-        typer.Option(metavar="W", help="Nats for each nat of the prior; what the model was tuned for, else 4."),
-    ] = None,
-    calibrate: Annotated[
-        float, typer.Option(metavar="ALPHA", help="Take ALPHA times what a title gets without a history off.")
-    ] = 0.0,
+    prior: Prior = None,
+    prior_file: PriorFile = None,
+    prior_weight: PriorWeight = None,
+    calibrate: Calibrate = 0.0,
     threads: Threads = None,
     ctx: Ctx = None,
     offline: Offline = False,
@@ -88,8 +85,8 @@ def recommend(
 ) -> None:
     """Recommend the items a language model finds likeliest to come next, out of your own catalog."""
     known = known_of(profile, read_history(history_file, history), preference)
+    from genrec_edge import decoder  # noqa: PLC0415
     from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
-    from genrec_edge.decoder import Budget  # noqa: PLC0415
 
     with opened(
         model,
@@ -103,7 +100,7 @@ def recommend(
         prior=prior_file,
         prior_kind=prior,
         prior_weight=prior_weight,
-        budget=None if budget is None else Budget(budget),
+        budget=None if budget is None else decoder.Budget(budget),
     ) as recommender:
         if calibrate:
             with title_bar("calibrating", quiet=quiet) as on_title:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from genrec_edge.cli.output import console, print_table, say
+from genrec_edge.result_json import item_json, unresolved_json
 from genrec_edge.titles import printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _FITS = 7
 def to_json(result: Result) -> dict[str, object]:
     """Return a result as the payload of `genrec-edge/recommend@1`."""
     return {
-        "items": [_item_json(r) for r in result.items],
+        "items": [{**item_json(r), "columns": dict(r.item.columns)} for r in result.items],
         "exact": result.exact,
         "gap": result.gap,
         "resolved": [
@@ -38,14 +39,8 @@ def to_json(result: Result) -> dict[str, object]:
             for m in result.resolved
             if m.item is not None
         ],
-        "unresolved": [
-            {"input": m.input, "method": m.method, "candidates": [_named(item) for item in m.candidates]}
-            for m in result.unresolved
-        ],
-        "left_out": [
-            {"input": m.input, "method": m.method, "candidates": [_named(item) for item in m.candidates]}
-            for m in result.left_out
-        ],
+        "unresolved": [unresolved_json(m) for m in result.unresolved],
+        "left_out": [unresolved_json(m) for m in result.left_out],
         "reading": None if result.reading is None else _reading_json(result.reading),
         "where": result.where,
         "loosened": list(result.loosened),
@@ -57,27 +52,6 @@ def to_json(result: Result) -> dict[str, object]:
     }
 
 
-def _item_json(r: Recommendation) -> dict[str, object]:
-    entry = {
-        "rank": r.rank,
-        **_named(r.item),
-        "score": r.score,
-        "logprob": r.logprob,
-        "bias": r.bias,
-        "columns": dict(r.item.columns),
-    }
-    if r.prior is not None:
-        entry["prior"] = r.prior
-    if r.fits is not None:
-        entry["fits"] = r.fits
-    if r.reasons:
-        entry["reasons"] = [{**_named(reason.item), "nats": reason.nats} for reason in r.reasons]
-    if r.grounding is not None:
-        g = r.grounding
-        entry["grounding"] = {"input": g.input, "method": g.method, "confidence": g.confidence}
-    return entry
-
-
 def _reading_json(reading: Reading) -> dict[str, object]:
     return {
         "text": reading.text,
@@ -85,10 +59,6 @@ def _reading_json(reading: Reading) -> dict[str, object]:
         "where": reading.where,
         "rest": reading.rest,
     }
-
-
-def _named(item: Item) -> dict[str, object]:
-    return {"id": item.id, "title": item.title, "year": item.year}
 
 
 def show(result: Result, *, quiet: bool) -> None:
