@@ -18,7 +18,7 @@ LAYERS = (
     "paths files importing gguf_parse registry histories checks metrics baselines priors calibration sqlite_errors",
     "columns schema prompts intent_words gguf_header fetch writing filters llama answers prior_file prior_fit habits",
     "filling events gguf_check manifest engine index forward ggml_tensor figures",
-    "tuning",
+    "tuning index_update",
     "building pull decoder freeform lora prior_counting prior_binding",
     "catalog store inspection ranked",
     "facts report",
