@@ -162,10 +162,10 @@ class TitleIndex:
             key = IndexKey(**json.loads((path / "key.json").read_text(encoding="utf-8")))
             mapped = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS)
             # Still mapped, and several times faster to index than the np.memmap around it.
-            arrays = [np.asarray(array) for array in mapped]
+            tokens, first_child, first_item, rows, by_row, namesakes = (np.asarray(array) for array in mapped)
         except (OSError, ValueError, TypeError):
             return None  # an index is a cache: whatever is wrong with it, building it again is the remedy
-        return cls(*arrays, key)
+        return cls(tokens, first_child, first_item, rows, by_row, namesakes, key)
 
 
 def build(

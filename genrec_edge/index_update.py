@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genrec_edge.index import IndexKey, Item, OnTitle, Tokenize
 
 _T = TypeVar("_T", bound=np.generic)
+_LOW = 0xFFFF
 
 
 def hanging_together(old: TitleIndex, rows: NDArray[np.int64], items: Sequence[Item]) -> NDArray[np.int64]:
@@ -40,7 +41,10 @@ def hanging_together(old: TitleIndex, rows: NDArray[np.int64], items: Sequence[I
     """
     now = checksums([canonical(title) for _, title, _ in items])
     touched = np.union1d(old.namesakes[old.positions(rows)], now)
-    return np.union1d(rows, old.rows[np.isin(old.namesakes, touched)])
+    maybe = np.zeros(_LOW + 1, bool)  # looked up by the low bits first: `isin` alone would sort all checksums
+    maybe[touched & _LOW] = True
+    near = np.flatnonzero(maybe[old.namesakes & _LOW])
+    return np.union1d(rows, old.rows[near[np.isin(old.namesakes[near], touched)]])
 
 
 def updated(
@@ -74,13 +78,13 @@ def updated(
     went = _Withered(old, old.positions(rows), came.touched)
     nodes = _Splice(went.nodes, np.array([node.at for node in came.nodes], np.int64))
     places = _Splice(went.positions, np.array(came.places, np.int64))
-    all_rows = places.of(old.rows, new_rows[order])
+    shift = _shift(old.n_items, places)
     return TitleIndex(
         nodes.of(old.tokens, [node.token for node in came.nodes]),
         _first_child(old, came, went, nodes),
-        _first_item(old, came, nodes, places),
-        all_rows,
-        np.argsort(all_rows),
+        _first_item(old, came, nodes, places, shift),
+        places.of(old.rows, new_rows[order]),
+        _by_row(old, new_rows, np.argsort(order), places, shift),
         places.of(old.namesakes, checksums(spellings)[order]),
         key,
     )
@@ -198,19 +202,36 @@ def _first_child(old: TitleIndex, came: _Grafts, went: _Withered, nodes: _Splice
     return np.concatenate([[1], 1 + np.cumsum(n_children)]).astype(np.int32)
 
 
-def _first_item(old: TitleIndex, came: _Grafts, nodes: _Splice, places: _Splice) -> NDArray[np.int32]:
-    n = old.n_items
-    before = np.zeros(n + 1, np.int32)  # how many items went before a place
-    before[places.out + 1] = 1
-    np.cumsum(before, out=before)
-    arrived = np.cumsum(np.bincount(places.at, minlength=n + 1), dtype=np.int32)  # ... came before it or there
-    starts = old.first_item + (arrived - before)[old.first_item]
+def _shift(n_items: int, places: _Splice) -> NDArray[np.int32]:
+    """Return by how much an item that stays moves, by its old place."""
+    shift = np.bincount(places.at, minlength=n_items + 1).astype(np.int32)
+    shift[places.out + 1] -= 1
+    return np.cumsum(shift, dtype=np.int32)
+
+
+def _first_item(
+    old: TitleIndex, came: _Grafts, nodes: _Splice, places: _Splice, shift: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    starts = old.first_item + shift[old.first_item]
     # What comes where the items of a node start comes before them, unless it belongs to the node.
-    touched = np.fromiter(came.touched, np.int64, len(came.touched))
-    first = np.fromiter(came.touched.values(), np.int32, len(touched))
-    start = old.first_item[touched]
-    starts[touched] = start - before[start] + np.minimum(arrived[start], first)
+    for node, item in came.touched.items():
+        start = int(old.first_item[node])
+        n_before = min(bisect.bisect_right(places.at, start), item)
+        starts[node] = start - bisect.bisect_left(places.out, start) + n_before
     return nodes.of(starts, places.new_places()[[node.item for node in came.nodes]].astype(np.int32))
+
+
+def _by_row(
+    old: TitleIndex,
+    new_rows: NDArray[np.int64],
+    rank: NDArray[np.int64],
+    places: _Splice,
+    shift: NDArray[np.int32],
+) -> NDArray[np.int64]:
+    """Return the new positions by row; `rank` is which of the new items in token order each of `new_rows` is."""
+    gone = np.sort(np.searchsorted(old.rows, old.rows[places.out], sorter=old.by_row))
+    rows = _Splice(gone, np.searchsorted(old.rows, new_rows, sorter=old.by_row))
+    return rows.of(old.by_row + shift[old.by_row], places.new_places()[rank])
 
 
 def _known_path(old: TitleIndex, token_ids: list[int]) -> tuple[list[int], int]:
