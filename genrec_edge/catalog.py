@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from genrec_edge.bitmaps import RowSets
+
 __all__ = ["BuildReport", "Catalog", "add", "add_item", "build", "default_catalog_path", "remove"]
 
 _CHUNK = 500
@@ -53,6 +55,7 @@ class Catalog:
         self._connection = connection
         self._lock = threading.RLock()
         self._count: tuple[str, int] = ("", 0)
+        self._filtered: RowSets | None = None
         with self._querying() as c:
             self.meta = {str(name): str(value) for name, value in c.execute("SELECT name, value FROM meta")}
             self.item_columns: tuple[str, ...] = tuple(schema.column_names(c))
@@ -172,13 +175,25 @@ class Catalog:
     def filter(self, where: str) -> NDArray[np.int64]:
         """Return the rows that satisfy an SQL condition over `columns`, ascending; shape (n,), n may be 0.
 
-        A comparison of a list column with one value asks whether the item has it: `genre = 'Comedy'`.
+        A comparison of a list column with one value asks whether the item has it: `genre = 'Comedy'`. The answer is
+        remembered until the file changes.
 
         Raises:
             UsageError: not a condition, an unknown column, or more than 2 s of work.
         """
-        with schema.reading(self.path) as connection:
-            return filters.matching_rows(connection, where, self.columns, self.list_columns)
+        from genrec_edge.bitmaps import RowSets  # noqa: PLC0415 - numpy, a third of the import time of the catalog
+
+        with self._querying() as connection:
+            if self._filtered is None:
+                self._filtered = RowSets()
+            kept = self._filtered
+            # Another number after any commit of another program: one to the values of lists alone is no revision.
+            version = connection.execute("PRAGMA data_version").fetchone()
+        if (rows := kept.get(version, where)) is None:
+            with schema.reading(self.path) as connection:
+                rows = filters.matching_rows(connection, where, self.columns, self.list_columns)
+            kept.put(version, where, rows)
+        return rows
 
     def search(self, text: str, limit: int = 10, *, prefix: bool = True) -> list[Item]:
         """Return the items whose title has all words of `text`, best match first.

@@ -11,7 +11,8 @@ breadth-first with the children of a node side by side:
 `rows[p]` is the catalog row of position p, and `by_row` are the positions in the order of their rows. `namesakes[p]` is
 a checksum of the canonical spelling of the title, without the year that tells it apart: items whose spellings hang
 together have the same one, so that `index_update.py` finds them without reading the catalog. The end-of-title token is
-not stored. Knows nothing of models: any function from text to token ids will do, and nothing of SQLite: rows are numbers.
+not stored. Knows nothing of models: any function from text to token ids will do; and nothing of SQLite: rows are
+numbers.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ FORMAT = "genrec-edge/index@2"
 _ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
 _CHUNK_TITLES = 256
 """What one thread tokenises before the progress is told: 20 ms."""
-_FEW = 16
-"""Looking up one row in so many, or fewer, is faster one by one."""
+_FEW = 256
+"""Fewer than one row of so many are looked up one by one; for more, all items are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class TitleIndex:
         return self.own_items(node, end)
 
     def nodes_above(self, position: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (node, start, end) of the nodes on the way to the item at `position`: without the root, the item's last."""
+        """Yield (node, start, end) of the nodes on the way to the item at `position`, its own last, without the root."""
         node, end = 0, self.n_items
         while position not in self.own_items(node, end):
             lo, hi = int(self.first_child[node]), int(self.first_child[node + 1])
@@ -133,10 +134,18 @@ class TitleIndex:
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of catalog rows, in position order; rows the index does not hold are left out."""
         if len(rows) * _FEW > self.n_items:
-            return np.flatnonzero(np.isin(self.rows, rows))
+            return np.flatnonzero(self.mask(rows))
         places = np.searchsorted(self.rows, rows, sorter=self.by_row)
         found = self.by_row[np.minimum(places, self.n_items - 1)]
         return np.unique(found[self.rows[found] == rows])
+
+    def mask(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which positions have one of these catalog rows, (n_items,)."""
+        if len(rows) * _FEW > self.n_items:
+            return np.isin(self.rows, rows)
+        mask = np.zeros(self.n_items, bool)
+        mask[self.positions(rows)] = True
+        return mask
 
     def save(self, path: Path) -> None:
         """Write the index as folder `path`, replacing what is there; a reader sees an index whole or none.

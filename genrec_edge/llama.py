@@ -37,6 +37,8 @@ _QUANTIZER_BUFFER_BYTES = 128 << 20
 
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _kept_alive: list[object] = []  # ctypes does not hold on to the callbacks it hands out
+
+
 class _TokenRoom(threading.local):
     """Where the tokens of a title go, a thread's own: allocated each time, two threads tokenise no faster than one."""
 

@@ -16,6 +16,8 @@ from genrec_edge.index_update import hanging_together, updated
 if TYPE_CHECKING:
     from genrec_edge.index import Item
 
+    Titles = dict[int, tuple[str, int | None]]
+
 OLD, NEW = IndexKey("old", "tokenizer"), IndexKey("new", "tokenizer")
 ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
 
@@ -29,11 +31,11 @@ def ids(text: str) -> list[int]:
     return [ord(c) for c in text]
 
 
-def listed(catalog: dict[int, tuple[str, int | None]]) -> list[Item]:
+def listed(catalog: Titles) -> list[Item]:
     return [(row, *catalog[row]) for row in sorted(catalog)]
 
 
-def follow(old: TitleIndex, after: dict[int, tuple[str, int | None]], changed: set[int]) -> tuple[TitleIndex, list[str]]:
+def follow(old: TitleIndex, after: Titles, changed: set[int]) -> tuple[TitleIndex, list[str]]:
     """Return the index brought up to date, and what was tokenised for it."""
     texts: list[str] = []
 
@@ -62,8 +64,8 @@ def assert_same(found: TitleIndex, expected: TitleIndex) -> None:
     needless=st.sets(ROWS, max_size=3),
 )
 def test_it_is_array_for_array_the_index_built_anew(
-    before: dict[int, tuple[str, int | None]],
-    came: dict[int, tuple[str, int | None]],
+    before: Titles,
+    came: Titles,
     went: set[int],
     needless: set[int],
 ) -> None:
@@ -76,7 +78,7 @@ def test_it_is_array_for_array_the_index_built_anew(
 
 
 def test_only_what_changed_and_its_namesakes_are_tokenised() -> None:
-    before: dict[int, tuple[str, int | None]] = {1: ("Heat", 1995), 2: ("Alien", 1979), 3: ("Brazil", 1985)}
+    before: Titles = {1: ("Heat", 1995), 2: ("Alien", 1979), 3: ("Brazil", 1985)}
     old = build(listed(before), ids, OLD)
     index, texts = follow(old, before | {4: ("Heat", 1986)}, {4})
     assert sorted(texts) == ["Heat (1986)", "Heat (1995)"]
@@ -87,7 +89,7 @@ def test_only_what_changed_and_its_namesakes_are_tokenised() -> None:
 
 def test_spellings_that_share_a_checksum_are_read_again_and_stay_right() -> None:
     # "plumless" and "buckeroo" have the same CRC-32.
-    before: dict[int, tuple[str, int | None]] = {1: ("plumless", 1990), 2: ("alien", 1979)}
+    before: Titles = {1: ("plumless", 1990), 2: ("alien", 1979)}
     after = before | {3: ("buckeroo", 1991)}
     index, texts = follow(build(listed(before), ids, OLD), after, {3})
     assert sorted(texts) == ["buckeroo", "plumless"]
