@@ -123,7 +123,7 @@ class TitleIndex:
         return self.own_items(node, end)
 
     def nodes_above(self, position: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (node, start, end) of the nodes on the way to the item at `position`, its own last, without the root."""
+        """Yield (node, start, end) of the nodes on the way to the item at `position`, its own last; not the root."""
         node, end = 0, self.n_items
         while position not in self.own_items(node, end):
             lo, hi = int(self.first_child[node]), int(self.first_child[node + 1])

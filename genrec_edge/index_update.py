@@ -148,7 +148,7 @@ class _Grafts:
         return bisect.bisect_left(self.old.tokens, token, lo, hi)
 
     def _place(self, node: int, end: int, rest: list[int], row: int) -> int:
-        """Return where an item comes whose token ids are those of `node` and `rest`; no child has the first of these."""
+        """Return where an item comes whose token ids are those of `node` and `rest`; no child has `rest[0]`."""
         if not rest:
             own = self.old.own_items(node, end)
             return bisect.bisect_left(self.old.rows, row, own.start, own.stop)
