@@ -57,7 +57,8 @@ def load(
             log.info("building the title index of %s", catalog.path)
             with catalog.snapshot():
                 key = IndexKey(catalog.revision, fingerprint)
-                items = catalog.query('SELECT "row", title, year FROM items ORDER BY "row"')
+                # A list of its own would be held until the index is built; an iterator lets go of it when it has ended.
+                items = iter(catalog.query('SELECT "row", title, year FROM items ORDER BY "row"'))
             made = build(items, tokenize, key, on_title, n_threads)
         made.save(path)
     return TitleIndex.open(path) or made  # mapped, it costs no memory of its own

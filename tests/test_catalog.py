@@ -192,9 +192,10 @@ def test_what_is_asked_in_a_snapshot_is_of_one_moment(tricky_path: Path) -> None
     with Catalog.open(tricky_path) as catalog:
         with catalog.snapshot():
             before = catalog.revision
-            with closing(sqlite3.connect(tricky_path, timeout=0)) as other, pytest.raises(sqlite3.OperationalError):
+            with closing(sqlite3.connect(tricky_path, timeout=0)) as other:
                 other.execute("DELETE FROM items WHERE id = '2'")
-                other.commit()
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.commit()
             assert catalog.revision == before
         remove(tricky_path, ["2"])
         assert catalog.revision != before
