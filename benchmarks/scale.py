@@ -49,8 +49,8 @@ N_CHANGED = 1_000
 CONDITIONS = (
     "year >= 1990",
     "year BETWEEN 1990 AND 1999",
-    "genre = 'comedy film'",
-    "genre != 'comedy film' AND year >= 1980",
+    "genre = 'Comedy'",
+    "genre != 'Drama' AND year >= 1980",
     "title LIKE '%star%'",
     "lower(title) LIKE 'a%' OR year IS NULL",
 )
