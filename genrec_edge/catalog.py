@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from genrec_edge.bitmaps import RowSets
+
 __all__ = ["BuildReport", "Catalog", "add", "add_item", "build", "default_catalog_path", "remove"]
 
 _CHUNK = 500
@@ -53,6 +55,7 @@ class Catalog:
         self._connection = connection
         self._lock = threading.RLock()
         self._count: tuple[str, int] = ("", 0)
+        self._filtered: RowSets | None = None
         with self._querying() as c:
             self.meta = {str(name): str(value) for name, value in c.execute("SELECT name, value FROM meta")}
             self.item_columns: tuple[str, ...] = tuple(schema.column_names(c))
@@ -110,6 +113,41 @@ class Catalog:
         with schema.reading(self.path) as connection:
             yield from connection.execute('SELECT "row", title, year FROM items ORDER BY "row"')
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all that this thread asks in the block be of one moment; others wait, and no writer can commit."""
+        with self._querying() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
+
+    def titles_of(self, rows: NDArray[np.int64]) -> list[tuple[int, str, int | None]]:
+        """Return (row, title, year) of the items that have one of these rows, in the order of rows."""
+        found: list[tuple[int, str, int | None]] = []
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK].tolist()
+            marks = ", ".join("?" * len(chunk))
+            found += self._rows(f'SELECT "row", title, year FROM items WHERE "row" IN ({marks})', chunk)
+        return sorted(found)
+
+    def changed_since(self, revision: str) -> NDArray[np.int64] | None:
+        """Return the rows that came, went or changed after a revision, ascending; None if that is not known any more.
+
+        A row that a REPLACE took away may be missing: there are fewer items then than the others account for.
+        """
+        import numpy as np  # noqa: PLC0415 - a third of the import time of the catalog
+
+        with self._querying() as connection:
+            if not schema.has_changes(connection):
+                return None
+            (number,) = self._rows("SELECT max(number) FROM changes WHERE revision = ?", [revision])[0]
+            if number is None:
+                return None
+            changed = self._rows('SELECT DISTINCT "row" FROM changes WHERE number > ? ORDER BY "row"', [number])
+        return np.array([row for (row,) in changed], np.int64)
+
     def title_keys(self) -> Iterator[tuple[int, str, int | None]]:
         """Yield (row, key, year) of every item in the order of rows; see `titles.key`."""
         with schema.reading(self.path) as connection:
@@ -137,13 +175,25 @@ class Catalog:
     def filter(self, where: str) -> NDArray[np.int64]:
         """Return the rows that satisfy an SQL condition over `columns`, ascending; shape (n,), n may be 0.
 
-        A comparison of a list column with one value asks whether the item has it: `genre = 'Comedy'`.
+        A comparison of a list column with one value asks whether the item has it: `genre = 'Comedy'`. The answer is
+        remembered until the file changes.
 
         Raises:
             UsageError: not a condition, an unknown column, or more than 2 s of work.
         """
-        with schema.reading(self.path) as connection:
-            return filters.matching_rows(connection, where, self.columns, self.list_columns)
+        from genrec_edge.bitmaps import RowSets  # noqa: PLC0415 - numpy, a third of the import time of the catalog
+
+        with self._querying() as connection:
+            if self._filtered is None:
+                self._filtered = RowSets()
+            kept = self._filtered
+            # Another number after any commit of another program: one to the values of lists alone is no revision.
+            version = connection.execute("PRAGMA data_version").fetchone()
+        if (rows := kept.get(version, where)) is None:
+            with schema.reading(self.path) as connection:
+                rows = filters.matching_rows(connection, where, self.columns, self.list_columns)
+            kept.put(version, where, rows)
+        return rows
 
     def search(self, text: str, limit: int = 10, *, prefix: bool = True) -> list[Item]:
         """Return the items whose title has all words of `text`, best match first.

@@ -1,13 +1,13 @@
-"""The title indexes on this machine: one for each catalog file and tokenizer, rebuilt when the catalog has changed."""
+"""The title indexes on this machine: one for each catalog file and tokenizer, kept up with the catalog's changes."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from itertools import count
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from genrec_edge import paths
+from genrec_edge import index_update, paths
 from genrec_edge.index import IndexKey, TitleIndex, build
 from genrec_edge.writing import writing
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.catalog import Catalog
-
-    OnTitle = Callable[[int, int], object]
+    from genrec_edge.index import OnTitle
 
 log = logging.getLogger(__name__)
+
+_MOST_CHANGED = 1 / 8
+"""With a larger share of the titles changed, indexing them all is as fast."""
 
 
 def load(
@@ -27,30 +29,58 @@ def load(
     tokenize: Callable[[str], list[int]],
     fingerprint: str,
     on_title: OnTitle = lambda _done, _total: None,
+    n_threads: int = 1,
 ) -> TitleIndex:
-    """Return the index of a catalog under a tokenizer, built first if it is missing or out of date.
+    """Return the index of a catalog under a tokenizer, brought up to date or built first if there is need.
 
     Args:
         catalog: what to index.
-        tokenize: text to token ids.
+        tokenize: text to token ids; with several threads it is called by all of them.
         fingerprint: what tells this tokenizer apart from others.
         on_title: told how many titles of how many are tokenised, for a progress bar.
+        n_threads: how many tokenise.
 
     Raises:
         LockedError: another process has been building the same index for ten minutes.
         DiskFullError: no room for the index.
     """
-    key = IndexKey(revision=catalog.revision, tokenizer=fingerprint)
     path = index_path(catalog, fingerprint)
-    if (index := _current(path, key)) is not None:
-        return index
+    known = TitleIndex.open(path)
+    if known is not None and known.key == IndexKey(catalog.revision, fingerprint):
+        return known
     with writing(path.parent, lambda _stage, _done, _total: None):
-        if (index := _current(path, key)) is None:
+        known = TitleIndex.open(path)
+        if known is not None and known.key == IndexKey(catalog.revision, fingerprint):
+            return known
+        made = None if known is None else _followed(known, catalog, tokenize, fingerprint, on_title)
+        if made is None:
             log.info("building the title index of %s", catalog.path)
-            build(catalog.titles(), _counted(tokenize, catalog.n_items, on_title), key).save(path)
-            index = _current(path, key)
-    # Only a catalog that changed while it was indexed gets here without an index of the revision asked for.
-    return index if index is not None else load(catalog, tokenize, fingerprint, on_title)
+            with catalog.snapshot():
+                key = IndexKey(catalog.revision, fingerprint)
+                # A list of its own would be held until the index is built; an iterator lets go of it when it has ended.
+                items = iter(catalog.query('SELECT "row", title, year FROM items ORDER BY "row"'))
+            made = build(items, tokenize, key, on_title, n_threads)
+        made.save(path)
+    return TitleIndex.open(path) or made  # mapped, it costs no memory of its own
+
+
+def _followed(
+    known: TitleIndex, catalog: Catalog, tokenize: Callable[[str], list[int]], fingerprint: str, on_title: OnTitle
+) -> TitleIndex | None:
+    """Return an older index with the changes of the catalog, None if it has to be built anew."""
+    with catalog.snapshot():
+        key = IndexKey(catalog.revision, fingerprint)
+        changed = catalog.changed_since(known.key.revision)
+        if known.key != replace(key, revision=known.key.revision) or changed is None:
+            return None
+        rows = index_update.hanging_together(known, changed, catalog.titles_of(changed))
+        if len(rows) > _MOST_CHANGED * known.n_items:
+            return None
+        items, n_items = catalog.titles_of(rows), catalog.n_items
+    if known.n_items - len(known.positions(rows)) + len(items) != n_items:
+        return None  # a row went without a word
+    log.info("bringing the title index of %s up to date: %d titles", catalog.path, len(rows))
+    return index_update.updated(known, rows, items, tokenize, key, on_title)
 
 
 def index_path(catalog: Catalog, fingerprint: str) -> Path:
@@ -60,18 +90,3 @@ def index_path(catalog: Catalog, fingerprint: str) -> Path:
     """
     name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode(errors="surrogateescape")).hexdigest()[:16]
     return paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}" / "trie"
-
-
-def _current(path: Path, key: IndexKey) -> TitleIndex | None:
-    index = TitleIndex.open(path)
-    return index if index is not None and index.key == key else None
-
-
-def _counted(tokenize: Callable[[str], list[int]], total: int, on_title: OnTitle) -> Callable[[str], list[int]]:
-    done = count(1)
-
-    def counted(text: str) -> list[int]:
-        on_title(next(done), total)
-        return tokenize(text)
-
-    return counted

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from genrec_edge.errors import EngineError, GenRecError, UsageError
 from genrec_edge.job_work import DEATHS, answer_chunk, given_up
-from genrec_edge.session import default_threads
+from genrec_edge.settings import default_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator

@@ -174,16 +174,10 @@ def _fitting(request: Request, catalog: Catalog, index: TitleIndex, grounder: Gr
     """Return which items satisfy the conditions, seen or not."""
     fitting = np.ones(index.n_items, bool)
     if request.where is not None:
-        fitting &= _mask(index, catalog.filter(request.where))
+        fitting &= index.mask(catalog.filter(request.where))
     if request.candidates is not None:
-        fitting &= _mask(index, _rows_of(request.candidates, "choose", catalog, grounder))
+        fitting &= index.mask(_rows_of(request.candidates, "choose", catalog, grounder))
     return fitting
-
-
-def _mask(index: TitleIndex, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    mask = np.zeros(index.n_items, bool)
-    mask[index.positions(rows)] = True
-    return mask
 
 
 def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> NDArray[np.int64]:

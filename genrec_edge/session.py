@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.decoder import Budget
-    from genrec_edge.index import TitleIndex
-    from genrec_edge.index_cache import OnTitle
+    from genrec_edge.index import OnTitle, TitleIndex
     from genrec_edge.records import Match, PriorKind, ScoreKind
 
 DEFAULT_CTX = 2048
@@ -82,7 +81,7 @@ class Session:
         layout = prompts.LAYOUTS[settings.prompt]
         self._instruction = bos + engine.model.tokenize(layout.head)
         self._tail = engine.model.tokenize(layout.tail) if layout.tail else []
-        self._index = index_cache.load(catalog, engine.model.tokenize, self._fingerprint, on_title)
+        self._index = self._load_index(on_title)
         self._alpha = 0.0
         self._fusion = Fusion(settings.prior)
         self._fusion.bind(catalog, self._index)
@@ -354,9 +353,13 @@ class Session:
 
     def _refresh_index(self) -> None:
         if self._index.key.revision != self.catalog.revision:
-            self._index = index_cache.load(self.catalog, self._engine.model.tokenize, self._fingerprint)
+            self._index = self._load_index(lambda _done, _total: None)
             self._fusion.bind(self.catalog, self._index)
             self._learn_habits()
+
+    def _load_index(self, on_title: OnTitle) -> TitleIndex:
+        tokenize = self._engine.model.tokenize
+        return index_cache.load(self.catalog, tokenize, self._fingerprint, on_title, default_threads())
 
     def _learn_habits(self, on_title: OnTitle = lambda _done, _total: None) -> None:
         """Have the fusion know what the model thinks of all titles of the index, if there is to be a calibration."""

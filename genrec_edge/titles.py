@@ -149,9 +149,13 @@ def model_titles(titles: Sequence[tuple[str, int | None]]) -> list[str]:
     >>> model_titles([("Heat", 1995), ("Heat", 1986), ("Matrix, The", 1999)])
     ['Heat (1995)', 'Heat (1986)', 'The Matrix']
     """
-    spellings = [canonical(title) for title, _ in titles]
+    return told_apart([canonical(title) for title, _ in titles], [year for _, year in titles])
+
+
+def told_apart(spellings: Sequence[str], years: Sequence[int | None]) -> list[str]:
+    """Return canonical spellings with the year where several are equal; all namesakes of each have to be among them."""
     counts = Counter(spellings)
     return [
         with_year(spelling, year) if counts[spelling] > 1 and year is not None else spelling
-        for spelling, (_, year) in zip(spellings, titles, strict=True)
+        for spelling, year in zip(spellings, years, strict=True)
     ]

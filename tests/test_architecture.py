@@ -14,12 +14,13 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 
 # From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
 LAYERS = (
-    "__init__ errors records result_json titles branches batch gguf_types significance memory transitions closeness",
+    "__init__ errors records result_json titles branches batch bitmaps gguf_types",
+    "significance memory transitions closeness",
     "paths files importing gguf_parse registry histories checks metrics baselines priors calibration sqlite_errors",
     "columns schema prompts intent_words gguf_header fetch writing filters llama answers prior_file prior_fit habits",
     "filling events gguf_check manifest index forward ggml_tensor figures",
     "head prompt_cache",
-    "tuning engine",
+    "tuning engine index_update",
     "building pull decoder freeform lora prior_counting prior_binding",
     "catalog store inspection ranked",
     "facts report",

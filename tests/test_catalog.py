@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from genrec_edge import titles
+from genrec_edge import filters, titles
 from genrec_edge.catalog import Catalog, add, add_item, build, default_catalog_path, remove
 from genrec_edge.errors import CatalogError, GenRecError, LockedError, UsageError
 from genrec_edge.records import Item
@@ -151,6 +151,54 @@ def test_any_tools_edit_changes_the_revision(tricky_path: Path) -> None:
         assert [item.title for item in catalog.search("heat ii")] == ["Heat II"]
         assert catalog.search("alien", prefix=False) == []
         assert catalog.filter("genre = 'Horror'").size == 0
+
+
+def test_changes_since_a_revision_are_its_rows(tricky_path: Path) -> None:
+    with Catalog.open(tricky_path) as catalog, closing(sqlite3.connect(tricky_path)) as other:
+        first = catalog.revision
+        other.execute("""UPDATE items SET title = 'Heat II' WHERE "row" = 4""")
+        other.commit()
+        second = catalog.revision
+        other.execute("""DELETE FROM items WHERE "row" = 2""")
+        other.execute("""UPDATE items SET "row" = 20 WHERE "row" = 3""")
+        other.commit()
+        for revision, rows in ((first, [2, 3, 4, 20]), (second, [2, 3, 20]), (catalog.revision, [])):
+            changed = catalog.changed_since(revision)
+            assert changed is not None
+            assert changed.tolist() == rows
+            assert [row for row, _, _ in catalog.titles_of(changed)] == [row for row in rows if row in {4, 20}]
+        assert catalog.changed_since("0123456789abcdef") is None
+
+
+def test_a_filter_is_answered_anew_after_any_change(tricky_path: Path) -> None:
+    with Catalog.open(tricky_path) as catalog, closing(sqlite3.connect(tricky_path)) as other:
+        assert catalog.filter("genre = 'Horror'").tolist() == catalog.filter("genre = 'Horror'").tolist() == [2]
+        revision = catalog.revision
+        other.execute("UPDATE item_values SET value = 'Terror' WHERE value = 'Horror'")  # no row of `items`
+        other.commit()
+        assert catalog.revision == revision
+        assert catalog.filter("genre = 'Horror'").tolist() == []
+        assert catalog.filter("genre = 'Terror'").tolist() == [2]
+
+
+def test_a_repeated_filter_asks_nothing_of_the_file(tricky_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Catalog.open(tricky_path) as catalog:
+        expected = catalog.filter("year >= 1990").tolist()
+        monkeypatch.setattr(filters, "matching_rows", lambda *_: pytest.fail("asked again"))
+        assert catalog.filter("year >= 1990").tolist() == expected
+
+
+def test_what_is_asked_in_a_snapshot_is_of_one_moment(tricky_path: Path) -> None:
+    with Catalog.open(tricky_path) as catalog:
+        with catalog.snapshot():
+            before = catalog.revision
+            with closing(sqlite3.connect(tricky_path, timeout=0)) as other:
+                other.execute("DELETE FROM items WHERE id = '2'")
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.commit()
+            assert catalog.revision == before
+        remove(tricky_path, ["2"])
+        assert catalog.revision != before
 
 
 def test_the_same_file_gives_the_same_revision(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,54 @@ def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: se
     rows = np.array(sorted(10 * w for w in wanted), np.int64)
     expected = [p for p in range(index.n_items) if int(index.rows[p]) in rows.tolist()]
     assert index.positions(rows).tolist() == expected
+
+
+@given(TITLES, st.sets(st.integers(0, 50)))
+def test_the_mask_of_rows_is_at_their_positions(titles: list[str], wanted: set[int]) -> None:
+    index = index_of(titles)
+    rows = np.array(sorted(10 * w for w in wanted), np.int64)
+    assert index.mask(rows).tolist() == [int(row) in rows.tolist() for row in index.rows]
+
+
+def test_one_row_of_many_is_found_or_not() -> None:
+    index = index_of([str(i) for i in range(2000)])
+    for row in (0, 10, 7770, 19_990):
+        (position,) = index.positions(np.array([row]))
+        assert index.rows[position] == row
+        assert index.mask(np.array([row])).nonzero()[0].tolist() == [position]
+    assert index.positions(np.array([-1, 5, 20_000])).tolist() == []
+
+
+def test_several_threads_make_the_same_index_and_one_tells_of_it() -> None:
+    items = [(i, f"title {i % 700}", i) for i in range(1500)]
+    told: list[tuple[int, int, int]] = []
+
+    def on_title(done: int, total: int) -> None:
+        told.append((done, total, threading.get_ident()))
+
+    one, three = build(items, ids, KEY), build(items, ids, KEY, on_title, n_threads=3)
+    for name in ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes"):
+        assert getattr(one, name).tolist() == getattr(three, name).tolist()
+    assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
+    assert told[-1] == (1500, 1500, threading.get_ident())
+    assert len(told) > 3
+    assert {(total, thread) for _, total, thread in told} == {(1500, threading.get_ident())}
+
+
+def test_an_interrupted_build_ends_soon() -> None:
+    n_asked = 0
+
+    def tokenize(text: str) -> list[int]:
+        nonlocal n_asked
+        n_asked += 1
+        return ids(text)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build([(i, f"title {i}", None) for i in range(200_000)], tokenize, KEY, interrupt, n_threads=2)
+    assert n_asked < 200_000
 
 
 def test_namesakes_are_told_apart_by_year_and_only_they() -> None:

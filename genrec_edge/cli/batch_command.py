@@ -159,7 +159,7 @@ def batch(
 
 def _engine(kind: EngineKind, workers: int | None, threads: int | None, address: str | None) -> Engine:
     """Return who answers; without numbers, the CPUs are shared out."""
-    from genrec_edge.session import default_threads  # noqa: PLC0415
+    from genrec_edge.settings import default_threads  # noqa: PLC0415
 
     if kind == "ray":
         from genrec_edge.job_ray import RayEngine  # noqa: PLC0415
