@@ -1,7 +1,7 @@
 """What `genrec-edge convert` costs, beside the work nobody can save and beside the usual way.
 
     python benchmarks/synthetic_llama.py base --adapter lora
-    python -m benchmarks.convert base --adapter lora --quant Q4_0,Q4_K_M --work /big/disk --json convert.json
+    python -m benchmarks.convert base --adapter lora --quant Q4_0,Q4_K_M --work /big/disk --out figures
 
 Steps, each in a process of its own:
     convert   the command itself, without its verification
@@ -17,7 +17,6 @@ the arithmetic of `convert`. The base is dropped from the page cache before it i
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -25,7 +24,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.setting import setting
+from matplotlib.figure import Figure
+
+from benchmarks.setting import OTHERS, OURS, print_setting, setting, write
 from benchmarks.watch import Usage, watch
 
 if TYPE_CHECKING:
@@ -131,6 +132,23 @@ def print_table(steps: dict[str, Usage]) -> None:
         print(f"{name:16}" + "".join(f"{cell:>14}" for cell in cells))
 
 
+def picture(steps: dict[str, Usage]) -> Figure:
+    """Draw time and private memory of each step."""
+    figure = Figure(figsize=(9, 0.4 * len(steps) + 1.2), layout="constrained")
+    names = list(steps)[::-1]
+    colours = [OURS if name == "convert" else OTHERS for name in names]
+    panels = (
+        ("seconds", [steps[name].wall_s for name in names]),
+        ("anonymous memory, MiB", [steps[name].peak_anon_bytes / (1 << 20) for name in names]),
+    )
+    for axes, (label, values) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+        axes.bar_label(axes.barh(names, values, color=colours), fmt="%.0f", padding=3)
+        axes.set_xlabel(label)
+        axes.margins(x=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def main() -> None:
     """Run the steps, print a table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,7 +157,7 @@ def main() -> None:
     parser.add_argument("--quant", default="Q4_0,Q4_K_M")
     parser.add_argument("--work", type=Path, required=True, help="an empty folder on a disk with room")
     parser.add_argument("--peer", type=Path, metavar="SCRIPT", help="convert_hf_to_gguf.py; needs --adapter")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--out", type=Path, help="a folder for convert.json and convert.png")
     options = parser.parse_args()
     if options.peer and not options.adapter:
         parser.error("--peer merges an adapter: name one with --adapter")
@@ -158,11 +176,12 @@ def main() -> None:
         figures[f"peer_{dtype}_anon_ratio"] = max(u.peak_anon_bytes for u in peer.values()) / ours.peak_anon_bytes
         figures[f"peer_{dtype}_rss_ratio"] = max(u.peak_rss_bytes for u in peer.values()) / ours.peak_rss_bytes
         steps |= peer
+    record = {**setting(), **figures, "steps": {name: asdict(usage) for name, usage in steps.items()}}
+    print_setting(record)
     print_table(steps)
     print(" ".join(f"{name} {value:.2f}" for name, value in figures.items()))
-    if options.json:
-        record = {**setting(), **figures, "steps": {name: asdict(usage) for name, usage in steps.items()}}
-        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if options.out:
+        write(options.out, "convert", record, picture(steps))
 
 
 if __name__ == "__main__":
