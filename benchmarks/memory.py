@@ -34,11 +34,13 @@ _Q4_0_BYTES = 18
 _ANSWER = """
 import json, re, sys, time
 from pathlib import Path
-from genrec_edge import Recommender
+from genrec_edge import Interaction, Recommender
 started = time.perf_counter()
 with Recommender.open(sys.argv[1], n_threads=2) as r:
     opened = time.perf_counter() - started
-    for history in (["Alien"], ["Alien", "Jaws"], ["Fargo"]):
+    rows = r.catalog.filter("awards IS NOT NULL").tolist()
+    for n in range(3):
+        history = [Interaction(id=item.id) for item in r.catalog.items(rows[20 * n : 20 * n + int(sys.argv[4])])]
         started = time.perf_counter()
         tokens = r.recommend(history, k=int(sys.argv[2]), decode=sys.argv[3]).timings.evaluated_tokens
         last = time.perf_counter() - started
@@ -66,9 +68,9 @@ def plan(path: Path) -> dict[str, int]:
     return {"weights": path.stat().st_size, "cache": cache, "rest": REST_BYTES}
 
 
-def measured(path: Path, *, k: int = 10, decode: str = "exact") -> dict[str, float]:
+def measured(path: Path, *, k: int = 10, decode: str = "exact", length: int = 20) -> dict[str, float]:
     """Return what a fresh process needed for three requests."""
-    argv = [sys.executable, "-c", _ANSWER, str(path), str(k), decode]
+    argv = [sys.executable, "-c", _ANSWER, str(path), str(k), decode, str(length)]
     found: dict[str, float] = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
     return found
 
@@ -146,7 +148,7 @@ def main() -> None:
         path = options.llama_7b / "llama-7b-random-Q4_0.gguf"
         write_llama_7b(path, ModelStore().get("smollm2-135m")[0])
         try:
-            record["models"][path.name] = {"plan": plan(path), "measured": measured(path, k=1, decode="beam")}
+            record["models"][path.name] = {"plan": plan(path), "measured": measured(path, k=1, decode="beam", length=2)}
         finally:
             path.unlink()
     rows = []
