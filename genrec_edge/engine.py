@@ -10,10 +10,7 @@ One engine serves many calls, one at a time: the caller holds a lock. `cancel` m
 from __future__ import annotations
 
 import ctypes
-import sys
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -21,12 +18,14 @@ import numpy as np
 
 from genrec_edge.batch import Batch
 from genrec_edge.branches import BranchTree, common_prefix
-from genrec_edge.errors import CancelledError, DeadlineError, EngineError, OutOfMemoryError, UsageError
+from genrec_edge.errors import CancelledError, EngineError, OutOfMemoryError, UsageError
 from genrec_edge.head import Head
+from genrec_edge.interrupt import Interrupt
 from genrec_edge.llama import Model, last_error, library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -42,8 +41,6 @@ MAX_RUN = 256
 """Tokens of one run at most: far more than a forced stretch of a title has."""
 PIECE = 256
 """Tokens computed together, and evaluated at once of a long prompt; the compute buffers grow with it."""
-
-_INTERRUPTED = {CancelledError: "cancelled", DeadlineError: "the time allowed for the request has passed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +64,6 @@ class Usage:
     tokens: int = 0
     calls: int = 0
     seconds: float = 0.0
-
-
-class _AbortFlag:
-    """A flag that llama.cpp polls between graph nodes without entering Python.
-
-    A Python callback would take the GIL some 900 times a token. libc's `strlen` of a two-byte buffer is false while the
-    first byte is 0 and true once it is 1, which is all the callback has to say.
-    """
-
-    def __init__(self) -> None:
-        self._bytes = ctypes.create_string_buffer(2)
-        libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
-        self.callback = ctypes.cast(libc.strlen, library().ggml_abort_callback)
-        self.data = ctypes.cast(self._bytes, ctypes.c_void_p)
-
-    def set(self) -> None:
-        self._bytes[0] = b"\x01"
-
-    def clear(self) -> None:
-        self._bytes[0] = b"\x00"
 
 
 class LlamaEngine:
@@ -125,8 +102,7 @@ class LlamaEngine:
         self.n_vocab = model.n_vocab
         self.usage = Usage()
         self._lib = library()
-        self._abort = _AbortFlag()
-        self._abort_reason: type[CancelledError | DeadlineError] | None = None
+        self._interrupt = Interrupt()
         self._branches = BranchTree(N_SEQUENCES)
         self._prompt: list[int] = []
         self._prompt_row: NDArray[np.float32] | None = None
@@ -148,8 +124,8 @@ class LlamaEngine:
         # Flash attention on CPUs rounds to half floats in an order that depends on the batch: one title's score
         # differed by 0.8 nats between two batches, against 0.0006 without it (SmolLM2-135M Q8_0).
         params.flash_attn_type = self._lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.abort_callback = self._abort.callback
-        params.abort_callback_data = self._abort.data
+        params.abort_callback = self._interrupt.callback
+        params.abort_callback_data = self._interrupt.data
         if self._head is not None:
             params.cb_eval = self._head.callback
         last_error()
@@ -296,25 +272,13 @@ class LlamaEngine:
         self._prompt, self._prompt_row = [], None
         self._branches.reset(0)
 
-    @contextmanager
-    def deadline(self, seconds: float | None) -> Iterator[None]:
-        """Interrupt evaluation with DeadlineError once `seconds` have passed; None sets no limit."""
-        self._abort.clear()
-        self._abort_reason = None
-        timer = None
-        if seconds is not None:
-            timer = threading.Timer(seconds, self._interrupt, [DeadlineError])
-            timer.daemon = True
-            timer.start()
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
+    def deadline(self, seconds: float | None) -> AbstractContextManager[None]:
+        """Interrupt evaluation in the block with DeadlineError once `seconds` have passed; None sets no limit."""
+        return self._interrupt.deadline(seconds)
 
     def cancel(self) -> None:
         """Interrupt the running evaluation with CancelledError, from any thread; without one nothing happens."""
-        self._interrupt(CancelledError)
+        self._interrupt.set(CancelledError)
 
     def close(self) -> None:
         """Free context and weights; closing twice is allowed."""
@@ -323,10 +287,6 @@ class LlamaEngine:
             self._context = 0
         if not self._is_borrowed:
             self.model.close()
-
-    def _interrupt(self, reason: type[CancelledError | DeadlineError]) -> None:
-        self._abort_reason = reason
-        self._abort.set()
 
     def _check_tokens(self, token_ids: Sequence[int]) -> None:
         if not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
@@ -364,8 +324,8 @@ class LlamaEngine:
             self.usage.tokens += self._batch.n if code == 0 else 0
             return code
         self.forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
-        if code == 2 and self._abort_reason is not None:
-            raise self._abort_reason(_INTERRUPTED[self._abort_reason])
+        if code == 2:
+            self._interrupt.raise_reason()
         raise EngineError(f"llama_decode failed with code {code}{last_error()}")
 
     def _rows(self, n: int) -> NDArray[np.float32]:

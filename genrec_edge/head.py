@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import mmap
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -44,10 +46,12 @@ class OutputRows:
 
     Args:
         rows: (n_vocab, n_embd) floats, or (n_vocab, n_embd / 32) blocks of Q8_0.
+        mapped: the memory they lie in, if it is that of a file.
     """
 
-    def __init__(self, rows: NDArray[Any]) -> None:
+    def __init__(self, rows: NDArray[Any], mapped: mmap.mmap | None = None) -> None:
         self._rows = rows
+        self._mapped = mapped
 
     @classmethod
     def open(cls, header: GgufHeader, path: Path) -> OutputRows | None:
@@ -60,12 +64,17 @@ class OutputRows:
             return None
         n_embd, n_vocab = output.shape
         shape = (n_vocab, n_embd // 32 if dtype is _Q8_0 else n_embd)
-        return cls(np.asarray(np.memmap(path, dtype, mode="r", offset=output.offset, shape=shape)))
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        rows = np.frombuffer(mapped, dtype, shape[0] * shape[1], output.offset).reshape(shape)
+        return cls(rows, mapped)
 
     def logits(self, hidden: NDArray[np.float32], wanted: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
         """Return for each row of `hidden`, (n, n_embd), the logits of the token ids in its place of `wanted`."""
         counts = [len(token_ids) for token_ids in wanted]
         weights = _floats(self._rows[np.concatenate(wanted)])
+        if self._mapped is not None and sys.platform != "win32":
+            self._mapped.madvise(mmap.MADV_DONTNEED)  # llama.cpp has the same pages mapped: they need not count twice
         owners = np.repeat(np.arange(len(hidden)), counts)
         products = np.einsum("ij,ij->i", weights, self._rounded(hidden)[owners])
         return np.split(products, np.cumsum(counts)[:-1])

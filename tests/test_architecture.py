@@ -19,7 +19,7 @@ LAYERS = (
     "paths files importing gguf_parse registry histories checks metrics baselines priors calibration sqlite_errors",
     "columns schema prompts intent_words gguf_header fetch writing filters llama answers prior_file prior_fit habits",
     "filling events gguf_check manifest index forward ggml_tensor figures",
-    "head prompt_cache",
+    "head interrupt prompt_cache",
     "tuning engine index_update",
     "building pull decoder freeform lora prior_counting prior_binding",
     "catalog store inspection ranked",
