@@ -151,7 +151,8 @@ def picture(figures: dict[str, dict[str, float]]) -> Figure:
             axes.annotate(text, (values[i], i), va="center", fontsize=8)
         if key == "seconds_p50":
             axes.set_xscale("log")
-        axes.margins(x=0.55)
+            axes.set_xlim(min(values) / 3, max(values) * 100)
+        axes.margins(x=0.25)
     return figure
 
 

@@ -118,17 +118,18 @@ def measure_updates(path: Path, model_path: Path) -> Figures:
         source = Path(folder) / "new.csv"
         # Every second one is a namesake of a film that is there.
         with Catalog.open(path) as opened:
-            rows = random.Random(SEED).sample(sorted(index.rows.tolist()), 2 * N_CHANGED)
+            n = min(N_CHANGED, index.n_items // 10)
+            rows = random.Random(SEED).sample(sorted(index.rows.tolist()), 2 * n)
             items = opened.items(rows)
-        old = [(item.title, "2031", "") for item in items[: N_CHANGED // 2]]
-        new = [(f"{item.title} and the Rest", "2031", "") for item in items[N_CHANGED // 2 : N_CHANGED]]
+        old = [(item.title, "2031", "") for item in items[: n // 2]]
+        new = [(f"{item.title} and the Rest", "2031", "") for item in items[n // 2 : n]]
         write_csv(source, iter(old + new))
         add_s, _ = timed(lambda: catalog.add(path, source))
     follow_added_s, _ = timed(reloaded)
-    remove_s, _ = timed(lambda: catalog.remove(path, [item.id for item in items[N_CHANGED:]]))
+    remove_s, _ = timed(lambda: catalog.remove(path, [item.id for item in items[n:]]))
     follow_removed_s, _ = timed(reloaded)
     return {
-        "changed": N_CHANGED,
+        "changed": n,
         "add_s": add_s,
         "index_after_add_s": follow_added_s,
         "remove_s": remove_s,
