@@ -88,12 +88,17 @@ def run(
 
 
 def begun(command: list[str], out_path: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Start a job in a process group of its own, and return when its first part is there."""
+    """Start a job in a process group of its own, and return it stopped when its first part is there.
+
+    Stopped, it cannot end before the test has done to it what it wants; SIGCONT lets it go on.
+    """
     argv = [*command, "--out", str(out_path), *more]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     while not list(parts(out_path)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGSTOP)
+    assert not out_path.exists()
     return process
 
 
@@ -187,6 +192,7 @@ def test_a_worker_that_is_killed_is_replaced(whole: bytes, command: list[str], t
     process = begun(command, tmp_path / "out.jsonl")
     (worker,) = children(process.pid)
     os.kill(worker, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGCONT)
     said = process.communicate()
     assert process.returncode == 3, said
     assert (tmp_path / "out.jsonl").read_bytes() == whole
@@ -246,6 +252,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_is_done(command: list[str], tm
     process = begun(command, tmp_path / "out.jsonl")
     (worker,) = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGCONT)
     _, said = process.communicate()
     assert (process.returncode, said.decode().splitlines()[-1]) == (130, "interrupted")
     assert not Path(f"/proc/{worker}").exists()
