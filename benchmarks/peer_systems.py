@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -105,7 +105,6 @@ class TransformersBeams:
         from transformers import AutoModelForCausalLM
 
         torch.set_num_threads(job.n_threads)
-        torch.set_grad_enabled(False)
         path = Path(job.model)
         self._model: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
         self._trie: dict[int, Any] = {}
@@ -172,14 +171,34 @@ class LlamaCppPython:
         )  # fmt: skip
         self._job = job
 
-    def _draw(self, prompt: list[int], **options: Any) -> tuple[list[int], int]:
-        """Return the tokens of a line drawn at temperature 1, and how many tokens were given to the model."""
+    def _answer(self, i: int, draw: Callable[[], list[int]], row_of: Callable[[str], int | None]) -> Answer:
+        """Draw `k` lines after the i-th prompt and count what they are."""
+        rows, invalid, repeated, n_tokens = list[int](), 0, 0, len(self._job.prompts[i])
+        for _ in range(self._job.k):
+            line = draw()
+            n_tokens += len(line)
+            row = row_of(self._text(line))
+            if row is None:
+                invalid += 1
+            elif row in rows:
+                repeated += 1
+            else:
+                rows.append(row)
+        return Answer(rows, n_tokens, invalid, repeated)
+
+    def _tokens(self, prompt: list[int], **options: Any) -> Iterator[int]:
+        """Yield tokens drawn at temperature 1 from all of the distribution."""
+        drawn = self._llm.generate(prompt, temp=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, **options)
+        return iter(drawn)
+
+    def _draw(self, prompt: list[int], **options: Any) -> list[int]:
+        """Return the tokens of a line."""
         line: list[int] = []
-        for token in self._llm.generate(prompt, temp=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, **options):
+        for token in self._tokens(prompt, **options):
             if token in {self._job.newline_id, self._llm.token_eos()} or len(line) == 64:
                 break
             line.append(token)
-        return line, len(line)
+        return line
 
     def _text(self, token_ids: list[int]) -> str:
         return self._llm.detokenize(token_ids).decode("utf-8", errors="replace").strip()
@@ -192,18 +211,13 @@ class FreeText(LlamaCppPython):
         """Draw ten titles and look for the nearest title of the catalog."""
         from rapidfuzz import process
 
-        job, rows, invalid, repeated, n_tokens = self._job, list[int](), 0, 0, len(self._job.prompts[i])
-        for _ in range(job.k):
-            line, n = self._draw(job.prompts[i])
-            n_tokens += n
-            best = process.extractOne(self._text(line), job.texts, score_cutoff=90)
-            if best is None:
-                invalid += 1
-            elif (row := job.rows[best[2]]) in rows:
-                repeated += 1
-            else:
-                rows.append(row)
-        return Answer(rows, n_tokens, invalid, repeated)
+        job = self._job
+
+        def nearest(text: str) -> int | None:
+            best = process.extractOne(text, job.texts, score_cutoff=90)
+            return None if best is None else job.rows[best[2]]
+
+        return self._answer(i, lambda: self._draw(job.prompts[i]), nearest)
 
 
 class Gbnf(LlamaCppPython):
@@ -221,15 +235,8 @@ class Gbnf(LlamaCppPython):
 
     def answer(self, i: int) -> Answer:
         """Draw ten titles."""
-        rows, invalid, repeated, n_tokens = list[int](), 0, 0, len(self._job.prompts[i])
-        for _ in range(self._job.k):
-            line, n = self._draw(self._job.prompts[i], grammar=self._grammar())
-            n_tokens += n
-            row = self._row_of.get(self._text(line))
-            invalid += row is None
-            repeated += row in rows
-            rows += [row] if row is not None and row not in rows else []
-        return Answer(rows, n_tokens, invalid, repeated)
+        prompt = self._job.prompts[i]
+        return self._answer(i, lambda: self._draw(prompt, grammar=self._grammar()), self._row_of.get)
 
 
 class LlGuidance(LlamaCppPython):
@@ -248,39 +255,30 @@ class LlGuidance(LlamaCppPython):
         self._matcher = llguidance.LLMatcher(self._tokenizer, grammar)
         if error := self._matcher.get_error():
             raise SystemExit(error)
-        self._rng = np.random.default_rng(job.seed)
 
     def answer(self, i: int) -> Answer:
         """Draw ten titles."""
+        return self._answer(i, lambda: self._title(self._job.prompts[i]), self._row_of.get)
+
+    def _title(self, prompt: list[int]) -> list[int]:
+        from llama_cpp import LogitsProcessorList
         from llguidance.numpy import allocate_token_bitmask, apply_token_bitmask_inplace, fill_next_token_bitmask
 
-        job, llm = self._job, self._llm
         mask = allocate_token_bitmask(1, self._tokenizer.vocab_size)
-        rows, invalid, repeated, n_tokens = list[int](), 0, 0, len(job.prompts[i])
-        for _ in range(job.k):
-            matcher, line = self._matcher.deep_copy(), list[int]()
+        matcher, line = self._matcher.deep_copy(), list[int]()
 
-            def process(_ids: NDArray[np.intc], logits: NDArray[np.single]) -> NDArray[np.single]:
-                fill_next_token_bitmask(matcher, mask)  # noqa: B023 - used up before the next one
-                apply_token_bitmask_inplace(logits[None, :], mask)
-                return logits
+        def masked(_ids: NDArray[np.intc], logits: NDArray[np.single]) -> NDArray[np.single]:
+            fill_next_token_bitmask(matcher, mask)
+            apply_token_bitmask_inplace(logits[None, :], mask)
+            return logits
 
-            from llama_cpp import LogitsProcessorList
-
-            for token in llm.generate(
-                job.prompts[i], temp=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0,
-                logits_processor=LogitsProcessorList([process]),
-            ):  # fmt: skip
-                if token == job.newline_id or not matcher.consume_token(token) or matcher.is_stopped():
-                    line += [token] if token != job.newline_id else []
-                    break
-                line.append(token)
-            n_tokens += len(line)
-            row = self._row_of.get(self._text(line))
-            invalid += row is None
-            repeated += row in rows
-            rows += [row] if row is not None and row not in rows else []
-        return Answer(rows, n_tokens, invalid, repeated)
+        for token in self._tokens(prompt, logits_processor=LogitsProcessorList([masked])):
+            if token == self._job.newline_id:
+                break
+            line.append(token)
+            if not matcher.consume_token(token) or matcher.is_stopped():
+                break
+        return line
 
 
 class OneByOne(LlamaCppPython):

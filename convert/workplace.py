@@ -12,11 +12,9 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from genrec_edge import paths
-from genrec_edge.errors import LockedError, UsageError
-from genrec_edge.files import atomic_write, sync
+from genrec_edge.errors import UsageError
+from genrec_edge.files import atomic_write, locked, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,18 +42,15 @@ def workplace(out: Path, job: Mapping[str, Any], *, resume: bool) -> Iterator[Pa
     locks = paths.cache_path() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
-    lock = FileLock(locks / hashlib.sha256(os.fsencode(partial.absolute())).hexdigest()[:32])
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        message = f"another process is converting to {out}"
-        raise LockedError(message, hint="wait for it, or name another --out") from None
-    try:
+    busy = f"another process is converting to {out}"
+    with locked(
+        locks / hashlib.sha256(os.fsencode(partial.absolute())).hexdigest()[:32],
+        busy,
+        hint="wait for it, or name another --out",
+    ):
         partial.mkdir(parents=True, exist_ok=True)
         _begin(partial, job, resume=resume)
         yield partial
-    finally:
-        lock.release()
 
 
 def finish(partial: Path, out: Path, kept: set[str]) -> None:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.errors import LockedError, UsageError, several
-from genrec_edge.files import path_errors
+from genrec_edge.errors import UsageError, several
+from genrec_edge.files import locked, path_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,18 +69,12 @@ def answer_file(path: Path, key: Mapping[str, Any]) -> Iterator[tuple[dict[int, 
         UsageError: the file is none of ours, or holds answers of another evaluation; the message says in what.
         LockedError: another process is adding answers.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only evaluations that can be resumed need it
-
     key = json.loads(json.dumps({"schema": SCHEMA, **key}))
     with path_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            message = f"{path} is being written by another evaluation"
-            raise LockedError(message, hint="wait for it, or name another folder with --resume") from None
-        try:
+        busy = f"{path} is being written by another evaluation"
+        hint = "wait for it, or name another folder with --resume"
+        with locked(path.with_name(f".{path.name}.lock"), busy, hint):
             answers = _read(path, key)
             with path.open("ab") as file:
                 if not file.tell():
@@ -92,8 +86,6 @@ def answer_file(path: Path, key: Mapping[str, Any]) -> Iterator[tuple[dict[int, 
                         file.flush()
 
                 yield answers, add
-        finally:
-            lock.release()
 
 
 def _read(path: Path, key: Mapping[str, Any]) -> dict[int, Answer]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from genrec_edge.errors import DiskError, DiskFullError, UsageError
+from genrec_edge.errors import DiskError, DiskFullError, LockedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +86,26 @@ def path_errors(path: Path) -> Iterator[None]:
         named = path if e.filename is None else os.fsdecode(e.filename)
         message = f"{named} cannot be used: {e.strerror or e}"
         raise UsageError(message, hint="check its name, and the rights of its folder") from e
+
+
+@contextmanager
+def locked(path: Path, message: str, hint: str) -> Iterator[None]:
+    """Hold the lock file `path`, whose folder exists, while the block runs.
+
+    Raises:
+        LockedError: with this message and hint, at once, if another process holds it.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only work that can be resumed needs it
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(message, hint=hint) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def require_free(path: Path, n_bytes: int) -> None:

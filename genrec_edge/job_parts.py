@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.answers import differences
-from genrec_edge.errors import LockedError, UsageError, several
-from genrec_edge.files import atomic_write, path_errors, sync
+from genrec_edge.errors import UsageError, several
+from genrec_edge.files import atomic_write, locked, path_errors, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,26 +74,17 @@ def opened_parts(out_path: Path, key: Mapping[str, Any], sizes: Sequence[int], *
         UsageError: the output is there already, or parts of another job; the message says what differs.
         LockedError: another process is at it.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only jobs need it
-
     folder = _folder_of(out_path)
     key = json.loads(json.dumps({"schema": SCHEMA, **key}))
     if out_path.exists() and not folder.exists() and not force:
         raise _exists(out_path)
     with path_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            message = f"{out_path} is being written by another process"
-            raise LockedError(message, hint="wait for it, or name another file") from None
-        try:
+        busy = f"{out_path} is being written by another process"
+        with locked(folder / _LOCK, busy, hint="wait for it, or name another file"):
             shutil.rmtree(_leaving(folder), ignore_errors=True)  # of a process that was killed when it had finished
             _claim(folder, out_path, key, force=force)
             yield Parts(folder, sizes)
-        finally:
-            lock.release()
 
 
 def publish(out_path: Path, write: Callable[[BinaryIO], object]) -> None:
