@@ -522,16 +522,22 @@ def test_the_default_place_is_the_users_own(own_home: Path) -> None:
 
 @pytest.mark.model
 @pytest.mark.parametrize(
-    ("fixture", "name", "licence", "n_params", "tuned"),
+    ("name", "licence", "n_params", "tuned"),
     [
-        ("smollm2", "smollm2-135m", "Apache-2.0", 134_515_008, ("vocabulary", "titles-1")),
-        ("default_model", "genrec-films", "Apache-2.0 AND LicenseRef-GroupLens", 46_012_608, ("catalog", "forms-1")),
+        ("smollm2-135m", "Apache-2.0", 134_515_008, ("vocabulary", "titles-1")),
+        ("genrec-films", "Apache-2.0 AND LicenseRef-GroupLens", 46_012_608, ("catalog", "forms-1")),
     ],
 )
 def test_the_real_models_are_brought_whole(
-    fixture: str, name: str, licence: str, n_params: int, tuned: tuple[str, str], real_models_path: Path, request: Any
+    name: str,
+    licence: str,
+    n_params: int,
+    tuned: tuple[str, str],
+    smollm2: Path,
+    default_model: Path,
+    real_models_path: Path,
 ) -> None:
-    path = request.getfixturevalue(fixture)
+    path = {"smollm2-135m": smollm2, "genrec-films": default_model}[name]
     models = ModelStore(real_models_path)
     manifest = models.verify(name)
     assert models.get(name) == (path, manifest)
