@@ -73,7 +73,7 @@ class LlmRanker:
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes what the model was tuned for.
         prior: added to the score of each item, or None; free text has none.
-        max_history: how many of the latest titles the prompt has; None takes as many as fit into the context.
+        max_history: how many of the latest titles the prompt has; None takes as many as `Session.prompt_ids`.
         fit_first: whether items with the facts that are wanted come before all others, as with a condition.
         decode: "exact", or "free" for texts written line by line and grounded afterwards: a baseline.
         n_threads: of all contexts together; None takes as many as `Session.open` does.

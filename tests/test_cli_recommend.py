@@ -192,8 +192,8 @@ def test_dropped_titles_are_mentioned(usual: list[str]) -> None:
     n_dropped = run_json(*few, *long)["dropped"]
     assert n_dropped > 1
     said = run(*few, *long).stderr
-    assert f"the {n_dropped} oldest titles do not fit the context and were left out" in said
-    assert "the oldest title does not fit the context" in run(*few, *long[n_dropped - 1 :]).stderr
+    assert f"the {n_dropped} oldest titles are left out: more than the model reads at once" in said
+    assert "the oldest title is left out" in run(*few, *long[n_dropped - 1 :]).stderr
 
 
 def test_quiet_means_no_word_on_stderr(usual: list[str]) -> None:

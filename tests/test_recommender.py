@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -412,6 +413,23 @@ def test_a_long_history_drops_its_oldest_titles_and_says_so(
     assert result.timings.prompt_tokens <= 128
     assert {r.item.title for r in result.items}.isdisjoint(history)  # dropped from the prompt, seen all the same
     assert scores(result) == [r.score for r in recommender.recommend(kept, k=5, exclude=history).items]
+
+
+def test_a_history_that_grows_past_the_window_seldom_moves_it(
+    recommender: Recommender, films: Mapping[str, Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve titles at most: they leave three at a time, and what is in between costs its own tokens."""
+    monkeypatch.setattr(recommender, "settings", replace(recommender.settings, most_titles=12))
+    history = list(films)[:24]
+    dropped = []
+    for n in range(1, len(history) + 1):
+        result = recommender.recommend([Interaction(id=item_id) for item_id in history[:n]], k=1)
+        dropped.append(result.dropped)
+        new = result.timings.prompt_tokens - result.timings.reused_tokens
+        newest = len(recommender.path_of(films[history[n - 1]].row)) + 1
+        if n > 1 and dropped[-1] == dropped[-2]:
+            assert new <= newest + 1  # the token before it may be read again for its logits
+    assert dropped == [0] * 12 + [3] * 3 + [6] * 3 + [9] * 3 + [12] * 3
 
 
 def test_a_context_too_small_for_one_title_says_so(small: Recommender) -> None:

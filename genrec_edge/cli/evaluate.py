@@ -52,7 +52,7 @@ def evaluate(
         ),
     ] = None,
     max_history: Annotated[
-        int | None, typer.Option(metavar="N", help="Latest titles in the prompt; as many as the context holds.")
+        int | None, typer.Option(metavar="N", help="Latest titles in the prompt; as many as the model reads at once.")
     ] = None,
     baselines: Annotated[
         str,

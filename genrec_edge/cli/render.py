@@ -67,10 +67,8 @@ def show(result: Result, *, quiet: bool) -> None:
         say_understood(*result.resolved, *result.unresolved, *result.left_out)
         _say_reading(result)
         if result.dropped:
-            oldest = "title does" if result.dropped == 1 else "titles do"
-            count = "" if result.dropped == 1 else f"{result.dropped} "
-            left = "was" if result.dropped == 1 else "were"
-            say(f"the {count}oldest {oldest} not fit the context and {left} left out")
+            oldest = "oldest title is" if result.dropped == 1 else f"{result.dropped} oldest titles are"
+            say(f"the {oldest} left out: more than the model reads at once")
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
     fitting = any(r.fits is not None for r in result.items)
     headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), "score", "probability"]
