@@ -7,7 +7,8 @@ The plan is the size of the file, 2 * layers * KV width * context * 2 bytes for 
 The figure beside it is the peak of a process that opens the recommender and answers three requests. The 7B file has
 random weights of type Q4_0 in the shapes of LLaMA-7B and the vocabulary of SmolLM2 (49,152 tokens; LLaMA has 32,000):
 memory does not depend on what the numbers are. llama.cpp copies Q4_0 into another order for AVX2; that copy is private
-memory, and the mapped file need not stay resident beside it.
+memory, and the mapped file, which the peak counts too, need not stay resident beside it. "Private" is what the system
+can not take back while the recommender is open.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ with Recommender.open(sys.argv[1], n_threads=2) as r:
         started = time.perf_counter()
         tokens = r.recommend(history, k=int(sys.argv[2]), decode=sys.argv[3]).timings.evaluated_tokens
         last = time.perf_counter() - started
-status = Path("/proc/self/status").read_text()
-found = {name: int(re.search(name + r":\\s+(\\d+)", status)[1]) * 1024 for name in ("VmHWM", "RssAnon", "RssFile")}
+    status = Path("/proc/self/status").read_text()
+    found = {name: int(re.search(name + r":\\s+(\\d+)", status)[1]) * 1024 for name in ("VmHWM", "RssAnon", "RssFile")}
 print(json.dumps({"peak_bytes": found["VmHWM"], "anon_bytes": found["RssAnon"], "file_bytes": found["RssFile"],
                   "open_s": opened, "last_request_s": last, "tokens": tokens}))
 """
@@ -158,7 +159,7 @@ def main() -> None:
         rows.append((name, *(f"{parts[part] / 1e6:,.0f} MB" for part in ("weights", "cache", "rest")),
                      f"{total / 1e6:,.0f} MB", f"{peak / 1e6:,.0f} MB", f"{peak / total:.2f}",
                      f"{needed['anon_bytes'] / 1e6:,.0f} MB"))  # fmt: skip
-    print_table(("", "weights", "KV cache", "rest", "plan", "peak", "of plan", "private at the end"), rows)
+    print_table(("", "weights", "KV cache", "rest", "plan", "peak", "of plan", "private"), rows)
     if options.out is not None:
         write(options.out, "memory", record, picture(record["models"]))
 
