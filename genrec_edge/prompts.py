@@ -21,6 +21,7 @@ appends to the prompt. The model's manifest records the version.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ FORMS = "forms-1"
 INSTRUCTION = "# The most famous films ever made\n\n"
 """Of 32 wordings the one with which the untuned SmolLM2-135M-Instruct needs the fewest evaluations for an exact
 top 10 after 20 films of MovieLens users; wordings that speak of a person and a taste need up to twice as many."""
+
+BLOCK = 8
+"""Titles that leave a full prompt together. Of 943 MovieLens users the default model shown 28 to 35 titles, not always
+35, finds .2354 of the validation items among ten, not .2333 (NDCG .1228, not .1222)."""
 
 TASTE, NOW, WANTED = "## Taste:", "## Now:", "## Wanted:"
 NEXT, ENJOYED, YES, NO = "## Next:", "## Enjoyed:", " yes", " no"
@@ -160,6 +165,16 @@ def encode(
     return token_ids
 
 
+def too_many(n_titles: int, n_fitting: int) -> int:
+    """Return how many of the oldest titles of a history to leave out, of which the latest `n_fitting` could stay.
+
+    Where these are many, the oldest leave block by block: a history that grows then seldom moves the beginning of its
+    prompt, and costs the tokens of its new titles.
+    """
+    n = max(0, n_titles - n_fitting)
+    return n if n_fitting < 4 * BLOCK else math.ceil(n / BLOCK) * BLOCK
+
+
 def assemble(
     head_ids: Sequence[int],
     title_ids: Sequence[Sequence[int]],
@@ -169,6 +184,8 @@ def assemble(
     tail_ids: Sequence[int] = (),
 ) -> tuple[list[int], int]:
     """Return the prompt's token ids and how many of the oldest titles were left out to fit `max_tokens`.
+
+    Of those that do not fit, more may be left out than must be: see `too_many`.
 
     Raises:
         UsageError: not even the newest title fits.
@@ -186,6 +203,7 @@ def assemble(
             f"the context leaves {max_tokens} tokens for the prompt, too few for {what}",
             hint="give a larger --ctx",
         )
+    kept = too_many(len(title_ids), len(title_ids) - kept)
     prompt = list(head_ids)
     for ids in title_ids[kept:]:
         prompt += [*ids, end_id]

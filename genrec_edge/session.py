@@ -193,13 +193,12 @@ class Session:
         """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
 
         What is said before and after the history is never cut; titles in it are named by their rows. A model that was
-        tuned on windows of histories is given no more titles than it has seen at once; of those that are too many, a
-        quarter of a window leaves together, so that most new titles only append to the prompt.
+        tuned on windows of histories is given no more titles than it has seen at once; see `prompts.too_many`.
 
         Raises:
             UsageError: it does not fit, or this model's layout knows nothing but histories.
         """
-        n_left_out = _too_many(len(rows), self.settings.most_titles)
+        n_left_out = prompts.too_many(len(rows), self.settings.most_titles)
         rows = rows[n_left_out:]
         n_ctx, model = self._engine.n_ctx, self._engine.model
         prompt, n_unfit = prompts.assemble(
@@ -382,9 +381,3 @@ class Session:
         folder = index_cache.index_path(self.catalog, self._fingerprint).parent
         known = habits.load(folder, model, self._index.key.revision, self._index.n_items, compute)
         self._fusion.habits = (self._alpha, known)
-
-
-def _too_many(n_titles: int, most: int) -> int:
-    """Return how many of the oldest titles to leave out, a multiple of a quarter of `most`."""
-    block = max(1, most // 4)
-    return math.ceil(max(0, n_titles - most) / block) * block

@@ -49,6 +49,23 @@ def test_a_longer_history_only_appends(titles: list[list[int]], newest: list[int
     assert after[: len(before)] == before
 
 
+def test_titles_leave_a_long_prompt_eight_at_a_time() -> None:
+    titles = [[n % 9] * (1 + n * 7 % 4) for n in range(150)]
+    dropped, prompt = 0, list(INSTRUCTION)
+    for n in range(1, len(titles) + 1):
+        before = dropped, prompt
+        prompt, dropped = assemble(titles[:n], 200)
+        assert prompt == INSTRUCTION + [token for title in titles[dropped:n] for token in (*title, END)]
+        if dropped == before[0]:
+            assert prompt[: len(before[1])] == before[1]
+        else:
+            assert dropped % prompts.BLOCK == 0
+            assert len(before[1]) + len(titles[n - 1]) + 1 > 200  # it was full
+    assert dropped == 96
+    assert [prompts.too_many(n, 35) for n in (35, 36, 43, 44, 200)] == [0, 8, 8, 16, 168]
+    assert [prompts.too_many(n, 31) for n in (31, 32, 200)] == [0, 1, 169]  # a short one loses what it must
+
+
 def test_a_context_too_small_for_the_instruction_is_refused() -> None:
     with pytest.raises(UsageError):
         assemble([], 2)

@@ -418,9 +418,9 @@ def test_a_long_history_drops_its_oldest_titles_and_says_so(
 def test_a_history_that_grows_past_the_window_seldom_moves_it(
     recommender: Recommender, films: Mapping[str, Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twelve titles at most: they leave three at a time, and what is in between costs its own tokens."""
-    monkeypatch.setattr(recommender, "settings", replace(recommender.settings, most_titles=12))
-    history = list(films)[:24]
+    """Shown 32 titles at most: what comes between two blocks costs its own tokens."""
+    monkeypatch.setattr(recommender, "settings", replace(recommender.settings, most_titles=32))
+    history = list(films)[:50]
     dropped = []
     for n in range(1, len(history) + 1):
         result = recommender.recommend([Interaction(id=item_id) for item_id in history[:n]], k=1)
@@ -429,7 +429,7 @@ def test_a_history_that_grows_past_the_window_seldom_moves_it(
         newest = len(recommender.path_of(films[history[n - 1]].row)) + 1
         if n > 1 and dropped[-1] == dropped[-2]:
             assert new <= newest + 1  # the token before it may be read again for its logits
-    assert dropped == [0] * 12 + [3] * 3 + [6] * 3 + [9] * 3 + [12] * 3
+    assert dropped == [0] * 32 + [8] * 8 + [16] * 8 + [24] * 2
 
 
 def test_a_context_too_small_for_one_title_says_so(small: Recommender) -> None:
