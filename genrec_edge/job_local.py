@@ -7,12 +7,12 @@ import signal
 import traceback
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
 from genrec_edge.errors import EngineError, GenRecError
-from genrec_edge.job_work import DEATHS, answer_chunk, given_up
+from genrec_edge.job_work import DEATHS, answer_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -57,11 +57,8 @@ class LocalEngine:
                     elif lines is not None:
                         queue.n_left -= 1
                         yield chunk.number, lines
-                    elif queue.is_deadly(chunk):
-                        queue.n_left -= 1
-                        on_users(len(chunk.users) - worker.n_done)
-                        yield chunk.number, given_up(chunk, f"{DEATHS} workers died of these users")
                     else:
+                        queue.again(chunk, worker.n_done)
                         on_users(-worker.n_done)
 
 
@@ -72,18 +69,17 @@ class _Queue:
         self.n_left = n_chunks
         self._source = iter(chunks)
         self._again: deque[Chunk] = deque()
-        self._deaths: Counter[int] = Counter()
+        self._deaths: Counter[tuple[int, int]] = Counter()  # by chunk and place of the user
 
     def next(self) -> Chunk | None:
         return self._again.popleft() if self._again else next(self._source, None)
 
-    def is_deadly(self, chunk: Chunk) -> bool:
-        """Return whether too many workers died of a chunk; otherwise it is done again."""
-        self._deaths[chunk.number] += 1
-        if self._deaths[chunk.number] == DEATHS:
-            return True
-        self._again.append(chunk)
-        return False
+    def again(self, chunk: Chunk, n_done: int) -> None:
+        """Have a chunk done again whose worker died after `n_done` users, without the next one after `DEATHS`."""
+        place = min(n_done, len(chunk.users) - 1)
+        self._deaths[chunk.number, place] += 1
+        is_deadly = self._deaths[chunk.number, place] == DEATHS
+        self._again.append(replace(chunk, deadly=chunk.deadly | {place}) if is_deadly else chunk)
 
 
 @dataclass(slots=True, eq=False)

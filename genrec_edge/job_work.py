@@ -29,17 +29,18 @@ if TYPE_CHECKING:
     from genrec_edge.records import PriorKind, ScoreKind
 
 DEATHS = 3
-"""After so many, a chunk is given up; so is a job whose workers die before they have begun."""
+"""After so many, what was asked is given up; so is a job whose workers die before they have begun."""
 _OF_ONE_USER = (UsageError, NothingToRecommendError, EngineError)
 """What may be wrong with the request of one user; anything else would be wrong with the next one, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Users that are answered and kept together; `number` is from 0."""
+    """Users that are answered and kept together; `number` is from 0, `deadly` are the places of users nobody tries."""
 
     number: int
     users: tuple[User, ...]
+    deadly: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +151,11 @@ def answer_chunk(
         CatalogError: the catalog is not of this revision any more.
     """
     lines = []
-    for user in chunk.users:
+    for place, user in enumerate(chunk.users):
         recommender.forget()
         try:
+            if place in chunk.deadly:
+                raise EngineError(f"{DEATHS} workers died of this request")
             lines.append(job_rows.answered(user.user, recommender.answer(user.request)))
         except _OF_ONE_USER as e:
             lines.append(job_rows.failed(user.user, e.code, e.message))
@@ -164,6 +167,6 @@ def answer_chunk(
 
 
 def given_up(chunk: Chunk, why: str) -> list[bytes]:
-    """Return the lines of a chunk that no worker survives."""
+    """Return the lines of a chunk that no worker survives, where it is not known which user it dies of."""
     message = f"{why}, {len(chunk.users)} users at a time"
     return [job_rows.failed(user.user, EngineError.code, message) for user in chunk.users]

@@ -181,8 +181,8 @@ class Result:
     """The answer to one request.
 
     `exact` says that no allowed item outside `items` scores higher; otherwise `gap` (nats) bounds by how much one
-    could, or is None where nothing bounds it (free text). `dropped` counts the oldest history titles left out to fit
-    the context, `refused` the free texts that mean no allowed item.
+    could, or is None where nothing bounds it (free text). `dropped` counts the oldest history titles left out of the
+    prompt, which holds no more; `refused` the free texts that mean no allowed item.
     """
 
     items: tuple[Recommendation, ...]
