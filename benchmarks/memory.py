@@ -8,7 +8,7 @@ The figure beside it is the peak of a process that opens the recommender and ans
 random weights of type Q4_0 in the shapes of LLaMA-7B and the vocabulary of SmolLM2 (49,152 tokens; LLaMA has 32,000):
 memory does not depend on what the numbers are. llama.cpp copies Q4_0 into another order for AVX2; that copy is private
 memory, and the mapped file, which the peak counts too, need not stay resident beside it. "Private" is what the system
-can not take back while the recommender is open.
+cannot take back while the recommender is open.
 """
 
 from __future__ import annotations

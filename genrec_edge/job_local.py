@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
 from genrec_edge.errors import EngineError, GenRecError
-from genrec_edge.job_work import DEATHS, answer_chunk
+from genrec_edge.job_work import DEATHS, answer_chunk, given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -57,8 +57,11 @@ class LocalEngine:
                     elif lines is not None:
                         queue.n_left -= 1
                         yield chunk.number, lines
+                    elif queue.is_lost(chunk, worker.n_done):
+                        queue.n_left -= 1
+                        on_users(len(chunk.users) - worker.n_done)
+                        yield chunk.number, given_up(chunk, f"{DEATHS} workers died of these users")
                     else:
-                        queue.again(chunk, worker.n_done)
                         on_users(-worker.n_done)
 
 
@@ -69,17 +72,23 @@ class _Queue:
         self.n_left = n_chunks
         self._source = iter(chunks)
         self._again: deque[Chunk] = deque()
-        self._deaths: Counter[tuple[int, int]] = Counter()  # by chunk and place of the user
+        self._deaths: Counter[tuple[int, int]] = Counter()  # by chunk and how many of its users were done
 
     def next(self) -> Chunk | None:
         return self._again.popleft() if self._again else next(self._source, None)
 
-    def again(self, chunk: Chunk, n_done: int) -> None:
-        """Have a chunk done again whose worker died after `n_done` users, without the next one after `DEATHS`."""
-        place = min(n_done, len(chunk.users) - 1)
-        self._deaths[chunk.number, place] += 1
-        is_deadly = self._deaths[chunk.number, place] == DEATHS
-        self._again.append(replace(chunk, deadly=chunk.deadly | {place}) if is_deadly else chunk)
+    def is_lost(self, chunk: Chunk, n_done: int) -> bool:
+        """Return whether workers die of a chunk whomever it leaves out; otherwise it is done again.
+
+        After `DEATHS` workers that died when `n_done` users were done it leaves out the next one, if there is one.
+        """
+        self._deaths[chunk.number, n_done] += 1
+        if self._deaths[chunk.number, n_done] >= DEATHS:
+            if n_done == len(chunk.users) or n_done in chunk.deadly:
+                return True
+            chunk = replace(chunk, deadly=chunk.deadly | {n_done})
+        self._again.append(chunk)
+        return False
 
 
 @dataclass(slots=True, eq=False)

@@ -167,6 +167,6 @@ def answer_chunk(
 
 
 def given_up(chunk: Chunk, why: str) -> list[bytes]:
-    """Return the lines of a chunk that no worker survives, where it is not known which user it dies of."""
+    """Return the lines of a chunk that no worker survives, whomever they died of."""
     message = f"{why}, {len(chunk.users)} users at a time"
     return [job_rows.failed(user.user, EngineError.code, message) for user in chunk.users]

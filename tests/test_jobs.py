@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("job_home")
 
 MAIN = "from genrec_edge.cli import main; main()"
-# Begins every Python process below: at the n-th rename of the process that has the job, or for a user who asks for 13
-# items, it is killed as from outside.
+# Begins every Python process below: at the n-th rename of the process that has the job, for a user who asks for 13
+# items, or with u40 answered and not yet told, it is killed as from outside.
 KILLER = """
 import os, signal
 count, real = [0], {name: getattr(os, name) for name in ("replace", "rename")}
@@ -50,6 +50,13 @@ if os.environ.get("KILL_THIRTEEN"):
     import genrec_edge.recommender as r
     answer = r.Recommender.answer
     r.Recommender.answer = lambda self, request, **o: die() if request.k == 13 else answer(self, request, **o)
+if os.environ.get("KILL_TELLING"):
+    from multiprocessing.connection import Connection
+    send = Connection.send
+    def telling(self, what):
+        if isinstance(what, tuple) and what[0] == "rows" and any(b'"u40"' in line for line in what[1]): die()
+        send(self, what)
+    Connection.send = telling
 """
 
 
@@ -210,6 +217,19 @@ def test_a_user_who_kills_the_workers_is_given_up_and_no_other(
     row = json.loads(lines[deadly])
     assert row["user"] == f"u{deadly}"
     assert row["error"] == {"code": "engine", "message": "3 workers died of this request"}
+
+
+def test_a_chunk_that_kills_its_workers_is_given_up_and_no_other(
+    whole: bytes, command: list[str], tmp_path: Path, killer: dict[str, str]
+) -> None:
+    done = run(command, tmp_path / "out.jsonl", "--json", env={**killer, "KILL_TELLING": "1"})
+    assert done.returncode == 3, done.stderr
+    lines, expected = (tmp_path / "out.jsonl").read_bytes().splitlines(), whole.splitlines()
+    given_up = [n for n, (line, other) in enumerate(zip(lines, expected, strict=True)) if line != other]
+    assert given_up == list(range(32, 48))  # the third chunk, none of whose users can be blamed
+    errors = [json.loads(lines[n])["error"] for n in given_up]
+    assert {error["code"] for error in errors} == {"engine"}
+    assert [json.loads(lines[n])["user"] for n in given_up] == [f"u{n}" for n in given_up]
 
 
 def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp_path: Path) -> None:
