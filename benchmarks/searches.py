@@ -14,7 +14,6 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.peers import drawn_histories, real_histories
+from benchmarks.recorded import n_tokens, recorded_searches
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
-from genrec_edge import Recommender, decoder, memory, session
+from genrec_edge import Recommender, memory, session
 from genrec_edge.branches import ROOT
 from genrec_edge.cli.output import progress
 from genrec_edge.engine import LlamaEngine, Run
@@ -31,51 +31,16 @@ from genrec_edge.llama import Model
 from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from benchmarks.recorded import Step
     from genrec_edge.records import Result
 
 KS = (1, 3, 10, 30, 100)
 LENGTHS = (1, 5, 20, 50, 100, 200)
 THREADS = (1, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A prefix that a search evaluated: where it hangs, its tokens, the bound it had, and what it was called then."""
-
-    parent: int
-    token_ids: tuple[int, ...]
-    bound: float
-    handle: int
-
-
-class Recorded(decoder.Search):
-    """A search that remembers what it evaluated."""
-
-    steps: list[Step]
-    last: Recorded
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.steps = []
-        Recorded.last = self
-
-    def _expand(self, prefixes: list[decoder._Prefix]) -> Iterator[decoder._Siblings]:
-        for prefix, siblings in zip(prefixes, super()._expand(prefixes), strict=True):
-            self.steps.append(Step(prefix.handle, prefix.token_ids, self._bound(prefix), siblings.handle))
-            yield siblings
-
-    def _bound(self, prefix: decoder._Prefix) -> float:
-        start = int(self._index.first_item[prefix.node])
-        return prefix.logprob + float(self._bias[start : prefix.end].max())
-
-    def needed(self) -> list[Step]:
-        """Return the steps that every exact search takes: their bound is above the k-th answer."""
-        worst = self._answer().found[-1].score
-        return [step for step in self.steps if step.bound > worst]
 
 
 class Plain:
@@ -105,21 +70,19 @@ def near_the_limit(r: Recommender, histories: Sequence[Sequence[int]], k: int) -
     """Return medians over requests: time and its limit, their ratio, tokens and the least of them."""
     plain = Plain(r.engine.model.path, r.engine.n_threads)
     rows: list[dict[str, float]] = []
-    session.Search = Recorded  # type: ignore[attr-defined]
-    with progress("limit", len(histories)) as advance:
+    with recorded_searches() as recorded, progress("limit", len(histories)) as advance:
         for i, history in enumerate(histories):
             request_s, result = timed(r, history, k)
-            needed = Recorded.last.needed()
+            needed = recorded.last.needed()
             limit_s = plain.seconds(r.prompt_ids(np.array(history))[0], needed)
             if i:  # the first one pages the weights in
                 new = result.timings.prompt_tokens - result.timings.reused_tokens
-                least = sum(len(step.token_ids) for step in needed)
+                least = n_tokens(needed)
                 searched = result.timings.evaluated_tokens
                 rows.append({"request_s": request_s, "limit_s": limit_s, "ratio": request_s / limit_s,
                              "prompt_tokens": new, "search_tokens": searched, "least_tokens": least,
                              "excess": searched / max(1, least)})  # fmt: skip
             advance(1)
-    session.Search = decoder.Search  # type: ignore[attr-defined]
     return {key: statistics.median(row[key] for row in rows) for key in rows[0]} | {"requests": rows}
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("job_home")
 
 MAIN = "from genrec_edge.cli import main; main()"
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""Shells start what runs in their background with SIGINT ignored, and it stays so below the tests."""
 # Begins every Python process below: at the n-th rename of the process that has the job, for a user who asks for 13
 # items, or with u40 answered and not yet told, it is killed as from outside.
 KILLER = """
@@ -270,7 +272,7 @@ def test_killed_at_any_rename_nothing_is_lost(
 
 
 def test_ctrl_c_ends_all_processes_and_keeps_what_is_done(command: list[str], tmp_path: Path) -> None:
-    process = begun(command, tmp_path / "out.jsonl")
+    process = begun([part.replace(MAIN, HEARING + MAIN) for part in command], tmp_path / "out.jsonl")
     (worker,) = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     os.killpg(process.pid, signal.SIGCONT)

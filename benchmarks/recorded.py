@@ -1,0 +1,63 @@
+"""Searches that remember what they evaluated, and so tell what no exact search could have done without."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge import decoder, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A prefix that a search evaluated: where it hangs, its tokens, the bound it had, and what it was called then."""
+
+    parent: int
+    token_ids: tuple[int, ...]
+    bound: float
+    handle: int
+
+
+class Recorded(decoder.Search):
+    """A search that remembers what it evaluated."""
+
+    steps: list[Step]
+    last: Recorded
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.steps = []
+        Recorded.last = self
+
+    def _expand(self, prefixes: list[decoder._Prefix]) -> Iterator[decoder._Siblings]:
+        for prefix, siblings in zip(prefixes, super()._expand(prefixes), strict=True):
+            self.steps.append(Step(prefix.handle, prefix.token_ids, self._bound(prefix), siblings.handle))
+            yield siblings
+
+    def _bound(self, prefix: decoder._Prefix) -> float:
+        start = int(self._index.first_item[prefix.node])
+        return prefix.logprob + float(self._bias[start : prefix.end].max())
+
+    def needed(self) -> list[Step]:
+        """Return the steps that every exact search takes: their bound is above the k-th answer."""
+        worst = self._answer().found[-1].score
+        return [step for step in self.steps if step.bound > worst]
+
+
+def n_tokens(steps: list[Step]) -> int:
+    """Return how many tokens steps give to the model."""
+    return sum(len(step.token_ids) for step in steps)
+
+
+@contextmanager
+def recorded_searches() -> Iterator[type[Recorded]]:
+    """Have requests search with `Recorded`, whose `last` is the search of the latest one."""
+    session.Search = Recorded  # type: ignore[attr-defined]
+    try:
+        yield Recorded
+    finally:
+        session.Search = decoder.Search  # type: ignore[attr-defined]
