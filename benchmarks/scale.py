@@ -222,8 +222,8 @@ def picture(record: dict[str, Any]) -> Figure:
     sizes = [int(n) for n in record["sizes"]]
     found = list(record["sizes"].values())
     lines: tuple[tuple[str, list[tuple[str, str, str]]], ...] = (
-        ("tokens evaluated in a search", [("search", "evaluated_tokens_p50", "tokens"),
-                                          ("search", "least_tokens_p50", "the least of any exact search")]),
+        ("tokens of a search", [("search", "evaluated_tokens_p50", "evaluated"),
+                                          ("search", "least_tokens_p50", "the least")]),
         ("seconds of a search", [("search", "search_p50_s", "search")]),
         ("seconds", [("build_1", "build_s", "build, 1 thread"), ("build_2", "build_s", "build, 2 threads"),
                      ("updates", "index_after_add_s", f"follow {N_CHANGED:,} added")]),
