@@ -7,8 +7,8 @@ import random
 from itertools import count
 from typing import TYPE_CHECKING
 
-from genrec_edge import catalog
-from genrec_edge.catalog import Catalog, default_catalog_path
+from genrec_edge.catalog import reader
+from genrec_edge.catalog.reader import Catalog, default_catalog_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +94,7 @@ def make_catalog(films: Sequence[Film], n: int, kind: str, folder: Path) -> Path
     """Make a catalog of `n` films in a folder and return its path."""
     source, path = folder / f"{n}.csv", folder / f"{n}.db"
     write_csv(source, expanded(films, n, kind))
-    catalog.build(source, path)
+    reader.build(source, path)
     return path
 
 

@@ -45,7 +45,7 @@ with open(sys.argv[1], "wb", buffering=0) as target:
 """
 
 QUANTIZE = """
-import sys; from pathlib import Path; from genrec_edge.llama import quantize
+import sys; from pathlib import Path; from genrec_edge.engine.bindings import quantize
 quantize(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
 """
 

@@ -20,12 +20,12 @@ import peft
 import torch
 import transformers
 
-from genrec_edge.catalog import Catalog, default_catalog_path
-from genrec_edge.convert.folder_writer import write_folder
-from genrec_edge.convert.gguf_base import read_gguf
-from genrec_edge.fetch import extract_member
-from genrec_edge.prompts import INSTRUCTION
-from genrec_edge.registry import load_registry
+from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
+from genrec_edge.convert.checkpoint.hf_writer import write_folder
+from genrec_edge.decoding.prompts import INSTRUCTION
+from genrec_edge.hub.registry import load_registry
+from genrec_edge.hub.wheel import extract_member
 
 STEPS, TITLES, LEARNING_RATE, SEED = 40, 40, 5e-4, 0
 

@@ -18,20 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_edge import memory, metrics
+from genrec_edge.catalog.facts import FactBook
 from genrec_edge.cli.output import progress
-from genrec_edge.facts import FactBook
-from genrec_edge.figures import AT
-from genrec_edge.interactions import load, split_of
-from genrec_edge.lore import Lore, facts_of
-from genrec_edge.profile_store import Event, ProfileStore
-from genrec_edge.questions import questions
-from genrec_edge.ranking import LlmRanker
+from genrec_edge.datasets.item_facts import Lore, facts_of
+from genrec_edge.datasets.splits import load, split_of
+from genrec_edge.evaluation import metrics
+from genrec_edge.evaluation.conditioning import PreferenceKind, Teller
+from genrec_edge.evaluation.llm_ranker import LlmRanker
+from genrec_edge.evaluation.protocol import questions
+from genrec_edge.evaluation.system_metrics import AT
+from genrec_edge.hub.store import ModelStore, resolve_model
+from genrec_edge.profiles.store import Event, ProfileStore
+from genrec_edge.profiles.summaries import FactSummarizer
 from genrec_edge.recommender import Recommender
 from genrec_edge.records import Interaction, Item, Result
-from genrec_edge.store import ModelStore, resolve_model
-from genrec_edge.summaries import FactSummarizer
-from genrec_edge.telling import PreferenceKind, Teller
+from genrec_edge.storage import process_memory
 
 LENGTHS = (20, 100, 500, 2000)
 MORE = 5
@@ -103,14 +104,14 @@ def _measured(
     recommender: Recommender, history: list[Interaction], preference: str | None, repeats: int
 ) -> tuple[Result, float, float | None]:
     """Return the last result, the median of seconds, and the peak of memory in MiB; no prompt is reused."""
-    memory.forget_peak()
+    process_memory.forget_peak()
     seconds = []
     for turn in range(repeats):
         recommender.recommend([], k=1, preference=f"something else {turn}")  # the cache knows the heading alone
         started = time.perf_counter()
         result = recommender.recommend(history, preference=preference)
         seconds.append(time.perf_counter() - started)
-    return result, float(np.median(seconds)), memory.peak_mib()
+    return result, float(np.median(seconds)), process_memory.peak_mib()
 
 
 def _row(n: int, told: str, result: Result, seconds: float, peak: float | None, update: str) -> str:

@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.peer_systems import SYSTEMS, Job
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
-from genrec_edge import Recommender, dataset
+from genrec_edge import Recommender
+from genrec_edge.catalog.titles import model_titles
 from genrec_edge.cli.output import progress
-from genrec_edge.titles import model_titles
+from genrec_edge.datasets import folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def drawn_histories(r: Recommender, n: int, seed: int) -> list[list[int]]:
 
 def real_histories(r: Recommender, name: str, n: int, seed: int) -> list[list[int]]:
     """Return the latest films of `n` users of a data set, as far as the catalog has them."""
-    data = dataset.load(name)
+    data = folder.load(name)
     row_of: dict[int, int | None] = {}
     histories = []
     for user in np.random.default_rng(seed).permutation(data.n_users).tolist():

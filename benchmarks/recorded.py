@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge import decoder, session
+from genrec_edge.decoding import best_first
+from genrec_edge.serving import session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ class Step:
     handle: int
 
 
-class Recorded(decoder.Search):
+class Recorded(best_first.Search):
     """A search that remembers what it evaluated."""
 
     steps: list[Step]
@@ -33,12 +34,12 @@ class Recorded(decoder.Search):
         self.steps = []
         Recorded.last = self
 
-    def _expand(self, prefixes: list[decoder._Prefix]) -> Iterator[decoder._Siblings]:
+    def _expand(self, prefixes: list[best_first._Prefix]) -> Iterator[best_first._Siblings]:
         for prefix, siblings in zip(prefixes, super()._expand(prefixes), strict=True):
             self.steps.append(Step(prefix.handle, prefix.token_ids, self._bound(prefix), siblings.handle))
             yield siblings
 
-    def _bound(self, prefix: decoder._Prefix) -> float:
+    def _bound(self, prefix: best_first._Prefix) -> float:
         start = int(self._index.first_item[prefix.node])
         return prefix.logprob + float(self._bias[start : prefix.end].max())
 
@@ -60,4 +61,4 @@ def recorded_searches() -> Iterator[type[Recorded]]:
     try:
         yield Recorded
     finally:
-        session.Search = decoder.Search  # type: ignore[attr-defined]
+        session.Search = best_first.Search  # type: ignore[attr-defined]

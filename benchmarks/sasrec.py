@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from genrec_edge.interactions import k_core, leave_one_out, load
-from genrec_edge.metrics import hit, ndcg, rank_of
-from genrec_edge.scores import save_scores
-from genrec_edge.significance import estimate
+from genrec_edge.datasets.splits import k_core, leave_one_out, load
+from genrec_edge.evaluation.external_scores import save_scores
+from genrec_edge.evaluation.metrics import hit, ndcg, rank_of
+from genrec_edge.evaluation.significance import estimate
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # RePlay's modules use what they deprecate
@@ -47,7 +47,7 @@ PATIENCE = 4
 
 
 class SASRec:
-    """Self-attention over the history, as a `genrec_edge.baselines.Baseline`.
+    """Self-attention over the history, as a `genrec_edge.evaluation.baselines.Baseline`.
 
     Args:
         width: of embeddings and layers.

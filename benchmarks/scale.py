@@ -30,19 +30,20 @@ from matplotlib.figure import Figure
 from benchmarks.catalogs import KINDS, films_of, make_catalog, shared_histories, shipped_films, write_csv
 from benchmarks.recorded import n_tokens, recorded_searches
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
-from genrec_edge import catalog, index_cache
-from genrec_edge.catalog import Catalog
+from genrec_edge.catalog import reader
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.cli.output import progress
-from genrec_edge.gguf_header import tokenizer_fingerprint
-from genrec_edge.llama import Model
+from genrec_edge.decoding import trie_cache
+from genrec_edge.engine.bindings import Model
+from genrec_edge.gguf.header import tokenizer_fingerprint
+from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.recommender import Recommender
 from genrec_edge.records import Interaction
-from genrec_edge.store import ModelStore, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from genrec_edge.index import TitleIndex
+    from genrec_edge.decoding.trie import TitleIndex
 
 SEED = 0
 N_CHANGED = 1_000
@@ -78,7 +79,7 @@ def fingerprint_of(model_path: Path) -> str:
 def measure_open(path: Path) -> float:
     """Return the seconds a fresh process needs to open an index and touch its root, the page cache warm."""
     code = (
-        "import sys, time; from pathlib import Path; from genrec_edge.index import TitleIndex\n"
+        "import sys, time; from pathlib import Path; from genrec_edge.decoding.trie import TitleIndex\n"
         "s = time.perf_counter(); i = TitleIndex.open(Path(sys.argv[1])); i.children(0, i.n_items)\n"
         "print(time.perf_counter() - s)"
     )
@@ -90,9 +91,9 @@ def measure_build(path: Path, model_path: Path, n_threads: int) -> Figures:
     fingerprint, model = fingerprint_of(model_path), Model(model_path, vocab_only=True)
     before_mib = peak_memory_mib()
     with Catalog.open(path) as opened:
-        folder = index_cache.index_path(opened, fingerprint)
+        folder = trie_cache.index_path(opened, fingerprint)
         shutil.rmtree(folder, ignore_errors=True)
-        build_s, index = timed(lambda: index_cache.load(opened, model.tokenize, fingerprint, n_threads=n_threads))
+        build_s, index = timed(lambda: trie_cache.load(opened, model.tokenize, fingerprint, n_threads=n_threads))
     n_bytes = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "titles": index.n_items,
@@ -113,7 +114,7 @@ def measure_updates(path: Path, model_path: Path) -> Figures:
 
     def reloaded() -> TitleIndex:
         with Catalog.open(path) as opened:
-            return index_cache.load(opened, model.tokenize, fingerprint)
+            return trie_cache.load(opened, model.tokenize, fingerprint)
 
     index = reloaded()
     with tempfile.TemporaryDirectory() as folder:
@@ -126,9 +127,9 @@ def measure_updates(path: Path, model_path: Path) -> Figures:
         old = [(item.title, "2031", "") for item in items[: n // 2]]
         new = [(f"{item.title} and the Rest", "2031", "") for item in items[n // 2 : n]]
         write_csv(source, iter(old + new))
-        add_s, _ = timed(lambda: catalog.add(path, source))
+        add_s, _ = timed(lambda: reader.add(path, source))
     follow_added_s, _ = timed(reloaded)
-    remove_s, _ = timed(lambda: catalog.remove(path, [item.id for item in items[n:]]))
+    remove_s, _ = timed(lambda: reader.remove(path, [item.id for item in items[n:]]))
     follow_removed_s, _ = timed(reloaded)
     return {
         "changed": n,
@@ -145,7 +146,7 @@ def measure_filters(path: Path, model_path: Path) -> Figures:
     figures: Figures = {}
     with Catalog.open(path) as opened:
         columns = {"title", "year", *("genre" for name in opened.list_columns if name == "genres")}
-        index = index_cache.load(opened, Model(model_path, vocab_only=True).tokenize, fingerprint_of(model_path))
+        index = trie_cache.load(opened, Model(model_path, vocab_only=True).tokenize, fingerprint_of(model_path))
         for condition in CONDITIONS:
             if "genre" in condition and "genre" not in columns:
                 continue

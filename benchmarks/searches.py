@@ -23,12 +23,14 @@ from matplotlib.figure import Figure
 from benchmarks.peers import drawn_histories, real_histories
 from benchmarks.recorded import n_tokens, recorded_searches
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
-from genrec_edge import Recommender, memory, session
-from genrec_edge.branches import ROOT
+from genrec_edge import Recommender
 from genrec_edge.cli.output import progress
-from genrec_edge.engine import LlamaEngine, Run
-from genrec_edge.llama import Model
+from genrec_edge.engine.bindings import Model
+from genrec_edge.engine.context import LlamaEngine, Run
+from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.records import Interaction
+from genrec_edge.serving import session
+from genrec_edge.storage import process_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,11 +172,11 @@ def main() -> None:
     n, seed = options.requests + 1, options.seed
     record = setting()
     print_setting(record)
-    memory.forget_peak()
+    process_memory.forget_peak()
     with Recommender.open(options.model, n_threads=options.threads) as r:
         histories = drawn_histories(r, n, seed) if options.data is None else real_histories(r, options.data, n, seed)
         timed(r, histories[0], 10)
-        record["peak_mib"] = memory.peak_mib()
+        record["peak_mib"] = process_memory.peak_mib()
         long = long_histories(r, n, seed)
         record["limit"] = near_the_limit(r, histories, 10)
         record["k"] = {str(k): medians(r, histories, k) for k in KS}

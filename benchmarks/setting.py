@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.files import atomic_write
+from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.convert.config import ModelConfig
-from genrec_edge.convert.names import expected_shapes
+from genrec_edge.convert.checkpoint.config import ModelConfig
+from genrec_edge.convert.checkpoint.tensor_names import expected_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

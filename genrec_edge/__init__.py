@@ -14,18 +14,18 @@ import importlib
 import logging
 from typing import TYPE_CHECKING
 
+from genrec_edge._version import __version__
+
 if TYPE_CHECKING:
-    from genrec_edge.catalog import Catalog
+    from genrec_edge.catalog.reader import Catalog
     from genrec_edge.errors import GenRecError
     from genrec_edge.recommender import Recommender
     from genrec_edge.records import Interaction, Item, Match, Recommendation, Request, Result, Timings
 
-__version__ = "0.1.0"
-
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what llama.cpp logs is shown only on request
 
 _HOME = {
-    "Catalog": "catalog",
+    "Catalog": "catalog.reader",
     "GenRecError": "errors",
     "Interaction": "records",
     "Item": "records",

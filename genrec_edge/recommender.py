@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.checks import check, listed
-from genrec_edge.crew import Crew, crew_size
-from genrec_edge.engine import Usage
+from genrec_edge.decoding.free_text import write_items
+from genrec_edge.engine.context import Usage
 from genrec_edge.errors import UsageError
-from genrec_edge.freeform import write_items
-from genrec_edge.reasons import reasons
 from genrec_edge.records import Reason, Recommendation, Request, Result, Timings
-from genrec_edge.selection import bias_of, narrowed, understand
+from genrec_edge.serving.constraints import bias_of, narrowed, understand
+from genrec_edge.serving.explain import reasons
+from genrec_edge.serving.session_pool import Crew, crew_size
+from genrec_edge.serving.validate import check, listed
 from genrec_edge.tasks import Tasks
 
 if TYPE_CHECKING:

@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge import describing, judging, prompts
-from genrec_edge.checks import check, listed
+from genrec_edge.decoding import prompts
 from genrec_edge.errors import NothingToRecommendError, UsageError
-from genrec_edge.intents import told
-from genrec_edge.profiles import profile_text
+from genrec_edge.intents.parser import told
+from genrec_edge.profiles.tastes import profile_text
 from genrec_edge.records import Comparison, Description, Judgement, Phrase, Request
-from genrec_edge.selection import found_of, understand
-from genrec_edge.session import Session
+from genrec_edge.serving import describe as describe_module
+from genrec_edge.serving import judge as judge_module
+from genrec_edge.serving.constraints import found_of, understand
+from genrec_edge.serving.session import Session
+from genrec_edge.serving.validate import check, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from genrec_edge.decoder import Found
-    from genrec_edge.fusion import Fused
+    from genrec_edge.decoding.best_first import Found
     from genrec_edge.records import Interaction, Item, Reading
+    from genrec_edge.serving.score_fusion import Fused
 
 
 class Tasks(Session):
@@ -57,10 +59,13 @@ class Tasks(Session):
         def work() -> list[Judgement]:
             asked = self._items(names, "judge")
             self._tell(told_of)
-            margins = judging.margins(self, [item.row for item in asked])
+            margins = judge_module.margins(self, [item.row for item in asked])
             return [
                 Judgement(
-                    item, judging.probability(margin, self.settings.judging), margin, self.settings.judging is not None
+                    item,
+                    judge_module.probability(margin, self.settings.judging),
+                    margin,
+                    self.settings.judging is not None,
                 )
                 for item, margin in zip(asked, margins, strict=True)
             ]
@@ -92,10 +97,10 @@ class Tasks(Session):
             self._tell(told_of)
             # In one order whatever the caller's, so that even the last bits of the answer are the same.
             low, high = sorted((one.row, other.row))
-            low_first, high_first = judging.preferences(self, [(low, high), (high, low)])
+            low_first, high_first = judge_module.preferences(self, [(low, high), (high, low)])
             margins = (low_first, -high_first) if one.row == low else (high_first, -low_first)
-            p_first, p_second = (judging.probability(margin) for margin in margins)
-            return Comparison(one, other, judging.probability(sum(margins) / 2), p_first, p_second)
+            p_first, p_second = (judge_module.probability(margin) for margin in margins)
+            return Comparison(one, other, judge_module.probability(sum(margins) / 2), p_first, p_second)
 
         return self._steadily(work, timeout_s)
 
@@ -119,9 +124,9 @@ class Tasks(Session):
 
         def work() -> Description:
             matches, _, liked = understand(request, self.catalog, self._grounder)
-            liked = liked[-describing.MOST_TITLES :]
+            liked = liked[-describe_module.MOST_TITLES :]
             facts = self.facts.of(liked.tolist())
-            counts = describing.facts_of_many(facts, self.facts.share)
+            counts = describe_module.facts_of_many(facts, self.facts.share)
             if not counts:
                 raise NothingToRecommendError(
                     "the catalog knows nothing of these items but their titles",
@@ -134,7 +139,7 @@ class Tasks(Session):
                 return sum(found.logprob for found in self._among(liked, root_row, unbiased))
 
             return Description(
-                describing.traits(counts, len(liked), nats_of, k),
+                describe_module.traits(counts, len(liked), nats_of, k),
                 profile_text(facts, self.facts.share),
                 tuple(m for m in matches if m.item is not None),
                 tuple(m for m in matches if m.item is None),
@@ -159,8 +164,8 @@ class Tasks(Session):
                 raise NothingToRecommendError(f"the catalog knows nothing of {asked.title!r} but its title")
             nobody = np.empty(0, np.int64)
             root_row, _ = self._engine.prompt(self.prompt_ids(nobody, (), prompts.asking_for(asked.row))[0])
-            found = describing.ranked(self._engine, root_row, describing.phrases_of_one(facts), k)
-            return asked, [describing.phrase(wanted, share, self.catalog) for wanted, share in found]
+            found = describe_module.ranked(self._engine, root_row, describe_module.phrases_of_one(facts), k)
+            return asked, [describe_module.phrase(wanted, share, self.catalog) for wanted, share in found]
 
         return self._steadily(work, timeout_s)
 

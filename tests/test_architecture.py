@@ -5,59 +5,23 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.folders import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "convert"}
 
-# From the ground up: a module may import those of the layers below its own. Every module of the runtime stands here.
-LAYERS = (
-    "__init__ errors records result_json titles branches batch bitmaps gguf_types",
-    "significance memory transitions closeness",
-    "paths files importing gguf_parse registry histories checks metrics baselines priors calibration sqlite_errors",
-    "columns schema prompts intent_words gguf_header fetch writing filters llama answers prior_file prior_fit habits",
-    "filling events gguf_check manifest index forward ggml_tensor figures",
-    "head interrupt prompt_cache",
-    "tuning engine index_update",
-    "building pull decoder freeform lora prior_counting prior_binding",
-    "catalog store inspection ranked",
-    "facts report",
-    "intent_years intent_names",
-    "intent_grammar",
-    "grounding index_cache selection dataset profiles wishes intents reasons",
-    "fusion interactions summaries lore describing",
-    "summary_writer profile_file telling questions",
-    "profile_store",
-    "settings",
-    "session",
-    "crew judging",
-    "tasks",
-    "recommender",
-    "ranking evaluation job_users job_rows",
-    "scores verdicts job_parts job_work",
-    "job_local job_ray jobs",
-    "cli",
+# From the ground up. A package imports those before a "<", never one beside it or after it.
+RUNTIME_ORDER = (
+    "_version errors records < storage < gguf < hub engine catalog < decoding intents profiles < datasets < prior"
+    " < serving < tasks < recommender evaluation < batch < cli"
 )
-# The same for the offline stage; what it uses of the runtime is tested apart.
-CONVERT_LAYERS = (
-    "__init__ config names checkpoint safetensors_file tokenizer tokenizer_settings workplace samples agreement films",
-    "token_rows catalogs",
-    "lessons corpus batches examples templates objective train_state",
-    "assembly train_step",
-    "wording",
-    "instructions instances",
-    "depth quantize imatrix evaluation_plot reliability_plot answers verification report joining",
-    "transformers_tokenizer",
-    "config_hf config_gguf tokenizer_bpe tokenizer_spm tokenizer_gguf merge sizes inputs card plot transformers_model",
-    "recipe trainee dataset",
-    "adapter_config tokenizer_hf gguf_base gguf_writer parity provenance",
-    "adapter adapter_gguf folder plan tokenizer_export verify documents material train_report",
-    "folder_writer open_base install validation",
-    "steps adapter_job train_job arrival",
-    "pipeline train",
-)
+CONVERT_ORDER = "build_films hf_json < tokenizer < checkpoint < lora quantization < verification < pipeline < training.data < training"
 PRINTERS = {"cli"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
 
@@ -72,10 +36,12 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def layer_name(module: str, package: str = "genrec_edge") -> str:
-    """Return what a module of a package is called in its layers: its name, "cli" for everything in there."""
-    below = module.removeprefix(package).removeprefix(".")
-    return below.split(".")[0] or "__init__"
+def package_of(module: str, root: str = "genrec_edge") -> str:
+    """Return the package of a module below `root`, or the module itself where it lies in no package; "" for `root`."""
+    parts = module.removesuffix(".__init__").removeprefix(root).removeprefix(".").split(".")
+    if parts[:2] == ["training", "data"]:
+        return "training.data"
+    return parts[0]
 
 
 class Imports(ast.NodeVisitor):
@@ -112,49 +78,57 @@ RUNTIME = {name: path for name, path in modules().items() if not name.startswith
 CONVERT = {name: path for name, path in modules().items() if name.startswith("genrec_edge.convert")}
 
 
-def heights(layers: tuple[str, ...]) -> dict[str, int]:
-    named = [(module, height) for height, layer in enumerate(layers) for module in layer.split()]
-    assert len(dict(named)) == len(named), "a module stands in two layers"
+def heights(order: str) -> dict[str, int]:
+    named = [(package, height) for height, level in enumerate(order.split("<")) for package in level.split()]
+    assert len(dict(named)) == len(named), "a package stands at two heights"
     return dict(named)
 
 
-def arrows(files: dict[str, Path] = RUNTIME, package: str = "genrec_edge") -> set[tuple[str, str]]:
-    """Return (importing, imported) of modules inside a package, as named in its layers; the CLI counts as one."""
+def arrows(files: dict[str, Path] = RUNTIME, root: str = "genrec_edge") -> set[tuple[str, str]]:
+    """Return (importing, imported) of the packages below `root`."""
     drawn = set()
     for name, path in files.items():
         for imported in imports_of(path):
-            if f"{imported}.".startswith(f"{package}."):
-                drawn.add((layer_name(name, package), layer_name(imported, package)))
+            if f"{imported}.".startswith(f"{root}."):
+                drawn.add((package_of(name, root), package_of(imported, root)))
     return {(a, b) for a, b in drawn if a != b}
 
 
-def test_every_module_has_its_layer() -> None:
-    assert {layer_name(name) for name in RUNTIME} == heights(LAYERS).keys()
-    assert {layer_name(name, "genrec_edge.convert") for name in CONVERT} == heights(CONVERT_LAYERS).keys()
+def test_every_package_has_its_height() -> None:
+    assert {package_of(name) for name in RUNTIME} - {""} == heights(RUNTIME_ORDER).keys()
+    assert {package_of(name, "genrec_edge.convert") for name in CONVERT} - {""} == heights(CONVERT_ORDER).keys()
 
 
 def test_no_arrow_runs_back() -> None:
     drawn = arrows()
-    assert ("session", "decoder") in drawn  # else nothing was found at all
+    assert ("serving", "decoding") in drawn  # else nothing was found at all
     assert ("cli", "recommender") in drawn
-    height = heights(LAYERS)
-    wrong = {f"{a} imports {b}" for a, b in drawn if b != "convert" and height[b] >= height[a]}
+    height = heights(RUNTIME_ORDER)
+    wrong = {f"{a} imports {b}" for a, b in drawn if a and b != "convert" and height[b] >= height[a]}
     assert wrong == set()
 
 
 def test_no_arrow_of_the_offline_stage_runs_back() -> None:
     drawn = arrows(CONVERT, "genrec_edge.convert")
-    assert ("pipeline", "merge") in drawn
-    assert ("folder", "config_hf") in drawn
-    height = heights(CONVERT_LAYERS)
+    assert ("pipeline", "lora") in drawn
+    height = heights(CONVERT_ORDER)
     assert {f"{a} imports {b}" for a, b in drawn if height[b] >= height[a]} == set()
+
+
+def test_packages_are_no_second_door() -> None:
+    """A name is imported from the module that defines it: the `__init__` of a package holds its purpose alone."""
+    for name, path in modules().items():
+        if path.name == "__init__.py" and name not in {"genrec_edge.__init__", "genrec_edge.cli.__init__"}:
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            assert len(body) == 1, f"{name} holds more than its docstring"
+            assert isinstance(body[0], ast.Expr), name
 
 
 def test_an_arrow_that_runs_back_would_be_seen(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(
         "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    from genrec_edge.store import ModelStore\n"
+        "if TYPE_CHECKING:\n    from genrec_edge.hub.store import ModelStore\n"
         "else:\n    import json\n"
         "def f():\n    from genrec_edge import recommender, __version__\n"
         "    import genrec_edge.cli.models\n"
@@ -171,12 +145,10 @@ def test_an_arrow_that_runs_back_would_be_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("above", "below"),
     [
-        ("index", {"catalog", "engine", "llama", "schema"}),
-        ("engine", {"index", "catalog", "titles", "prompts"}),
-        ("decoder", {"llama", "catalog", "titles"}),
-        ("catalog", {"index", "engine", "llama", "decoder"}),
-        ("store", {"llama", "engine", "catalog"}),
-        ("grounding", {"index", "engine", "llama"}),
+        ("engine", {"catalog", "decoding"}),
+        ("catalog", {"decoding", "engine", "gguf"}),
+        ("hub", {"engine", "catalog"}),
+        ("intents", {"engine", "decoding"}),
     ],
 )
 def test_parts_that_do_not_know_each_other(above: str, below: set[str]) -> None:
@@ -198,14 +170,14 @@ def test_the_offline_stage_stands_on_the_ground_of_the_runtime() -> None:
     for name, path in modules().items():
         if name.startswith("genrec_edge.convert"):
             own = {i for i in imports_of(path) if i.startswith("genrec_edge.")}
-            assert not {layer_name(i) for i in own} & {"cli", "decoder", "selection"}, name
+            assert "cli" not in {package_of(i) for i in own}, name
 
 
 def test_one_module_imports_llama_cpp() -> None:
     importing = {
         name for name, path in RUNTIME.items() if any(i.split(".")[0] == "llama_cpp" for i in imports_of(path))
     }
-    assert importing == {"genrec_edge.llama"}
+    assert importing == {"genrec_edge.engine.bindings"}
 
 
 def test_nothing_of_the_runtime_imports_a_training_library() -> None:
@@ -217,19 +189,20 @@ def test_nothing_of_the_runtime_imports_a_training_library() -> None:
 def test_which_modules_of_the_offline_stage_import_training_libraries_and_a_conversion_loads_none() -> None:
     heavy = {"torch", "transformers", "peft", "accelerate", "tokenizers", "sentencepiece", "safetensors"}
     importing = {name for name, path in CONVERT.items() if {i.split(".")[0] for i in imports_of(path)} & heavy}
-    verifying = "transformers_model transformers_tokenizer"
-    training = "batches objective token_rows train train_job train_state train_step trainee"
-    both = {f"genrec_edge.convert.{name}" for name in f"{verifying} {training}".split()}
+    verifying = "verification.transformers_model verification.transformers_tokenizer"
+    training = "data.tensors loss token_rows loop job state step model"
+    both = {f"genrec_edge.convert.{name}" for name in verifying.split()}
+    both |= {f"genrec_edge.convert.training.{name}" for name in training.split()}
     assert importing == both
-    loaded = loaded_by("import genrec_edge.convert.pipeline, genrec_edge.convert.adapter_job")
-    assert {"genrec_edge.convert.steps", "gguf"} <= loaded
+    loaded = loaded_by("import genrec_edge.convert.pipeline.run, genrec_edge.convert.pipeline.adapter_job")
+    assert {"genrec_edge.convert.pipeline.steps", "gguf"} <= loaded
     heavy.remove("sentencepiece")  # the gguf package loads it where it finds it
     assert loaded.isdisjoint({*heavy, *both, "matplotlib"})
 
 
 def test_only_the_command_line_prints() -> None:
     for name, path in modules().items():
-        if layer_name(name) in PRINTERS or name == "genrec_edge.convert.films":  # which is run as a script
+        if package_of(name) in PRINTERS or name == "genrec_edge.convert.build_films":  # run as a script
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
@@ -251,7 +224,7 @@ def test_importing_the_package_is_light() -> None:
 
 def test_the_names_of_the_package_load_on_first_use() -> None:
     loaded = loaded_by("import genrec_edge\nfor name in genrec_edge.__all__:\n    getattr(genrec_edge, name)")
-    assert {"genrec_edge.recommender", "genrec_edge.catalog", "numpy"} <= loaded
+    assert {"genrec_edge.recommender", "genrec_edge.catalog.reader", "numpy"} <= loaded
     assert loaded.isdisjoint({"llama_cpp", "torch", "transformers", "rich", "typer", "sqlite_utils"})
 
 

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from genrec_edge import __version__
 from genrec_edge.cli import main
+from tests.support.folders import ROOT
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FOLDERS = {"genrec_edge": "genrec_edge", "convert": "genrec_edge/convert", "models": "genrec_edge/models"}
 MIN_SETUPTOOLS = 77
 MAX_BYTES = 48 * 2**20
@@ -49,11 +51,20 @@ def test_the_tree_has_what_must_not_be_missing() -> None:
     } <= expected()
 
 
+def folder_of(package: str, package_dir: dict[str, str]) -> str:
+    """Return the folder of a package, as setuptools finds it: by the nearest package that has one of its own."""
+    parts = package.split(".")
+    for n in range(len(parts), 0, -1):
+        if (folder := package_dir.get(".".join(parts[:n]))) is not None:
+            return "/".join([folder, *parts[n:]])
+    return "/".join(parts)
+
+
 def test_the_settings_name_every_file_of_the_tree(settings: dict[str, Any]) -> None:
     tool = settings["tool"]["setuptools"]
     packaged = set()
     for package in tool["packages"]:
-        folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        folder = ROOT / folder_of(package, tool["package-dir"])
         for pattern in ("*.py", *tool["package-data"].get(package, [])):
             packaged |= {
                 f"{package.replace('.', '/')}/{p.relative_to(folder).as_posix()}" for p in folder.glob(pattern)
@@ -64,13 +75,15 @@ def test_the_settings_name_every_file_of_the_tree(settings: dict[str, Any]) -> N
 def test_every_pattern_of_the_settings_matches_something(settings: dict[str, Any]) -> None:
     tool = settings["tool"]["setuptools"]
     for package, patterns in tool["package-data"].items():
-        folder = ROOT / tool["package-dir"].get(package, package.replace(".", "/"))
+        folder = ROOT / folder_of(package, tool["package-dir"])
         assert all(any(folder.glob(pattern)) for pattern in patterns)
     assert all((ROOT / name).is_file() for name in settings["project"]["license-files"])
 
 
 def test_the_version_is_the_same_everywhere(settings: dict[str, Any]) -> None:
-    assert settings["project"]["version"] == __version__
+    assert "version" not in settings["project"]
+    assert settings["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "genrec_edge._version.__version__"}
+    assert importlib.metadata.version("genrec-edge") == __version__
     assert importlib.metadata.version("genrec-edge") == __version__
 
 

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from genrec_edge import __version__
-from genrec_edge.cli.batch_command import batch
+from genrec_edge._version import __version__
+from genrec_edge.catalog.titles import printable
+from genrec_edge.cli.batch import batch
 from genrec_edge.cli.bench import bench
 from genrec_edge.cli.catalog import catalog_app
 from genrec_edge.cli.convert import convert
@@ -35,7 +36,6 @@ from genrec_edge.cli.resolve import resolve
 from genrec_edge.cli.train import train
 from genrec_edge.cli.verdicts import verdicts
 from genrec_edge.errors import DiskError, DiskFullError, GenRecError
-from genrec_edge.titles import printable
 
 _PIPE_EXIT = 141
 _INTERRUPT_EXIT = 130

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from genrec_edge import paths
 from genrec_edge.cli.output import catalog_path, title_bar
 from genrec_edge.errors import UsageError
+from genrec_edge.storage import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ def known_of(profile: str | None, history: Sequence[Interaction], preference: st
     """
     if profile is None:
         return Known(tuple(history), preference)
-    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+    from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
     recalled = ProfileStore().prompt_of(profile)
     if preference is not None and recalled.preference is not None:

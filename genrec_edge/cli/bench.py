@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge import __version__, memory
+from genrec_edge._version import __version__
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, progress, title_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
+from genrec_edge.storage import process_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,7 +115,7 @@ def _figures(results: Sequence[Result], extended: Sequence[Result]) -> dict[str,
             r.timings.prompt_tokens - r.timings.reused_tokens for r in extended
         ),
         "extended_history_request_p50_s": statistics.median(r.timings.prompt_s + r.timings.decode_s for r in extended),
-        "peak_memory_mib": memory.peak_mib(),
+        "peak_memory_mib": process_memory.peak_mib(),
     }
 
 

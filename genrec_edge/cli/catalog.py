@@ -12,7 +12,7 @@ from genrec_edge.cli.output import catalog_path, emit_json, print_table, say, sh
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.catalog import BuildReport, Catalog
+    from genrec_edge.catalog.reader import BuildReport, Catalog
     from genrec_edge.records import Item
 
 catalog_app = typer.Typer(help="Make, look into and change catalogs.", no_args_is_help=True)
@@ -42,10 +42,10 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Make a catalog of a file that has a column of titles."""
-    from genrec_edge import catalog  # noqa: PLC0415
+    from genrec_edge.catalog import reader  # noqa: PLC0415
 
     with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
-        report = catalog.build(
+        report = reader.build(
             file,
             out,
             title=title,
@@ -120,7 +120,7 @@ def add(
     quiet: Quiet = False,
 ) -> None:
     """Add the items of a file, or one item, to a catalog: all of them or none."""
-    from genrec_edge import catalog as catalogs  # noqa: PLC0415
+    from genrec_edge.catalog import reader as catalogs  # noqa: PLC0415
 
     path = catalog_path(catalog, quiet=quiet)
     if file is None:
@@ -145,7 +145,7 @@ def remove(
     quiet: Quiet = False,
 ) -> None:
     """Remove items from a catalog: all of them or none."""
-    from genrec_edge import catalog as catalogs  # noqa: PLC0415
+    from genrec_edge.catalog import reader as catalogs  # noqa: PLC0415
 
     path = catalog_path(catalog, quiet=quiet)
     n_removed = catalogs.remove(path, ids)
@@ -156,7 +156,7 @@ def remove(
 
 
 def _open(catalog: Path | None) -> Catalog:
-    from genrec_edge.catalog import Catalog  # noqa: PLC0415
+    from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
 
     return Catalog.open(catalog_path(catalog))
 

@@ -14,8 +14,8 @@ from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, p
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.convert.pipeline import Outcome
-    from genrec_edge.convert.plan import Job, Prepared
+    from genrec_edge.convert.pipeline.plan import Job, Prepared
+    from genrec_edge.convert.pipeline.run import Outcome
 
 CONVERT_SCHEMA = "genrec-edge/convert@1"
 _WEIGHT = re.compile(r"(?P<path>.+)=(?P<weight>[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)")
@@ -71,9 +71,9 @@ def convert(
 ) -> None:
     """Merge LoRA adapters into a LLaMA-family model, write GGUF, quantize, verify, and put it into the store."""
     with needs_extra("convert"):
-        from genrec_edge.convert.depth import parse_layers  # noqa: PLC0415
-        from genrec_edge.convert.plan import Job, check_quants  # noqa: PLC0415
-        from genrec_edge.convert.provenance import check_licence, check_name  # noqa: PLC0415
+        from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.metadata import check_licence, check_name  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.plan import Job, check_quants  # noqa: PLC0415
     name = out.absolute().name if name is None else name
     check_name(name)
     quants = tuple(part.strip().upper() for part in quant.split(","))
@@ -115,10 +115,10 @@ def _adapter(text: str) -> tuple[Path, float]:
 
 
 def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bool) -> None:
-    from genrec_edge.convert.install import install, require_free_names  # noqa: PLC0415
-    from genrec_edge.convert.pipeline import convert as run  # noqa: PLC0415
-    from genrec_edge.convert.pipeline import prepare  # noqa: PLC0415
-    from genrec_edge.store import ModelStore  # noqa: PLC0415
+    from genrec_edge.convert.pipeline.install import install, require_free_names  # noqa: PLC0415
+    from genrec_edge.convert.pipeline.run import convert as run  # noqa: PLC0415
+    from genrec_edge.convert.pipeline.run import prepare  # noqa: PLC0415
+    from genrec_edge.hub.store import ModelStore  # noqa: PLC0415
 
     store = ModelStore()
     if not resume:
@@ -139,7 +139,7 @@ def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bo
 
 
 def _write_adapter(job: Job, *, json: bool, quiet: bool) -> None:
-    from genrec_edge.convert.adapter_job import convert_adapter  # noqa: PLC0415
+    from genrec_edge.convert.pipeline.adapter_job import convert_adapter  # noqa: PLC0415
 
     path = convert_adapter(job)
     if json:
@@ -170,7 +170,7 @@ def _show_plan(prepared: Prepared, *, json: bool, quiet: bool) -> None:
 
 
 def _show(outcome: Outcome, names: list[str], *, quiet: bool) -> None:
-    from genrec_edge.convert import report  # noqa: PLC0415
+    from genrec_edge.convert.verification import report  # noqa: PLC0415
 
     if outcome.verification is not None:
         print_table(report.COLUMNS, report.rows(outcome.verification), right=report.COLUMNS[1:])

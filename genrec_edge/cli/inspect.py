@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.options import Json, Quiet
 from genrec_edge.cli.output import emit_json, print_table, progress
 from genrec_edge.errors import UsageError
-from genrec_edge.titles import printable
 
 SCHEMA = "genrec-edge/inspect@1"
 _LONGEST_VALUE = 160
@@ -36,9 +36,9 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say what a GGUF file is, whether it runs here, and where it comes from; malformed ones exit with 5."""
-    from genrec_edge.files import sha256_file  # noqa: PLC0415
-    from genrec_edge.gguf_header import read_header  # noqa: PLC0415
-    from genrec_edge.inspection import describe  # noqa: PLC0415
+    from genrec_edge.gguf.header import read_header  # noqa: PLC0415
+    from genrec_edge.gguf.inspect import describe  # noqa: PLC0415
+    from genrec_edge.storage.files import sha256_file  # noqa: PLC0415
 
     try:
         file.stat()

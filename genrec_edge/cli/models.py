@@ -12,9 +12,9 @@ from genrec_edge.cli.output import Bars, emit_json, print_table, say
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genrec_edge.manifest import Manifest
-    from genrec_edge.registry import KnownModel
-    from genrec_edge.store import ModelFile, ModelStore
+    from genrec_edge.hub.manifest import Manifest
+    from genrec_edge.hub.registry import KnownModel
+    from genrec_edge.hub.store import ModelFile, ModelStore
 
 models_app = typer.Typer(help="Fetch, list, check and remove the models on this machine.", no_args_is_help=True)
 
@@ -117,7 +117,7 @@ def ensure_model(spec: str | Path | None, *, offline: bool, quiet: bool) -> Mode
         OfflineError: the default model is missing, and `offline`, the environment or the index forbids it.
     """
     from genrec_edge.errors import ModelMissingError  # noqa: PLC0415
-    from genrec_edge.store import resolve_model  # noqa: PLC0415
+    from genrec_edge.hub.store import resolve_model  # noqa: PLC0415
 
     store = _store()
     try:
@@ -138,17 +138,17 @@ def pull_with_messages(store: ModelStore, name: str, *, offline: bool, quiet: bo
 def _make(source: Path, target: Path, known: KnownModel) -> None:
     """Write what the registry wants from what came in a wheel. llama.cpp is not needed to list models."""
     if known.adapter:
-        from genrec_edge.convert.arrival import make_tuned  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.shipped_model import make_tuned  # noqa: PLC0415
 
         make_tuned(source, target, known)
     else:
-        from genrec_edge.llama import quantize  # noqa: PLC0415
+        from genrec_edge.engine.bindings import quantize  # noqa: PLC0415
 
         quantize(source, target, known.quant)
 
 
 def _store() -> ModelStore:
-    from genrec_edge.store import ModelStore  # noqa: PLC0415 - keeps `--help` light
+    from genrec_edge.hub.store import ModelStore  # noqa: PLC0415 - keeps `--help` light
 
     return ModelStore()
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Self
 
+from genrec_edge.catalog.titles import clean
 from genrec_edge.errors import MissingExtraError
-from genrec_edge.titles import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -222,7 +222,7 @@ def _missing(extra: str, module: str) -> MissingExtraError:
 
 def catalog_path(catalog: Path | None, *, quiet: bool = False) -> Path:
     """Return the catalog asked for; the one that comes along, with a bar while it is built the first time, for None."""
-    from genrec_edge.catalog import default_catalog_path  # noqa: PLC0415
+    from genrec_edge.catalog.reader import default_catalog_path  # noqa: PLC0415
 
     if catalog is not None:
         return catalog

@@ -34,18 +34,18 @@ def build(
     json: Json = False,
 ) -> None:
     """Count a data set into a file, whole or not at all."""
-    from genrec_edge import prior_counting  # noqa: PLC0415
-    from genrec_edge.interactions import histories, load, split_of  # noqa: PLC0415
-    from genrec_edge.prior_fit import fit as fit_to  # noqa: PLC0415
-    from genrec_edge.priors import DEFAULT  # noqa: PLC0415
+    from genrec_edge.datasets.splits import histories, load, split_of  # noqa: PLC0415
+    from genrec_edge.prior import build as build_module  # noqa: PLC0415
+    from genrec_edge.prior.fit import fit as fit_to  # noqa: PLC0415
+    from genrec_edge.prior.model import DEFAULT  # noqa: PLC0415
 
-    prior_counting.check_free(out, force=force)
+    build_module.check_free(out, force=force)
     dataset = load(data)
     chosen = None if split == "all" else split_of(dataset, split, ties)
     train = histories(dataset, ties) if chosen is None else chosen.train
     fitted = fit_to(train, dataset.n_items) if fit else None
     coefficients = DEFAULT if fitted is None else fitted.coefficients
-    prior = prior_counting.build(out, dataset, train, ties, split=chosen, coefficients=coefficients, force=force)
+    prior = build_module.build(out, dataset, train, ties, split=chosen, coefficients=coefficients, force=force)
     n_events, n_pairs = int(prior.counts.events.sum()), len(prior.counts.transitions.values)
     if json:
         facts = {
@@ -78,9 +78,9 @@ def update(
     json: Json = False,
 ) -> None:
     """Add new events, all or none; the same as counting everything anew."""
-    from genrec_edge import prior_counting  # noqa: PLC0415
+    from genrec_edge.prior import build as build_module  # noqa: PLC0415
 
-    added = prior_counting.update(prior, interactions)
+    added = build_module.update(prior, interactions)
     if json:
         emit_json("genrec-edge/prior-update@1", {"path": str(prior), **asdict(added)})
         return

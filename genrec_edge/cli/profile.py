@@ -17,10 +17,10 @@ from genrec_edge.errors import NothingToRecommendError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from genrec_edge.catalog import Catalog
-    from genrec_edge.profile_store import Event, Profile, Updated
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.profiles.store import Event, Profile, Updated
+    from genrec_edge.profiles.summaries import Summarizer
     from genrec_edge.records import Interaction
-    from genrec_edge.summaries import Summarizer
 
 profile_app = typer.Typer(help="Keep, show and forget what users have met, and what it says of them.")
 
@@ -57,8 +57,8 @@ def update(
     json: Json = False,
 ) -> None:
     """Add what a user has met, and take each full block of it into the summary; what is known is left out."""
-    from genrec_edge.catalog import Catalog  # noqa: PLC0415
-    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+    from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
+    from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
     interactions = read_history(history_file, history)
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
@@ -83,7 +83,7 @@ def update(
 @profile_app.command()
 def show(user: User, *, json: Json = False) -> None:
     """Show the summary of a user, and what it was made of."""
-    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+    from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
     profile = ProfileStore().get(user)
     if json:
@@ -100,8 +100,9 @@ def forget(
     json: Json = False,
 ) -> None:
     """Delete a user's events and summary; no trace of them stays in the file, nor of what was evaluated for anybody."""
-    from genrec_edge import paths, prompt_cache  # noqa: PLC0415
-    from genrec_edge.profile_store import ProfileStore  # noqa: PLC0415
+    from genrec_edge.engine import prompt_cache  # noqa: PLC0415
+    from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
+    from genrec_edge.storage import paths  # noqa: PLC0415
 
     if (user is None) != everyone:
         raise UsageError("name one user to forget, or --all, and not both")
@@ -122,9 +123,9 @@ def _events(
     interactions: list[Interaction], catalog: Catalog, min_rating: float | None
 ) -> tuple[list[Event], list[str]]:
     """Return the events that a history means, and what of it is not in the catalog."""
-    from genrec_edge.grounding import Grounder  # noqa: PLC0415
-    from genrec_edge.profile_store import Event  # noqa: PLC0415
-    from genrec_edge.selection import in_order  # noqa: PLC0415
+    from genrec_edge.catalog.resolver import Grounder  # noqa: PLC0415
+    from genrec_edge.profiles.store import Event  # noqa: PLC0415
+    from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
 
     if min_rating is not None and math.isnan(min_rating):
         raise UsageError("the lowest rating is not a number")
@@ -147,16 +148,16 @@ def _events(
 
 @contextmanager
 def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[Summarizer]:
-    from genrec_edge.facts import FactBook  # noqa: PLC0415
-    from genrec_edge.summaries import FactSummarizer  # noqa: PLC0415
+    from genrec_edge.catalog.facts import FactBook  # noqa: PLC0415
+    from genrec_edge.profiles.summaries import FactSummarizer  # noqa: PLC0415
 
     facts = FactSummarizer(FactBook(catalog))
     if spec == facts.kind:
         yield facts
         return
-    from genrec_edge.settings import default_threads  # noqa: PLC0415
-    from genrec_edge.store import ModelStore, resolve_model  # noqa: PLC0415
-    from genrec_edge.summary_writer import ModelSummarizer  # noqa: PLC0415
+    from genrec_edge.hub.store import ModelStore, resolve_model  # noqa: PLC0415
+    from genrec_edge.profiles.llm_summarizer import ModelSummarizer  # noqa: PLC0415
+    from genrec_edge.serving.config import default_threads  # noqa: PLC0415
 
     model_file = resolve_model(spec, ModelStore())
     writer = ModelSummarizer.open(model_file, catalog, facts, n_threads=n_threads or default_threads())

@@ -85,8 +85,8 @@ def recommend(
 ) -> None:
     """Recommend the items a language model finds likeliest to come next, out of your own catalog."""
     known = known_of(profile, read_history(history_file, history), preference)
-    from genrec_edge import decoder  # noqa: PLC0415
     from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
+    from genrec_edge.decoding import best_first  # noqa: PLC0415
 
     with opened(
         model,
@@ -100,7 +100,7 @@ def recommend(
         prior=prior_file,
         prior_kind=prior,
         prior_weight=prior_weight,
-        budget=None if budget is None else decoder.Budget(budget),
+        budget=None if budget is None else best_first.Budget(budget),
     ) as recommender:
         if calibrate:
             with title_bar("calibrating", quiet=quiet) as on_title:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.output import console, print_table, say
-from genrec_edge.result_json import item_json, unresolved_json
-from genrec_edge.titles import printable
+from genrec_edge.serving.serialize import item_json, unresolved_json
 
 if TYPE_CHECKING:
     from genrec_edge.records import Item, Match, Reading, Recommendation, Result

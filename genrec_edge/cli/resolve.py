@@ -24,8 +24,8 @@ def resolve(
     json: Json = False,
 ) -> None:
     """Find the items that titles mean, and say how sure that is; exit with 3 if one is not found."""
-    from genrec_edge.catalog import Catalog  # noqa: PLC0415
-    from genrec_edge.grounding import Grounder  # noqa: PLC0415
+    from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
+    from genrec_edge.catalog.resolver import Grounder  # noqa: PLC0415
 
     texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
     with Catalog.open(catalog_path(catalog)) as opened:

@@ -15,9 +15,9 @@ from genrec_edge.cli.output import console_err, emit_json, needs_extra, print_ta
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from genrec_edge.convert.train import Trained
-    from genrec_edge.convert.train_job import MemoryPlan, TrainJob
-    from genrec_edge.convert.train_state import Progress
+    from genrec_edge.convert.training.job import MemoryPlan, TrainJob
+    from genrec_edge.convert.training.loop import Trained
+    from genrec_edge.convert.training.state import Progress
 
 TRAIN_SCHEMA = "genrec-edge/train@1"
 _LINE_EVERY = 25
@@ -29,7 +29,7 @@ def train(
     base: Annotated[Path, typer.Option(metavar="BASE", help="A Hugging Face folder, or a .gguf file.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The adapter's folder to make.")],
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="The recipe; models/*.toml describe every key.")
+        Path | None, typer.Option(metavar="FILE.toml", help="The recipe; models/recipes/*.toml describe every key.")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME", help="A recipe that comes along, such as genrec.")
@@ -42,8 +42,8 @@ def train(
 ) -> None:
     """Tune a LoRA adapter on histories written as titles, with the search's own score as the loss."""
     with needs_extra("train"):
-        from genrec_edge.convert.recipe import find_recipe  # noqa: PLC0415
-        from genrec_edge.convert.train_job import TrainJob, memory_plan, open_inputs  # noqa: PLC0415
+        from genrec_edge.convert.training.job import TrainJob, memory_plan, open_inputs  # noqa: PLC0415
+        from genrec_edge.convert.training.recipe import find_recipe  # noqa: PLC0415
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`; the others say nothing
     quiet = quiet or not is_main
     job = TrainJob(data, base, out, find_recipe(config, recipe), threads)
@@ -53,7 +53,7 @@ def train(
         return
     say(_sentence(plan), quiet=quiet)
     with needs_extra("train"):
-        from genrec_edge.convert.train import train as run  # noqa: PLC0415 - seconds of imports
+        from genrec_edge.convert.training.loop import train as run  # noqa: PLC0415 - seconds of imports
     with _bar(quiet=quiet) as on_step:
         trained = run(job, resume=resume, on_step=on_step)
     if is_main:

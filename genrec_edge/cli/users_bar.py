@@ -6,8 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.output import console_err, say
-from genrec_edge.titles import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

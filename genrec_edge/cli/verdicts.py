@@ -11,15 +11,15 @@ import typer
 from genrec_edge.cli.options import AdapterPath, Ctx, Json, ModelName, Offline, Quiet, Threads
 from genrec_edge.cli.output import Bars, emit_json, needs_extra, print_table
 from genrec_edge.errors import UsageError
-from genrec_edge.files import atomic_write, path_errors
+from genrec_edge.gguf.training_keys import RECORD_NAME
+from genrec_edge.storage.files import atomic_write, path_errors
 
 if TYPE_CHECKING:
-    from genrec_edge.verdicts import Verdicts
+    from genrec_edge.evaluation.judge_quality import Verdicts
 
 SCHEMA = "genrec-edge/verdicts@1"
 VALIDATION: Literal["validation"] = "validation"
 TEST: Literal["test"] = "test"
-RECORD_NAME = "genrec_edge.json"
 """What training leaves beside an adapter."""
 
 
@@ -45,14 +45,14 @@ def verdicts(
     """Ask a model for verdicts on what users met next and on what they never met, and say how good they are."""
     if plot is not None:
         with needs_extra("convert"):
-            from genrec_edge.convert.reliability_plot import write  # noqa: PLC0415 - before minutes of work
+            from genrec_edge.evaluation.reliability_plot import write  # noqa: PLC0415 - before minutes of work
     if record is not None and not (record / RECORD_NAME).is_file():
         raise UsageError(f"{record} has no {RECORD_NAME}", hint="name the folder of an adapter that `train` made")
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.dataset import CATALOG  # noqa: PLC0415
-    from genrec_edge.interactions import load, split_of  # noqa: PLC0415
-    from genrec_edge.session import Session  # noqa: PLC0415
-    from genrec_edge.verdicts import ask, verdicts_of  # noqa: PLC0415
+    from genrec_edge.datasets.folder import CATALOG  # noqa: PLC0415
+    from genrec_edge.datasets.splits import load, split_of  # noqa: PLC0415
+    from genrec_edge.evaluation.judge_quality import ask, verdicts_of  # noqa: PLC0415
+    from genrec_edge.serving.session import Session  # noqa: PLC0415
 
     dataset = load(data)
     split = split_of(dataset, "leave-one-out", ties)

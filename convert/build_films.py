@@ -1,0 +1,108 @@
+"""Make the catalog data that the package ships: Wikidata's films out of the sample data of Bokeh.
+
+    pip download --no-deps bokeh-sampledata==2026.1
+    python -m genrec_edge.convert.build_films bokeh_sampledata-2026.1-py3-none-any.whl
+
+The result has the same bytes whoever makes it. The films are CC0 (`genrec_edge/data/README.md` says where
+from).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import sqlite3
+import sys
+import tempfile
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog import titles
+from genrec_edge.errors import GenRecError
+from genrec_edge.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OUT_PATH = Path(__file__).parents[1] / "genrec_edge" / "data" / "films.jsonl.xz"
+MEMBER = "bokeh_sampledata/_data/movies.db"
+SHA256 = "1d9c6a02e488d0354b2309e16130c58820a91ac2ce417e814c5964f9579a65ac"
+MAX_BYTES = 2 * 1024 * 1024
+
+_QUERY = """
+SELECT ID, imdbID, Title, Year, Genre, Director, "Cast", Country, Language, Runtime, Awards FROM omdb
+ORDER BY imdbID, ID
+"""
+_LISTS = ("genres", "director", "cast", "country", "language")
+_NAME_ENDS = frozenset({"Jr.", "Sr.", "II", "III", "PhD"})
+
+
+def films(database_path: Path) -> Iterator[dict[str, object]]:
+    """Yield the films in the order of their IMDb ids, which become `id`.
+
+    Two pairs of films (a film and its other cut) share an IMDb id: the one with the larger Wikidata number
+    gets that number appended.
+    """
+    used: set[str] = set()
+    with closing(sqlite3.connect(f"{database_path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        for number, imdb_id, title, year, *lists, runtime, awards in connection.execute(_QUERY):
+            film: dict[str, object] = {
+                "id": imdb_id if imdb_id not in used else f"{imdb_id}-{number}",
+                "title": titles.clean(title),
+                "year": year,
+            }
+            used.add(imdb_id)
+            film |= {name: _values(text) for name, text in zip(_LISTS, lists, strict=True)}
+            film["runtime"] = None if runtime is None else round(runtime)
+            film["awards"] = awards
+            yield {name: value for name, value in film.items() if value not in (None, [])}
+
+
+def pack(records: Iterator[dict[str, object]]) -> bytes:
+    """Return the films as compressed JSON lines."""
+    lines = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in records)
+    text = "".join(f"{line}\n" for line in lines)
+    return lzma.compress(text.encode(), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
+
+
+def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
+    """Read the wheel (or the database out of it) and write the data file; return its size in bytes.
+
+    Raises:
+        GenRecError: not the pinned file, or the result is too large to ship.
+    """
+    data = wheel_path.read_bytes()
+    if zipfile.is_zipfile(wheel_path):
+        with zipfile.ZipFile(wheel_path) as wheel:
+            data = wheel.read(MEMBER)
+    if (found := hashlib.sha256(data).hexdigest()) != SHA256:
+        message = f"{wheel_path} has not the pinned films: sha256 {found}, not {SHA256}"
+        raise GenRecError(message, hint="pip download --no-deps bokeh-sampledata==2026.1")
+    with tempfile.TemporaryDirectory() as folder:
+        database_path = Path(folder, "movies.db")
+        database_path.write_bytes(data)
+        packed = pack(films(database_path))
+    if len(packed) > MAX_BYTES:
+        message = f"the films take {len(packed):,} bytes, more than the {MAX_BYTES:,} to ship"
+        raise GenRecError(message)
+    with atomic_write(out_path) as file:
+        file.write(packed)
+    return len(packed)
+
+
+def _values(text: str | None) -> list[str]:
+    """Split a list at its commas, except at those inside of names such as "Robert Smigel, Jr."."""
+    values: list[str] = []
+    for value in map(str.strip, (text or "").split(",")):
+        if value in _NAME_ENDS and values:
+            values[-1] += f", {value}"
+        elif value:
+            values.append(value)
+    return values
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{OUT_PATH}: {main(Path(sys.argv[1])):,} bytes\n")

@@ -1,0 +1,93 @@
+"""A GGUF as a checkpoint: its tensors dequantized on demand, under the names and in the row order of transformers."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import gguf
+import numpy as np
+
+from genrec_edge.convert.checkpoint.config_gguf import ROPE_FREQS, read_config
+from genrec_edge.convert.checkpoint.tensor_names import expected_shapes, gguf_name, row_order
+from genrec_edge.convert.checkpoint.types import Checkpoint, Rows, Tensor
+from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
+from genrec_edge.errors import ModelInvalidError, several
+from genrec_edge.gguf.header import read_header
+from genrec_edge.gguf.validate import check_runnable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.gguf.types import TensorInfo
+
+_SHOWN = 8
+_VECTOR_TYPES = frozenset({"F32", "F16", "BF16"})
+
+
+def read_gguf(path: Path) -> Checkpoint:
+    """Open a GGUF of a supported family; the weights stay on the disk. Read-only.
+
+    Raises:
+        ModelInvalidError: damaged, of another kind, or with tensors that do not fit its metadata; the first are named
+            and the others counted.
+    """
+    header = read_header(path)
+    check_runnable(header)
+    config = read_config(header)
+    found = {tensor.name: tensor for tensor in header.tensors if tensor.name != ROPE_FREQS}
+    shapes = {gguf_name(name): shape for name, shape in expected_shapes(config).items()}
+    problems = [f"{name} is missing" for name in shapes if name not in found]
+    for name, tensor in found.items():
+        if name not in shapes:
+            problems.append(f"{name} is unknown")
+        elif tensor.shape[::-1] != shapes[name]:
+            problems.append(f"{name} has the shape {tensor.shape[::-1]}, not {shapes[name]}")
+        elif not _can_dequantize(tensor.type):
+            problems.append(f"{name} is of type {tensor.type}, which cannot be dequantized")
+        elif len(tensor.shape) == 1 and tensor.type not in _VECTOR_TYPES:
+            problems.append(f"{name} is of type {tensor.type}, which is for matrices")
+    if problems:
+        message = f"{path} does not fit its metadata: {several(problems, most=_SHOWN)}"
+        raise ModelInvalidError(message, hint="fetch it again, or name the Hugging Face checkpoint")
+    tensors = {}
+    for name, shape in expected_shapes(config).items():
+        info = found[gguf_name(name)]
+        order = row_order(config, name)
+        stored = np.memmap(path, np.uint8, "r", info.offset, (shape[0], info.n_bytes // shape[0]))
+        halves = _halves(stored, order) if info.type == "F16" and len(shape) == 2 else None
+        tensors[name] = Tensor(name, shape, info.type, _reader(stored, info, order), halves)
+    return Checkpoint(path, config, read_gguf_tokenizer(header), tensors, (path,))
+
+
+@functools.cache
+def _can_dequantize(type_name: str) -> bool:
+    try:
+        kind = gguf.GGMLQuantizationType[type_name]
+        gguf.quants.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
+    except (KeyError, NotImplementedError):  # newer than the package, or only for intermediate results
+        return False
+    return True
+
+
+def _reader(
+    stored: NDArray[np.uint8], info: TensorInfo, order: NDArray[np.intp] | None
+) -> Callable[[Rows], NDArray[np.float32]]:
+    kind = gguf.GGMLQuantizationType[info.type]
+    place = None if order is None else np.argsort(order)  # where each row of transformers lies in the file
+
+    def read(rows: Rows) -> NDArray[np.float32]:
+        data = np.ascontiguousarray(stored[rows if place is None else place[rows]])
+        with np.errstate(all="ignore"):  # whoever writes refuses what is no number
+            values = gguf.quants.dequantize(data, kind).astype(np.float32)
+        return values.reshape(len(data), *info.shape[:-1][::-1])
+
+    return read
+
+
+def _halves(stored: NDArray[np.uint8], order: NDArray[np.intp] | None) -> Callable[[Rows], NDArray[np.float16]]:
+    place = None if order is None else np.argsort(order)
+    return lambda rows: stored[rows if place is None else place[rows]].view(np.float16)

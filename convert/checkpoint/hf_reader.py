@@ -1,0 +1,115 @@
+"""A Hugging Face folder as a checkpoint: one safetensors file or several, with exactly the tensors of its config."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from genrec_edge.convert.checkpoint.config_hf import read_config
+from genrec_edge.convert.checkpoint.safetensors import StoredTensor, read_safetensors
+from genrec_edge.convert.checkpoint.tensor_names import OUTPUT, expected_shapes
+from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
+from genrec_edge.convert.hf_json import CONFIG_NAME, read_json
+from genrec_edge.convert.tokenizer.hf import MODEL_NAME, TOKENIZER_NAME, read_hf_tokenizer
+from genrec_edge.errors import ModelInvalidError, several
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from genrec_edge.convert.checkpoint.config import ModelConfig
+
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+_MAX_INDEX_BYTES = 16 << 20
+_WEIGHT_TYPES = frozenset({"F32", "F16", "BF16"})
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+# Computed from the config, not learned; older versions of transformers stored them.
+_COMPUTED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+_SHOWN = 8
+_LONGEST = 200
+
+
+def read_folder(folder: Path) -> Checkpoint:
+    """Open the checkpoint in `folder`; the weights stay on the disk. Read-only.
+
+    Raises:
+        ModelInvalidError: no checkpoint of a supported kind, or tensors that are missing, unknown or of another
+            shape; the first are named and the others counted.
+    """
+    config = read_config(folder)
+    paths = _weight_files(folder)
+    stored: dict[str, StoredTensor] = {}
+    for path in paths:
+        tensors = read_safetensors(path)
+        if twice := sorted(stored.keys() & tensors.keys()):
+            raise ModelInvalidError(f"{path} holds {_listed(twice)} again", hint="fetch the checkpoint again")
+        stored |= tensors
+    problems = _misfits(stored, config)
+    if problems:
+        message = f"{folder} does not fit its {CONFIG_NAME}: {_listed(problems)}"
+        raise ModelInvalidError(message, hint="fetch the checkpoint again, weights and config.json together")
+    names = expected_shapes(config)
+    small = (folder / name for name in (CONFIG_NAME, TOKENIZER_NAME, MODEL_NAME))
+    return Checkpoint(
+        path=folder,
+        config=config,
+        tokenizer=read_hf_tokenizer(folder, config.vocab_size),
+        tensors={name: _tensor(stored[name]) for name in names},
+        files=tuple(path for path in (*small, *paths) if path.is_file()),
+    )
+
+
+def _tensor(stored: StoredTensor) -> Tensor:
+    halves = stored.halves if stored.dtype == "F16" else None
+    return Tensor(stored.name, stored.shape, stored.dtype, stored.rows, halves)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (path := folder / WEIGHTS_NAME).exists():  # before the shards, as transformers has it
+        return [path]
+    if (index_path := folder / INDEX_NAME).exists():
+        return _shards(index_path)
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise ModelInvalidError(
+            f"{folder} holds its weights as pickle ({_listed(pickles)}), which can run code when it is opened",
+            hint="fetch the safetensors of the model, or load and save it with transformers on a machine you can lose",
+        )
+    raise ModelInvalidError(f"{folder} holds no {WEIGHTS_NAME} and no {INDEX_NAME}", hint="fetch the checkpoint again")
+
+
+def _shards(index_path: Path) -> list[Path]:
+    mapping = read_json(index_path, _MAX_INDEX_BYTES).get("weight_map")
+    names = set(mapping.values()) if isinstance(mapping, dict) and _all_texts(mapping) else set()
+    # A name with a folder in it could point anywhere.
+    if not names or any(not name.endswith(".safetensors") or set(name) & set("/\\\0") for name in names):
+        message = f"{index_path} does not say which .safetensors files of its folder hold the weights"
+        raise ModelInvalidError(message, hint="fetch the checkpoint again")
+    paths = [index_path.with_name(name) for name in sorted(names)]
+    if missing := [path.name for path in paths if not path.exists()]:
+        message = f"{index_path.parent} lacks {_listed(missing)}"
+        raise ModelInvalidError(message, hint="fetch the missing files of the checkpoint")
+    return paths
+
+
+def _all_texts(mapping: Mapping[str, object]) -> bool:
+    return all(isinstance(value, str) for value in mapping.values())
+
+
+def _misfits(stored: Mapping[str, StoredTensor], config: ModelConfig) -> list[str]:
+    expected = expected_shapes(config)
+    problems = [f"{name} is missing" for name in expected if name not in stored]
+    for name, tensor in stored.items():
+        if name not in expected:
+            if not _COMPUTED.fullmatch(name) and not (name == OUTPUT and config.tied):
+                problems.append(f"{name} is unknown")
+        elif tensor.shape != expected[name]:
+            problems.append(f"{name} has the shape {tensor.shape}, not {expected[name]}")
+        elif tensor.dtype not in _WEIGHT_TYPES:
+            problems.append(f"{name} is of type {tensor.dtype}, not one of {', '.join(sorted(_WEIGHT_TYPES))}")
+    return problems
+
+
+def _listed(found: list[str]) -> str:
+    return several([text[:_LONGEST] for text in found], most=_SHOWN, separator=", ")

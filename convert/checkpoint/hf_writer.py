@@ -1,0 +1,59 @@
+"""A checkpoint as a Hugging Face folder: what the training stage starts from and the verification compares with."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.convert.checkpoint.config_hf import config_document
+from genrec_edge.convert.checkpoint.hf_reader import WEIGHTS_NAME
+from genrec_edge.convert.hf_json import CONFIG_NAME
+from genrec_edge.convert.tokenizer.export import write_hf_tokenizer
+from genrec_edge.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Literal
+
+    from genrec_edge.convert.checkpoint.types import Checkpoint
+
+_DTYPES = {"F16": np.float16, "F32": np.float32}
+
+
+def write_folder(
+    checkpoint: Checkpoint,
+    folder: Path,
+    dtype: Literal["F16", "F32"],
+    *,
+    on_weights: Callable[[int], object] = lambda _n: None,
+) -> None:
+    """Write config, tokenizer and weights into `folder`, which is created; config.json comes last.
+
+    Matrices are stored as `dtype`, vectors as F32. `on_weights` is told how many weights each chunk had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_hf_tokenizer(checkpoint.tokenizer, folder)
+    header, position = {}, 0
+    for tensor in checkpoint.tensors.values():
+        kind = dtype if len(tensor.shape) == 2 else "F32"
+        end = position + tensor.n_elements * np.dtype(_DTYPES[kind]).itemsize
+        header[tensor.name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [position, end]}
+        position = end
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data is aligned, as the format asks
+    with atomic_write(folder / WEIGHTS_NAME) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in checkpoint.tensors.values():
+            stored_as = _DTYPES[dtype] if len(tensor.shape) == 2 else np.float32
+            for rows in tensor.row_chunks():
+                chunk = tensor.read(rows).astype(stored_as)
+                file.write(chunk.data)
+                on_weights(chunk.size)
+    special = checkpoint.tokenizer.special
+    ids = {f"{name}_token_id": special.get(name) for name in ("bos", "eos")}
+    document = {**config_document(checkpoint.config), **ids, "dtype": "float16" if dtype == "F16" else "float32"}
+    with atomic_write(folder / CONFIG_NAME) as file:
+        file.write(json.dumps(document, indent=2).encode() + b"\n")

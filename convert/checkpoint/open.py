@@ -1,0 +1,36 @@
+"""Whatever a conversion can start from, opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
+from genrec_edge.convert.checkpoint.hf_reader import read_folder
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genrec_edge.convert.checkpoint.types import Checkpoint
+
+
+def open_base(path: Path) -> Checkpoint:
+    """Open a Hugging Face folder or a GGUF. Read-only.
+
+    Raises:
+        UsageError: there is no such file or folder.
+        ModelInvalidError: it is damaged or not supported.
+    """
+    if not path.exists():
+        hint = "name a folder with a Hugging Face checkpoint, or a .gguf file"
+        raise UsageError(f"there is no base {path}", hint=hint)
+    return read_folder(path) if path.is_dir() else read_gguf(path)
+
+
+def require_absent(out: Path) -> None:
+    """Raise UsageError unless `out` does not exist or is an empty folder."""
+    if out.name in {"", ".."}:
+        raise UsageError(f"--out {out} is no name for a folder", hint="name the folder to make")
+    # A link would be in the way of the finished folder, wherever it leads.
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise UsageError(f"{out} exists", hint="name another --out, or remove it")

@@ -1,0 +1,201 @@
+"""Safetensors files: a strictly checked header, and rows of tensors out of mapped memory.
+
+A file that is accepted is whole: its tensors lie inside it, without gap or overlap. Knows nothing of models.
+Source of the format: https://github.com/huggingface/safetensors/blob/v0.8.0/README.md#format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import reprlib
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from genrec_edge.errors import ModelInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.convert.checkpoint.types import Rows
+
+MAX_HEADER_BYTES = 4 << 20
+"""Some 35,000 tensors. Hostile JSON of this size takes up to 120 MiB as Python objects."""
+
+MAX_DIMENSIONS = 16
+
+# Source: safetensors/src/tensor.rs, enum Dtype, v0.8.0.
+_BITS = {
+    "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
+    "C64": 64, "F64": 64, "I64": 64, "U64": 64,
+}  # fmt: skip
+_STORED_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_METADATA = "__metadata__"
+_DAMAGED_HINT = "fetch or save the file again"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor of a file; nothing is read until rows are asked for.
+
+    Attributes:
+        shape: as in torch.
+        dtype: as the format spells it: "F32", "F16", "BF16", or one that has no `rows`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    path: Path
+    _data: NDArray[np.uint8] = field(repr=False)
+
+    def rows(self, rows: Rows) -> NDArray[np.float32]:
+        """Return rows as a new float32 array of shape (n, *shape[1:]).
+
+        Raises:
+            ModelInvalidError: the tensor is a single number, or of a type that weights do not have.
+        """
+        if self.dtype not in _STORED_AS or not self.shape:
+            message = f"{self.path}: {shown(self.name)} is {self.dtype} of shape {self.shape}, not weights"
+            raise ModelInvalidError(message, hint="save the model with weights of type F32, F16 or BF16")
+        stored = self._data.view(_STORED_AS[self.dtype]).reshape(self.shape)[rows]
+        if self.dtype != "BF16":
+            return np.array(stored, dtype=np.float32)
+        values: NDArray[np.float32] = np.left_shift(stored, 16, dtype="<u4").view("<f4")
+        return values
+
+    def halves(self, rows: Rows) -> NDArray[np.float16]:
+        """Return rows of an F16 tensor as they are stored: a slice of them is a read-only view of the file."""
+        stored: NDArray[np.float16] = self._data.view("<f2").reshape(self.shape)[rows]
+        return stored
+
+    def all(self) -> NDArray[np.float32]:
+        """Return the whole tensor, as `rows` does."""
+        return self.rows(slice(None))
+
+
+def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:
+    """Return the tensors of a file by name, in the order they lie in it. Read-only; the file stays mapped.
+
+    Raises:
+        ModelInvalidError: not such a file, or damaged; the message says what was found and where.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        # Opening a pipe would wait for its other end for ever.
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelInvalidError(f"{path} is not a regular file", hint="name a .safetensors file")
+        with path.open("rb") as file:
+            header_bytes = _header_size(path, file.read(8), status.st_size)
+            header = _parsed(path, file.read(header_bytes))
+        start = 8 + header_bytes
+        entries = _entries(path, header, status.st_size - start)
+        mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    except OSError as e:
+        message = f"{path} cannot be read: {e.strerror}"
+        raise ModelInvalidError(message, hint="check the file's name and rights") from e
+    return {
+        name: StoredTensor(name, shape, dtype, path, mapped[start + begin : start + end])
+        for name, dtype, shape, begin, end in entries
+    }
+
+
+def _header_size(path: Path, word: bytes, file_bytes: int) -> int:
+    if len(word) < 8:
+        raise _damaged(path, f"it has {len(word)} bytes, too few for a safetensors file")
+    size = int.from_bytes(word, "little")
+    if size > file_bytes - 8:
+        raise _damaged(path, f"its header claims {size:,} bytes, and the file has {file_bytes:,}")
+    if size > MAX_HEADER_BYTES:
+        raise _damaged(path, f"its header claims {size:,} bytes, more than {MAX_HEADER_BYTES:,}")
+    return size
+
+
+def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        text = data.decode("utf-8")
+        header = json.loads(
+            text, object_pairs_hook=_distinct, parse_int=_natural, parse_float=_no_number, parse_constant=_no_number
+        )
+    except RecursionError:
+        raise _damaged(path, "its header is nested too deeply") from None
+    except ValueError as e:  # of the decoder, of JSON, or of a hook
+        raise _damaged(path, f"its header is not the JSON of a safetensors file ({e})") from e
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is not a JSON object")
+    metadata = header.pop(_METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _damaged(path, f"{_METADATA} in its header is not a table of strings")
+    return cast("dict[str, Any]", header)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key stands twice")
+    "".join(table).encode()  # half a surrogate pair is no text
+    return table
+
+
+def _natural(digits: str) -> int:
+    if not digits.isdecimal() or len(digits) > 20:
+        raise ValueError(f"{reprlib.repr(digits)} is not a size")
+    return int(digits)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{reprlib.repr(text)} is not a size")
+
+
+def _entries(path: Path, header: dict[str, Any], data_bytes: int) -> list[tuple[str, str, tuple[int, ...], int, int]]:
+    """Return (name, dtype, shape, begin, end) of the tensors, sorted by where they lie; all are checked."""
+    entries = [_entry(path, name, info) for name, info in header.items()]
+    entries.sort(key=lambda entry: entry[3:])
+    position = 0
+    for name, _, _, begin, end in entries:
+        if begin != position:
+            raise _damaged(path, f"the data of {shown(name)} starts at {begin:,}, not at {position:,}")
+        position = end
+    if position != data_bytes:
+        raise _damaged(path, f"its tensors take {position:,} bytes, and {data_bytes:,} follow the header")
+    return entries
+
+
+def _entry(path: Path, name: str, info: object) -> tuple[str, str, tuple[int, ...], int, int]:
+    quoted = shown(name)
+    if not isinstance(info, dict) or info.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _damaged(path, f"the entry of {quoted} is not dtype, shape and data_offsets")
+    dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        raise _damaged(path, f"{quoted} is of the unknown type {reprlib.repr(dtype)}")
+    if not _sizes(shape) or len(shape) > MAX_DIMENSIONS or math.prod(max(n, 1) for n in shape) >= 1 << 59:
+        raise _damaged(path, f"{quoted} has the impossible shape {reprlib.repr(shape)}")
+    if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _damaged(path, f"{quoted} has the impossible data_offsets {reprlib.repr(offsets)}")
+    begin, end = offsets
+    n_bits = math.prod(shape) * _BITS[dtype]
+    if n_bits != 8 * (end - begin):
+        raise _damaged(path, f"{quoted} has {end - begin:,} bytes, not the {n_bits / 8:,g} of {dtype} {tuple(shape)}")
+    return name, dtype, tuple(shape), begin, end
+
+
+def _sizes(value: object) -> bool:
+    return isinstance(value, list) and all(type(n) is int for n in value)  # a bool is no size
+
+
+def shown(name: str) -> str:
+    """Return a tensor's name for a message: in quotes, on one line, not too long."""
+    text = ascii(name)
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def _damaged(path: Path, finding: str) -> ModelInvalidError:
+    return ModelInvalidError(f"{path} is damaged: {finding}", hint=_DAMAGED_HINT)

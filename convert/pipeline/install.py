@@ -1,0 +1,79 @@
+"""Puts what a conversion made into the model store, under the names that `genrec-edge recommend --model` takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from genrec_edge._version import __version__
+from genrec_edge.convert.pipeline.metadata import base_name
+from genrec_edge.convert.pipeline.plan import store_names
+from genrec_edge.errors import ModelMissingError
+from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
+from genrec_edge.hub.manifest import Manifest
+from genrec_edge.hub.store import ModelFile
+from genrec_edge.serving.training_record import prompted_with, tuned_for
+from genrec_edge.storage.files import path_errors
+from genrec_edge.storage.folders import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from genrec_edge.convert.pipeline.plan import Job
+    from genrec_edge.convert.pipeline.run import Outcome
+    from genrec_edge.hub.store import ModelStore
+
+
+def require_free_names(job: Job, store: ModelStore) -> None:
+    """Raise UsageError if a model that the job would install is in the store already."""
+    for name in store_names(job).values():
+        store.require_absent(name)
+
+
+def install(outcome: Outcome, job: Job, store: ModelStore, on_event: Callable[[str, int, int], object]) -> list[str]:
+    """Put each file type into the store and return the names; one that is there already, the same, is left.
+
+    Raises:
+        UsageError: another model of that name is there.
+        LockedError, DiskFullError, DiskError: see `ModelStore.add`.
+    """
+    with path_errors(store.root), writing(store.root, on_event):
+        pass  # a run that was killed here may have left models whole and its own traces beside them
+    digests = {entry["file_type"]: entry["sha256"] for entry in outcome.manifest["files"]}
+    names = []
+    for quant, name in store_names(job).items():
+        manifest = _manifest(job, name, outcome.files[quant], quant, digests[quant])
+        if not _is_there(store, manifest):
+            store.add(outcome.files[quant], manifest, on_event)
+        names.append(name)
+    return names
+
+
+def _is_there(store: ModelStore, manifest: Manifest) -> bool:
+    try:
+        return store.get(manifest.name)[1].sha256 == manifest.sha256
+    except ModelMissingError:
+        return False
+
+
+def _manifest(job: Job, name: str, path: Path, quant: str, sha256: str) -> Manifest:
+    header = read_header(path)
+    return Manifest(
+        name=name,
+        file=path.name,
+        size_bytes=header.file_size,
+        sha256=sha256,
+        architecture=header.architecture,
+        quant=quant,
+        n_params=header.n_params,
+        licence=job.licence,
+        base_model=base_name(job.base),
+        source=None,
+        tokenizer_fingerprint=tokenizer_fingerprint(header, path),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+        score_kind=tuned_for(ModelFile(path, None, header), None),
+        prompt_version=prompted_with(ModelFile(path, None, header), None),
+        notes=" + ".join([f"converted from {base_name(job.base)}", *(path.name for path, _ in job.adapters)]),
+    )

@@ -1,0 +1,50 @@
+"""A known model that is a base with one of our adapters: merged, cut to its layers and quantized when it is pulled."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
+from genrec_edge.convert.checkpoint.layers import keep_layers
+from genrec_edge.convert.checkpoint.open import open_base
+from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.peft_reader import read_adapter
+from genrec_edge.convert.pipeline.metadata import describe, layers_to_keep
+from genrec_edge.engine.bindings import quantize
+from genrec_edge.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from genrec_edge.hub.registry import KnownModel
+
+
+def shipped_adapter(name: str) -> Path:
+    """Return the folder of an adapter that comes with the package."""
+    return Path(str(resources.files("genrec_edge.models").joinpath(name)))
+
+
+def make_tuned(source: Path, target: Path, known: KnownModel) -> None:
+    """Write `target`: the base `source` with the adapter that `known` names, of the type it wants.
+
+    Writes an F16 file beside it for as long as this takes. Nothing is verified against transformers here: that is what
+    `convert` does, and CI does it for the shipped adapter.
+
+    Raises:
+        ModelInvalidError: the base is not the one that the adapter was trained on.
+        EngineError: llama.cpp could not quantize it.
+    """
+    folder = shipped_adapter(known.adapter)
+    base = open_base(source)
+    layers = layers_to_keep(None, base, [folder])
+    if layers is not None:
+        base = keep_layers(base, layers)
+    adapter = read_adapter(folder, base.config)
+    checkpoint = merged(base, [adapter])
+    f16_path = target.with_name(f"{target.name}.f16")
+    with atomic_write(f16_path) as file:
+        write_gguf(checkpoint, file, describe(checkpoint, [adapter], known.adapter, known.licence))
+    try:
+        quantize(f16_path, target, known.quant)
+    finally:
+        f16_path.unlink()

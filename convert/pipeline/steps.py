@@ -1,0 +1,189 @@
+"""The steps of a conversion that make files in its hidden folder; each finds out by itself what is there already."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
+from genrec_edge.convert.checkpoint.hf_writer import write_folder
+from genrec_edge.convert.pipeline.metadata import describe, training
+from genrec_edge.convert.quantization.imatrix import importance
+from genrec_edge.convert.quantization.quantize import Fallback, QuantReport, examine, quantize_file
+from genrec_edge.convert.verification import samples
+from genrec_edge.convert.verification.run import verify
+from genrec_edge.engine.bindings import Model
+from genrec_edge.errors import VerificationError
+from genrec_edge.gguf.training_keys import RECORD_NAME
+from genrec_edge.storage.files import atomic_write, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+    from types import TracebackType
+
+    from genrec_edge.convert.pipeline.plan import Prepared
+    from genrec_edge.convert.verification.results import Verification
+
+    OnEvent = Callable[[str, int, int], object]
+
+CHECKPOINT_NAME = "checkpoint"
+SEED = 0
+
+_MERGED = "merged"  # the checkpoint that only the verification needs
+_IMATRIX_NAME = "imatrix.npz"
+_IMATRIX_TOKENS = 20_000
+_LEVELS: dict[str, dict[str, int]] = {"full": {}, "quick": {"n_titles": 100, "n_positions": 256, "n_histories": 3}}
+
+
+class Steps:
+    """What one conversion does in `folder`, which nobody else writes to.
+
+    A context manager: files are hashed in a thread beside the other steps.
+    """
+
+    def __init__(self, prepared: Prepared, folder: Path, on_event: OnEvent) -> None:
+        self.prepared = prepared
+        self.job = prepared.job
+        self.folder = folder
+        self.on_event = on_event
+        self.n_threads = prepared.job.n_threads or os.cpu_count() or 1
+        self._hasher = ThreadPoolExecutor(max_workers=1)
+        self._hashes: dict[Path, Future[str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hasher.shutdown(wait=kind is None, cancel_futures=True)
+
+    def path(self, quant: str) -> Path:
+        """Return where the file of this type is made."""
+        return self.folder / self.prepared.plan.files[quant]
+
+    def hash(self, path: Path) -> None:
+        """Begin to hash a file."""
+        self._hashes[path] = self._hasher.submit(sha256_file, path)
+
+    def sha256(self, path: Path) -> str:
+        """Return the hash of a file, once it is known."""
+        return self._hashes[path].result()
+
+    def write_f16(self) -> Path:
+        """Write the F16 file that everything else is made from."""
+        path, checkpoint = self.path("F16"), self.prepared.checkpoint
+        if not path.exists():
+            metadata = describe(checkpoint, self.prepared.adapters, self.job.name, self.job.licence)
+            with atomic_write(path) as file:
+                write_gguf(checkpoint, file, metadata, on_weights=self._counter("writing F16", checkpoint.n_params))
+        return path
+
+    def write_checkpoint(self) -> Path | None:
+        """Write the merged checkpoint where it is wanted, and return where transformers finds one."""
+        checkpoint = self.prepared.checkpoint
+        if not self.job.keep_checkpoint:
+            if self.prepared.obstacle:
+                return None
+            if self.job.is_plain:
+                return self.job.base
+        folder = self.folder / (CHECKPOINT_NAME if self.job.keep_checkpoint else _MERGED)
+        if not (folder / "config.json").exists():  # which is written last
+            on_weights = self._counter("writing the checkpoint", checkpoint.n_params)
+            if record := training(checkpoint, self.prepared.adapters):
+                with atomic_write(folder / RECORD_NAME) as file:
+                    file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
+            write_folder(checkpoint, folder, "F16" if self.job.keep_checkpoint else "F32", on_weights=on_weights)
+        return folder
+
+    def quantize(self, f16_path: Path) -> dict[str, QuantReport]:
+        """Write the other types, and return what each file that stays consists of; the files begin to be hashed."""
+        reports: dict[str, QuantReport] = {}
+        imatrix = None
+        for quant in dict.fromkeys((*(("F16",) if self.job.keep_f16 else ()), *self.job.quants)):
+            record = self.folder / f"{quant}.json"
+            if not record.exists():
+                if imatrix is None and self.job.imatrix is not None and quant != "F16":
+                    imatrix = self._importance(f16_path, self.job.imatrix)
+                done = self._quantize_one(f16_path, quant, imatrix)
+                with atomic_write(record) as file:
+                    file.write(json.dumps(asdict(done)).encode())
+            reports[quant] = _report(json.loads(record.read_bytes()))
+            self.hash(self.path(quant))
+        return reports
+
+    def _quantize_one(self, f16_path: Path, quant: str, imatrix: dict[str, np.ndarray] | None) -> QuantReport:
+        if quant == "F16":
+            return examine(f16_path, quant)
+        return quantize_file(
+            f16_path,
+            self.path(quant),
+            quant,
+            imatrix=imatrix,
+            n_threads=self.n_threads,
+            on_progress=partial(self.on_event, f"quantizing {quant}"),
+        )
+
+    def _importance(self, f16_path: Path, catalog_path: Path) -> dict[str, np.ndarray]:
+        path = self.folder / _IMATRIX_NAME
+        if not path.exists():
+            with Catalog.open(catalog_path) as catalog, closing(Model(f16_path, vocab_only=True)) as model:
+                drawn = samples.draw_sequences(model, catalog, _IMATRIX_TOKENS, SEED + 1)
+            on_progress = partial(self.on_event, "weighing")
+            found = importance(f16_path, drawn.token_ids, n_threads=self.n_threads, on_progress=on_progress)
+            with atomic_write(path) as file:
+                np.savez(file, allow_pickle=False, **found)
+        with np.load(path) as stored:
+            return {name: stored[name] for name in stored.files}
+
+    def verify(self, f16_path: Path, checkpoint_path: Path | None) -> Verification | None:
+        """Compare everything, if the job wants it.
+
+        Raises:
+            VerificationError: something is not what was meant.
+        """
+        job = self.job
+        if job.verify is None or job.verify == "none" or job.catalog is None:
+            return None
+        found = verify(
+            f16_path,
+            [self.path(quant) for quant in job.quants],
+            checkpoint=None if self.prepared.obstacle else checkpoint_path,
+            tokenizer=job.base if job.base.is_dir() else None,
+            catalog=job.catalog,
+            test=job.test,
+            n_threads=self.n_threads,
+            seed=SEED,
+            on_progress=self.on_event,
+            **_LEVELS[job.verify],
+        )
+        if found.problems:
+            message = f"the converted model is not the one that was meant: {'; '.join(found.problems)}"
+            raise VerificationError(message, hint=f"please report this; the files are in {self.folder}")
+        return found
+
+    def _counter(self, what: str, total: int) -> Callable[[int], None]:
+        done = 0
+
+        def count(n: int) -> None:
+            nonlocal done
+            done += n
+            self.on_event(what, done, total)
+
+        return count
+
+
+def _report(document: dict[str, Any]) -> QuantReport:
+    types = {name: (n, n_bytes) for name, (n, n_bytes) in document.pop("types").items()}
+    fallbacks = tuple(Fallback(**fallback) for fallback in document.pop("fallbacks"))
+    return QuantReport(**document, types=types, fallbacks=fallbacks)

@@ -1,0 +1,1 @@
+"""Quantized file types: llama.cpp's quantizer, importance matrices, sizes."""

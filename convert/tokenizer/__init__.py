@@ -1,0 +1,1 @@
+"""Tokenizers, read from and written to Hugging Face folders and GGUF files."""

@@ -1,0 +1,129 @@
+"""A tokenizer in the metadata of a GGUF: read, and described for a writer, without losing a key."""
+
+from __future__ import annotations
+
+import reprlib
+import struct
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
+from gguf import GGUFValueType
+
+from genrec_edge.convert.tokenizer.types import NORMAL, Field, Special, Tokenizer, check
+from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf.header import read_strings
+from genrec_edge.gguf.types import ArrayInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genrec_edge.gguf.types import GgufHeader
+
+_PREFIX = "tokenizer."
+_GGML = "tokenizer.ggml."
+_TEMPLATE = "tokenizer.chat_template"
+_ARRAYS = {f"{_GGML}{name}" for name in ("tokens", "token_type", "scores", "merges")}
+_SPECIAL = {f"{_GGML}{name}_token_id": name for name in get_args(Special)}
+_FLAGS = {f"{_GGML}{name}": name for name in ("add_bos_token", "add_eos_token", "add_space_prefix")}
+_HINT = "convert or fetch the model again"
+
+
+def read_gguf_tokenizer(header: GgufHeader) -> Tokenizer:
+    """Return the tokenizer of a GGUF. Reads the vocabulary from `header.path`.
+
+    `gguf_fields` of it has the same `gguf_header.tokenizer_fingerprint`.
+
+    Raises:
+        ModelInvalidError: there is none, of another kind, or one that llama.cpp would not load.
+    """
+    metadata, path = header.metadata, header.path
+    model = metadata.get(f"{_GGML}model")
+    if model not in {"llama", "gpt2"}:
+        message = f"{path}: tokenizer.ggml.model is {reprlib.repr(model)}, not 'llama' or 'gpt2'"
+        raise ModelInvalidError(message, hint=_HINT)
+    tokens = tuple(read_strings(header, f"{_GGML}tokens"))
+    types = _numbers(header, "token_type", "int32")
+    merges = f"{_GGML}merges"
+    tokenizer = Tokenizer(
+        model=cast("Any", model),
+        pre=cast("str", _typed(header, f"{_GGML}pre", str, "")),
+        tokens=tokens,
+        types=tuple(types) if types else (NORMAL,) * len(tokens),
+        scores=tuple(_numbers(header, "scores", "float32")),
+        merges=tuple(read_strings(header, merges)) if merges in metadata else (),
+        special={name: _typed(header, key, int, None) for key, name in _SPECIAL.items() if key in metadata},
+        flags={name: _typed(header, key, bool, None) for key, name in _FLAGS.items() if key in metadata},
+        chat_template=_typed(header, _TEMPLATE, str, None),
+        extra=tuple(_extra(header)),
+    )
+    check(tokenizer, path)
+    return tokenizer
+
+
+def gguf_fields(tokenizer: Tokenizer) -> list[Field]:
+    """Return the metadata that says `tokenizer`, in the order upstream writes it.
+
+    For `gguf.GGUFWriter.add_key_value(key, value, GGUFValueType(type), sub_type)`.
+    """
+    string, array = GGUFValueType.STRING, GGUFValueType.ARRAY
+    fields = [
+        Field(f"{_GGML}model", tokenizer.model, string),
+        *([Field(f"{_GGML}pre", tokenizer.pre, string)] if tokenizer.pre else ()),
+        Field(f"{_GGML}tokens", tokenizer.tokens, array, string),
+        Field(f"{_GGML}scores", tokenizer.scores, array, GGUFValueType.FLOAT32),
+        Field(f"{_GGML}token_type", tokenizer.types, array, GGUFValueType.INT32),
+        Field(f"{_GGML}merges", tokenizer.merges, array, string),
+        *(Field(f"{_GGML}{name}_token_id", n, GGUFValueType.UINT32) for name, n in tokenizer.special.items()),
+        *(Field(f"{_GGML}{name}", value, GGUFValueType.BOOL) for name, value in tokenizer.flags.items()),
+        *tokenizer.extra,
+    ]
+    if tokenizer.chat_template is not None:
+        fields.append(Field(_TEMPLATE, tokenizer.chat_template, string))
+    return [field for field in fields if field.value != ()]
+
+
+def _numbers(header: GgufHeader, name: str, kind: str) -> list[Any]:
+    array = header.metadata.get(f"{_GGML}{name}")
+    if array is None:
+        return []
+    # llama.cpp also takes scores as int32, which the float32 written later holds as well.
+    if not isinstance(array, ArrayInfo) or array.kind not in {kind, "int32"}:
+        message = f"{header.path}: {_GGML}{name} is {reprlib.repr(array)}, not a list of {kind}"
+        raise ModelInvalidError(message, hint=_HINT)
+    return _array(header, array)
+
+
+def _array(header: GgufHeader, array: ArrayInfo) -> list[Any]:
+    dtype = np.dtype(array.kind).newbyteorder("<")
+    values: list[Any] = np.fromfile(header.path, dtype, array.count, offset=array.start).tolist()
+    return values
+
+
+def _typed(header: GgufHeader, key: str, kind: type, default: Any) -> Any:
+    value = header.metadata.get(key, default)
+    if value is not default and type(value) is not kind:
+        message = f"{header.path}: {key} is {reprlib.repr(value)}, not of type {kind.__name__}"
+        raise ModelInvalidError(message, hint=_HINT)
+    return value
+
+
+def _extra(header: GgufHeader) -> Iterator[Field]:
+    known = {f"{_GGML}model", f"{_GGML}pre", _TEMPLATE, *_ARRAYS, *_SPECIAL, *_FLAGS}
+    for key, value in header.metadata.items():
+        if not key.startswith(_PREFIX) or key in known:
+            continue
+        kind, item_kind = _kinds(header, key)
+        if not isinstance(value, ArrayInfo):
+            yield Field(key, value, kind)
+        elif item_kind == GGUFValueType.STRING:
+            yield Field(key, tuple(read_strings(header, key)), kind, item_kind)
+        else:
+            yield Field(key, tuple(_array(header, value)), kind, item_kind)
+
+
+def _kinds(header: GgufHeader, key: str) -> tuple[int, int]:
+    """Return the numbers of a value's type and, where it is an array, of its elements' type."""
+    with header.path.open("rb") as file:
+        file.seek(header.spans[key][0])
+        kind, item_kind = struct.unpack("<II", file.read(8).ljust(8, b"\0"))
+    return kind, item_kind

@@ -1,0 +1,1 @@
+"""Training: LoRA on histories written as titles."""

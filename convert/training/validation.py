@@ -1,0 +1,50 @@
+"""How good an adapter is now: merged, written as a GGUF, and asked as an evaluation asks, by the runtime's search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
+from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.peft_reader import read_adapter
+from genrec_edge.convert.pipeline.metadata import describe
+from genrec_edge.evaluation.llm_ranker import LlmRanker, Prior
+from genrec_edge.evaluation.metrics import hit, ndcg
+from genrec_edge.evaluation.protocol import questions
+from genrec_edge.hub.store import ModelStore, resolve_model
+from genrec_edge.prior.model import Counts, log_prob
+from genrec_edge.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genrec_edge.convert.checkpoint.types import Checkpoint
+    from genrec_edge.convert.training.job import TrainJob
+    from genrec_edge.datasets.splits import Dataset, Split
+
+K = 10
+
+
+def look(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: TrainJob) -> dict[str, float]:
+    """Return HR@10 and NDCG@10 on the validation items of some users, all items ranked, seen ones removed.
+
+    The model is written beside the adapter for the time this takes.
+    """
+    gguf_path = adapter / "look.gguf"
+    read = read_adapter(adapter, base.config)
+    checkpoint = merged(base, [read])
+    with atomic_write(gguf_path) as file:
+        write_gguf(checkpoint, file, describe(checkpoint, [read], "look", "LicenseRef-none"))
+    asked = questions(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
+    prior = None
+    if job.recipe.objective.kind == "residual":
+        counts = Counts.of(split.train, split.n_items)
+        prior = Prior("sequence", lambda history: log_prob(counts, history, "sequence"), None)
+    model_file = resolve_model(gguf_path, ModelStore())
+    with LlmRanker(model_file, dataset, prior=prior, n_threads=job.n_threads) as ranker:
+        answers = zip(ranker.rank_many(asked.histories, K), asked.targets.tolist(), strict=True)
+        ranks = np.array([ranked.rank_of(target) for ranked, target in answers])
+    gguf_path.unlink()
+    return {f"hr@{K}": float(hit(ranks, K).mean()), f"ndcg@{K}": float(ndcg(ranks, K).mean())}

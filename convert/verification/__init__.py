@@ -1,0 +1,1 @@
+"""Whether a converted file still is the model that was meant."""

@@ -1,0 +1,129 @@
+"""The reference GGUF against transformers: tokenizer and logits. Where that cannot be, it says why.
+
+transformers and torch are loaded only here, and only when there is something to compare.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrec_edge.convert.verification.logit_divergence import compare
+from genrec_edge.convert.verification.results import CheckpointCheck, Mismatch, TokenizerCheck, agrees
+from genrec_edge.convert.verification.samples import MAX_SEQUENCE
+from genrec_edge.engine.bindings import Model
+from genrec_edge.engine.full_logits import Forward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from genrec_edge.convert.verification.samples import Sequences
+    from genrec_edge.gguf.types import GgufHeader
+
+_EXTRA = frozenset({"torch", "transformers"})
+_MAX_MISMATCHES = 5
+_MEMORY_FACTOR = 1.2
+"""What transformers takes beside the float32 weights."""
+_MEMORY_FILES = (Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max"))
+
+
+def obstacle(n_params: int) -> str:
+    """Say what keeps transformers from running a model of `n_params` weights here; "" if nothing does."""
+    for module in sorted(_EXTRA):
+        if find_spec(module) is None:
+            return _not_installed(module)
+    needed, available = int(n_params * 4 * _MEMORY_FACTOR), available_memory()
+    if available is not None and needed > available:
+        return f"transformers needs {needed / 1e9:.1f} GB of memory for it, and {available / 1e9:.1f} GB are available"
+    return ""
+
+
+def check_tokenizer(model: Model, folder: Path | None, titles: Sequence[str]) -> TokenizerCheck:
+    """Compare the token ids of titles under llama.cpp and under the tokenizer of a Hugging Face folder."""
+    if folder is None:
+        return TokenizerCheck("skipped", "there is no Hugging Face folder with the tokenizer")
+    try:
+        from genrec_edge.convert.verification import transformers_tokenizer  # noqa: PLC0415 - an optional part
+
+        tokenize = transformers_tokenizer.load(folder)
+    except Exception as e:  # transformers raises anything at all
+        return TokenizerCheck("skipped", _reason(e, folder))
+    different = [
+        Mismatch(title, tuple(found), tuple(expected))
+        for title in titles
+        if (found := model.tokenize(title)) != (expected := tokenize(title))
+    ]
+    return TokenizerCheck(
+        "failed" if different else "passed",
+        n_titles=len(titles),
+        n_different=len(different),
+        mismatches=tuple(different[:_MAX_MISMATCHES]),
+    )
+
+
+def check_checkpoint(
+    reference: GgufHeader,
+    folder: Path | None,
+    sequences: Sequences,
+    n_threads: int,
+    on_sequence: Callable[[int, int], object],
+) -> CheckpointCheck:
+    """Compare the logits of a GGUF with those of a Hugging Face folder, where memory allows."""
+    if reason := obstacle(reference.n_params):
+        return CheckpointCheck("skipped", reason)
+    if folder is None:
+        return CheckpointCheck("skipped", "there is no merged Hugging Face checkpoint")
+    try:
+        from genrec_edge.convert.verification.transformers_model import TransformersModel  # noqa: PLC0415 - an optional part
+
+        model = TransformersModel(folder, n_threads)
+    except Exception as e:  # transformers raises anything at all
+        return CheckpointCheck("skipped", _reason(e, folder))
+    with closing(model), closing(open_forward(reference.path, n_threads)) as forward:
+        agreement = compare(
+            model.logits, forward.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
+        )
+    return CheckpointCheck("passed" if agrees(agreement) else "failed", agreement=agreement)
+
+
+def open_forward(path: Path, n_threads: int) -> Forward:
+    """Load a GGUF for sequences of up to `MAX_SEQUENCE` tokens."""
+    return Forward(Model(path), n_ctx=MAX_SEQUENCE, n_threads=n_threads)
+
+
+def available_memory() -> int | None:
+    """Return how many bytes this process may still take, or None where the system does not say.
+
+    On Linux what is free or can be freed, or a container's limit if that is less; elsewhere all there is.
+    """
+    meminfo, limit = _MEMORY_FILES
+    try:
+        fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        available = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return _physical_memory()
+    try:
+        return min(available, int(limit.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no such file, or "max"
+        return available
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
+
+
+def _not_installed(module: str) -> str:
+    return f"{module} is not installed; pip install 'genrec-edge[train]'"
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if isinstance(error, ModuleNotFoundError) and (name := (error.name or "").partition(".")[0]) in _EXTRA:
+        return _not_installed(name)
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"transformers cannot load {folder}: {first_line}"

@@ -1,0 +1,161 @@
+"""What a verification found: plain records, and what among it must not be. Runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from genrec_edge.convert.verification.logit_divergence import Agreement
+    from genrec_edge.convert.verification.recommendations import HitRate
+
+MIN_TOP1 = 0.995
+FEW_FLIPS = 3  # that many other first choices say nothing, however few positions there are
+MAX_MEAN_KL = 1e-3
+"""Between transformers in float32 and llama.cpp, which rounds activations and its cache to F16. For SmolLM2-135M that
+alone is 4e-6 nats, with another likeliest token at 0.2 % of positions; one of a layer's 192 value rows set to zero is
+2e-3 nats and 2.8 %. The largest difference of a logit says little: 0.13 from rounding, 0.0002 with both in float32."""
+
+Status = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A title that llama.cpp cuts otherwise than transformers does."""
+
+    title: str
+    token_ids: tuple[int, ...]
+    expected: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerCheck:
+    """Whether titles have the same ids as under the Hugging Face tokenizer, and the first few that have not."""
+
+    status: Status
+    reason: str = ""
+    n_titles: int = 0
+    n_different: int = 0
+    mismatches: tuple[Mismatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCheck:
+    """How well the reference agrees with the merged checkpoint, which transformers runs in float32."""
+
+    status: Status
+    reason: str = ""
+    agreement: Agreement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFigures:
+    """One GGUF beside the reference.
+
+    Attributes:
+        n_bytes: of the file.
+        bits_per_weight: of the tensor data.
+        same_tokenizer: as the reference; where it is another one, nothing was compared.
+        agreement: of its logits with the reference's; None for the reference itself.
+        overlap: the mean share of the reference's top 10 that is in this file's, 0..1; None for the reference itself.
+        exact_share: the share of answers that are proven to be the best, 0..1.
+        n_short: histories answered with fewer than 10 items.
+        request_s, prompt_tokens_per_s: medians over the histories.
+        hits: on the test split, where there is one.
+        error: why the model could not be asked, or "".
+    """
+
+    name: str
+    file_type: str
+    n_bytes: int
+    bits_per_weight: float
+    same_tokenizer: bool
+    agreement: Agreement | None = None
+    overlap: float | None = None
+    exact_share: float | None = None
+    n_short: int = 0
+    request_s: float | None = None
+    prompt_tokens_per_s: float | None = None
+    hits: HitRate | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Everything that was compared. `files` begins with the reference; `problems` is what must not be, in sentences.
+
+    `n_unresolved` titles in the histories of the test split are not in the catalog and were left out.
+    """
+
+    catalog: str
+    n_items: int
+    seed: int
+    n_positions: int
+    n_histories: int
+    n_unresolved: int
+    tokenizer: TokenizerCheck
+    checkpoint: CheckpointCheck
+    files: tuple[FileFigures, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What must not be, a sentence each; empty when the files may be used."""
+        return tuple(_problems(self))
+
+    def speed_ratio(self, figures: FileFigures) -> float | None:
+        """Return how many requests a file answers while the reference answers one, or None where it was not asked."""
+        reference_s = self.files[0].request_s
+        return reference_s / figures.request_s if reference_s and figures.request_s else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as what JSON can hold."""
+        files = [{**asdict(figures), "speed_ratio": self.speed_ratio(figures)} for figures in self.files]
+        return {**asdict(self), "files": files, "problems": list(self.problems)}
+
+
+def _problems(found: Verification) -> Iterator[str]:
+    tokenizer, checkpoint, reference = found.tokenizer, found.checkpoint.agreement, found.files[0]
+    if tokenizer.status == "failed":
+        yield (
+            f"{tokenizer.n_different} of {tokenizer.n_titles} titles have other token ids than under the Hugging Face "
+            f"tokenizer: {_shown(tokenizer.mismatches)}"
+        )
+    if checkpoint is not None and not agrees(checkpoint):
+        yield (
+            f"{reference.name} is not the checkpoint that was converted: {_not_finite(checkpoint)}top-1 agreement "
+            f"{_figure(checkpoint.top1)} (at least {MIN_TOP1} expected), mean KL {_figure(checkpoint.mean_kl)} nats "
+            f"(at most {MAX_MEAN_KL} expected), largest difference of a logit {_figure(checkpoint.max_abs_diff)}"
+        )
+    for figures in found.files:
+        if not figures.same_tokenizer:
+            yield f"{figures.name} has another tokenizer than {reference.name}"
+        if figures.agreement is not None and figures.agreement.n_not_finite:
+            yield f"{figures.name}: {_not_finite(figures.agreement).removesuffix(', ')}"
+        if figures.error:
+            yield f"{figures.name} cannot recommend: {figures.error}"
+        if figures.n_short:
+            yield f"{figures.name} answers {figures.n_short} of {found.n_histories} histories with fewer than 10 items"
+
+
+def agrees(agreement: Agreement) -> bool:
+    """Whether two implementations of the same weights agree as they should."""
+    top1, kl = agreement.top1, agreement.mean_kl
+    if agreement.n_not_finite or top1 is None or kl is None:
+        return False
+    n = agreement.n_positions
+    return n * (1 - top1) < max(n * (1 - MIN_TOP1), FEW_FLIPS) + 0.5 and kl <= MAX_MEAN_KL
+
+
+def _not_finite(agreement: Agreement) -> str:
+    n = agreement.n_not_finite
+    return f"logits are not finite at {n} of {agreement.n_positions} positions, " if n else ""
+
+
+def _shown(mismatches: Sequence[Mismatch]) -> str:
+    return "; ".join(f"{m.title!r} is {list(m.token_ids)} instead of {list(m.expected)}" for m in mismatches)
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"

@@ -1,0 +1,178 @@
+"""What a verification asks of models: titles, prompts, histories and held-out interactions, all drawn with a seed.
+
+Knows catalogs and prompts; tokenises, but runs no model.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import reprlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog.resolver import Grounder
+from genrec_edge.catalog.titles import model_titles
+from genrec_edge.decoding import prompts
+from genrec_edge.errors import CatalogError, UsageError, several
+from genrec_edge.records import Interaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.engine.bindings import Model
+
+MAX_SEQUENCE = 256
+"""Tokens of a prompt that is compared: about 40 titles."""
+HISTORY_LENGTH = 20
+_TITLES_DRAWN = 64
+_MAX_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Prompts to compare models on. The first `start` tokens are the instruction, the same in all of them."""
+
+    token_ids: tuple[tuple[int, ...], ...]
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A held-out interaction: what a user had enjoyed, and the id of the item that came next."""
+
+    history: tuple[Interaction, ...]
+    target_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The test split. `n_unresolved` titles of histories are not in the catalog and were left out."""
+
+    cases: tuple[Case, ...] = ()
+    n_unresolved: int = 0
+
+
+def draw_titles(catalog: Catalog, n: int, seed: int) -> list[str]:
+    """Return up to `n` different titles of the catalog, spelled as the model sees them."""
+    spellings = list(dict.fromkeys(model_titles([(title, year) for _, title, year in catalog.titles()])))
+    return _rng(seed).sample(spellings, min(n, len(spellings)))
+
+
+def draw_sequences(
+    model: Model, catalog: Catalog, n_positions: int, seed: int, *, n_ctx: int = MAX_SEQUENCE
+) -> Sequences:
+    """Return prompts such as the recommender makes, with `n_positions` tokens after the instruction in all.
+
+    A prompt has at most `MAX_SEQUENCE` tokens, and no more than `n_ctx`. Of the model only the vocabulary is used.
+
+    Raises:
+        CatalogError: no title is short enough for a prompt.
+    """
+    spellings = model_titles([(title, year) for _, title, year in catalog.titles()])
+    bos = [] if model.bos_id is None else [model.bos_id]
+    instruction = bos + model.tokenize(prompts.INSTRUCTION)
+    max_tokens = min(MAX_SEQUENCE, n_ctx)
+    rng = _rng(seed)
+    sequences: list[tuple[int, ...]] = []
+    while n_positions > 0:
+        drawn = [model.tokenize(title) for title in rng.sample(spellings, min(_TITLES_DRAWN, len(spellings)))]
+        fitting = [ids for ids in drawn if len(instruction) + len(ids) < max_tokens]
+        if not fitting:
+            raise CatalogError(
+                f"the titles of {catalog.path} are longer than the {max_tokens} tokens of a prompt",
+                hint="verify with a catalog of titles",
+            )
+        token_ids, _ = prompts.assemble(instruction, fitting, end_id=model.newline_id, max_tokens=max_tokens)
+        sequences.append(tuple(token_ids[: len(instruction) + n_positions]))
+        n_positions -= len(sequences[-1]) - len(instruction)
+    return Sequences(tuple(sequences), len(instruction))
+
+
+def draw_histories(catalog: Catalog, n: int, k: int, seed: int) -> list[tuple[Interaction, ...]]:
+    """Return `n` histories of `HISTORY_LENGTH` different items, or of as many as leave `k` to recommend.
+
+    Raises:
+        CatalogError: the catalog has no more than `k` items.
+    """
+    rows = [row for row, _, _ in catalog.titles()]
+    length = min(HISTORY_LENGTH, len(rows) - k)
+    if length < 1:
+        raise CatalogError(
+            f"the catalog {catalog.path} has {len(rows)} items, too few to compare answers of {k}",
+            hint=f"verify with a catalog of more than {k} items",
+        )
+    rng = _rng(seed)
+    drawn = [catalog.items(rng.sample(rows, length)) for _ in range(n)]
+    return [tuple(Interaction(id=item.id) for item in items) for items in drawn]
+
+
+def read_split(path: Path, catalog: Catalog) -> Split:
+    """Read held-out interactions: JSON lines of {"history": [title or id, ...], "target": title or id}.
+
+    Raises:
+        UsageError: the file cannot be read, holds nothing, or a line is no such object, names a target the catalog does
+            not have, or a history of which it has nothing; the message lists the first lines of each.
+    """
+    grounder = Grounder(catalog)
+    cases, problems, n_unresolved = [], [], 0
+    for where, line in _lines(path):
+        parsed = _parsed(line)
+        if isinstance(parsed, str):
+            problems.append(f"{where} {parsed}")
+            continue
+        history, target = parsed
+        items = [_item_id(entry, catalog, grounder) for entry in history]
+        known = [Interaction(id=item_id) for item_id in items if item_id is not None]
+        n_unresolved += len(items) - len(known)
+        target_id = _item_id(target, catalog, grounder)
+        if target_id is None:
+            problems.append(f"{where} has the target {reprlib.repr(target)}, which is not surely in the catalog")
+        elif not known:
+            problems.append(f"{where} has a history of which nothing is in the catalog")
+        else:
+            cases.append(Case(tuple(known), target_id))
+    if problems or not cases:
+        found = several(problems, most=_MAX_SHOWN) or "it holds no interactions"
+        raise UsageError(
+            f"{path} is no test split for {catalog.path}: {found}",
+            hint='each line is {"history": ["..."], "target": "..."} with titles or ids of the catalog',
+        )
+    return Split(tuple(cases), n_unresolved)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as e:
+        raise UsageError(f"{path} cannot be read: {e.strerror}", hint="check the file's name and rights") from e
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f"line {number}", line
+
+
+def _parsed(line: bytes) -> tuple[list[str], str] | str:
+    """Return history and target of a line, or what is wrong with it."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as e:
+        return f"is not JSON ({e})"
+    if not isinstance(value, dict) or not {"history", "target"} <= value.keys():
+        return 'is no object with "history" and "target"'
+    history, target = value["history"], value["target"]
+    if not isinstance(history, list) or not all(isinstance(entry, str) for entry in [*history, target]):
+        return "has something else than texts in its history or as its target"
+    return history, target
+
+
+def _item_id(name: str, catalog: Catalog, grounder: Grounder) -> str | None:
+    if name in catalog.by_ids([name]):
+        return name
+    item = grounder.ground(name).item
+    return None if item is None else item.id
+
+
+def _rng(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - not for security

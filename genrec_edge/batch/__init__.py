@@ -1,0 +1,1 @@
+"""A file of users in, a row of recommendations for each of them out."""

@@ -1,0 +1,145 @@
+"""What a job has done so far, in a folder beside its output: a key, and a file for each finished chunk.
+
+The key says all that answers depend on; parts of another job are refused. A part appears whole or not at all, and the
+output likewise. Knows lines; neither users nor models.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge.errors import UsageError, several
+from genrec_edge.storage.files import atomic_write, locked, path_errors, sync
+from genrec_edge.storage.json_diff import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+SCHEMA = "genrec-edge/batch@1"
+_KEY, _LOCK = "key.json", ".lock"
+_PARTS = "[0-9]*.jsonl"
+_MAX_SHOWN = 5
+
+
+class Parts:
+    """The finished chunks of one job; made by `opened_parts`."""
+
+    def __init__(self, folder: Path, sizes: Sequence[int]) -> None:
+        self._folder = folder
+        self._sizes = sizes
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the chunks that are not finished."""
+        return [number for number in range(len(self._sizes)) if not self._path(number).is_file()]
+
+    def keep(self, number: int, lines: Sequence[bytes]) -> None:
+        """Keep the lines of a finished chunk; they are on the disk when this returns."""
+        with path_errors(self._path(number)), atomic_write(self._path(number)) as file:
+            file.writelines(lines)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of all chunks, in order.
+
+        Raises:
+            UsageError: a part was changed by somebody else.
+        """
+        for number, size in enumerate(self._sizes):
+            with path_errors(self._path(number)):
+                lines = self._path(number).read_bytes().splitlines(keepends=True)
+            if len(lines) != size:
+                message = f"{self._path(number)} has {len(lines)} lines, and the chunk {size} users"
+                raise UsageError(message, hint="remove that file and repeat the command")
+            yield from lines
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:08d}.jsonl"
+
+
+@contextmanager
+def opened_parts(out_path: Path, key: Mapping[str, Any], sizes: Sequence[int], *, force: bool) -> Iterator[Parts]:
+    """Hold the job that writes `out_path`, and yield what is done of it.
+
+    Args:
+        out_path: the output; its parts are in a folder of that name and ".parts".
+        key: all that the answers depend on.
+        sizes: how many lines each chunk has.
+        force: replace an output that is there, and throw parts of another job away.
+
+    Raises:
+        UsageError: the output is there already, or parts of another job; the message says what differs.
+        LockedError: another process is at it.
+    """
+    folder = _folder_of(out_path)
+    key = json.loads(json.dumps({"schema": SCHEMA, **key}))
+    if out_path.exists() and not folder.exists() and not force:
+        raise _exists(out_path)
+    with path_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        busy = f"{out_path} is being written by another process"
+        with locked(folder / _LOCK, busy, hint="wait for it, or name another file"):
+            shutil.rmtree(_leaving(folder), ignore_errors=True)  # of a process that was killed when it had finished
+            _claim(folder, out_path, key, force=force)
+            yield Parts(folder, sizes)
+
+
+def publish(out_path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have the output written and appear, then remove the parts. Only inside of `opened_parts`."""
+    folder = _folder_of(out_path)
+    with path_errors(out_path):
+        with atomic_write(out_path) as file:
+            write(file)
+        # Renamed first: a folder that is there holds every part, so a kill in between loses none.
+        folder.rename(_leaving(folder))
+        sync(folder.parent)
+        shutil.rmtree(_leaving(folder), ignore_errors=True)
+
+
+def _claim(folder: Path, out_path: Path, key: Mapping[str, Any], *, force: bool) -> None:
+    """Make the folder that of the job with this key, which it may be already."""
+    found = _key_in(folder)
+    if found is None:
+        if foreign := [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]:
+            message = f"{folder} is not the folder of a job: it holds {foreign[0]}"
+            raise UsageError(message, hint="name another file with --out")
+        if out_path.exists() and not force:
+            raise _exists(out_path)
+    elif not (wrong := differences(key, found)):
+        return
+    elif not force:
+        raise UsageError(
+            f"{folder} holds parts of another job: {several(wrong, most=_MAX_SHOWN, separator=', ')} differ",
+            hint="repeat the call it was made with, name another file with --out, or give --force to begin anew",
+        )
+    for part in folder.glob(_PARTS):
+        part.unlink()  # before the key changes: parts are always those of the key beside them
+    with atomic_write(folder / _KEY) as file:
+        file.write(json.dumps(key, indent=1).encode() + b"\n")
+
+
+def _key_in(folder: Path) -> object | None:
+    """Return what the key file of a folder says, None without one."""
+    path = folder / _KEY
+    if not path.is_file():
+        return None
+    try:
+        found: object = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return {"schema": None}
+    return found
+
+
+def _folder_of(out_path: Path) -> Path:
+    return out_path.with_name(f"{out_path.name}.parts")
+
+
+def _leaving(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.done")
+
+
+def _exists(out_path: Path) -> UsageError:
+    return UsageError(f"{out_path} is there already", hint="name another file with --out, or give --force")

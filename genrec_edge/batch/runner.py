@@ -1,0 +1,138 @@
+"""The story of a job: a file of users in, a row for each of them out, whatever is killed meanwhile.
+
+Users are answered in chunks, in any order and by any engine; what is finished is kept beside the output, so that the
+same call goes on where a killed one was. Which engine answers changes nothing in the output.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from genrec_edge.batch.checkpoint import opened_parts, publish
+from genrec_edge.batch.rows import check_ending, is_failed, write_rows
+from genrec_edge.batch.users import read_users, survey
+from genrec_edge.batch.worker import Chunk
+from genrec_edge.errors import UsageError
+from genrec_edge.storage.files import path_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from pathlib import Path
+
+    from genrec_edge.batch.users import User
+    from genrec_edge.batch.worker import Setup
+    from genrec_edge.records import Request
+
+CHUNK_USERS = 16
+"""What a kill costs at most, for each worker: seconds of work with a small model."""
+
+
+class Engine(Protocol):
+    """Who answers chunks: see `job_local.py` and `job_ray.py`."""
+
+    def answers(
+        self, setup: Setup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
+    ) -> Generator[tuple[int, list[bytes]]]:
+        """Yield (number, lines) of each chunk once, in any order; tell `on_users` how many more users are done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a job: users, those without an answer, and those who had been done before this call."""
+
+    users: int
+    failed: int
+    resumed: int
+
+
+def run(
+    users_path: Path,
+    out_path: Path,
+    setup: Setup,
+    engine: Engine,
+    common: Request,
+    *,
+    force: bool = False,
+    on_read: Callable[[float], object] = lambda _: None,
+    on_user: Callable[[str, int, int], object] = lambda _stage, _done, _total: None,
+) -> Summary:
+    """Answer every user of a file and write a row for each, in the order of the file.
+
+    The output appears whole or not at all; what a killed call had finished is not asked again.
+
+    Args:
+        users_path: see `job_users.survey`.
+        out_path: JSON lines or Parquet, by its ending.
+        setup: from `job_work.prepared`.
+        engine: who answers.
+        common: what is asked where the row of a user says nothing else.
+        force: replace an output that is there, and throw the parts of another job away.
+        on_read: told the share of the file that is read, 0..1, while it is checked.
+        on_user: told a stage, "answering" or "writing", how many users are through it, and how many there are.
+
+    Raises:
+        UsageError: a file that cannot be read or written, or is changed meanwhile; an output that is there.
+        LockedError: another process is at this job.
+        GenRecError: what a worker found that is not the fault of one user; finished chunks are kept.
+    """
+    check_ending(out_path)
+    if users_path.absolute() == out_path.absolute():
+        raise UsageError(f"{out_path} would replace the users", hint="name another file with --out")
+    before = _state(users_path)
+    found = survey(users_path, common, on_read)
+    key = {
+        "users": {"sha256": found.sha256, "count": found.n_users, "chunk": CHUNK_USERS},
+        "asked": {name: value for name, value in asdict(common).items() if name != "history"},
+        **setup.key(),
+    }
+    sizes = [min(CHUNK_USERS, found.n_users - start) for start in range(0, found.n_users, CHUNK_USERS)]
+    with opened_parts(out_path, key, sizes, force=force) as parts:
+        missing = parts.missing()
+        resumed = done = found.n_users - sum(sizes[number] for number in missing)
+        on_user("answering", done, found.n_users)
+
+        def on_users(n: int) -> None:
+            nonlocal done
+            done += n
+            on_user("answering", done, found.n_users)
+
+        if missing:
+            wanted = frozenset(missing)
+            chunks = (chunk for chunk in _chunks(read_users(users_path, common)) if chunk.number in wanted)
+            with closing(engine.answers(setup, chunks, len(missing), on_users)) as answers:
+                for number, lines in answers:
+                    parts.keep(number, lines)
+        if _state(users_path) != before:
+            message = f"{users_path} was changed while its users were answered"
+            raise UsageError(message, hint="repeat the command with --force to begin anew")
+        n_failed = 0
+
+        def merged() -> Iterator[bytes]:
+            nonlocal n_failed
+            for n, line in enumerate(parts.lines(), start=1):
+                n_failed += is_failed(line)
+                yield line
+                if n % CHUNK_USERS == 0 or n == found.n_users:
+                    on_user("writing", n, found.n_users)
+
+        as_parquet, are_numbers = out_path.suffix == ".parquet", found.are_numbers
+        publish(out_path, lambda file: write_rows(merged(), file, as_parquet=as_parquet, are_numbers=are_numbers))
+    return Summary(found.n_users, n_failed, resumed)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    with path_errors(path):
+        status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _chunks(users: Iterable[User]) -> Iterator[Chunk]:
+    source = iter(users)
+    number = 0
+    while group := tuple(islice(source, CHUNK_USERS)):
+        yield Chunk(number, group)
+        number += 1

@@ -1,0 +1,227 @@
+"""The users of a job, out of JSON lines or Parquet: who they are and what is asked for each.
+
+Every row is checked before the first is answered. Knows files and requests; neither models nor catalogs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import reprlib
+import zlib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge.errors import UsageError
+from genrec_edge.records import Interaction, Request
+from genrec_edge.serving.history_file import interaction_of
+from genrec_edge.storage.files import path_errors, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+INPUT_ENDS = (".jsonl", ".jsonl.gz", ".parquet")
+_BATCH_ROWS = 1024
+_NOT_OURS = frozenset({"decode", "temperature", "seed", "task"})
+"""Fields of a request that are the same for all users of a job."""
+_FIELDS = ("user", *(field.name for field in fields(Request) if field.name not in _NOT_OURS))
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One row: who is asked for, by the text or whole number that stands in the file, and what."""
+
+    user: str | int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a file of users holds: how many, its sha256, and whether all users are numbers."""
+
+    n_users: int
+    sha256: str
+    are_numbers: bool
+
+
+def survey(path: Path, common: Request, on_progress: Callable[[float], object] = lambda _: None) -> Survey:
+    """Read a file of users once, and check every row of it. Read-only.
+
+    Args:
+        path: JSON lines (.jsonl, .jsonl.gz) or Parquet.
+        common: what is asked where a row says nothing else.
+        on_progress: told the share read, 0..1.
+
+    Raises:
+        UsageError: another kind of file; one that cannot be read; a wrong row, or a user who stands in two (the text
+            "1" and the number 1 are the same user); the message names the lines.
+    """
+    sha256 = ""
+    with path_errors(path):
+        sha256 = sha256_file(path)
+    place_of: dict[str, int] = {}
+    are_numbers = True
+    unit = "row" if path.name.endswith(".parquet") else "line"
+    for number, user in _numbered_users(path, common, on_progress):
+        if (before := place_of.setdefault(str(user.user), number)) != number:
+            message = f"{path}: the user {reprlib.repr(user.user)} stands in {unit} {before} and in {unit} {number}"
+            raise UsageError(message, hint="give each user one row")
+        are_numbers = are_numbers and isinstance(user.user, int)
+    if not place_of:
+        raise UsageError(f"{path} holds no users", hint="write one user a row, as docs/cli.md shows")
+    on_progress(1.0)
+    return Survey(len(place_of), sha256, are_numbers)
+
+
+def read_users(path: Path, common: Request) -> Iterator[User]:
+    """Yield the users of a file in its order; `survey` says what can be raised."""
+    return (user for _, user in _numbered_users(path, common, lambda _: None))
+
+
+def _numbered_users(path: Path, common: Request, on_progress: Callable[[float], object]) -> Iterator[tuple[int, User]]:
+    if not path.name.endswith(INPUT_ENDS):
+        raise UsageError(f"{path} is no file of users by its ending", hint=f"known: {', '.join(INPUT_ENDS)}")
+    with path_errors(path):
+        rows = _parquet_rows if path.name.endswith(".parquet") else _json_rows
+        for number, where, row in rows(path, on_progress):
+            yield number, _user(row, where, common)
+
+
+def _json_rows(path: Path, on_progress: Callable[[float], object]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    n_bytes = max(1, path.stat().st_size)
+    try:
+        with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
+            for number, line in enumerate(file, start=1):
+                if number % _BATCH_ROWS == 0:
+                    on_progress(raw.tell() / n_bytes)
+                if line.strip():
+                    where = f"{path}, line {number}"
+                    yield number, where, _object(line, where)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+        raise UsageError(f"{path} is damaged: {e}", hint="compress it again, or write it as .jsonl") from e
+
+
+def _object(line: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as e:  # what is not UTF-8 is a ValueError, too
+        raise UsageError(f"{where} is not JSON: {e}", hint="one object a line, in UTF-8") from e
+    if not isinstance(row, dict):
+        raise UsageError(f"{where} is {reprlib.repr(row)}, not an object", hint='write {"user": ..., "history": [...]}')
+    return row
+
+
+def _parquet_rows(path: Path, on_progress: Callable[[float], object]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            n_rows = max(1, file.metadata.num_rows)
+            number = 0
+            for batch in file.iter_batches(_BATCH_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, f"{path}, row {number}", row
+                on_progress(number / n_rows)
+    except pa.ArrowException as e:
+        first_line = str(e).partition("\n")[0]
+        raise UsageError(f"{path} cannot be read as Parquet: {first_line}", hint="write it again, or as .jsonl") from e
+
+
+def _user(row: Mapping[str, Any], where: str, common: Request) -> User:
+    """Return the user a row means; fields that are null count as not there."""
+    if unknown := [name for name in row if name not in _FIELDS]:
+        message = f"{where} has the unknown field {unknown[0]!r}"
+        raise UsageError(message, hint=f"known: {', '.join(_FIELDS)}")
+    user = row.get("user")
+    if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
+        raise UsageError(f"{where}: user is {reprlib.repr(user)}", hint="name the user by a text or a whole number")
+    if isinstance(user, int) and not -(1 << 63) <= user < 1 << 63:
+        raise UsageError(f"{where}: user is a number of more than 64 bits", hint="write it as text")
+    given: dict[str, Any] = {
+        name: _READERS[name](value, f"{where}: {name}")
+        for name, value in row.items()
+        if name != "user" and value is not None
+    }
+    return User(user, replace(common, **given))
+
+
+def _wrong(value: object, where: str, wanted: str) -> UsageError:
+    return UsageError(f"{where} is {reprlib.repr(value)}", hint=f"write {wanted}")
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(value, where, "a text")
+    return value
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not (isinstance(value, list) and all(isinstance(entry, str) for entry in value)):
+        raise _wrong(value, where, "a list of titles or ids")
+    return tuple(value)
+
+
+def _history(value: object, where: str) -> tuple[Interaction, ...]:
+    if not isinstance(value, list):
+        raise _wrong(value, where, "a list of titles, or of objects with title or id")
+    return tuple(_entry(entry, f"{where}, entry {n}") for n, entry in enumerate(value, start=1))
+
+
+def _entry(value: object, where: str) -> Interaction:
+    if isinstance(value, str):
+        return Interaction(title=value)
+    if not isinstance(value, dict):
+        raise _wrong(value, where, "a title, or an object with title or id")
+    return interaction_of(value, where)
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(value, where, "a whole number")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong(value, where, "a number")
+    return float(value)
+
+
+def _flag(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(value, where, "true or false")
+    return value
+
+
+def _words(value: object, where: str) -> dict[str, str]:
+    return {name: _text(words, f"{where}.{name}") for name, words in _named(value, where, "words").items()}
+
+
+def _biases(value: object, where: str) -> dict[str, float]:
+    return {name: _number(nats, f"{where}.{name}") for name, nats in _named(value, where, "nats").items()}
+
+
+def _named(value: object, where: str, wanted: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _wrong(value, where, f"an object of {wanted} by name")
+    return {str(name): below for name, below in value.items() if below is not None}
+
+
+_READERS: Mapping[str, Callable[[object, str], object]] = {
+    "history": _history,
+    "k": _count,
+    "where": _text,
+    "exclude": _texts,
+    "candidates": _texts,
+    "allow_seen": _flag,
+    "min_rating": _number,
+    "bias": _biases,
+    "preference": _text,
+    "intent": _text,
+    "intent_where": _flag,
+    "context": _words,
+}

@@ -1,0 +1,173 @@
+"""What a worker of a job does, in whichever process: open the model and the catalog, and answer chunks of users."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge._version import __version__
+from genrec_edge.batch import rows
+from genrec_edge.decoding.best_first import Budget
+from genrec_edge.errors import (
+    CatalogError,
+    EngineError,
+    ModelInvalidError,
+    NothingToRecommendError,
+    UsageError,
+)
+from genrec_edge.gguf.header import read_header
+from genrec_edge.hub.store import ModelFile
+from genrec_edge.recommender import Recommender
+from genrec_edge.storage.files import path_errors, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from genrec_edge.batch.users import User
+    from genrec_edge.hub.manifest import Manifest
+    from genrec_edge.records import PriorKind, ScoreKind
+
+DEATHS = 3
+"""After so many, what was asked is given up; so is a job whose workers die before they have begun."""
+_OF_ONE_USER = (UsageError, NothingToRecommendError, EngineError)
+"""What may be wrong with the request of one user; anything else would be wrong with the next one, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Users that are answered and kept together; `number` is from 0, `deadly` are the places of users nobody tries."""
+
+    number: int
+    users: tuple[User, ...]
+    deadly: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every worker opens; the options are those of `Recommender.open`, and `calibrate` that of its method.
+
+    Attributes:
+        sha256: of each file, by its role; from `prepared`, as is `revision`, that of the catalog.
+    """
+
+    model_path: Path
+    catalog_path: Path
+    manifest: Manifest | None = None
+    adapter: Path | None = None
+    prior: Path | None = None
+    prior_kind: PriorKind | None = None
+    prior_weight: float | None = None
+    score: ScoreKind | None = None
+    n_ctx: int | None = None
+    budget: int | None = None
+    calibrate: float = 0.0
+    sha256: tuple[tuple[str, str], ...] = ()
+    revision: str = ""
+
+    def open(self, n_threads: int, on_title: Callable[[int, int], object] = lambda _done, _total: None) -> Recommender:
+        """Return the recommender; `Recommender.open` says what can be raised."""
+        recommender = Recommender.open(
+            ModelFile(self.model_path, self.manifest, read_header(self.model_path)),
+            self.catalog_path,
+            adapter=self.adapter,
+            n_threads=n_threads,
+            n_ctx=self.n_ctx,
+            score=self.score,
+            prior=self.prior,
+            prior_kind=self.prior_kind,
+            prior_weight=self.prior_weight,
+            budget=None if self.budget is None else Budget(self.budget),
+            on_title=on_title,
+        )
+        try:
+            if self.calibrate:
+                recommender.calibrate(self.calibrate, on_title)
+        except BaseException:
+            recommender.close()
+            raise
+        return recommender
+
+    def hashes(self, on_bytes: Callable[[int], object] = lambda _: None) -> tuple[tuple[str, str], ...]:
+        """Return the sha256 of model, adapter and prior; that of a model of the store is its manifest's."""
+        named = {"model": self.model_path, "adapter": self.adapter, "prior": self.prior}
+        found = {} if self.manifest is None else {"model": self.manifest.sha256}
+        for role, path in named.items():
+            if path is not None and role not in found:
+                with path_errors(path):
+                    found[role] = sha256_file(path, on_bytes)
+        return tuple(found.items())
+
+    def require_same_files(self) -> None:
+        """Raise ModelInvalidError if files on this machine are others than those of the machine that prepared it."""
+        here = replace(self, manifest=None).hashes()
+        if differing := [role for (role, ours), (_, theirs) in zip(here, self.sha256, strict=True) if ours != theirs]:
+            message = f"the {differing[0]} on this machine is another one than where the job was begun"
+            raise ModelInvalidError(message, hint="put the same files under the same names on every machine")
+
+    def key(self) -> dict[str, Any]:
+        """Return all of this that answers depend on, ready for JSON."""
+        return {
+            "files": dict(self.sha256),
+            "catalog": {"revision": self.revision},
+            "setup": {
+                "score": self.score,
+                "ctx": self.n_ctx,
+                "prior": self.prior_kind,
+                "prior_weight": self.prior_weight,
+                "budget": self.budget,
+                "calibrate": self.calibrate,
+            },
+            "versions": {
+                "genrec-edge": __version__,
+                "llama-cpp-python": importlib.metadata.version("llama-cpp-python"),
+            },
+        }
+
+
+def prepared(
+    setup: Setup,
+    *,
+    on_title: Callable[[int, int], object] = lambda _done, _total: None,
+    on_bytes: Callable[[int], object] = lambda _: None,
+) -> Setup:
+    """Open everything once, so that what is wrong is known before any worker starts, and return the setup with hashes.
+
+    The title index, and the calibration where one is asked for, are on the disk afterwards.
+
+    Raises: as `Recommender.open`.
+    """
+    with setup.open(1, on_title) as recommender:
+        revision = recommender.catalog.revision
+    return replace(setup, sha256=setup.hashes(on_bytes), revision=revision)
+
+
+def answer_chunk(
+    recommender: Recommender, chunk: Chunk, revision: str, on_user: Callable[[], object] = lambda: None
+) -> list[bytes]:
+    """Return the line of each user of a chunk; a request that cannot be answered gets one that says why.
+
+    Raises:
+        CatalogError: the catalog is not of this revision any more.
+    """
+    lines = []
+    for place, user in enumerate(chunk.users):
+        recommender.forget()
+        try:
+            if place in chunk.deadly:
+                raise EngineError(f"{DEATHS} workers died of this request")
+            lines.append(rows.answered(user.user, recommender.answer(user.request)))
+        except _OF_ONE_USER as e:
+            lines.append(rows.failed(user.user, e.code, e.message))
+        on_user()
+    if recommender.catalog.revision != revision:
+        message = f"the catalog {recommender.catalog.path} was changed since the job was begun"
+        raise CatalogError(message, hint="repeat the command with --force to answer all users from it as it is now")
+    return lines
+
+
+def given_up(chunk: Chunk, why: str) -> list[bytes]:
+    """Return the lines of a chunk that no worker survives, whomever they died of."""
+    message = f"{why}, {len(chunk.users)} users at a time"
+    return [rows.failed(user.user, EngineError.code, message) for user in chunk.users]

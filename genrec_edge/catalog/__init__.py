@@ -1,0 +1,1 @@
+"""The SQLite catalog: build it, read it, filter it, resolve titles in it."""

@@ -1,0 +1,160 @@
+"""What a catalog says of its items in words: genres, people, countries, languages, decades, brands.
+
+A fact is a value that several items may share, in the spelling of the catalog. Facts are what intentions are matched
+with, what preference summaries are made of, and what a model learns to say of an item. Which columns hold facts is seen
+from the catalog itself: every list column, every text column whose values are words that many items share, and the
+year, as its decade.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog.where import KEYWORDS
+from genrec_edge.records import Fact
+from genrec_edge.storage.sqlite import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from genrec_edge.catalog.reader import Catalog
+
+DECADE = "decade"
+"""The column of facts that the year gives."""
+
+_MOST_VALUES = 1 / 20
+"""Different values of a text column of facts, as a share of the items that have one."""
+_MAX_CHARACTERS = 40
+_WORDS = re.compile(r"[^\W\d_][^\d.!?]*")
+"""Values without digits and full stops: awards in sentences and years as text are none."""
+
+
+def decade(year: int) -> str:
+    """Return the decade of a year in words.
+
+    >>> decade(1994)
+    '1990s'
+    """
+    return f"{year // 10 * 10}s"
+
+
+def years_of(value: str) -> range:
+    """Return the years of a decade.
+
+    >>> years_of("1990s")
+    range(1990, 2000)
+    """
+    first = int(value[:-1])
+    return range(first, first + 10)
+
+
+class FactBook:
+    """The facts of a catalog, read as they are asked for. May be shared between threads."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._columns: tuple[str, tuple[str, ...]] = ("", ())
+        self._shares: tuple[str, dict[Fact, float]] = ("", {})
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that hold facts, the decade last; read again after the catalog was changed."""
+        revision = self.catalog.revision
+        if self._columns[0] != revision:
+            lists = self.catalog.list_columns
+            plain = [name for name in self.catalog.item_columns if name not in lists and self._is_of_facts(name)]
+            self._columns = (revision, (*lists, *plain, DECADE))
+        return self._columns[1]
+
+    def of(self, rows: Sequence[int]) -> list[tuple[Fact, ...]]:
+        """Return the facts of each of these rows of the catalog, in the order of `columns`, values in theirs.
+
+        Raises:
+            KeyError: there is no such row.
+        """
+        found: defaultdict[int, list[Fact]] = defaultdict(list)
+        columns = self.columns
+        lists = [name for name in columns if name in self.catalog.list_columns]
+        values = self.catalog.list_values(sorted(set(rows)), lists)
+        for item in self.catalog.items(sorted(set(rows))):
+            for column in columns:
+                if column == DECADE:
+                    found[item.row] += [] if item.year is None else [Fact(DECADE, decade(item.year))]
+                elif column in lists:
+                    found[item.row] += [Fact(column, value) for value in values.get((item.row, column), ())]
+                elif (value := item.columns.get(column)) is not None:
+                    found[item.row].append(Fact(column, str(value)))
+        return [tuple(found[int(row)]) for row in rows]
+
+    def values(self, column: str) -> Mapping[str, int]:
+        """Return every value of a column of facts and how many items have it."""
+        if column == DECADE:
+            query = "SELECT (year / 10 * 10) || 's', count(*) FROM items WHERE year IS NOT NULL GROUP BY 1"
+            return dict(self.catalog.query(query))
+        if column in self.catalog.list_columns:
+            query = "SELECT value, count(*) FROM item_values WHERE field = ? GROUP BY value"
+            return dict(self.catalog.query(query, [column]))
+        name = quoted(column)
+        return dict(self.catalog.query(f"SELECT {name}, count(*) FROM items WHERE {name} IS NOT NULL GROUP BY 1"))
+
+    def share(self, fact: Fact) -> float:
+        """Return the share of the catalog's items that have a fact, 0..1."""
+        revision = self.catalog.revision
+        if self._shares[0] != revision:
+            self._shares = (revision, {})
+        known = self._shares[1]
+        if fact not in known:
+            known[fact] = self._count(fact) / self.catalog.n_items
+        return known[fact]
+
+    def _count(self, fact: Fact) -> int:
+        if fact.column == DECADE:
+            years = years_of(fact.value)
+            query = "SELECT count(*) FROM items WHERE year >= ? AND year < ?"
+            given: list[str | int] = [years.start, years.stop]
+        elif fact.column in self.catalog.list_columns:
+            query, given = "SELECT count(*) FROM item_values WHERE field = ? AND value = ?", [fact.column, fact.value]
+        else:
+            query, given = f"SELECT count(*) FROM items WHERE {quoted(fact.column)} = ?", [fact.value]
+        ((count,),) = self.catalog.query(query, given)
+        return int(count)
+
+    def _is_of_facts(self, column: str) -> bool:
+        name = quoted(column)
+        ((n_filled, n_values, longest),) = self.catalog.query(
+            f"SELECT count({name}), count(DISTINCT {name}), max(length({name})) FROM items "
+            f"WHERE typeof({name}) = 'text'"
+        )
+        if not n_values or n_values > max(1, n_filled * _MOST_VALUES) or longest > _MAX_CHARACTERS:
+            return False
+        return all(_WORDS.fullmatch(value) for value in self.values(column) if isinstance(value, str))
+
+
+def condition(facts: Iterable[Fact]) -> str:
+    """Return the SQL condition that all facts hold, as `--where` takes it; empty without facts.
+
+    >>> condition([Fact("genres", "Comedy"), Fact("decade", "1990s"), Fact("director", "Jim O'Hara")])
+    "genres = 'Comedy' AND year BETWEEN 1990 AND 1999 AND director = 'Jim O''Hara'"
+    """
+    return " AND ".join(_holds(fact) for fact in facts)
+
+
+def _holds(fact: Fact) -> str:
+    if fact.column == DECADE:
+        years = years_of(fact.value)
+        return f"year BETWEEN {years.start} AND {years.stop - 1}"
+    value = fact.value.replace("'", "''")
+    is_plain = fact.column.isidentifier() and fact.column.isascii() and fact.column.lower() not in KEYWORDS
+    name = fact.column if is_plain else quoted(fact.column)
+    return f"{name} = '{value}'"
+
+
+def worded(facts: Iterable[Fact]) -> str:
+    """Return facts as a model reads them.
+
+    >>> worded([Fact("genres", "Comedy"), Fact("decade", "1990s")])
+    'Comedy, 1990s'
+    """
+    return ", ".join(fact.value for fact in facts)

@@ -1,0 +1,161 @@
+"""From the rows of a source to the rows of a catalog: which cell goes where, and copying them in batches.
+
+Knows `Source` and the tables of `schema.py`; `building.py` decides when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog import schema, titles
+from genrec_edge.errors import UsageError
+from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.sqlite import quoted
+from genrec_edge.storage.tables import Source, distinct_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_BATCH_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which cell of a source goes where in the catalog."""
+
+    source: Source
+    roles: cols.Roles
+    columns: Sequence[tuple[str, cols.Column]]
+    """The columns that keep their own name: what the catalog calls them, and what they are."""
+    last_row: int = 0
+    """The row number before the first new one."""
+    last_number: int = 0
+    """The same for the numbers given to items of sources without ids."""
+
+    @property
+    def list_names(self) -> list[str]:
+        """The columns that hold many values."""
+        return [name for name, column in self.columns if column.separator is not None]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an import copied; `digest` is 16 hex digits that stand for all of it."""
+
+    n_items: int = 0
+    n_untitled: int = 0
+    digest: str = ""
+
+
+_Row = tuple[int, tuple[object, ...], list[tuple[int, str, str]]]
+
+
+def own_names(profile: Sequence[cols.Column], roles: cols.Roles) -> list[tuple[str, cols.Column]]:
+    """Name the columns a new catalog keeps; a name that the catalog needs for itself gets a number."""
+    kept = _kept(profile, roles)
+    names = distinct_names([*schema.RESERVED, *(column.name for column in kept)])[len(schema.RESERVED) :]
+    return list(zip(names, kept, strict=True))
+
+
+def known_names(
+    connection: sqlite3.Connection, path: Path, profile: Sequence[cols.Column], roles: cols.Roles
+) -> list[tuple[str, cols.Column]]:
+    """Find the columns of an existing catalog that the columns of a source belong to.
+
+    Raises:
+        UsageError: the catalog has no such column.
+    """
+    known = {name.casefold(): name for name in schema.column_names(connection)}
+    lists = set(schema.list_names(connection))
+    found: list[tuple[str, cols.Column]] = []
+    for name, column in own_names(profile, roles):
+        if (there := known.get(name.casefold())) is not None:
+            found.append((there, cols.as_list(column) if there in lists else cols.as_single(column)))
+        elif column.position != roles.year:
+            message = f"{path} has no column {name!r}; its columns are: {', '.join(known.values()) or 'none'}"
+            raise UsageError(message, hint="rename or drop the column in what is to be added")
+    return found
+
+
+def _kept(profile: Sequence[cols.Column], roles: cols.Roles) -> list[cols.Column]:
+    taken = {roles.title, roles.id}
+    if roles.year is not None and (profile[roles.year].kind != "TEXT" or profile[roles.year].is_empty):
+        taken.add(roles.year)  # a column of full dates is kept beside the year taken from it
+    return [column for column in profile if column.position not in taken]
+
+
+def insert(connection: sqlite3.Connection, plan: Plan, on_progress: Callable[[], object]) -> Counts:
+    """Copy the rows of the source into `items` and `item_values`, in batches."""
+    names = ['"row"', "id", "title", "year", '"key"', *(quoted(name) for name, _ in plan.columns)]
+    insert = f"INSERT INTO items({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    counts, digest = Counts(), hashlib.blake2b(digest_size=8)
+    encoded = _encoded(plan, counts)
+    while batch := list(islice(encoded, _BATCH_ROWS)):
+        items = [item for _, item, _ in batch]
+        digest.update(repr(items).encode())
+        try:
+            connection.executemany(insert, items)
+        except sqlite3.IntegrityError as e:
+            raise _duplicate(connection, plan.source, batch) from e
+        values = [value for _, _, values in batch for value in values]
+        connection.executemany("INSERT OR IGNORE INTO item_values VALUES (?, ?, ?)", values)
+        counts.n_items += len(batch)
+        on_progress()
+    counts.digest = digest.hexdigest()
+    return counts
+
+
+def _encoded(plan: Plan, counts: Counts) -> Iterator[_Row]:
+    """Yield (number in the source, row of `items`, rows of `item_values`) for every row that has a title."""
+    roles, n_columns = plan.roles, len(plan.source.columns)
+    plain = [(c.position, c.separator, name) for name, c in plan.columns]
+    row, number_id = plan.last_row, max(plan.last_number, plan.last_row)
+    for number, given in plan.source.rows():
+        cells = given + [None] * (n_columns - len(given))
+        title, year = _title_and_year(cells[roles.title], None if roles.year is None else cells[roles.year])
+        if not title:
+            counts.n_untitled += 1
+            continue
+        row += 1
+        number_id += 1
+        item_id = number_id if roles.id is None else cols.scalar(cells[roles.id])
+        if item_id is None:
+            raise plan.source.error(number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs its id")
+        kept: list[object] = []
+        values: list[tuple[int, str, str]] = []
+        for position, separator, name in plain:
+            if separator is None:
+                kept.append(cols.scalar(cells[position]))
+            else:
+                texts = cols.split_list(cells[position], separator)
+                kept.append(", ".join(texts) or None)
+                values += [(row, name, text) for text in texts]
+        yield number, (row, str(item_id), title, year, titles.key(title), *kept), values
+
+
+def _title_and_year(title_cell: object, year_cell: object) -> tuple[str, int | None]:
+    """Return display title and year; a year in brackets after the title is taken off unless it differs."""
+    title = titles.clean("" if title_cell is None else str(title_cell))
+    year = cols.parse_year(year_cell)
+    bare, suffix_year = titles.split_year(title)
+    return (bare, suffix_year) if suffix_year is not None and year in {None, suffix_year} else (title, year)
+
+
+def _duplicate(connection: sqlite3.Connection, source: Source, batch: Sequence[_Row]) -> UsageError:
+    """Find the row of a refused batch whose id exists already."""
+    first_row = batch[0][1][0]
+    seen: dict[object, int] = {}
+    for number, (_, item_id, title, *_), _ in batch:
+        query = 'SELECT title FROM items WHERE id = ? AND "row" < ?'
+        earlier = connection.execute(query, [item_id, first_row]).fetchone()
+        if item_id in seen or earlier is not None:
+            where = f"{source.unit} {seen[item_id]}" if item_id in seen else f"the item {earlier[0]!r}"
+            what = f"{title!r} has the id {item_id!r}, as has {where}"
+            return source.error(number, what, "every item needs an id of its own; name its column with --id")
+        seen[item_id] = number
+    return source.error(batch[0][0], "an item that the catalog cannot hold")

@@ -1,0 +1,260 @@
+"""Writing a catalog: importing a file, adding and removing items; each is done whole or not at all.
+
+The reading half is `catalog.py`. Files come in through `importing.py`; what their columns mean is known to
+`columns.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog import rows as rows_module
+from genrec_edge.catalog import schema
+from genrec_edge.errors import CatalogError, UsageError
+from genrec_edge.storage import files
+from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.tables import Source, distinct_names, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from genrec_edge.records import Value
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What an import did. The three roles name columns of the source; None where it has no such column."""
+
+    path: Path
+    n_items: int
+    n_untitled: int
+    """Rows left out because they have no title."""
+    title_column: str
+    id_column: str | None
+    year_column: str | None
+    columns: tuple[str, ...]
+    """The columns kept under their own name, as they are called in the catalog."""
+    list_columns: tuple[str, ...]
+
+
+def build(
+    source_path: str | Path,
+    out_path: str | Path,
+    *,
+    title: str | None = None,
+    id: str | None = None,  # noqa: A002
+    year: str | None = None,
+    table: str | None = None,
+    lists: Sequence[str] = (),
+    name: str | None = None,
+    licence: str = "",
+    force: bool = False,
+    progress: Callable[[float], object] | None = None,
+) -> BuildReport:
+    """Make a catalog from a CSV, TSV, JSON, JSON-lines or SQLite file.
+
+    The file is read twice: once to learn what its columns hold, once to copy it. `out_path` appears when
+    everything is in it and on the disk; until then, and after any failure, it is as it was.
+
+    Args:
+        source_path: the file, possibly compressed with gzip, bzip2 or xz.
+        out_path: where the catalog goes; its folder is created.
+        title: the column of the titles; guessed if None, as are `id` and `year`. Items without an id column
+        are
+            numbered.
+        id: the column of the identifiers, which have to be unique.
+        year: the column of the years; without one, a year in brackets after the title is used.
+        table: the table to read, if the source is a SQLite file with more than one.
+        lists: columns that hold many values, as "column" or "column:separator"; usual ones are recognised.
+        name: what the catalog is called; the name of the source file if None.
+        licence: SPDX expression of the source's licence, if known.
+        force: replace an existing `out_path`.
+        progress: told the share done, 0..1, about once in a thousand rows.
+
+    Raises:
+        UsageError: the source or an option is wrong; the message names the line.
+        CatalogError: no row of the source has a title.
+        DiskFullError: no room.
+    """
+    source_path, out_path = Path(source_path), Path(out_path)
+    if out_path.exists() and not force:
+        message = f"{out_path} exists already"
+        raise UsageError(message, hint="replace it with --force, or choose another name with -o")
+    source = open_source(source_path, table)
+    share = _progress_of(source, progress)
+    profile = cols.profile(source, _parse_lists(lists), lambda: share(0.0, 0.3))
+    roles = cols.choose_roles(source.columns, title=title, id=id, year=year)
+    plan = rows_module.Plan(source, roles, rows_module.own_names(profile, roles))
+    meta = {
+        "format": str(schema.FORMAT_VERSION),
+        "name": name or source_path.name.partition(".")[0],
+        "source": source_path.name,
+        "licence": licence,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "lists": json.dumps(plan.list_names, ensure_ascii=False),
+    }
+    with (
+        _writable(out_path),
+        files.atomic_write(out_path) as part,
+        schema.creating(Path(part.name)) as connection,
+    ):
+        schema.create_tables(connection, [(name, column.kind) for name, column in plan.columns])
+        connection.execute("BEGIN")
+        counts = rows_module.insert(connection, plan, lambda: share(0.3, 0.5))
+        if not counts.n_items:
+            message = f"no row of {source_path} has a title in its column {source.columns[roles.title]!r}"
+            raise CatalogError(message, hint="name the column of the titles with --title")
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), ("revision", counts.digest)])
+        connection.execute("COMMIT")
+        schema.create_indexes(connection)
+    if progress is not None:
+        progress(1.0)
+    return _report(out_path, plan, counts)
+
+
+def add(
+    path: str | Path,
+    source_path: str | Path,
+    *,
+    title: str | None = None,
+    id: str | None = None,  # noqa: A002
+    year: str | None = None,
+    table: str | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> BuildReport:
+    """Add the items of a file to a catalog, all or none. Arguments as for `build`.
+
+    Raises:
+        UsageError: the source is wrong, has a column the catalog does not have, or an id the catalog has
+        already.
+        CatalogError: `path` is not a catalog.
+        LockedError: another process is writing to it.
+    """
+    source = open_source(Path(source_path), table)
+    return _add(Path(path), source, lambda names: cols.choose_roles(names, title=title, id=id, year=year), progress)
+
+
+def add_item(
+    path: str | Path,
+    title: str,
+    *,
+    id: str | None = None,  # noqa: A002
+    year: int | None = None,
+    columns: Mapping[str, Value] | None = None,
+) -> BuildReport:
+    """Add one item to a catalog; without an id it gets the next free number. Raises as `add` does."""
+    cells: list[tuple[str, object]] = [("title", title), ("year", year), *(columns or {}).items()]
+    roles = cols.Roles(title=0, year=1, id=None if id is None else len(cells))
+    if id is not None:
+        cells.append(("id", id))
+    return _add(Path(path), _Single(cells), lambda _: roles, None)
+
+
+def remove(path: str | Path, ids: Iterable[str]) -> int:
+    """Remove items from a catalog, all or none, and return how many there were.
+
+    Raises:
+        UsageError: an id is not in the catalog, or nothing would be left.
+        CatalogError: `path` is not a catalog.
+        LockedError: another process is writing to it.
+    """
+    wanted = list(dict.fromkeys(ids))
+    with schema.writing(Path(path)) as connection:
+        schema.track_changes(connection)
+        missing = [i for i in wanted if not connection.execute("DELETE FROM items WHERE id = ?", [i]).rowcount]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            message = f"{path} has no item with the id {missing[0]!r}{more}; nothing was removed"
+            raise UsageError(message, hint="`genrec-edge catalog search` shows ids")
+        if connection.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:
+            message = f"{path} would be left without items; nothing was removed"
+            raise UsageError(message, hint="delete the file instead")
+    return len(wanted)
+
+
+def _add(
+    path: Path,
+    source: Source,
+    choose: Callable[[Sequence[str]], cols.Roles],
+    progress: Callable[[float], object] | None,
+) -> BuildReport:
+    share = _progress_of(source, progress)
+    profile = cols.profile(source, {}, lambda: share(0.0, 0.3))
+    roles = choose(source.columns)
+    with schema.writing(path) as connection:
+        schema.track_changes(connection)
+        (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
+        last_number = 0
+        if roles.id is None:  # reads all ids: 0.2 s for a million
+            (last_number,) = connection.execute("SELECT max(CAST(id AS INTEGER)) FROM items").fetchone()
+        plan = rows_module.Plan(
+            source,
+            roles,
+            rows_module.known_names(connection, path, profile, roles),
+            last_row or 0,
+            last_number or 0,
+        )
+        counts = rows_module.insert(connection, plan, lambda: share(0.3, 0.7))
+        if not counts.n_items:
+            message = f"{source.path} has nothing to add: no title in it"
+            raise UsageError(message, hint="name the column of the titles with --title")
+    if progress is not None:
+        progress(1.0)
+    return _report(path, plan, counts)
+
+
+class _Single(Source):
+    """One item, given by the caller."""
+
+    def __init__(self, cells: Sequence[tuple[str, object]]) -> None:
+        super().__init__(Path("the new item"), "item")
+        self.columns = distinct_names([name for name, _ in cells])
+        self._cells = [cell for _, cell in cells]
+
+    def rows(self) -> Iterator[tuple[int, list[object]]]:
+        yield 1, list(self._cells)
+
+
+def _report(path: Path, plan: rows_module.Plan, counts: rows_module.Counts) -> BuildReport:
+    names, roles = plan.source.columns, plan.roles
+    return BuildReport(
+        path=path,
+        n_items=counts.n_items,
+        n_untitled=counts.n_untitled,
+        title_column=names[roles.title],
+        id_column=None if roles.id is None else names[roles.id],
+        year_column=None if roles.year is None else names[roles.year],
+        columns=tuple(name for name, _ in plan.columns),
+        list_columns=tuple(plan.list_names),
+    )
+
+
+def _parse_lists(lists: Iterable[str]) -> dict[str, str | None]:
+    """Split each "column" or "column:separator"."""
+    parts = (text.partition(":") for text in lists)
+    return {name: separator or None for name, _, separator in parts}
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Turn a folder that cannot be written into an error that says so."""
+    try:
+        yield
+    except OSError as e:
+        message = f"cannot write {path} ({e.strerror or e})"
+        raise UsageError(message, hint="choose another place") from e
+
+
+def _progress_of(source: Source, progress: Callable[[float], object] | None) -> Callable[[float, float], None]:
+    """Return a function that reports the source's share read, mapped to [start, start + width]."""
+
+    def report(start: float, width: float) -> None:
+        if progress is not None:
+            progress(start + width * source.share_read)
+
+    return report

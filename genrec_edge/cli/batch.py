@@ -1,0 +1,171 @@
+"""`genrec-edge batch`: a file of users in, a row of recommendations for each of them out."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from genrec_edge.catalog.titles import printable
+from genrec_edge.cli.asking import Context, Intent, context_of
+from genrec_edge.cli.options import (
+    AdapterPath,
+    AllowSeen,
+    Budget,
+    Calibrate,
+    Candidates,
+    CatalogPath,
+    Ctx,
+    Exclude,
+    IntentWhere,
+    Items,
+    Json,
+    MinRating,
+    ModelName,
+    Offline,
+    Prior,
+    PriorFile,
+    PriorWeight,
+    Quiet,
+    Score,
+    Where,
+)
+from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, share_bar, title_bar
+from genrec_edge.cli.users_bar import users_bar
+from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.records import Request
+
+if TYPE_CHECKING:
+    from genrec_edge.batch.runner import Engine
+
+SCHEMA = "genrec-edge/batch@1"
+
+EngineKind = Literal["local", "ray"]
+
+
+def batch(
+    *,
+    users: Annotated[
+        Path, typer.Argument(metavar="USERS", help="A user a row: .jsonl, .jsonl.gz or .parquet; see docs/cli.md.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A row for each user, in order: .jsonl or .parquet.")
+    ],
+    engine: Annotated[EngineKind, typer.Option(help="Processes of this machine, or Ray Data.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes or actors; as many as there are CPUs for.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="CPU threads of each; the CPUs shared out, of Ray 1.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="Of a Ray cluster; without it, Ray runs on this machine.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FILE, and throw away what another job has begun of it.")
+    ] = False,
+    k: Items = 10,
+    where: Where = None,
+    exclude: Exclude = None,
+    candidates: Candidates = None,
+    allow_seen: AllowSeen = False,
+    min_rating: MinRating = None,
+    budget: Budget = None,
+    intent: Intent = None,
+    intent_where: IntentWhere = True,
+    context: Context = None,
+    model: ModelName = None,
+    adapter: AdapterPath = None,
+    catalog: CatalogPath = None,
+    score: Score = None,
+    prior: Prior = None,
+    prior_file: PriorFile = None,
+    prior_weight: PriorWeight = None,
+    calibrate: Calibrate = 0.0,
+    ctx: Ctx = None,
+    offline: Offline = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recommend for a whole file of users; what a killed run had finished is not done again."""
+    if address is not None and engine != "ray":
+        raise UsageError("--address names a Ray cluster", hint="give --engine ray, too")
+    common = Request(
+        k=k,
+        where=where,
+        exclude=tuple(exclude or ()),
+        candidates=None if candidates is None else tuple(candidates),
+        allow_seen=allow_seen,
+        min_rating=min_rating,
+        intent=intent,
+        intent_where=intent_where,
+        context=context_of(context),
+    )
+    with ExitStack() as extras:
+        if engine == "ray":
+            extras.enter_context(needs_extra("ray"))
+        if ".parquet" in {users.suffix, out.suffix}:
+            extras.enter_context(needs_extra("parquet"))
+        from genrec_edge.batch import runner, worker  # noqa: PLC0415
+        from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
+        from genrec_edge.serving.validate import check  # noqa: PLC0415
+
+        check(common, None)
+        model_file = ensure_model(model, offline=offline, quiet=quiet)
+        path = catalog_path(catalog, quiet=quiet)
+        setup = worker.Setup(
+            model_file.path.absolute(),
+            path.absolute(),
+            manifest=model_file.manifest,
+            adapter=None if adapter is None else adapter.absolute(),
+            prior=None if prior_file is None else prior_file.absolute(),
+            prior_kind=prior,
+            prior_weight=prior_weight,
+            score=score,
+            n_ctx=ctx,
+            budget=budget,
+            calibrate=calibrate,
+        )
+        with title_bar(quiet=quiet) as on_title, Bars({"hash": "hashing the model"}, quiet=quiet) as bars:
+            on_bytes = bars.counter("hash", model_file.path.stat().st_size)
+            setup = worker.prepared(setup, on_title=on_title, on_bytes=on_bytes)
+        with ExitStack() as stack:
+            on_read = stack.enter_context(share_bar("reading users", quiet=quiet))
+            on_user = stack.enter_context(users_bar(2, quiet=quiet))
+            summary = runner.run(
+                users,
+                out,
+                setup,
+                _engine(engine, workers, threads, address),
+                common,
+                force=force,
+                on_read=on_read,
+                on_user=on_user,
+            )
+    answered = summary.users - summary.failed
+    if json:
+        emit_json(SCHEMA, {"out": str(out), **asdict(summary)})
+    else:
+        resumed = f", {summary.resumed:,} of them before" if summary.resumed else ""
+        typer.echo(printable(f"{out}: {answered:,} of {summary.users:,} users answered{resumed}"))
+    if summary.failed:
+        if not (json or quiet):
+            typer.echo(f"rows with an error instead of items: {summary.failed:,}", err=True)
+        raise typer.Exit(NothingToRecommendError.exit_code)
+
+
+def _engine(kind: EngineKind, workers: int | None, threads: int | None, address: str | None) -> Engine:
+    """Return who answers; without numbers, the CPUs are shared out."""
+    from genrec_edge.serving.config import default_threads  # noqa: PLC0415
+
+    if kind == "ray":
+        from genrec_edge.batch.ray import RayEngine  # noqa: PLC0415
+
+        return RayEngine(address, workers, threads or 1)
+    from genrec_edge.batch.local import LocalEngine  # noqa: PLC0415
+
+    n_workers = workers or max(1, default_threads() // (threads or 1))
+    return LocalEngine(n_workers, threads or max(1, default_threads() // n_workers))

@@ -1,0 +1,1 @@
+"""Data sets of interactions: import, read, split, and side information of items."""

@@ -1,0 +1,243 @@
+"""What is made of the events of a data set: histories, the k-core, and what is held out of them to be asked for.
+
+Knows nothing of models and scores. The reading half is `dataset.py`, and its functions are offered here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from genrec_edge.datasets.events import by_user
+from genrec_edge.datasets.folder import Dataset, load
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Dataset",
+    "Split",
+    "Ties",
+    "by_time",
+    "cold",
+    "histories",
+    "k_core",
+    "leave_one_out",
+    "load",
+    "split_of",
+    "summary",
+]
+
+Ties = Literal["file", "item"]
+"""The order of a user's events with equal timestamps: that of the file, or ascending item index."""
+
+
+def histories(dataset: Dataset, ties: Ties) -> list[NDArray[np.int32]]:
+    """Return the item indexes of each user's events, oldest first; users without events have an empty array."""
+    if ties not in get_args(Ties):
+        raise UsageError(f"unknown rule for equal timestamps {ties!r}", hint=f"known: {', '.join(get_args(Ties))}")
+    return by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[0]
+
+
+def k_core(dataset: Dataset, k: int) -> Dataset:
+    """Leave out events until every user and every item that is left has at least `k`; indexes stay as they are.
+
+    Raises:
+        UsageError: nothing would be left.
+    """
+    keep = np.ones(dataset.n_events, np.bool_)
+    n_before = -1
+    while n_before != (n_before := int(keep.sum())):
+        per_user = np.bincount(dataset.users[keep], minlength=dataset.n_users)
+        per_item = np.bincount(dataset.items[keep], minlength=dataset.n_items)
+        keep &= (per_user[dataset.users] >= k) & (per_item[dataset.items] >= k)
+    return dataset.only(keep, f"{k}-core")
+
+
+def summary(dataset: Dataset) -> dict[str, int | float]:
+    """Return what is worth knowing of a data set before it is split; lengths are those of users with events.
+
+    `tied_last_two` counts the users whose last two events have the same timestamp. `tied_events` is the share of events
+    that have the timestamp of the same user's event before. `repeats` counts the events with an item the user had met.
+    """
+    order = np.lexsort((dataset.timestamps, dataset.users))
+    users, times = dataset.users[order], dataset.timestamps[order]
+    is_tied = np.concatenate([[False], (users[1:] == users[:-1]) & (times[1:] == times[:-1])])
+    is_last = np.concatenate([users[1:] != users[:-1], [True]])
+    lengths = np.bincount(users)
+    lengths = lengths[lengths > 0]
+    pairs = dataset.users.astype(np.int64) * dataset.n_items + dataset.items
+    return {
+        "users": len(lengths),
+        "items": len(np.unique(dataset.items)),
+        "catalog_items": dataset.n_items,
+        "events": dataset.n_events,
+        "rated": int(np.count_nonzero(~np.isnan(dataset.ratings))),
+        "repeats": dataset.n_events - len(np.unique(pairs)),
+        "first_timestamp": float(times.min()),
+        "last_timestamp": float(times.max()),
+        "min_length": int(lengths.min()),
+        "median_length": float(np.median(lengths)),
+        "mean_length": float(lengths.mean()),
+        "max_length": int(lengths.max()),
+        "tied_last_two": int(np.count_nonzero(is_tied & is_last)),
+        "tied_events": float(is_tied.mean()),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """What is trained on and what is asked for. An item the user has met before is no target: seen items are removed.
+
+    Attributes:
+        n_items: of the catalog.
+        users: (n,) int32, the evaluated users: those with a test target.
+        train: item indexes of each user of the data set, oldest first; may be empty.
+        validation: (n_users,) int32, an item or -1.
+        test: (n_users,) int32, an item or -1; what came before it is `train` and the validation item.
+        ties: the rule for equal timestamps.
+        kind: "leave-one-out", "by time" or "cold items".
+        held_out: (n,) int32, items that were taken out of all training histories, ascending.
+        about: the data set, its hash, filters and the options of the split.
+    """
+
+    n_items: int
+    users: NDArray[np.int32]
+    train: tuple[NDArray[np.int32], ...]
+    validation: NDArray[np.int32]
+    test: NDArray[np.int32]
+    ties: Ties
+    kind: str
+    held_out: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def card(self) -> dict[str, Any]:
+        """Return what has to be said beside every figure that comes from this split, ready for JSON."""
+        return {
+            **self.about,
+            "split": self.kind,
+            "ties": self.ties,
+            "items": self.n_items,
+            "train_events": sum(map(len, self.train)),
+            "validation_users": int(np.count_nonzero(self.validation >= 0)),
+            "test_users": len(self.users),
+            "held_out_items": len(self.held_out),
+        }
+
+
+def leave_one_out(dataset: Dataset, ties: Ties, *, min_events: int = 3) -> Split:
+    """Hold out each user's last event for the test and the one before for validation.
+
+    Users with fewer than `min_events` (at least 3) are only trained on.
+
+    Raises:
+        UsageError: there is no user with a test target.
+    """
+    if min_events < 3:
+        raise UsageError(f"{min_events} events cannot be split in three", hint="give at least 3")
+    sequences = histories(dataset, ties)
+    n_train = [len(items) - 2 if len(items) >= min_events else len(items) for items in sequences]
+    return _split(dataset, ties, "leave-one-out", sequences, n_train, {"min_events": min_events})
+
+
+def by_time(dataset: Dataset, ties: Ties, *, share: float = 0.9) -> Split:
+    """Train on the events before the time below which `share` of all events lie, the same for all users.
+
+    Of users with events before that time, the first one after it is the validation target, the second the test target.
+
+    Raises:
+        UsageError: there is no user with a test target.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"a share of {share:g} is out of range", hint="give more than 0 and less than 1")
+    cut = np.sort(dataset.timestamps)[int(share * dataset.n_events)]
+    early = np.bincount(dataset.users[dataset.timestamps < cut], minlength=dataset.n_users)
+    return _split(
+        dataset, ties, "by time", histories(dataset, ties), early.tolist(), {"share": share, "cut": float(cut)}
+    )
+
+
+def cold(split: Split, *, share: float = 0.1, seed: int = 0) -> Split:
+    """Take test targets out of every training history, and evaluate the users whose test target is one of them.
+
+    Args:
+        split: what to take them out of.
+        share: how many, as a share of all items; drawn by `seed` from the items that are a test target.
+        seed: of the draw.
+
+    Raises:
+        UsageError: there is no user left with a history and such a target.
+    """
+    targets = np.unique(split.test[split.users])
+    n = min(round(share * split.n_items), len(targets))
+    if n < 1:
+        raise UsageError(f"a share of {share:g} of {split.n_items:,} items is none", hint="give a greater share")
+    is_cold = np.zeros(split.n_items + 1, np.bool_)  # the last place answers for -1, no item
+    is_cold[np.random.default_rng(seed).choice(targets, n, replace=False)] = True
+    train = tuple(items[~is_cold[items]] for items in split.train)
+    asked = is_cold[split.test] & np.array([len(items) > 0 for items in train])
+    if not asked.any():
+        raise UsageError("no user has a history left and a cold test target", hint="give a smaller share")
+    return replace(
+        split,
+        users=np.flatnonzero(asked).astype(np.int32),
+        train=train,
+        validation=np.where(is_cold[split.validation], np.int32(-1), split.validation),
+        test=np.where(asked, split.test, np.int32(-1)),
+        kind="cold items",
+        held_out=np.flatnonzero(is_cold).astype(np.int32),
+        about={**split.about, "of": split.kind, "cold_share": share, "seed": seed},
+    )
+
+
+def split_of(
+    dataset: Dataset,
+    kind: Literal["leave-one-out", "time", "cold"],
+    ties: Ties,
+    *,
+    min_count: int = 0,
+    seed: int = 0,
+) -> Split:
+    """Return the split that a command or a recipe names, of the `min_count`-core; 0 leaves nothing out.
+
+    Raises:
+        UsageError: nothing would be left to train on or to ask for.
+    """
+    if min_count:
+        dataset = k_core(dataset, min_count)
+    if kind == "time":
+        return by_time(dataset, ties)
+    split = leave_one_out(dataset, ties)
+    return cold(split, seed=seed) if kind == "cold" else split
+
+
+def _split(
+    dataset: Dataset,
+    ties: Ties,
+    kind: str,
+    sequences: Sequence[NDArray[np.int32]],
+    n_train: Sequence[int],
+    options: Mapping[str, Any],
+) -> Split:
+    """Cut each sequence after its first `n_train` events; the two after the cut are the targets."""
+    train = tuple(items[:n] for items, n in zip(sequences, n_train, strict=True))
+    targets = np.full((2, dataset.n_users), -1, np.int32)
+    for user, (items, n) in enumerate(zip(sequences, n_train, strict=True)):
+        for which in range(min(2, len(items) - n) if n else 0):
+            if items[n + which] not in items[: n + which]:
+                targets[which, user] = items[n + which]
+    users = np.flatnonzero(targets[1] >= 0).astype(np.int32)
+    if not len(users):
+        raise UsageError(f"no user of {dataset.name} has a test target ({kind})", hint="longer histories are needed")
+    about = {
+        "dataset": dataset.name,
+        "sha256": dataset.card["interactions"]["sha256"],
+        "filters": list(dataset.filters),
+        **options,
+    }
+    return Split(dataset.n_items, users, train, targets[0], targets[1], ties, kind, about=about)

@@ -1,0 +1,1 @@
+"""Prompts, the token trie of a catalog, and the searches over it: exact, beam, free text."""

@@ -1,0 +1,113 @@
+"""Free generation: the model writes titles as it likes, one a line, and each is grounded in the catalog afterwards.
+
+This is how GenRec answers (arXiv 2307.00457, section 3.3); here it is the baseline of the exact search.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.engine.context import Run
+from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.records import Recommendation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.catalog.resolver import Grounder
+    from genrec_edge.engine.context import LlamaEngine
+    from genrec_edge.records import Request
+
+MAX_LINE_TOKENS = 48
+"""A longer line is no title (the longest of 17,472 films has 42 tokens); it is cut here and the next one begun."""
+_TOKENS_PER_ITEM = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of free text: its text, and its log-probability in nats, end of line included."""
+
+    text: str
+    logprob: float
+
+
+def write_items(
+    engine: LlamaEngine,
+    root_row: NDArray[np.float32],
+    request: Request,
+    grounder: Grounder,
+    bias_of_row: Mapping[int, float],
+) -> tuple[tuple[Recommendation, ...], int]:
+    """Let the model write titles until k of them are allowed items; return these and how many lines were refused.
+
+    Args:
+        engine: its prompt evaluated.
+        root_row: the logits after the prompt, (n_vocab,).
+        request: k, temperature and seed are used.
+        grounder: what says which item a line means.
+        bias_of_row: nats for each catalog row, -inf where the item is not allowed.
+    """
+    found: dict[int, Recommendation] = {}
+    refused = 0
+    max_tokens = min(request.k * _TOKENS_PER_ITEM, engine.n_ctx // 4)
+    for line in write_lines(
+        engine, root_row, temperature=request.temperature, seed=request.seed, max_tokens=max_tokens
+    ):
+        match = grounder.ground(line.text)
+        if match.item is None or bias_of_row[match.item.row] == -math.inf:
+            refused += 1
+        elif match.item.row not in found:
+            bias = bias_of_row[match.item.row]
+            found[match.item.row] = Recommendation(
+                len(found) + 1, match.item, line.logprob + bias, line.logprob, bias, match
+            )
+        if len(found) == request.k:
+            break
+    return tuple(found.values()), refused
+
+
+def write_lines(
+    engine: LlamaEngine, root_row: NDArray[np.float32], *, temperature: float, seed: int, max_tokens: int
+) -> Iterator[Line]:
+    """Yield the lines the model writes after the prompt, until it ends its text or `max_tokens` are spent.
+
+    Temperature 0 takes the likeliest token each time; the log-probability is always that of temperature 1.
+    """
+    model, rng = engine.model, np.random.default_rng(seed)
+    node, row, logprob = ROOT, root_row, 0.0
+    line: list[int] = []
+    for _ in range(max_tokens):
+        token, token_logprob = _choose(row, temperature, rng)
+        if len(line) == MAX_LINE_TOKENS:
+            token, token_logprob = model.newline_id, _logprobs(row)[model.newline_id]
+        if model.is_end_of_generation(token):
+            return
+        logprob += float(token_logprob)
+        if token == model.newline_id:
+            yield Line(model.detokenize(line), logprob)
+            line, logprob = [], 0.0
+        else:
+            line.append(token)
+        ((node, view),) = engine.evaluate([Run(node, (token,))])
+        row = view.copy()
+
+
+def _choose(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
+    logprobs = _logprobs(row)
+    if temperature == 0:
+        token = int(np.argmax(logprobs))
+    else:
+        # Gumbel's trick: the largest of the perturbed logits is a sample of their softmax.
+        token = int(np.argmax(logprobs / temperature + rng.gumbel(size=len(logprobs))))
+    return token, float(logprobs[token])
+
+
+def _logprobs(row: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = row.astype(np.float64) - float(row.max())
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))

@@ -1,0 +1,93 @@
+"""The title indexes on this machine: one for each catalog file and tokenizer, kept up with the catalog's changes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from genrec_edge.decoding import trie_update
+from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.storage import paths
+from genrec_edge.storage.folders import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.decoding.trie import OnTitle
+
+log = logging.getLogger(__name__)
+
+_MOST_CHANGED = 1 / 8
+"""With a larger share of the titles changed, indexing them all is as fast."""
+
+
+def load(
+    catalog: Catalog,
+    tokenize: Callable[[str], list[int]],
+    fingerprint: str,
+    on_title: OnTitle = lambda _done, _total: None,
+    n_threads: int = 1,
+) -> TitleIndex:
+    """Return the index of a catalog under a tokenizer, brought up to date or built first if there is need.
+
+    Args:
+        catalog: what to index.
+        tokenize: text to token ids; with several threads it is called by all of them.
+        fingerprint: what tells this tokenizer apart from others.
+        on_title: told how many titles of how many are tokenised, for a progress bar.
+        n_threads: how many tokenise.
+
+    Raises:
+        LockedError: another process has been building the same index for ten minutes.
+        DiskFullError: no room for the index.
+    """
+    path = index_path(catalog, fingerprint)
+    known = TitleIndex.open(path)
+    if known is not None and known.key == IndexKey(catalog.revision, fingerprint):
+        return known
+    with writing(path.parent, lambda _stage, _done, _total: None):
+        known = TitleIndex.open(path)
+        if known is not None and known.key == IndexKey(catalog.revision, fingerprint):
+            return known
+        made = None if known is None else _followed(known, catalog, tokenize, fingerprint, on_title)
+        if made is None:
+            log.info("building the title index of %s", catalog.path)
+            with catalog.snapshot():
+                key = IndexKey(catalog.revision, fingerprint)
+                # A list of its own would be held until the index is built; an iterator lets go of it when it has ended.
+                items = iter(catalog.query('SELECT "row", title, year FROM items ORDER BY "row"'))
+            made = build(items, tokenize, key, on_title, n_threads)
+        made.save(path)
+    return TitleIndex.open(path) or made  # mapped, it costs no memory of its own
+
+
+def _followed(
+    known: TitleIndex, catalog: Catalog, tokenize: Callable[[str], list[int]], fingerprint: str, on_title: OnTitle
+) -> TitleIndex | None:
+    """Return an older index with the changes of the catalog, None if it has to be built anew."""
+    with catalog.snapshot():
+        key = IndexKey(catalog.revision, fingerprint)
+        changed = catalog.changed_since(known.key.revision)
+        if known.key != replace(key, revision=known.key.revision) or changed is None:
+            return None
+        rows = trie_update.hanging_together(known, changed, catalog.titles_of(changed))
+        if len(rows) > _MOST_CHANGED * known.n_items:
+            return None
+        items, n_items = catalog.titles_of(rows), catalog.n_items
+    if known.n_items - len(known.positions(rows)) + len(items) != n_items:
+        return None  # a row went without a word
+    log.info("bringing the title index of %s up to date: %d titles", catalog.path, len(rows))
+    return trie_update.updated(known, rows, items, tokenize, key, on_title)
+
+
+def index_path(catalog: Catalog, fingerprint: str) -> Path:
+    """Return the folder of the index of a catalog file under a tokenizer, whether it is there or not.
+
+    The folder around it holds the lock and the leftovers of builders that were killed, which the next one removes.
+    """
+    name = hashlib.sha256(f"{catalog.path.resolve()}\n{fingerprint}".encode(errors="surrogateescape")).hexdigest()[:16]
+    return paths.cache_path() / "indexes" / f"{catalog.path.stem}-{name}" / "trie"

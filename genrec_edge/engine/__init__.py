@@ -1,0 +1,1 @@
+"""llama.cpp: one prompt and a tree of continuations in one KV cache."""

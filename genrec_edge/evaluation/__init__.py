@@ -1,0 +1,1 @@
+"""How good recommenders are: protocol, metrics, baselines, tests, reports."""

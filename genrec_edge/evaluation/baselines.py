@@ -1,0 +1,181 @@
+"""Recommenders that count: what a tuned model is measured against, on the same split and the same items.
+
+Every one learns from histories of item indexes alone and gives each item a score, higher is better, items of the
+history included: what was seen is left out by whoever ranks. Knows no titles, no models, no metrics.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from genrec_edge.errors import UsageError
+from genrec_edge.prior.cooccurrence import SparseRows, count_transitions, event_counts, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_MAX_DENSE_ITEMS = 10_000
+"""EASE inverts a matrix of this many rows: 0.8 GB in float64, and three of them are alive at once."""
+
+
+class Baseline(Protocol):
+    """What the evaluator asks of a system that is no language model."""
+
+    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
+        """Learn from histories of item indexes below `n_items`, oldest first, and forget what was learned before."""
+
+    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return a score for each item, (n_items,), after a history, oldest first, that may be empty or unknown."""
+
+
+class Random:
+    """Draws the scores; the same history has the same scores."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._n_items = 0
+
+    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:  # noqa: ARG002
+        """Learn nothing but the number of items."""
+        self._n_items = n_items
+
+    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return uniform draws from 0..1, seeded by the seed and the history."""
+        return np.random.default_rng([self._seed, *history.tolist()]).random(self._n_items)
+
+
+class Popularity:
+    """Scores an item by its number of events."""
+
+    def __init__(self) -> None:
+        self._counts: NDArray[np.float64]
+
+    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
+        """Count the events of each item."""
+        self._counts = event_counts(train, n_items).astype(np.float64)
+
+    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:  # noqa: ARG002
+        """Return the counts, whatever the history."""
+        return self._counts.copy()
+
+
+class ItemKNN:
+    """Item-based nearest neighbours: score(j) sums the similarities of j to its neighbours among the last items.
+
+    The similarity of two items is users who have both / (sqrt(users of one * users of the other) + shrink).
+    The neighbours of an item are the `k` most similar ones; of equal ones, those of lower index.
+
+    Args:
+        k: neighbours of each item.
+        shrink: how much a small number of common users is distrusted.
+        last: how many of the latest items of a history are looked at.
+    """
+
+    def __init__(self, *, k: int = 200, shrink: float = 10.0, last: int = 3) -> None:
+        self._k, self._shrink, self._last = k, shrink, last
+        self._matrix: SparseRows
+
+    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
+        """Find the neighbours of each item, one item at a time: nothing is as large as items times items."""
+        sets = [np.unique(history) for history in train]
+        flat = joined(sets)
+        owners = np.repeat(np.arange(len(sets)), [len(items) for items in sets])
+        by_item = np.argsort(flat, kind="stable")
+        n_users = np.bincount(flat, minlength=n_items)
+        users_of = np.split(owners[by_item], np.cumsum(n_users)[:-1])
+        sources, targets, values = [], [], [np.empty(0)]
+        for item in np.flatnonzero(n_users):
+            both = np.bincount(joined([sets[user] for user in users_of[item]]), minlength=n_items)
+            both[item] = 0
+            near = np.flatnonzero(both)
+            similarity = both[near] / (np.sqrt(float(n_users[item]) * n_users[near]) + self._shrink)
+            kept = np.argsort(-similarity, kind="stable")[: self._k]
+            sources.append(near[kept])
+            targets.append(np.full(len(kept), item))
+            values.append(similarity[kept])
+        shape = (n_items, n_items)
+        self._matrix = SparseRows(joined(sources), joined(targets), np.concatenate(values), shape)
+
+    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the sums of similarities; 0 where an item of the history is no neighbour."""
+        latest = history[::-1][: self._last]
+        return np.asarray(self._matrix.sums(latest, np.ones((1, len(latest))))[0])
+
+
+class EASE:
+    """Linear item-item regression without a diagonal, in closed form.
+
+    B = -P / diag(P) with P = (X'X + l2 I)^-1 and X the users' items as 0 and 1; score(j) sums B[i, j] over the history.
+    Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, equation 8.
+    """
+
+    def __init__(self, *, l2: float = 100.0) -> None:
+        self._l2 = l2
+        self._weights: NDArray[np.float64]
+
+    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
+        """Invert the items' Gram matrix.
+
+        Raises:
+            UsageError: too many items for a dense matrix.
+        """
+        if n_items > _MAX_DENSE_ITEMS:
+            message = f"EASE needs a matrix of {n_items:,} x {n_items:,} items, more than {_MAX_DENSE_ITEMS:,} squared"
+            raise UsageError(message, hint="leave EASE out of the baselines")
+        gram = np.diag(np.full(n_items, self._l2))
+        for history in train:
+            items = np.unique(history)
+            gram[np.ix_(items, items)] += 1
+        inverse = np.linalg.inv(gram)
+        inverse /= -np.diag(inverse)
+        self._weights = inverse
+        np.fill_diagonal(self._weights, 0)
+
+    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the sums of weights; each item of the history counts once."""
+        return np.asarray(self._weights[np.unique(history)].sum(axis=0))
+
+
+class SequentialItemItem:
+    """Counts which item follows which, and how closely.
+
+    T[i, j] sums 1/d over all places where j follows i by d <= `window` steps. score(j) sums, over the last items h_p
+    of the history (p = 0 is the newest), decay^p * T[h_p, j] / count(h_p)^alpha, where count is the number of events.
+
+    Args:
+        window: steps an item looks ahead.
+        decay: weight of each item of the history relative to the next newer one.
+        last: how many of the latest items are looked at.
+        alpha: 0 favours the followers of popular items, 1 makes rare and popular ones speak alike.
+    """
+
+    def __init__(self, *, window: int = 10, decay: float = 0.8, last: int = 10, alpha: float = 0.8) -> None:
+        self._window, self._decay, self._last, self._alpha = window, decay, last, alpha
+        self._matrix: SparseRows
+        self._counts: NDArray[np.int64]
+
+    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
+        """Count the transitions."""
+        self._matrix = count_transitions(train, n_items, self._window)
+        self._counts = event_counts(train, n_items)
+
+    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the weighted sums of transitions; 0 for what never followed."""
+        latest = history[::-1][: self._last]
+        counts = np.maximum(self._counts[latest], 1)  # an item without events has an empty row, whatever divides it
+        weights = self._decay ** np.arange(len(latest)) / counts**self._alpha
+        return np.asarray(self._matrix.sums(latest, weights[None])[0])
+
+
+BASELINES: Mapping[str, Callable[[], Baseline]] = {
+    "random": Random,
+    "popularity": Popularity,
+    "item-knn": ItemKNN,
+    "ease": EASE,
+    "sequential": SequentialItemItem,
+}
+"""What needs nothing but numpy, by the name it has in tables; the settings were tuned on ML-100K's validation items."""

@@ -1,0 +1,95 @@
+"""Scores that another program gave every item for every user, in one file: how a baseline of another library is read.
+
+The file says which split it was made for, so that figures of different questions never stand in one table.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from genrec_edge.errors import UsageError, several
+from genrec_edge.evaluation.protocol import Target, questions
+from genrec_edge.storage.files import atomic_write, path_errors
+from genrec_edge.storage.json_diff import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.datasets.splits import Split
+
+_MAX_CARD_BYTES = 1 << 20
+_HINT = "make it again: see genrec_edge/scores.py"
+
+
+def save_scores(path: Path, scores: NDArray[np.floating], split: Split, target: Target = "test") -> None:
+    """Write the scores of all items after each user's history, (n_users, n_items), as `--scores` reads them.
+
+    Args:
+        path: a .npz file, replaced whole or not at all.
+        scores: a row for each user of the data set; those of users who are not asked may be nan.
+        split: what it was fitted on and asked.
+        target: which of the held-out items the histories lead up to.
+    """
+    card = json.dumps({"split": split.card(), "target": target})
+    with atomic_write(path) as file:
+        np.savez_compressed(file, scores=np.asarray(scores, np.float32), card=np.array(card))
+
+
+def read_scores(path: Path, split: Split, target: Target) -> Callable[[NDArray[np.int32]], NDArray[np.float32]]:
+    """Return the function from the history of a user who is asked to the scores of all items, (n_items,). Read-only.
+
+    Raises:
+        UsageError: the file is none of these, was made for another split, or has no number for an item; and so does
+            the function for any other history, such as none.
+    """
+    shape = (len(split.train), split.n_items)
+    try:
+        with path_errors(path), zipfile.ZipFile(path) as archive:
+            found = json.loads(str(_array(archive, "card", _MAX_CARD_BYTES)))
+            scores = _array(archive, "scores", 4 * shape[0] * shape[1])
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as e:
+        raise UsageError(f"{path} is no file of scores ({e})", hint=_HINT) from e
+    expected = json.loads(json.dumps({"split": split.card(), "target": target}))
+    if wrong := differences(expected, found):
+        named = several(wrong, most=5, separator=", ")
+        raise UsageError(f"{path} was made for another evaluation: {named} differ", hint=_HINT)
+    if scores.shape != shape or scores.dtype != np.float32:
+        message = f"{path} has scores of shape {scores.shape} and type {scores.dtype}, not float32 of {shape}"
+        raise UsageError(message, hint=_HINT)
+    asked = questions(split, target=target)
+    if (n := int(np.isnan(scores[asked.users]).any(axis=1).sum())) > 0:
+        raise UsageError(f"{path}: {n:,} of {len(asked.users):,} users have scores that are not numbers", hint=_HINT)
+    row_of = {history.tobytes(): user for history, user in zip(asked.histories, asked.users.tolist(), strict=True)}
+
+    def scores_of(history: NDArray[np.int32]) -> NDArray[np.float32]:
+        user = row_of.get(history.tobytes())
+        if user is None:
+            message = f"{path} has no scores for a user of whom nothing is told"
+            raise UsageError(message, hint="leave --scores out, or tell something with --preference")
+        return np.asarray(scores[user], np.float32)
+
+    return scores_of
+
+
+def _array(archive: zipfile.ZipFile, name: str, max_bytes: int) -> NDArray[Any]:
+    """Read one array without believing its header: nothing larger than `max_bytes` is read or made."""
+    with archive.open(f"{name}.npy") as file:
+        if npy.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is no array of version 1.0")
+        shape, is_fortran, dtype = npy.read_array_header_1_0(file)
+        n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if is_fortran or dtype.hasobject or not 0 <= n_bytes <= max_bytes:
+            raise ValueError(f"{name} has the shape {shape} and type {dtype}")
+        content = file.read(n_bytes)
+        if len(content) != n_bytes:
+            raise ValueError(f"{name} is cut short")
+        return np.frombuffer(content, dtype).reshape(shape)

@@ -1,0 +1,1 @@
+"""GGUF headers, read and checked without trusting them."""

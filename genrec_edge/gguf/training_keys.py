@@ -1,0 +1,41 @@
+"""How a model was tuned, as the metadata of a GGUF say it: the keys, spelled here for writers and readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast, get_args
+
+from genrec_edge.records import ScoreKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAMESPACE = "genrec_edge"
+TRAIN_PREFIX = f"{NAMESPACE}.train."
+"""The record of the training: what `genrec_edge.json` beside an adapter says, key by key."""
+PROMPT_KEY = f"{NAMESPACE}.prompt_version"
+LAYERS_KEY, LAYERS_OF_KEY = f"{NAMESPACE}.layers", f"{NAMESPACE}.layers_of"
+SCORE_KEY = f"{TRAIN_PREFIX}score_kind"
+HISTORY_KEY = f"{TRAIN_PREFIX}history"
+JUDGE_KEYS = (f"{TRAIN_PREFIX}judge_slope", f"{TRAIN_PREFIX}judge_offset")
+SPLIT_KEYS = {
+    "sha256": f"{TRAIN_PREFIX}data_sha256",
+    "split": f"{TRAIN_PREFIX}split",
+    "ties": f"{TRAIN_PREFIX}ties",
+}
+
+RECORD_NAME = "genrec_edge.json"
+"""What the training stage leaves in an adapter's folder: data, split, seed, measured quality; scalars only."""
+
+DEFAULT_PROMPT = "titles-1"
+"""The prompt layout of models that do not say which one they were tuned with."""
+
+
+def score_claimed(metadata: Mapping[str, object], otherwise: ScoreKind = "vocabulary") -> ScoreKind:
+    """Return the kind of score that the metadata of a file name."""
+    claim = metadata.get(SCORE_KEY)
+    return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else otherwise
+
+
+def prompt_claimed(metadata: Mapping[str, object]) -> str:
+    """Return the version of the prompts that the metadata of a file name; the default where they name none."""
+    return str(metadata.get(PROMPT_KEY, DEFAULT_PROMPT))

@@ -1,0 +1,1 @@
+"""Models on this machine: known ones, their download, the store."""

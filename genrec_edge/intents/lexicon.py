@@ -1,0 +1,208 @@
+"""Plain words around the facts of a sentence, and the sentence cut into words. Knows nothing of catalogs.
+
+The tables are short on purpose: they hold what a catalog's own values cannot tell, in English.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog import titles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_CHARACTERS = 2_000
+"""What stands behind them is not read."""
+
+
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a table, written with spaces between."""
+    return frozenset(words.split())
+
+
+NOUNS = word_set(
+    "film films movie movies picture pictures flick flicks show shows series story stories tale tales cinema feature "
+    "features genre classic classics production productions title titles one ones book books novel novels album albums "
+    "song songs game games"
+)
+"""What a catalog's items are called: "a French one"."""
+ARTICLES = word_set("a an some any another more")
+DEFINITE = word_set("the my our your his her their its this that these those")
+CONJUNCTIONS = word_set("and or nor plus")
+CREATED = word_set("by directed written director author")
+PERFORMED = word_set("with starring featuring stars star cast actor actress")
+NEGATIONS = word_set(
+    "no not non without nothing never except dont doesnt isnt wont cant hate avoid dislike neither nor"
+)
+OPENERS = word_set(
+    "about with without from in by for that which where who whose like set starring featuring directed made released "
+    "before after since between during but not no nothing except please tonight today now on if when because"
+)
+"""What may follow a noun phrase; any other word makes a value of the catalog a part of another phrase."""
+PREPOSITIONS = word_set("of about for with in to at on during after before against over into as through across around")
+ASKED = word_set(
+    "look looking mood up search searching ask asking hunt craving kind kinds sort sorts type bit lot lots mix mixture "
+    "blend touch plenty fan"
+)
+"""Before "for" or "of", they ask for what follows: "in the mood for comedy", "a bit of romance"."""
+MADE = word_set("made released produced shot filmed something anything came out")
+SETTINGS = word_set("set place plays playing happens happening lives living lived life about visit speak speaks learn")
+"""What a film shows is not where and when it was made, nor the language it is in."""
+FILLERS = word_set(
+    "i we me us you he she they it is are was be am id im ill lets let want wants wanted would like love need feel see "
+    "watch find show give recommend suggest looking look for to in mood something anything everything nothing please "
+    "tonight today now really just only maybe perhaps preferably ideally good nice great best but also and or nor of "
+    "all other than apart from on at by with starring featuring directed made released the a an some any another more "
+    "do have can could should kind sort type lot lots bit that which my your not no non without never except dont too "
+    "much so if"
+)
+"""Words that say nothing once the facts around them are taken out."""
+
+FORMS: Mapping[str, str] = {
+    "science fiction": "sci fi",
+    "scifi": "sci fi",
+    "sci fi": "science fiction",
+    "biopic": "biography",
+    "biopics": "biography",
+    "cartoon": "animation",
+    "cartoons": "animation",
+}
+"""Other nouns for a value."""
+ADJECTIVES: Mapping[str, str] = {
+    "romantic": "romance",
+    "animated": "animation",
+    "historical": "history",
+    "biographical": "biography",
+    "comedic": "comedy",
+    "dramatic": "drama",
+}
+"""They mean a value before a noun only: "a romantic film", but "a romantic evening" and "something animated"."""
+NATIONS: Mapping[str, tuple[str, ...]] = {
+    "french": ("France",),
+    "german": ("Germany", "West Germany"),
+    "italian": ("Italy",),
+    "spanish": ("Spain",),
+    "japanese": ("Japan",),
+    "korean": ("South Korea",),
+    "korea": ("South Korea",),
+    "chinese": ("Mandarin", "Cantonese", "China", "People's Republic of China"),
+    "china": ("People's Republic of China",),
+    "russian": ("Russia", "Soviet Union"),
+    "indian": ("Hindi", "India"),
+    "swedish": ("Sweden",),
+    "danish": ("Denmark",),
+    "norwegian": ("Norway",),
+    "dutch": ("Netherlands",),
+    "holland": ("Netherlands",),
+    "polish": ("Poland",),
+    "portuguese": ("Portugal",),
+    "brazilian": ("Brazil",),
+    "mexican": ("Mexico",),
+    "canadian": ("Canada",),
+    "australian": ("Australia",),
+    "austrian": ("Austria",),
+    "swiss": ("Switzerland",),
+    "belgian": ("Belgium",),
+    "irish": ("Ireland",),
+    "israeli": ("Israel",),
+    "iranian": ("Iran",),
+    "cuban": ("Cuba",),
+    "argentinian": ("Argentina",),
+    "argentine": ("Argentina",),
+    "american": ("United States",),
+    "america": ("United States",),
+    "usa": ("United States",),
+    "u s": ("United States",),
+    "british": ("United Kingdom",),
+    "britain": ("United Kingdom",),
+    "uk": ("United Kingdom",),
+}
+"""Countries and languages as people say them; only those count that the catalog has."""
+
+_WORD = re.compile(r"&|[^\W_]+(?:['\u2019][^\W_]+)*")
+_GENITIVE = re.compile(r"(?<=[^\W\d_])['\u2019]s$", re.IGNORECASE)
+_PARTS = re.compile(r"[,;.!?()\[\]{}/\"\u201c\u201d|+]|\s[-\u2013\u2014]+\s|\u2014")
+_DASH = re.compile(r"\s*[-\u2010-\u2013]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a sentence: `key` compares it, `start` and `end` are its characters.
+
+    `gap` is what parts it from the word before: "" the beginning, " " nothing but space, "-" a dash, "," the end of a
+    phrase, ":" anything else.
+    """
+
+    key: str
+    start: int
+    end: int
+    gap: str
+    is_capital: bool
+
+
+class Sentence:
+    """A text and its words. Asked for words beyond its ends it answers with nothing."""
+
+    def __init__(self, text: str) -> None:
+        self.text = " ".join(titles.printable(text[:MAX_CHARACTERS]).split())
+        self.words = words_of(self.text)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def key(self, i: int) -> str:
+        """Return the key of word `i`, empty beyond the ends."""
+        return self.words[i].key if 0 <= i < len(self.words) else ""
+
+    def before(self, i: int) -> str:
+        """Return the key of the word before word `i` in the same phrase, empty where the phrase begins."""
+        return "" if i <= 0 or i > len(self) or (i < len(self) and self.words[i].gap in {",", ":"}) else self.key(i - 1)
+
+    def ends_at(self, i: int) -> bool:
+        """Whether a phrase ends before word `i`."""
+        return i >= len(self) or self.words[i].gap == ","
+
+    def keys(self, start: int, end: int) -> str:
+        """Return the keys of words, joined by spaces."""
+        return " ".join(word.key for word in self.words[start:end])
+
+
+def words_of(text: str) -> tuple[Word, ...]:
+    """Return the words of a text; "&" is one, a genitive s is none.
+
+    >>> [word.key for word in words_of("Mo'Nique & Amélie's sci-fi")]
+    ['monique', 'and', 'amelie', 'sci', 'fi']
+    """
+    words: list[Word] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        key = _key(match[0])
+        if key:
+            gap = _gap(text[end : match.start()], len(words[-1].key)) if words else ""
+            words.append(Word(key, match.start(), match.end(), gap, match[0][0].isupper()))
+            end = match.end()
+    return tuple(words)
+
+
+def key_of(text: str) -> str:
+    """Return the keys of all words, joined by spaces: how a value of the catalog is looked up."""
+    return " ".join(_key(word) for word in _WORD.findall(text))
+
+
+def _gap(text: str, n_letters_before: int) -> str:
+    if text.isspace() or (n_letters_before == 1 and text.strip() in {".", ""}):
+        return " "  # the full stop of an initial ends nothing
+    if text.strip() in {"'", "\u2019"}:
+        return "," if text[-1].isspace() else " "  # the end of a quotation; "the '90s"
+    if _PARTS.search(text):
+        return ","
+    return "-" if _DASH.fullmatch(text) else ":"
+
+
+@lru_cache(maxsize=1 << 16)
+def _key(word: str) -> str:
+    return "and" if word == "&" else titles.key(_GENITIVE.sub("", word))

@@ -1,0 +1,1 @@
+"""The item prior: what counting interactions says of the next item."""

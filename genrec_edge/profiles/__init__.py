@@ -1,0 +1,1 @@
+"""Profiles of users: summaries of long histories, kept on disk."""

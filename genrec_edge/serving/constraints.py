@@ -1,0 +1,198 @@
+"""Which items a request may return, and with what bias: the mask of the search. Knows catalogs, not models."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.errors import NothingToRecommendError, UsageError, several
+from genrec_edge.records import Interaction, Match, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.catalog.resolver import Grounder
+    from genrec_edge.decoding.trie import TitleIndex
+    from genrec_edge.records import Reading
+
+
+_MAX_SHOWN = 5
+"""Names a message lists; a caller may exclude thousands."""
+
+
+def understand(
+    request: Request, catalog: Catalog, grounder: Grounder
+) -> tuple[list[Match], NDArray[np.int64], NDArray[np.int64]]:
+    """Return what the history means: a match for each entry, the rows of all seen items, and those for the prompt.
+
+    The prompt has each item once, where it was seen last, oldest first; what is rated below `min_rating` is left out.
+
+    Raises:
+        NothingToRecommendError: there is a history, and nothing of it is in the catalog.
+    """
+    history = in_order(request.history)
+    matches = [grounder.ground_interaction(interaction) for interaction in history]
+    seen: list[int] = []
+    liked: list[int] = []
+    for interaction, match in zip(history, matches, strict=True):
+        if match.item is None:
+            continue
+        seen.append(match.item.row)
+        if request.min_rating is None or interaction.rating is None or interaction.rating >= request.min_rating:
+            liked.append(match.item.row)
+    if history and not seen:
+        raise NothingToRecommendError(
+            f"none of the {len(history)} titles of the history is in the catalog {catalog.name!r}",
+            hint="`genrec-edge resolve TITLE` shows what is near",
+        )
+    latest_once = list(dict.fromkeys(reversed(liked)))[::-1]
+    return matches, np.array(seen, np.int64), np.array(latest_once, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A request with the conditions of its intention in `where`, and the conditions that were given up."""
+
+    request: Request
+    loosened: tuple[str, ...] = ()
+
+
+def narrowed(
+    request: Request,
+    reading: Reading | None,
+    seen: NDArray[np.int64],
+    catalog: Catalog,
+    index: TitleIndex,
+    grounder: Grounder,
+) -> tuple[Narrowed, tuple[Match, ...]]:
+    """Return a request as it is searched for, and the candidates that are not in the catalog.
+
+    Of "matching", the conditions of the intention join the user's own; while fewer than k items satisfy all, the one
+    that the fewest items satisfy is given up. Of "reranking", all candidates that the catalog has are asked for.
+
+    Raises:
+        NothingToRecommendError: no candidate is in the catalog.
+        UsageError: `where` is no condition.
+    """
+    if request.task == "reranking":
+        matches = _matches(request.candidates or (), catalog, grounder)
+        found = tuple(dict.fromkeys(m.item.id for m in matches if m.item is not None))
+        left_out = tuple(m for m in matches if m.item is None)
+        if not found:
+            message = f"none of the {len(matches)} candidates is in the catalog {catalog.name!r}"
+            raise NothingToRecommendError(message, hint="`genrec-edge resolve TITLE` shows what is near")
+        return Narrowed(replace(request, candidates=found, k=len(found), allow_seen=True)), left_out
+    parts = list(reading.parts) if reading is not None and request.intent_where else []
+    rarest_first = sorted(parts, key=lambda part: len(catalog.filter(part)))
+    loosened: list[str] = []
+    while parts and int(_allowed(_with(request, parts), seen, catalog, index, grounder).sum()) < request.k:
+        loosened.append(rarest_first.pop(0))
+        parts.remove(loosened[-1])
+    return Narrowed(_with(request, parts), tuple(loosened)), ()
+
+
+def _with(request: Request, parts: Sequence[str]) -> Request:
+    if not parts:
+        return request
+    own = [] if request.where is None else [f"({request.where})"]
+    return replace(request, where=" AND ".join([*own, *parts]))
+
+
+def found_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> list[Match]:
+    """Return the items named by id or by title; `verb` says in messages what they are for.
+
+    Raises:
+        UsageError: one is not surely in the catalog.
+    """
+    matches = _matches(names, catalog, grounder)
+    unknown = [m.input for m in matches if m.item is None]
+    if unknown:
+        named = several([_shown(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
+        raise UsageError(
+            f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}",
+            hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
+        )
+    return matches
+
+
+def _matches(names: Sequence[str], catalog: Catalog, grounder: Grounder) -> list[Match]:
+    by_id = catalog.by_ids(names)
+    return [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
+
+
+def bias_of(
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
+) -> NDArray[np.float64]:
+    """Return the bias of each position, (n_items,) in nats, -inf where the item is not allowed; at least k are allowed.
+
+    An item with the very title of a seen or excluded one is the same to the reader, and goes with it.
+
+    Raises:
+        NothingToRecommendError: fewer than k items are allowed.
+        UsageError: `where` is no condition, or an excluded item or a candidate is not in the catalog.
+    """
+    allowed = _allowed(request, seen, catalog, index, grounder)
+    n_allowed = int(allowed.sum())
+    if request.k > n_allowed:
+        n_fitting = int(_fitting(request, catalog, index, grounder).sum())
+        raise NothingToRecommendError(
+            f"{request.k} items asked for, {n_allowed} allowed: of {index.n_items:,} items {n_fitting:,} fit the "
+            f"conditions, {n_fitting - n_allowed:,} of them are seen or excluded",
+            hint=f"ask for -k {n_allowed}, or loosen the conditions" if n_allowed else "loosen the conditions",
+        )
+    bias = np.where(allowed, 0.0, -np.inf)
+    biased = catalog.by_ids(request.bias)
+    if unknown := [item_id for item_id in request.bias if item_id not in biased]:
+        raise UsageError(f"no item {reprlib.repr(unknown[0])} in the catalog to give a bias to", hint="biases go by id")
+    nats = {item.row: request.bias[item_id] for item_id, item in biased.items()}
+    for position in index.positions(np.array(list(nats), np.int64)):
+        bias[position] += nats[int(index.rows[position])]
+    return bias
+
+
+def _allowed(
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
+) -> NDArray[np.bool_]:
+    """Return which items may be returned, by position."""
+    allowed = _fitting(request, catalog, index, grounder)
+    shut = _rows_of(request.exclude, "exclude", catalog, grounder)
+    if not request.allow_seen:
+        shut = np.concatenate([shut, seen])
+    for position in index.positions(shut):
+        own = index.leaf(int(position))
+        allowed[own.start : own.stop] = False
+    return allowed
+
+
+def _fitting(request: Request, catalog: Catalog, index: TitleIndex, grounder: Grounder) -> NDArray[np.bool_]:
+    """Return which items satisfy the conditions, seen or not."""
+    fitting = np.ones(index.n_items, bool)
+    if request.where is not None:
+        fitting &= index.mask(catalog.filter(request.where))
+    if request.candidates is not None:
+        fitting &= index.mask(_rows_of(request.candidates, "choose", catalog, grounder))
+    return fitting
+
+
+def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> NDArray[np.int64]:
+    """Return the rows of items named by id or by title."""
+    matches = found_of(names, verb, catalog, grounder)
+    return np.array([m.item.row for m in matches if m.item is not None], np.int64)
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:77]}...")
+
+
+def in_order(history: Sequence[str | Interaction]) -> list[Interaction]:
+    """Return the history as interactions, oldest first; in the order given where one of them has no timestamp."""
+    listed = [Interaction(title=entry) if isinstance(entry, str) else entry for entry in history]
+    if any(interaction.timestamp is None for interaction in listed):
+        return listed
+    return sorted(listed, key=lambda interaction: interaction.timestamp or 0.0)

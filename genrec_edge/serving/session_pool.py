@@ -1,0 +1,72 @@
+"""Several sessions that answer at the same time, each by a context of its own with one thread.
+
+The same answers as one after the other, and less waiting of threads for each other than in one context with all of
+them: docs/architecture.md has the figures, also for all users in one batch.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from genrec_edge.serving.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+_SMALL_BYTES = 500_000_000
+"""Larger files keep the memory bus busy with one context. SmolLM2-135M has 145 MB at Q8_0."""
+
+_Member = TypeVar("_Member", bound=Session)
+_Task = TypeVar("_Task")
+_Answer = TypeVar("_Answer")
+
+
+def crew_size(n_bytes: int, n_threads: int) -> int:
+    """Return how many sessions of a model file of `n_bytes` are to share `n_threads`."""
+    return n_threads if n_bytes <= _SMALL_BYTES else 1
+
+
+class Crew(Generic[_Member]):
+    """Sessions that share their work. Use it in a `with` block, which closes them.
+
+    Args:
+        members: at least one, and twins of it; nobody else asks them anything meanwhile.
+    """
+
+    def __init__(self, members: Sequence[_Member]) -> None:
+        self.members = members
+        self._idle: SimpleQueue[_Member] = SimpleQueue()
+        for member in members:
+            self._idle.put(member)
+        self._executor = ThreadPoolExecutor(len(members))
+
+    def map(self, work: Callable[[_Member, _Task], _Answer], tasks: Iterable[_Task]) -> Iterator[_Answer]:
+        """Yield what `work` returns for each task, in order."""
+
+        def answer(task: _Task) -> _Answer:
+            member = self._idle.get()
+            try:
+                return work(member, task)
+            finally:
+                self._idle.put(member)
+
+        return self._executor.map(answer, tasks)
+
+    def cancel(self) -> None:
+        """Interrupt what is being answered, from any thread."""
+        for member in self.members:
+            member.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()  # answers that nobody waits for any more
+        self._executor.shutdown(cancel_futures=True)
+        for member in reversed(self.members):  # twins before the one whose weights they share
+            member.close()

@@ -1,0 +1,86 @@
+"""What a model was tuned for, by its manifest, its metadata and those of its adapter: score, prompts, histories."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from genrec_edge.decoding import prompts
+from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf.training_keys import (
+    DEFAULT_PROMPT,
+    HISTORY_KEY,
+    JUDGE_KEYS,
+    PROMPT_KEY,
+    SCORE_KEY,
+    SPLIT_KEYS,
+    score_claimed,
+)
+from genrec_edge.gguf.validate import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from genrec_edge.gguf.types import GgufHeader
+    from genrec_edge.hub.store import ModelFile
+    from genrec_edge.records import ScoreKind
+
+MOST_TITLES = 10_000
+"""Of a history in the prompt; the context holds fewer."""
+
+
+def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
+    """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
+    manifest = model_file.manifest
+    own = score_claimed(model_file.header.metadata) if manifest is None else manifest.score_kind
+    return own if adapter is None else score_claimed(adapter.metadata, own)
+
+
+def record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
+    """Return the metadata with the record of the training: the adapter's if it has one, else the model's."""
+    if adapter is not None and SCORE_KEY in adapter.metadata:
+        return adapter.metadata
+    return model_file.header.metadata
+
+
+def titles_seen(record: Mapping[str, object]) -> int:
+    """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
+    claim = record.get(HISTORY_KEY)
+    return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
+
+
+def judged_by(record: Mapping[str, object]) -> tuple[float, float] | None:
+    """Return slope and offset that turn the margin of yes over no into a calibrated one; None where nobody fitted them.
+
+    Source: Platt 1999, "Probabilistic outputs for support vector machines", equation 1.
+    """
+    slope, offset = (record.get(key) for key in JUDGE_KEYS)
+    if isinstance(slope, float) and isinstance(offset, float) and math.isfinite(slope) and math.isfinite(offset):
+        return slope, offset
+    return None
+
+
+def tuned_on(record: Mapping[str, object]) -> dict[str, str] | None:
+    """Return whose training part a model was tuned on: the events' "sha256", the "split" and its "ties"."""
+    found = {name: record[key] for name, key in SPLIT_KEYS.items() if key in record}
+    return {name: str(value) for name, value in found.items()} if len(found) == len(SPLIT_KEYS) else None
+
+
+def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:
+    """Return the version of the prompts that the adapter, or else the model, was tuned with; ours where nobody says.
+
+    Raises:
+        ModelInvalidError: it is not known here.
+    """
+    manifest = model_file.manifest
+    made_for: list[tuple[object, object]] = [] if manifest is None else [(manifest.name, manifest.prompt_version)]
+    headers = [model_file.header, *([] if adapter is None else [adapter])]
+    made_for += [(h.path, h.metadata[PROMPT_KEY]) for h in headers if PROMPT_KEY in h.metadata]
+    for name, version in made_for:
+        if version not in prompts.LAYOUTS:
+            known = ", ".join(map(repr, prompts.LAYOUTS))
+            raise ModelInvalidError(
+                f"{name} was made for prompts {shown(version)}, and known here are {known}",
+                hint="convert it again, or install the version of genrec-edge that made it",
+            )
+    return str(made_for[-1][1]) if made_for else DEFAULT_PROMPT

@@ -1,0 +1,58 @@
+"""What a model thinks of every title of a catalog before it is told anything: computed once, kept beside the index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def load(
+    folder: Path,
+    model: Mapping[str, str | None],
+    catalog: str,
+    n_items: int,
+    compute: Callable[[], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Return the log-probability of each title, (n_items,), from the cache if it is that of this model and catalog.
+
+    Args:
+        folder: where the cache is; a file for each model.
+        model: what the log-probabilities depend on, but for the catalog.
+        catalog: its revision.
+        n_items: of the index.
+        compute: what is done if there is none.
+
+    Raises:
+        DiskFullError: no room for it.
+    """
+    identity = json.dumps(dict(model), sort_keys=True)
+    path = folder / f"habits-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
+    if (known := _read(path, catalog, n_items)) is not None:
+        return known
+    logprobs = compute()
+    with atomic_write(path) as file:
+        np.savez(file, logprobs=logprobs, catalog=np.array(catalog))
+    return logprobs
+
+
+def _read(path: Path, catalog: str, n_items: int) -> NDArray[np.float64] | None:
+    """Return what a file holds, or None if it cannot be used: it is a cache, and computing it again is the remedy."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            logprobs, made_for = archive["logprobs"], str(archive["catalog"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    is_usable = made_for == catalog and logprobs.shape == (n_items,) and logprobs.dtype == np.float64
+    return logprobs if is_usable and np.isfinite(logprobs).all() else None

@@ -1,0 +1,1 @@
+"""Atomic files and folders, locks, tabular readers, SQLite helpers."""

@@ -1,0 +1,292 @@
+"""What the columns of a source mean: which is the title, what types they hold, which hold lists of values.
+
+Knows rows of cells; nothing of files and catalogs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, overload
+
+from genrec_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from genrec_edge.storage.tables import Source
+
+Kind = Literal["INTEGER", "REAL", "TEXT"]
+
+JSON_LIST = "[]"
+"""The separator of columns whose cells are JSON arrays."""
+
+_TITLES = (
+    "title",
+    "movietitle",
+    "primarytitle",
+    "booktitle",
+    "trackname",
+    "productname",
+    "producttitle",
+    "name",
+)
+_IDS = (
+    "id",
+    "itemid",
+    "movieid",
+    "imdbid",
+    "tconst",
+    "bookid",
+    "isbn",
+    "asin",
+    "parentasin",
+    "trackid",
+    "productid",
+    "sku",
+)
+_YEARS = (
+    "year",
+    "releaseyear",
+    "startyear",
+    "yearofpublication",
+    "publicationyear",
+    "originalpublicationyear",
+)
+_LISTS = frozenset(
+    [
+        "genre",
+        "genres",
+        "tag",
+        "tags",
+        "cast",
+        "actor",
+        "actors",
+        "director",
+        "directors",
+        "writer",
+        "writers",
+        "country",
+        "countries",
+        "language",
+        "languages",
+        "keyword",
+        "keywords",
+        "category",
+        "categories",
+    ]
+)
+_SEPARATORS = ("|", ";", ",")
+_NULLS = frozenset({"", "\\N"})
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
+_EXPONENT = r"[eE][+-]?[0-9]{1,3}"
+_REAL = re.compile(rf"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:{_EXPONENT})?|{_EXPONENT})").fullmatch
+_YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])").search
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Positions of the columns that have a meaning of their own; None where the source has no such column."""
+
+    title: int
+    id: int | None
+    year: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: name, position in the source, SQL type, and what separates its values if it has many."""
+
+    name: str
+    position: int
+    kind: Kind
+    separator: str | None = None
+    is_empty: bool = False
+
+
+def choose_roles(
+    names: Sequence[str],
+    *,
+    title: str | None,
+    id: str | None,  # noqa: A002
+    year: str | None,
+) -> Roles:
+    """Find the title, id and year columns: those named by the caller, else the first usual name present.
+
+    Raises:
+        UsageError: a named column does not exist, or there is nothing that could be the title.
+    """
+    simple = ["".join(c for c in name.casefold() if c.isalnum()) for name in names]
+
+    def guess(usual: tuple[str, ...]) -> int | None:
+        return next((simple.index(name) for name in usual if name in simple), None)
+
+    title_at = guess(_TITLES) if title is None else column_position(names, title)
+    if title_at is None:
+        message = f"no column looks like a title; the columns are: {', '.join(names)}"
+        raise UsageError(message, hint="name it with --title")
+    return Roles(
+        title=title_at,
+        id=guess(_IDS) if id is None else column_position(names, id),
+        year=guess(_YEARS) if year is None else column_position(names, year),
+    )
+
+
+def column_position(names: Sequence[str], name: str) -> int:
+    """Return where a column stands; case does not count.
+
+    Raises:
+        UsageError: there is no such column; the message lists those that exist.
+    """
+    folded = [n.casefold() for n in names]
+    if name.casefold() in folded:
+        return folded.index(name.casefold())
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    hint = f"did you mean {names[folded.index(near[0])]!r}?" if near else ""
+    message = f"no column {name!r}; the columns are: {', '.join(names)}"
+    raise UsageError(message, hint=hint)
+
+
+def profile(source: Source, lists: Mapping[str, str | None], on_progress: Callable[[], object]) -> list[Column]:
+    """Read a source once and say what each column holds.
+
+    Args:
+        source: rewound by itself; afterwards its `columns` are complete.
+        lists: columns the caller declares to hold many values, with their separator, or None to find it.
+        on_progress: called after every thousand rows or so.
+
+    Raises:
+        UsageError: a row that cannot be read, or a declared list column that does not exist.
+    """
+    profiles: list[_Profile] = []
+    active: list[tuple[int, _Profile]] = []
+    for n_rows, (_, cells) in enumerate(source.rows()):
+        n_cells = len(cells)
+        is_wider = n_cells > len(profiles)
+        if is_wider:
+            profiles += [_Profile(name, lists) for name in source.columns[len(profiles) :]]
+        if is_wider or not n_rows % 1000:
+            active = [(i, p) for i, p in enumerate(profiles) if not p.settled]
+            on_progress()
+        for i, column in active:
+            if i < n_cells:
+                column.see(cells[i])
+    profiles += [_Profile(name, lists) for name in source.columns[len(profiles) :]]
+    declared = {source.columns[column_position(source.columns, name)]: sep for name, sep in lists.items()}
+    spaced = dict.fromkeys(source.space_lists, " ")
+    return [p.column(i, spaced | declared) for i, p in enumerate(profiles)]
+
+
+class _Profile:
+    """What has been seen of one column so far."""
+
+    def __init__(self, name: str, lists: Iterable[str]) -> None:
+        self.name = name
+        self.kinds = {"INTEGER": 0, "REAL": 0, "TEXT": 0}
+        self.n_arrays = 0
+        self.separators: Counter[str] = Counter()
+        usual = "".join(c for c in name.casefold() if c.isalnum()) in _LISTS
+        self.may_be_list = usual or name.casefold() in map(str.casefold, lists)
+
+    @property
+    def settled(self) -> bool:
+        """Whether further cells cannot change the verdict: plain text."""
+        return bool(self.kinds["TEXT"]) and not self.may_be_list
+
+    def see(self, cell: object) -> None:
+        if isinstance(cell, str):
+            cell = cell.strip()
+            if cell in _NULLS:
+                return
+            if cell[0] == "[" and _array(cell) is not None:
+                self.n_arrays += 1
+                return
+            if not self.kinds["TEXT"]:
+                self.kinds["INTEGER" if _INTEGER(cell) else "REAL" if _REAL(cell) else "TEXT"] += 1
+            if self.may_be_list:
+                for separator in _SEPARATORS:
+                    self.separators[separator] += separator in cell
+        elif isinstance(cell, list):
+            self.n_arrays += 1
+        elif isinstance(cell, int):
+            self.kinds["INTEGER" if -(2**63) <= cell < 2**63 else "TEXT"] += 1
+        elif cell is not None:
+            self.kinds["REAL" if isinstance(cell, float) else "TEXT"] += 1
+
+    def column(self, position: int, declared: Mapping[str, str | None]) -> Column:
+        separator = declared.get(self.name)
+        if separator is None and self.n_arrays:
+            separator = JSON_LIST
+        if separator is None and (any(self.separators.values()) or self.name in declared):
+            separator = max(_SEPARATORS, key=self.separators.__getitem__)
+        kind: Kind = "TEXT"
+        if separator is None and not self.kinds["TEXT"]:
+            kind = "REAL" if self.kinds["REAL"] else "INTEGER" if self.kinds["INTEGER"] else "TEXT"
+        is_empty = not (self.n_arrays or any(self.kinds.values()))
+        return Column(self.name, position, kind, separator, is_empty)
+
+
+def as_list(column: Column) -> Column:
+    """Return the column as one of many values, split at commas unless something else is known."""
+    return column if column.separator is not None else replace(column, separator=",")
+
+
+def as_single(column: Column) -> Column:
+    """Return the column as one of single values."""
+    return replace(column, separator=None)
+
+
+@overload
+def scalar(cell: str) -> str | None: ...
+@overload
+def scalar(cell: object) -> str | int | float | None: ...
+def scalar(cell: object) -> str | int | float | None:
+    """Return a cell as SQLite stores it: empty text is NULL, structures are JSON text."""
+    if isinstance(cell, str):
+        cell = cell.strip()
+        return None if cell in _NULLS else _encodable(cell)
+    if cell is None or isinstance(cell, float):
+        return cell
+    if isinstance(cell, int):
+        return int(cell) if -(2**63) <= cell < 2**63 else str(cell)
+    return _encodable(json.dumps(cell, ensure_ascii=False))
+
+
+def split_list(cell: object, separator: str) -> list[str]:
+    """Return the values of a list cell, in order and without repetition; objects give their name.
+
+    >>> split_list("Action|Comedy", "|"), split_list('["Action", "Comedy"]', JSON_LIST)
+    (['Action', 'Comedy'], ['Action', 'Comedy'])
+    """
+    if isinstance(cell, str):
+        array = _array(cell.strip()) if cell[:1] == "[" else None
+        if array is None:
+            parts = [cell] if separator == JSON_LIST else cell.split(separator)
+            return list(dict.fromkeys(text for part in parts if (text := scalar(part))))
+        cell = array
+    values = cell if isinstance(cell, list) else [cell]
+    names = (value.get("name") if isinstance(value, dict) else value for value in values)
+    return list(dict.fromkeys(str(value) for value in map(scalar, names) if value is not None))
+
+
+def parse_year(cell: object) -> int | None:
+    """Return the first number of four digits in a cell: "1995-11-22", 1995.0 and "22/11/1995" are 1995."""
+    match = _YEAR(str(cell)) if cell is not None else None
+    return int(match[0]) or None if match else None
+
+
+def _array(text: str) -> list[object] | None:
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        return list(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which JSON may carry and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,106 @@
+"""Facts of real films and of made catalogs, beside the tables they come from."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genrec_edge.catalog.facts import DECADE, FactBook, condition, worded
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.writer import add_item, build
+from genrec_edge.records import Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def films(films_path: Path) -> Iterator[Catalog]:
+    with Catalog.open(films_path) as catalog:
+        yield catalog
+
+
+def made(folder: Path, text: str, lists: tuple[str, ...] = ()) -> Path:
+    (folder / "items.csv").write_text(text, encoding="utf-8")
+    build(folder / "items.csv", folder / "items.db", lists=lists)
+    return folder / "items.db"
+
+
+def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
+    """Beside SQL of our own over the file: every value of every list column, and the decade."""
+    book, rows = FactBook(films), [1, 101, 5000, 17000]
+    assert book.columns == ("genres", "director", "cast", "country", "language", DECADE)
+    with closing(sqlite3.connect(films.path)) as connection:
+        for row, facts in zip(rows, book.of(rows), strict=True):
+            values = set(connection.execute("SELECT field, value FROM item_values WHERE item = ?", [row]))
+            ((year,),) = connection.execute('SELECT year FROM items WHERE "row" = ?', [row])
+            assert {(f.column, f.value) for f in facts if f.column != DECADE} == values
+            assert [f.value for f in facts if f.column == DECADE] == ([] if year is None else [f"{str(year)[:3]}0s"])
+            assert len(set(facts)) == len(facts)
+
+
+def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
+    book = FactBook(films)
+    for column in book.columns:
+        counts = book.values(column)
+        for value in sorted(counts, key=lambda v: (-counts[v], v))[:3]:
+            found = films.filter(condition([Fact(column, value)]))
+            assert len(found) == counts[value]
+            assert book.share(Fact(column, value)) == pytest.approx(len(found) / films.n_items)
+    assert book.share(Fact("genres", "No such genre")) == 0
+
+
+def test_conditions_hold_where_all_facts_do(films: Catalog) -> None:
+    book = FactBook(films)
+    wanted = (Fact("genres", "Comedy"), Fact(DECADE, "1990s"), Fact("country", "France"))
+    rows = films.filter(condition(wanted)).tolist()
+    assert len(rows) > 50
+    assert all(set(wanted) <= set(facts) for facts in book.of(rows))
+    assert worded(wanted) == "Comedy, 1990s, France"
+
+
+def test_which_text_columns_hold_facts(tmp_path: Path) -> None:
+    """Words that many items share; no ids, no numbers as text, no sentences, no long texts."""
+    lines = ["id,title,brand,code,rating,note,price"]
+    for i in range(60):
+        note = "Won a prize." if i % 2 else "Won none."
+        lines.append(f"{i},Item {i},{['Acorn', 'OHara & Söhne'][i % 2]},{'A1' if i % 3 else 'B2'},PG-13,{note},{i}")
+    with Catalog.open(made(tmp_path, "\n".join(lines))) as catalog:
+        book = FactBook(catalog)
+        assert book.columns == ("brand", DECADE)
+        assert book.of([2]) == [(Fact("brand", "OHara & Söhne"),)]
+        assert book.values("brand") == {"Acorn": 30, "OHara & Söhne": 30}
+
+
+def test_quotes_and_odd_column_names_make_conditions_that_hold(tmp_path: Path) -> None:
+    text = 'id,title,"made by",tags\n' + "\n".join(
+        f'{i},Item {i},"Jim O\'Hara","Rock \'n\' Roll|Pop"' for i in range(40)
+    )
+    with Catalog.open(made(tmp_path, text, ("tags",))) as catalog:
+        (facts,) = FactBook(catalog).of([1])
+        assert set(facts) == {Fact("tags", "Rock 'n' Roll"), Fact("tags", "Pop"), Fact("made by", "Jim O'Hara")}
+        assert len(catalog.filter(condition(facts))) == 40
+
+
+def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp_path: Path) -> None:
+    lines = ["id,title,like,case", *(f"{i},Item {i},Tea|Milk,Oak" for i in range(40))]
+    with Catalog.open(made(tmp_path, "\n".join(lines), ("like",))) as catalog:
+        (facts,) = FactBook(catalog).of([1])
+        assert {fact.column for fact in facts} == {"like", "case"}
+        assert len(catalog.filter(condition(facts))) == 40
+
+
+def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
+    path = made(tmp_path, "id,title,genres\n1,One,Drama|War\n2,Two,Drama\n")
+    with Catalog.open(path) as catalog:
+        book = FactBook(catalog)
+        assert book.share(Fact("genres", "War")) == 0.5
+        add_item(path, "Three", columns={"genres": "Comedy"})
+        assert book.share(Fact("genres", "War")) == pytest.approx(1 / 3)
+        assert book.of([3]) == [(Fact("genres", "Comedy"),)]
+        with pytest.raises(KeyError):
+            book.of([4])

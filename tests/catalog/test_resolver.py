@@ -1,0 +1,309 @@
+"""Grounding: the ladder rung by rung, and how often it is right about distorted and foreign titles."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from genrec_edge.catalog import titles
+from genrec_edge.catalog.reader import Catalog, add_item, build
+from genrec_edge.catalog.resolver import MAX_CANDIDATES, Grounder
+from genrec_edge.records import Interaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+FILMS = [
+    ("1", "Matrix, The", 1999),
+    ("2", "Alien", 1979),
+    ("3", "Aliens", 1986),
+    ("4", "Heat", 1995),
+    ("5", "Heat", 1986),
+    ("6", "HEAT!", 1995),
+    ("7", "Aftermath", 2012),
+    ("8", "Aftermath", 2012),
+    ("9", "Blade Runner", 1982),
+    ("10", "Blade Runner 2049", 2017),
+    ("11", "Forrest Gump", 1994),
+    ("12", "The Fellowship of the Ring", 2001),
+    ("13", "Amélie", 2001),
+    ("14", "8½", 1963),
+    ("15", "Toy Story", 1995),
+    ("16", "Toy Story 2", 1999),
+    ("17", "Undated Documentary", None),
+    ("18", "The Reckoning", 2003),
+    ("19", "A Reckoning", 2011),
+    ("20", "Lookout", 2007),
+    ("21", "Lockout", 2012),
+    ("22", "$", 1971),
+]
+
+
+def make(path: Path, films: Sequence[tuple[str, str, int | None]]) -> Path:
+    source_path = path.with_suffix(".jsonl")
+    records = ({"id": i, "title": title, "year": year} for i, title, year in films)
+    source_path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    build(source_path, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounder]:
+    with Catalog.open(make(tmp_path_factory.mktemp("grounding") / "c.db", FILMS)) as catalog:
+        yield Grounder(catalog)
+
+
+@pytest.mark.parametrize(
+    ("text", "item_id", "method", "confidence"),
+    [
+        ("Alien", "2", "exact", 1.0),
+        ("Matrix, The", "1", "exact", 1.0),
+        ("The Matrix", "1", "exact", 1.0),
+        ("The Matrix (1999)", "1", "exact", 1.0),
+        ("Heat (1986)", "5", "exact", 1.0),
+        ("Heat (1995)", "4", "exact", 1.0),
+        ("Aftermath", "7", "exact", 1.0),
+        ("Blade Runner 2049", "10", "exact", 1.0),
+        ("$", "22", "exact", 1.0),
+        ("8½", "14", "exact", 1.0),
+        ("  the   MATRIX!", "1", "normalised", 0.98),
+        ("amelie", "13", "normalised", 0.98),
+        ("heat 1986", "5", "normalised", 0.98),
+        ("heat, 1986", "5", "normalised", 0.98),
+        ("matrix", "1", "normalised", 0.94),
+        ("a matrix", "1", "normalised", 0.94),
+        ("The Reckoning", "18", "exact", 1.0),
+        ("Alien (1980)", "2", "exact", 0.9),
+        ("matrix 1998", "1", "normalised", 0.846),
+        ("Undated Documentary (1990)", "17", "exact", 0.9),
+        ("Gump, Forrest", "11", "full-text", 0.9),
+        ("fellowship of the ring", "12", "normalised", 0.94),
+        ("fellowship ring (2001)", "12", "full-text", None),
+        ("teh matrx", "1", "fuzzy", None),
+        ("teh matrx (1999)", "1", "fuzzy", None),
+        ("Forest Gmup", "11", "fuzzy", None),
+        ("blade runer 2049", "10", "fuzzy", None),
+    ],
+)
+def test_what_is_understood(text: str, item_id: str, method: str, confidence: float | None, grounder: Grounder) -> None:
+    match = grounder.ground(text)
+    assert match.item is not None
+    assert (match.item.id, match.method, match.input) == (item_id, method, text)
+    assert match.candidates == ()
+    if confidence is None:
+        assert 0.5 < match.confidence < 0.9
+    else:
+        assert match.confidence == pytest.approx(confidence, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "candidates"),
+    [("Heat", {"4", "5"}), ("heat", {"4", "5", "6"}), ("reckoning", {"18", "19"}), ("Lowkout", {"20", "21"})],
+)
+def test_what_is_ambiguous(text: str, candidates: set[str], grounder: Grounder) -> None:
+    match = grounder.ground(text)
+    assert (match.item, match.method, match.confidence) == (None, "ambiguous", 0.0)
+    assert {item.id for item in match.candidates} == candidates
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("Heat (1972)", "4"),
+        ("Toy Story 3", "15"),
+        ("Toy Storys", "15"),
+        ("Blade Runner 2048", "9"),
+        ("Predator", None),
+        ("Matrix Reloaded", "1"),
+        ("The Fellowship", "12"),
+        ("xyzzy", None),
+    ],
+)
+def test_what_is_too_weak(text: str, nearest: str | None, grounder: Grounder) -> None:
+    match = grounder.ground(text)
+    assert (match.item, match.method, match.confidence) == (None, "none", 0.0)
+    if nearest is not None:
+        assert nearest in {item.id for item in match.candidates}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\x00",
+        "\u200b\u202e",
+        "!!!",
+        "🎬🎬",
+        '"',
+        "*",
+        "NEAR(",
+        "title:",
+        "a OR b",
+        "'; DROP TABLE items; --",
+        "x" * 10000,
+        "the " * 2500,
+        "�",
+        "(1995)",
+        "1995",
+        "&amp;",
+        "-",
+        "^",
+        "AND",
+        "(((" * 1000,
+        "%",
+        "_",
+    ],
+)
+def test_hostile_texts_mean_nothing(text: str, grounder: Grounder) -> None:
+    match = grounder.ground(text)
+    assert match.item is None
+    assert match.method == "none"
+    assert len(match.candidates) <= MAX_CANDIDATES
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text() | st.text(alphabet="heat alien 12459()"))
+def test_any_text_has_an_answer(text: str, grounder: Grounder) -> None:
+    match = grounder.ground(text)
+    assert (match.item is None) == (match.method in {"ambiguous", "none"})
+    assert 0 <= match.confidence <= 1
+    assert grounder.ground(text) == match
+
+
+def test_interactions_go_by_id_first(grounder: Grounder) -> None:
+    by_id = grounder.ground_interaction(Interaction(title="Heat", id="2"))
+    assert by_id.item is not None
+    assert (by_id.item.title, by_id.method, by_id.confidence) == ("Alien", "id", 1.0)
+    by_title = grounder.ground_interaction(Interaction(title="Alien", id="unknown"))
+    assert by_title.item is not None
+    assert by_title.method == "exact"
+    assert grounder.ground_interaction(Interaction(id="unknown")).method == "none"
+    assert grounder.ground_interaction(Interaction()).method == "none"
+
+
+def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
+    path = make(tmp_path / "c.db", FILMS)
+    with Catalog.open(path) as catalog:
+        grounder = Grounder(catalog)
+        assert grounder.ground("Terminatro Genisys").method == "none"
+        add_item(path, "Terminator Genisys", year=2015)
+        assert grounder.ground("Terminatro Genisys").method == "fuzzy"
+
+
+def test_every_film_is_found_by_its_own_title_and_year(films_path: Path) -> None:
+    with Catalog.open(films_path) as catalog:
+        grounder = Grounder(catalog)
+        for _, title, year in list(catalog.titles())[::7]:
+            match = grounder.ground(titles.with_year(title, year or 0))
+            assert match.item is not None
+            assert (match.item.title, match.item.year, match.method) == (title, year, "exact")
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def distorted(title: str, kind: str, rng: random.Random) -> str:
+    """One typing error, two of them, two neighbouring letters swapped, or a word left out."""
+    if kind == "word left out":
+        words = title.split()
+        words.pop(rng.randrange(len(words)))
+        return " ".join(words)
+    letters = list(title)
+    for _ in range(2 if kind == "two errors" else 1):
+        i = rng.randrange(len(letters))
+        error = "swap" if kind == "swap" else rng.choice(["insert", "delete", "swap", "replace"])
+        pairs = [j for j in range(len(letters) - 1) if letters[j] != letters[j + 1]]
+        if error == "swap" and pairs:
+            j = rng.choice(pairs)
+            letters[j], letters[j + 1] = letters[j + 1], letters[j]
+        elif error == "insert":
+            letters.insert(i, rng.choice(LETTERS))
+        elif error == "delete" and len(letters) > 1:
+            letters.pop(i)
+        elif error == "replace":
+            letters[i] = rng.choice(LETTERS)
+    return "".join(letters)
+
+
+def loose(title: str) -> str:
+    return titles.without_article(titles.key(title))
+
+
+def measure(films_path: Path, folder: Path, n: int, seed: int) -> dict[str, dict[str, float]]:
+    """Ground n texts of each kind against a catalog without every tenth title.
+
+    A distorted text that is another film's title is left out: nobody could know better. Returns how many
+    texts of each kind there were ("n"), how many were accepted, and how many of those were right.
+    """
+    rng = random.Random(seed)
+    with Catalog.open(films_path) as catalog:
+        by_key = defaultdict(list)
+        for item in catalog.items([row for row, _, _ in catalog.titles()]):
+            by_key[loose(item.title)].append((item.id, item.title, item.year))
+    keys = sorted(by_key)
+    rng.shuffle(keys)
+    n_gone = len(keys) // 10
+    gone = [film[1] for key in keys[:n_gone] for film in by_key[key]]
+    kept = [film for key in keys[n_gone:] for film in by_key[key]]
+    known = set(keys[n_gone:])
+    words = sorted({word for _, title, _ in kept for word in title.split()})
+    long = [film for film in kept if len(film[1].split()) >= 3]
+    pairs = [
+        (kind, distorted(title, kind, rng), title)
+        for kind in ("one error", "two errors", "swap", "word left out")
+        for _, title, _ in rng.sample(long if kind == "word left out" else kept, n)
+    ]
+    pairs += [("random words", f"{rng.choice(words)} {rng.choice(words)}", "") for _ in range(2 * n)]
+    pairs += [("absent title", title, "") for title in rng.sample(gone, min(2 * n, len(gone)))]
+    counts: dict[str, dict[str, float]] = {"all": defaultdict(int)}
+    with Catalog.open(make(folder / "kept.db", kept)) as catalog:
+        grounder = Grounder(catalog)
+        for kind, text, title in pairs:
+            if title and loose(text) != loose(title) and loose(text) in known:
+                continue
+            found = grounder.ground(text).item
+            for group in (counts.setdefault(kind, defaultdict(int)), counts["all"]):
+                group["n"] += 1
+                group["accepted"] += found is not None
+                group["right"] += found is not None and loose(found.title) == loose(title)
+    return counts
+
+
+def test_accepted_answers_are_right(films_path: Path, tmp_path: Path) -> None:
+    counts = measure(films_path, tmp_path, n=150, seed=3)
+    assert counts["all"]["right"] / counts["all"]["accepted"] >= 0.98
+    for kind, least in {"one error": 0.7, "two errors": 0.45, "swap": 0.7, "word left out": 0.55}.items():
+        assert counts[kind]["right"] / counts[kind]["n"] >= least
+        assert counts[kind]["right"] / counts[kind]["accepted"] >= 0.99
+    assert counts["absent title"]["accepted"] / counts["absent title"]["n"] <= 0.04
+    assert counts["random words"]["accepted"] / counts["random words"]["n"] <= 0.01
+
+
+def test_an_answer_takes_milliseconds(films_path: Path) -> None:
+    with Catalog.open(films_path) as catalog:
+        grounder = Grounder(catalog)
+        grounder.ground("load the keys")
+        times: list[float] = []
+        for text in ["teh matrx", "no such film at all", "sevn samuari", "star wars", "zzz"] * 3:
+            started = time.perf_counter()
+            grounder.ground(text)
+            times.append(time.perf_counter() - started)
+    assert sorted(times)[len(times) // 2] < 0.05
+
+
+def figures(films_path: Path, folder: Path, n: int = 1500, seed: int = 7) -> list[str]:
+    """Return the lines of figures in the docstring of `grounding`."""
+    rows: dict[str, Any] = measure(films_path, folder, n, seed)
+    return [
+        f"{kind:14} {c['n']:6} {c['accepted'] / c['n']:9.3f} {c['right'] / max(c['accepted'], 1):9.3f}"
+        for kind, c in rows.items()
+    ]

@@ -1,0 +1,205 @@
+"""The commands `catalog` and `resolve`: exit codes, streams and exact output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from genrec_edge.catalog.reader import build
+from genrec_edge.cli.catalog import catalog_app
+from genrec_edge.cli.resolve import resolve
+from genrec_edge.errors import GenRecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = """id,title,genres
+007,"Matrix, The (1999)",Action|Sci-Fi
+2,Heat (1995),Crime
+3,Heat (1986),Crime
+4,"\x1b[31mRed\x07 & Blue",
+5,,Drama
+"""
+
+app = typer.Typer()
+app.command()(resolve)
+app.add_typer(catalog_app, name="catalog")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "s.csv").write_text(SOURCE, encoding="utf-8")
+    build(tmp_path / "s.csv", tmp_path / "c.db")
+    return tmp_path / "c.db"
+
+
+def run(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin, env={"COLUMNS": "200"})
+    if isinstance(result.exception, GenRecError):
+        return result.exception.exit_code, result.stdout, result.exception.message
+    return result.exit_code, result.stdout, result.stderr
+
+
+def run_json(*arguments: object) -> dict[str, Any]:
+    code, out, _ = run(*arguments, "--json")
+    assert code == 0
+    assert out.count("\n") == 1
+    found: dict[str, Any] = json.loads(out)
+    assert next(iter(found)) == "schema"
+    return found
+
+
+def test_build(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(SOURCE, encoding="utf-8")
+    found = run_json("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db", "--name", "mine")
+    assert found == {
+        "schema": "genrec-edge/catalog-build@1",
+        "path": str(tmp_path / "out.db"),
+        "items": 4,
+        "untitled": 1,
+        "title_column": "title",
+        "id_column": "id",
+        "year_column": None,
+        "columns": ["genres"],
+        "list_columns": ["genres"],
+    }
+    code, _, message = run("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db")
+    assert (code, message) == (2, f"{tmp_path / 'out.db'} exists already")
+    code, out, err = run("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db", "--force")
+    assert (code, out) == (0, "")
+    assert "4 items" in err
+    assert "1 row without a title" in err
+    assert run("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db", "--force", "--quiet") == (
+        0,
+        "",
+        "",
+    )
+
+
+def test_build_takes_columns_and_lists(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("a,b,c,d\nHeat,h,released 1995,x/y\n", encoding="utf-8")
+    options = ["--title", "a", "--id", "b", "--year", "c", "--list", "d:/"]
+    found = run_json("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db", *options)
+    assert (found["title_column"], found["id_column"], found["year_column"]) == ("a", "b", "c")
+    assert (found["columns"], found["list_columns"]) == (["c", "d"], ["d"])
+
+
+def test_info(path: Path) -> None:
+    found = run_json("catalog", "info", "--catalog", path)
+    assert (found["schema"], found["items"]) == ("genrec-edge/catalog-info@1", 4)
+    assert found["columns"] == ["id", "title", "year", "genres"]
+    code, out, _ = run("catalog", "info", "--catalog", path)
+    assert code == 0
+    assert found["revision"] in out
+
+
+def test_search(path: Path) -> None:
+    found = run_json("catalog", "search", "mat", "--catalog", path)
+    assert found["items"] == [
+        {"id": "007", "title": "Matrix, The", "year": 1999, "columns": {"genres": "Action, Sci-Fi"}}
+    ]
+    assert len(run_json("catalog", "search", "heat", "-k", "1", "--catalog", path)["items"]) == 1
+    assert run_json("catalog", "search", "nothing", "--catalog", path)["items"] == []
+    code, out, err = run("catalog", "search", "nothing", "--catalog", path)
+    assert (code, out) == (0, "")
+    assert "no title" in err
+
+
+def test_nothing_that_steers_a_terminal_is_printed(path: Path) -> None:
+    _, out, _ = run("catalog", "search", "blue", "--catalog", path)
+    assert "[31mRed & Blue" in out
+    assert "\x1b" not in out
+    _, out, _ = run("resolve", "\x1b]0;evil\x07", "--catalog", path)
+    assert "\x1b" not in out
+
+
+def test_add_and_remove(path: Path, tmp_path: Path) -> None:
+    arguments = ["--title", "Alien", "--id", "a", "--year", "1979", "--set", "genres=Horror, Sci-Fi"]
+    assert run_json("catalog", "add", *arguments, "--catalog", path)["items"] == 1
+    (item,) = run_json("catalog", "search", "alien", "--catalog", path)["items"]
+    assert item == {"id": "a", "title": "Alien", "year": 1979, "columns": {"genres": "Horror, Sci-Fi"}}
+    (tmp_path / "more.csv").write_text("nr,name\nb,Aliens\nc,Alien 3\n")
+    options = ["--title", "name", "--id", "nr", "--catalog", path]
+    assert run_json("catalog", "add", tmp_path / "more.csv", *options)["items"] == 2
+    assert run_json("catalog", "remove", "a", "b", "--catalog", path)["removed"] == 2
+    code, _, err = run("catalog", "remove", "c", "--catalog", path)
+    assert (code, err.strip()) == (0, f"removed 1 item from {path}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add"], "nothing to add"),
+        (["add", "--title", "x", "--set", "genres"], "not of the form COLUMN=VALUE"),
+        (["add", "--title", "x", "--year", "soon"], "--year 'soon' is not a number"),
+        (["add", "more.csv", "--set", "a=b"], "--set is for one item"),
+        (["add", "--title", "x", "--id", "007"], "has the id '007'"),
+        (["add", "no-such.csv"], "no such file"),
+        (["remove", "nope"], "no item with the id 'nope'"),
+        (["search", "x", "-k", "0"], ""),
+        (["search"], ""),
+    ],
+)
+def test_wrong_calls_exit_with_2(arguments: list[str], message: str, path: Path) -> None:
+    code, out, found = run("catalog", *arguments, "--catalog", path)
+    assert (code, out) == (2, "")
+    assert message in found
+
+
+def test_wrong_catalogs(path: Path, tmp_path: Path) -> None:
+    assert run("catalog", "info", "--catalog", tmp_path / "none.db")[0] == 2
+    assert run("catalog", "info", "--catalog", tmp_path / "s.csv")[0] == 6
+    path.write_bytes(path.read_bytes()[:3000])
+    for arguments in (["info"], ["search", "x"], ["remove", "2"], ["add", "--title", "x"]):
+        assert run("catalog", *arguments, "--catalog", path)[0] == 6
+    assert run("resolve", "heat", "--catalog", path)[0] == 6
+
+
+def test_resolve(path: Path) -> None:
+    code, out, _ = run("resolve", "the matrix", "Heat", "xyzzy", "--catalog", path, "--json")
+    assert code == 3
+    heats = [{"id": "2", "title": "Heat", "year": 1995}, {"id": "3", "title": "Heat", "year": 1986}]
+    matrix = {"id": "007", "title": "Matrix, The", "year": 1999}
+    assert json.loads(out) == {
+        "schema": "genrec-edge/resolve@1",
+        "matches": [
+            {
+                "input": "the matrix",
+                "method": "normalised",
+                "confidence": 0.98,
+                "item": matrix,
+                "candidates": [],
+            },
+            {"input": "Heat", "method": "ambiguous", "confidence": 0.0, "item": None, "candidates": heats},
+            {"input": "xyzzy", "method": "none", "confidence": 0.0, "item": None, "candidates": []},
+        ],
+    }
+
+
+def test_resolve_for_people(path: Path) -> None:
+    code, out, err = run("resolve", "teh matrx", "--catalog", path)
+    assert (code, err) == (0, "")
+    assert out.split()[-7:] == ["teh", "matrx", "fuzzy", "0.72", "Matrix,", "The", "(1999)"]
+    code, out, _ = run("resolve", "heat", "xyzzy", "--catalog", path)
+    assert code == 3
+    assert "perhaps Heat (1995), Heat (1986)" in out
+    assert "nothing like it" in out
+
+
+def test_resolve_reads_stdin(path: Path) -> None:
+    code, out, _ = run("resolve", "-", "--catalog", path, "--json", stdin="the matrix\nheat (1995)\n")
+    assert code == 0
+    assert [match["item"]["id"] for match in json.loads(out)["matches"]] == ["007", "2"]
+
+
+def test_the_commands_load_nothing_heavy() -> None:
+    code = "import sys, genrec_edge.cli.catalog, genrec_edge.cli.resolve; print(*{HEAVY} & set(sys.modules))"
+    code = code.replace("{HEAVY}", "{'sqlite_utils', 'rapidfuzz', 'numpy', 'rich', 'sqlite3', 'llama_cpp'}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

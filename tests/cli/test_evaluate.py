@@ -1,0 +1,252 @@
+"""`genrec-edge evaluate`: figures on stdout, progress on stderr, one JSON object, and the folder of --plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from genrec_edge import cli
+from genrec_edge.cli import output
+from genrec_edge.datasets.splits import k_core, leave_one_out, load
+from genrec_edge.engine.bindings import quantize
+from genrec_edge.evaluation.external_scores import save_scores
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+PUBLISHED = {"file": (0.0870, 0.0445), "item": (0.0498, 0.0251)}
+"""HR@10 and NDCG@10 of popularity on the 5-core of ML-100K, by the rule for ties."""
+
+
+@pytest.fixture(autouse=True)
+def _place(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENREC_EDGE_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    output.console.cache_clear()  # it has looked at the width already
+
+
+def call(*arguments: str) -> Result:
+    result = CliRunner().invoke(cli.app, ["evaluate", *arguments])
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result
+
+
+def run(*arguments: str) -> Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(*arguments, "--json").stdout)
+    return document
+
+
+def shape(value: object) -> object:
+    """Return a JSON value with every leaf replaced by the name of its type."""
+    if isinstance(value, dict):
+        return {key: shape(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [shape(below) for below in value]
+    return "null" if value is None else type(value).__name__
+
+
+@pytest.mark.parametrize("ties", PUBLISHED)
+def test_popularity_has_its_published_figures(ml_100k: Path, ties: str) -> None:
+    document = run_json("--data", str(ml_100k), "--baselines", "popularity", "--min-count", "5", "--ties", ties)
+    (system,) = document["systems"]
+    found = system["metrics"]["hr@10"]["mean"], system["metrics"]["ndcg@10"]["mean"]
+    assert found == pytest.approx(PUBLISHED[ties], abs=0.00005)
+    assert document["split"]["ties"] == ties
+    assert (document["split"]["filters"], document["split"]["items"]) == (["5-core"], 1682)
+    assert document["protocol"]["users"] == 943
+    assert system["answers"]["coverage@10"] < 0.1
+
+
+def test_the_json_object_is_the_documented_one(small_data: Path, tiny_llama: Path) -> None:
+    document = run_json(
+        "--data", str(small_data), "--model", str(tiny_llama), "--baselines", "popularity", "--threads", "1"
+    )
+    estimate = {"mean": "float", "low": "float", "high": "float"}
+    nothing = {"mean": "null", "low": "null", "high": "null"}
+    baseline, model = (shape(system) for system in document["systems"])
+    assert isinstance(model, dict)
+    assert isinstance(baseline, dict)
+    assert baseline.keys() == model.keys()
+    assert model["metrics"] == {f"{m}@{k}": estimate for m in ("hr", "ndcg", "mrr") for k in (1, 3, 5, 10, 20)}
+    assert all(
+        part in ({"users": "int", "hr@10": e, "ndcg@10": e} for e in (estimate, nothing))
+        for part in model["segments"].values()
+    )
+    assert model["answers"].keys() == {"exact", "valid", "distinct", "coverage@10", "popularity_rank@10"}
+    cost = ("tokens_per_user", "latency_p50_s", "latency_p95_s", "users_per_s", "peak_memory_mib")
+    assert model["cost"] == dict.fromkeys(cost, "float")
+    test = {"difference": estimate, "p": "float"}
+    assert shape(document["tests"]) == [{"system": "str", "against": "str", "hr@10": test, "ndcg@10": test}]
+    assert document.keys() == {"schema", "split", "protocol", "systems", "best_baseline", "tests"}
+    assert (document["schema"], document["best_baseline"]) == ("genrec-edge/evaluation@1", "popularity")
+    assert document["systems"][1]["about"]["score"] == "vocabulary"
+    assert document["systems"][1]["answers"]["exact"] == 1
+
+
+def test_the_table_names_split_and_tests(small_data: Path, tiny_llama: Path) -> None:
+    options = [
+        "--data",
+        str(small_data),
+        "--model",
+        str(tiny_llama),
+        "--baselines",
+        "popularity,free",
+        "--threads",
+        "1",
+    ]
+    result = run(*options, "--reference", "tiny-llama, free text")
+    lines = result.stdout.splitlines()
+    assert lines[0] == (
+        "small, leave-one-out, ties by file order: the test items of 6 users, all 12 items ranked, seen ones removed"
+    )
+    assert lines[2].split()[:5] == ["system", "HR@10", "NDCG@10", "rare", "cold"]
+    assert [line.split("  ")[0].strip() for line in lines[4:7]] == ["popularity", "tiny-llama, free text", "tiny-llama"]
+    assert "users with history" in result.stdout
+    assert "tiny-llama against popularity: HR@10 " in result.stdout
+    assert "tiny-llama against tiny-llama, free text: HR@10 " in result.stdout
+    assert "tiny-llama: 6 of 6 users" in result.stderr
+    assert run(*options, "--quiet").stderr == ""
+
+
+def test_a_narrow_terminal_keeps_the_columns_that_matter(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    output.console.cache_clear()
+    table = run("--data", str(small_data), "--baselines", "popularity").stdout.splitlines()[2:5]
+    assert table[0].split()[:3] == ["system", "HR@10", "NDCG@10"]
+    assert "users/s" not in table[0]
+    assert all(len(line) <= 60 for line in table)
+
+
+def test_answers_are_kept_and_not_asked_for_again(small_data: Path, tiny_llama: Path) -> None:
+    options = ["--data", str(small_data), "--model", str(tiny_llama), "--baselines", "none", "--resume", "kept"]
+    first = run(*options, "--threads", "1", "--users", "4", "--json")
+    (path,) = Path("kept").glob("tiny-llama-*.jsonl")
+    content = path.read_bytes()
+    again = run(*options, "--threads", "1", "--users", "4", "--json")
+    assert again.stdout == first.stdout  # times and all: nothing was asked
+    assert path.read_bytes() == content
+    run(*options, "--threads", "1")
+    assert path.read_bytes().startswith(content)
+    refused = call(*options, "--threads", "1", "--score", "catalog")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "holds answers of another evaluation: system.score differ" in refused.stderr
+
+
+def test_a_folder_of_pictures_with_the_curve_of_file_types(small_data: Path, tiny_llama: Path) -> None:
+    quantize(tiny_llama, Path("tiny-Q8_0.gguf"), "Q8_0", n_threads=1)
+    models = ["--model", str(tiny_llama), "--model", "tiny-Q8_0.gguf"]
+    options = [
+        "--data",
+        str(small_data),
+        *models,
+        "--threads",
+        "1",
+        "--baselines",
+        "popularity",
+        "--plot",
+        "made/plots",
+    ]
+    document = run_json(*options)
+    folder = Path("made/plots")
+    assert json.loads((folder / "evaluation.json").read_text(encoding="utf-8")) == document
+    assert [system["about"].get("quant") for system in document["systems"]] == [None, "F32", "Q8_0"]
+    text = (folder / "evaluation.md").read_text(encoding="utf-8")
+    assert text.count("| tiny") == 2
+    assert "ties by file order" in text
+    for name in ("quality.png", "quants.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    run("--data", str(small_data), "--baselines", "popularity", "--plot", "one", "--quiet")
+    assert sorted(path.name for path in Path("one").iterdir()) == ["evaluation.json", "evaluation.md", "quality.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "n_users"),
+    [
+        (["--split", "time"], "by time", None),
+        (["--split", "cold"], "cold items", None),
+        (["--target", "validation"], "leave-one-out", 6),
+        (["--users", "2", "--seed", "3"], "leave-one-out", 2),
+        (["--candidates", "2"], "leave-one-out", 6),
+    ],
+)
+def test_splits_and_protocols(small_data: Path, options: list[str], kind: str, n_users: int | None) -> None:
+    document = run_json("--data", str(small_data), *options)
+    assert document["split"]["split"] == kind
+    names = ["random", "popularity", "item-knn", "ease", "sequential", "prior"]
+    assert [system["name"] for system in document["systems"]] == names
+    assert n_users in (None, document["protocol"]["users"])
+    if "--candidates" in options:
+        assert all(system["metrics"]["hr@5"]["mean"] == 1 for system in document["systems"])
+
+
+def test_a_prior_is_counted_from_the_training_part(small_data: Path, tiny_llama: Path) -> None:
+    options = ["--data", str(small_data), "--model", str(tiny_llama), "--threads", "1", "--baselines", "prior"]
+    document = run_json(*options, "--prior-weight", "0", "--prior-weight", "1000", "--target", "validation")
+    prior, alone, fused = document["systems"]
+    assert [alone["name"], fused["name"]] == ["tiny-llama", "tiny-llama + 1000 sequence"]
+    found = [system["metrics"]["ndcg@10"]["mean"] for system in (prior, alone, fused)]
+    assert found[2] == pytest.approx(found[0], abs=0.01)  # the model only chooses among equals any more
+    assert abs(found[1] - found[0]) > 0.02
+    assert (alone["about"]["prior"], fused["about"]["prior_weight"]) == (None, 1000)
+
+
+def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> None:
+    dataset = load(small_data)
+    split = leave_one_out(dataset, "file")
+    scores = np.zeros((dataset.n_users, dataset.n_items))
+    scores[split.users, split.test[split.users]] = 1  # an oracle
+    save_scores(Path("oracle.npz"), scores, split)
+    options = ["--data", str(small_data), "--baselines", "popularity", "--scores", "oracle=oracle.npz"]
+    document = run_json(*options)
+    assert document["best_baseline"] == "oracle"
+    assert document["systems"][1]["metrics"]["ndcg@1"]["mean"] == 1
+    other = call(*options, "--ties", "item")
+    assert (other.exit_code, other.stdout) == (2, "")
+    assert "oracle.npz was made for another evaluation: split.ties differ" in other.stderr
+    nobody = call(*options, "--preference", "none", "--intent", "specific")
+    assert (nobody.exit_code, nobody.stdout) == (2, "")
+    assert "oracle.npz has no scores for a user of whom nothing is told; leave --scores out" in nobody.stderr
+    with pytest.raises(Exception, match="no event"):
+        k_core(dataset, 50)
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "message"),
+    [
+        (["--baselines", "popular"], 2, "no baseline is called 'popular'; known: random, popularity,"),
+        (["--baselines", "free"], 2, "free text needs a model"),
+        (["--baselines", "none"], 2, "no system to evaluate"),
+        (["--scores", "file.npz"], 2, "does not say whose scores they are; write NAME=FILE.npz"),
+        (["--scores", "x=missing.npz"], 2, "missing.npz cannot be used"),
+        (["--model", "no-such-model"], 4, "no-such-model"),
+        (["--model", "missing.gguf"], 2, "missing.gguf"),
+        (["--min-count", "50"], 2, "no event of small is left"),
+        (["--users", "0"], 2, "0 users cannot be asked"),
+        (["--candidates", "12"], 2, "12 candidates cannot be drawn"),
+        (["--reference", "x"], 2, "no system is called 'x'"),
+        (["--data", "nothing"], 2, "no data set 'nothing'"),
+        (["--max-history", "0", "--model", "TINY"], 2, "a history of 0 titles"),
+        (["--plot", "file"], 2, "file"),
+    ],
+)
+def test_failures_are_one_line_and_keep_stdout_empty(
+    small_data: Path, tiny_llama: Path, options: list[str], exit_code: int, message: str
+) -> None:
+    Path("file").write_text("")
+    options = [str(tiny_llama) if option == "TINY" else option for option in options]
+    result = call("--data", str(small_data), *options, "--quiet")
+    assert (result.exit_code, result.stdout) == (exit_code, ""), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert message in line

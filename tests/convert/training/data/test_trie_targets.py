@@ -1,0 +1,59 @@
+"""What there is to learn at each title: the branching nodes of the trie, against sets of prefixes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec_edge.convert.training.data.trie_targets import Lessons
+from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+
+END = 10
+KEY = IndexKey("r", "t")
+titles = st.lists(st.text(alphabet="abc", min_size=1, max_size=5), min_size=1, max_size=15)
+
+
+def index_of(spellings: list[str]) -> TitleIndex:
+    """Return the trie of titles, a token for each character; no years, so that equal ones share a leaf."""
+    return build([(i, title, None) for i, title in enumerate(spellings)], lambda text: [*text.encode()], KEY)
+
+
+def expected(spelling: str, spellings: list[str]) -> list[tuple[int, list[int], int]]:
+    """Return (depth, what may come next, what comes) wherever more than one thing may come next."""
+    ended = [[*other.encode(), END] for other in spellings]
+    path = [*spelling.encode(), END]
+    found = []
+    for depth, token in enumerate(path):
+        nexts = sorted({other[depth] for other in ended if other[:depth] == path[:depth] and len(other) > depth})
+        if len(nexts) > 1:
+            found.append((depth, nexts, token))
+    return found
+
+
+@given(titles)
+def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_ways(spellings: list[str]) -> None:
+    index = index_of(spellings)
+    lessons = Lessons(index, END)
+    for position in range(index.n_items):
+        choices = lessons.choices(position)
+        found = [(c.depth, sorted(c.node.tokens.tolist()), int(c.node.tokens[c.child])) for c in choices]
+        assert found == expected(spellings[index.rows[position]], spellings)
+        for choice in choices:
+            assert choice.node.starts[choice.child] <= position < choice.node.ends[choice.child]
+
+
+@given(titles)
+def test_the_children_of_a_node_share_its_positions(spellings: list[str]) -> None:
+    index = index_of(spellings)
+    lessons = Lessons(index, END)
+    for choice in (choice for position in range(index.n_items) for choice in lessons.choices(position)):
+        covered = np.concatenate([np.arange(*ends) for ends in zip(choice.node.starts, choice.node.ends, strict=True)])
+        assert sorted(covered.tolist()) == list(range(covered.min(), covered.max() + 1))
+
+
+@pytest.mark.parametrize("spellings", [["abc"], ["abc", "abc"]])
+def test_one_title_leaves_nothing_to_choose(spellings: list[str]) -> None:
+    lessons = Lessons(index_of(spellings), END)
+    assert [lessons.choices(position) for position in range(len(spellings))] == [()] * len(spellings)

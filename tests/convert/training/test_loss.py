@@ -1,0 +1,529 @@
+"""The losses against brute force over transformers' full logits, and against what the search of the runtime returns."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+import transformers
+
+from genrec_edge.catalog.titles import model_titles
+from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
+from genrec_edge.convert.checkpoint.hf_reader import read_folder
+from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.peft_reader import read_adapter
+from genrec_edge.convert.training.data import tensors
+from genrec_edge.convert.training.data.bundle import write_vocabulary
+from genrec_edge.convert.training.data.collate import Assembler
+from genrec_edge.convert.training.data.sequences import Example, Named, Pick, Said, Verdict, asked, told
+from genrec_edge.convert.training.data.trie_targets import Lessons
+from genrec_edge.convert.training.data.windows import Window
+from genrec_edge.convert.training.loss import VERDICT_WEIGHT, WORD_WEIGHT, TitleObjective
+from genrec_edge.convert.training.model import load_trainee, write_adapter
+from genrec_edge.convert.training.recipe import Recipe, recipe_of
+from genrec_edge.convert.training.state import trained_weights
+from genrec_edge.decoding import prompts
+from genrec_edge.decoding.best_first import Budget, ChildPrior, Search
+from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.engine.bindings import Model
+from genrec_edge.engine.context import LlamaEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.convert.training.data.extra_titles import PriorOf
+
+# Prefixes of each other, a run without a choice, nodes of two, three and four children, years that tell namesakes
+# apart, and two that nothing tells apart.
+PLAIN = (
+    "Alien,Aliens,Alien 3,The Thing,The Thing from Another World,Up,Upgrade,Up at Dawn,A,Rocky,Rocky II,Rocky III,"
+    "Heat Wave,Ran,Rat,Rag,Rap,Rad,Fargo,日本"
+)
+TITLES: list[tuple[str, int | None]] = [
+    *[(title, None) for title in PLAIN.split(",")],
+    ("Heat", 1995),
+    ("Heat", 1986),
+    ("Big", 1988),
+    ("Big", 1988),
+]
+HISTORY = (3, 9, 14)  # positions of the trie
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.gguf"
+    write_vocabulary(read_folder(tiny_base), path)
+    with closing(Model(path, vocab_only=True)) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def index(vocabulary: Model) -> TitleIndex:
+    listed = [(row, title, year) for row, (title, year) in enumerate(TITLES)]
+    return build(listed, vocabulary.tokenize, IndexKey("r", "t"))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: Path) -> Any:
+    """A model with an adapter that changes it, in eval mode; tests that move its weights put them back."""
+    torch.manual_seed(1)
+    adapted = load_trainee(tiny_base, recipe_of({"lora": {"r": 4}}, "test"))
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.2)
+    adapted.eval()
+    return adapted
+
+
+def assembler(
+    index: TitleIndex,
+    vocabulary: Model,
+    prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
+) -> Assembler:
+    paths = [index.path(position) for position in range(index.n_items)]
+    head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
+    lessons, positions = Lessons(index, end_id), np.arange(index.n_items)
+    return Assembler(lessons, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
+
+
+def next_title(position: int) -> Example:
+    """Return the example that asks for one title after the history."""
+    return told(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
+
+
+def everything(index: TitleIndex) -> list[Example]:
+    return [next_title(position) for position in range(index.n_items)]
+
+
+def log_priors(n_items: int) -> NDArray[np.float64]:
+    """Return a peaked distribution over the items for each of as many places, (n_items, n_items) logs."""
+    log_probs = np.random.default_rng(4).normal(0, 3, (n_items, n_items)).astype(np.float32).astype(np.float64)
+    shares: NDArray[np.float64] = log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
+    return shares.astype(np.float32).astype(np.float64)
+
+
+def prior_of(index: TitleIndex) -> PriorOf:
+    """Return the prior of `next_title` windows: a row for each position that is asked for."""
+    rows = log_priors(index.n_items)
+    return lambda user, _history, _start: rows[user : user + 1].astype(np.float32)
+
+
+class BruteForce:
+    """Every title written out behind the history, with transformers' own logits over the whole vocabulary.
+
+    Sets of prefixes say what may come next; the trie is not used.
+    """
+
+    def __init__(self, model: Any, vocabulary: Model, index: TitleIndex) -> None:
+        end_id = vocabulary.newline_id
+        spelled = [vocabulary.tokenize(title) for title in model_titles(TITLES)]
+        self.paths = [(*spelled[row], end_id) for row in index.rows.tolist()]
+        self.nexts: dict[tuple[int, ...], set[int]] = {}
+        for path in self.paths:
+            for n, token in enumerate(path):
+                self.nexts.setdefault(path[:n], set()).add(token)
+        self.prompt = vocabulary.tokenize(prompts.INSTRUCTION)
+        for position in HISTORY:
+            self.prompt += self.paths[position]
+        self.model = model
+
+    def logits(self, position: int) -> torch.Tensor:
+        """Return the logits before each token of a title, (n_tokens, n_vocab) float32."""
+        ids = [*self.prompt, *self.paths[position]]
+        rows: torch.Tensor = self.model(input_ids=torch.tensor([ids])).logits[0]
+        return rows[len(self.prompt) - 1 : -1]
+
+    def steps(
+        self, position: int, prior: NDArray[np.float64] | None = None, tau: float = 1.0, lambda_: float = 0.0
+    ) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
+        """Return (log-probabilities of what may come next, the prior's shares of it, which came) for each token."""
+        path, logits, found = self.paths[position], self.logits(position), []
+        for n, token in enumerate(path):
+            allowed = sorted(self.nexts[path[:n]])
+            row = tau * logits[n][allowed]
+            mass = torch.ones(len(allowed), dtype=torch.float64)
+            if prior is not None:
+                below = [[p[: n + 1] == (*path[:n], child) for p in self.paths] for child in allowed]
+                mass = torch.tensor([float(np.exp(prior)[np.array(inside)].sum()) for inside in below])
+                row = row + lambda_ * mass.log()
+            found.append((torch.log_softmax(row, -1), mass / mass.sum(), allowed.index(token)))
+        return found
+
+    def nats(self, position: int, **options: Any) -> float:
+        """Return minus the title's log-probability under the catalog score."""
+        return -sum(float(log_probs[came]) for log_probs, _, came in self.steps(position, **options))
+
+
+def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    brute = BruteForce(model, vocabulary, index)
+    with torch.no_grad():
+        batch = assembler(index, vocabulary).assemble(everything(index))
+        assert any(group.dead is not None and bool(group.dead.any()) for group in batch.groups)
+        losses = TitleObjective(model, "catalog")(batch)
+        truth = [brute.nats(position) for position in range(index.n_items)]
+    assert losses.hard.tolist() == pytest.approx(truth, abs=1e-4)
+    assert float(losses.loss) == pytest.approx(sum(truth), rel=1e-5)
+    one_of_each = dict(zip(brute.paths, losses.hard.tolist(), strict=True))
+    assert len(one_of_each) == len(TITLES) - 1  # two are spelled alike, and count as one
+    assert sum(math.exp(-nats) for nats in one_of_each.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
+    model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    """Every title a target, windows of different lengths in a batch, against one title at a time."""
+    windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
+    objective, make = TitleObjective(model, "catalog"), assembler(index, vocabulary)
+    with torch.no_grad():
+        together = objective(make.assemble([told(window) for window in windows])).hard.tolist()
+        alone = [
+            float(objective(make.assemble([told(Window(0, (), w.items[: k + 1], first_target=k))])).hard)
+            for w in windows
+            for k in range(w.first_target, len(w.items))
+        ]
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["catalog", "residual"])
+def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together(
+    kind: Any, model: Any, vocabulary: Model, index: TitleIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the prior holds next to nothing: a child that is none would have as much."""
+
+    def certain(user: int, history: NDArray[np.int64], start: int) -> NDArray[np.float32]:
+        log_probs = np.full((1, index.n_items), -25, np.float32)
+        log_probs[0, 0] = 0
+        return log_probs
+
+    found = []
+    for wide in (1, 10**6):
+        monkeypatch.setattr(tensors, "_WIDE", wide)
+        batch = assembler(index, vocabulary, certain).assemble(everything(index))
+        assert {group.is_shared for group in batch.groups} == {wide == 1}
+        found.append(loss_and_gradient(TitleObjective(model, kind, distill=0.3), batch))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-4)
+
+
+def loss_and_gradient(objective: TitleObjective, batch: tensors.Batch) -> tuple[float, torch.Tensor]:
+    objective.zero_grad()
+    loss = objective(batch).loss
+    loss.backward()
+    gradients = [p.grad.flatten().clone() for p in objective.parameters() if p.grad is not None]
+    objective.zero_grad()
+    return loss.item(), torch.cat(gradients)
+
+
+@pytest.mark.parametrize("distill", [0.6, 1.0])
+def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
+    distill: float, model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
+    objective = TitleObjective(model, "catalog", distill)
+    wanted = [next_title(position) for position in (0, 4, 8, 17, 18)]
+    found = loss_and_gradient(objective, assembler(index, vocabulary, prior_of(index)).assemble(wanted))
+    loss = torch.zeros(())
+    for example in wanted:
+        for log_probs, shares, came in brute.steps(example.user, prior=rows[example.user]):
+            target = distill * shares.float()
+            target[came] += 1 - distill
+            loss = loss - (target * log_probs).sum()
+    model.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    dense = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    assert found[0] == pytest.approx(loss.item(), rel=1e-5)
+    torch.testing.assert_close(found[1], dense, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("tau", "lambda_"), [(0.0, 1.0), (0.3, 0.8)])
+def test_the_residual_loss_is_what_brute_force_finds(
+    tau: float, lambda_: float, model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
+    objective = TitleObjective(model, "residual")
+    with torch.no_grad():
+        objective.tau.fill_(tau)
+        objective.lambda_.fill_(lambda_)
+        batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+        hard = objective(batch).hard.tolist()
+        options = {"tau": tau, "lambda_": lambda_}
+        truth = [brute.nats(position, prior=rows[position], **options) for position in range(index.n_items)]
+    assert hard == pytest.approx(truth, abs=1e-3)
+    if not tau:  # the prior itself, of all items that are spelled so
+        shares = [
+            np.exp(rows[position])[[path == brute.paths[position] for path in brute.paths]].sum()
+            for position in range(index.n_items)
+        ]
+        assert hard == pytest.approx((-np.log(shares)).tolist(), abs=1e-4)
+
+
+def seen(n_items: int) -> NDArray[np.float32]:
+    """Return one distribution over the items, as a row of a prior."""
+    return log_priors(n_items)[:1].astype(np.float32)
+
+
+@pytest.mark.parametrize("distill", [0.0, 0.7])
+def test_verdicts_are_cross_entropies_of_two_answers(
+    distill: float, model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    """Yes and no after a question, and one of two titles where they part, beside transformers' own logits."""
+    row = seen(index.n_items)
+    make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    given = Named(HISTORY, is_learned=False)
+    alike = [(a, b) for a in range(20) for b in range(a) if index.path(a)[0] == index.path(b)[0]]
+    pair = next((a, b) for a, b in alike if index.path(a) != index.path(b) and not {a, b} & set(HISTORY))
+    judged = 7
+    picked = [
+        Example(0, (), (given, *asked(prompts.pairwise(*pair)), Pick(*pair, is_first)), met=pair[1 - is_first])
+        for is_first in (True, False)
+    ]
+    verdict = Example(0, (), (given, *asked(prompts.pointwise(judged)), Verdict(judged, is_met=True)), met=judged)
+    objective = TitleObjective(model, "catalog", distill)
+    shares = np.exp(row[0].astype(np.float64))
+    for example in (verdict, *picked):
+        batch = make.assemble([example])
+        ids = batch.input_ids[0].tolist()
+        parts = example.pieces[-1]
+        tail = prompts.pointwise(judged) if isinstance(parts, Verdict) else prompts.pairwise(*pair)
+        titles = [index.path(position) for position in HISTORY]
+        head = vocabulary.tokenize(prompts.INSTRUCTION)
+        asked_ids = prompts.encode(tail, vocabulary.tokenize, index.path, vocabulary.newline_id)
+        prompt, _ = prompts.assemble(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
+        assert ids[: len(prompt)] == prompt  # the words of the runtime, token for token
+        if isinstance(parts, Verdict):
+            answers, at = [vocabulary.tokenize(text)[0] for text in (prompts.YES, prompts.NO)], len(prompt) - 1
+            unseen = 1 - shares[list(HISTORY)].sum()
+            p = shares[judged] / unseen
+            taught, came = p / (p + 1 / (index.n_items - len(HISTORY))), 1.0
+        else:
+            a, b = ([*index.path(position), vocabulary.newline_id] for position in pair)
+            fork = next(i for i in range(99) if a[i] != b[i])
+            assert fork
+            answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
+            assert isinstance(parts, Pick)
+            taught, came = shares[pair[0]] / shares[list(pair)].sum(), float(parts.is_first)
+        with torch.no_grad():
+            logits = model(input_ids=batch.input_ids).logits[0, at, answers]
+            found = objective(batch)
+        share = (1 - distill) * came + distill * taught
+        nats = -(torch.tensor([share, 1 - share]) * torch.log_softmax(logits, -1)).sum()
+        assert float(found.loss) == pytest.approx(VERDICT_WEIGHT * float(nats), rel=1e-4)
+        assert len(found.hard) == 0
+
+
+def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleIndex) -> None:
+    twins = next((a, b) for a in range(index.n_items) for b in range(a) if index.path(a) == index.path(b))
+    batch = assembler(index, vocabulary).assemble([Example(0, (), (Pick(*twins, is_first=True),), met=twins[0])])
+    assert batch.verdicts is None
+
+
+def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    make = assembler(index, vocabulary)
+    (line,) = prompts.describing()
+    assert isinstance(line, prompts.Line)
+    batch = make.assemble([Example(0, (), (Named(HISTORY, is_learned=False), Said(line, "Comedy, 1990s")))])
+    words = [*vocabulary.tokenize(" Comedy, 1990s"), vocabulary.newline_id]
+    assert batch.input_ids[0, -len(words) :].tolist() == words
+    labels = torch.full_like(batch.input_ids, -100)
+    labels[0, -len(words) :] = torch.tensor(words)
+    with torch.no_grad():
+        mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
+        whole = float(TitleObjective(model, "catalog")(batch).loss)
+        some = sorted({*words, *range(5, 40)})
+        among = float(TitleObjective(model, "catalog", token_ids=some)(batch).loss)
+        logits = model(input_ids=batch.input_ids).logits[0, -len(words) - 1 : -1][:, some]
+    assert whole == pytest.approx(WORD_WEIGHT * float(mean) * len(words), rel=1e-5)
+    picked = torch.log_softmax(logits, -1)[range(len(words)), [some.index(word) for word in words]]
+    assert among == pytest.approx(-WORD_WEIGHT * float(picked.sum()), rel=1e-4)
+    few = [word for word in some if word != words[2]]
+    with torch.no_grad():
+        fewer = float(TitleObjective(model, "catalog", token_ids=few)(batch).loss)
+    kept = [i for i, word in enumerate(words) if word in few]  # a token that is not trained is not learned
+    left = torch.log_softmax(logits[:, [some.index(word) for word in few]], -1)
+    truth = -WORD_WEIGHT * sum(float(left[i, few.index(words[i])]) for i in kept)
+    assert fewer == pytest.approx(truth, rel=1e-4)
+
+
+def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleIndex) -> None:
+    row, fits = seen(index.n_items), np.zeros(index.n_items, np.bool_)
+    fits[[2, 5]] = True
+    make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    batch = make.assemble([Example(0, (), (*asked(prompts.after_history("x", {})), Named((5,), fits=fits)))])
+    assert batch.prior is not None
+    shares = np.exp(batch.prior[0].double().numpy())
+    weights = np.exp(row[0].astype(np.float64)) * np.where(fits, 1, 1e-3)
+    assert shares == pytest.approx(weights / weights.sum(), rel=1e-4)
+
+
+def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
+    model: Any, vocabulary: Model, index: TitleIndex
+) -> None:
+    batch = assembler(index, vocabulary).assemble([next_title(0)])
+    with pytest.raises(ValueError, match="with a prior"):
+        TitleObjective(model, "residual")(batch)
+
+
+def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    make, objective = assembler(index, vocabulary), TitleObjective(model, "vocabulary")
+    for window in (Window(5, (), (*HISTORY, 5), 3), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
+        batch = make.assemble([told(window)])
+        labels = torch.full_like(batch.input_ids, -100)
+        n = sum(len(index.path(position)) + 1 for position in window.items[window.first_target :])
+        labels[0, -n:] = batch.input_ids[0, -n:]
+        with torch.no_grad():
+            mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
+            losses = objective(batch)
+        assert float(losses.loss) == pytest.approx(float(mean) * n, rel=1e-5)
+        assert float(losses.hard.sum()) == pytest.approx(float(losses.loss), rel=1e-6)
+
+
+def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    layout = prompts.LAYOUTS["genrec-1"]
+    head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
+    paths = [index.path(position) for position in range(index.n_items)]
+    lessons, positions = Lessons(index, end_id), np.arange(index.n_items)
+    make = Assembler(lessons, paths, positions, head, tail, end_id, vocabulary.tokenize)
+    batch = make.assemble([next_title(5)])
+    history = [paths[position] for position in HISTORY]
+    prompt, _ = prompts.assemble(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
+    assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
+    assert batch.spelled is not None
+    assert batch.spelled.places.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
+
+
+def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
+    tiny_base: Path, vocabulary: Model, index: TitleIndex
+) -> None:
+    recipe = recipe_of({"lora": {"r": 4}, "base": {"dtype": "bfloat16", "gradient_checkpointing": True}}, "test")
+    adapted, whole = load_trainee(tiny_base, recipe), load_trainee(tiny_base, Recipe())
+    batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+    for kind in ("catalog", "residual", "vocabulary"):
+        objective = TitleObjective(adapted, kind, distill=0.0 if kind == "vocabulary" else 0.5)
+        losses = objective(batch)
+        losses.loss.backward()
+        exact = TitleObjective(whole, kind)(batch)
+        assert losses.hard.dtype == torch.float32
+        assert losses.hard.tolist() == pytest.approx(exact.hard.tolist(), rel=0.1, abs=1.0)
+    gradients = [p.grad for name, p in adapted.named_parameters() if "lora_B" in name]
+    assert all(g is not None and g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
+    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+) -> None:
+    """Losses beside brute force over peft's own model, loaded from what was written; gradients beside dense ones."""
+    config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
+    torch.manual_seed(3)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    make = assembler(index, vocabulary)
+    adapted = load_trainee(tmp_path / "base", recipe_of({"lora": {"r": 4}}, "test")).eval()
+    objective = TitleObjective(adapted, "catalog", token_ids=sorted(make.token_ids))
+    assert objective.rows is not None
+    assert objective.rows.modules_changed == (("embed_tokens",) if tied else ("embed_tokens", "lm_head"))
+    with torch.no_grad():
+        for rows in objective.rows.parameters():
+            rows.copy_((rows + 0.3 * torch.randn_like(rows)).half().float())  # as it will be written
+    batch = make.assemble(everything(index))
+    (tmp_path / "adapter").mkdir()
+    write_adapter(tmp_path / "adapter", objective, trained_weights(objective), "tiny")
+    theirs = loaded_by_peft(tmp_path / "base", tmp_path / "adapter")
+    brute = BruteForce(theirs, vocabulary, index)
+    losses = objective(batch)
+    losses.loss.backward()
+    truth = torch.stack(
+        [-torch.stack([log_probs[came] for log_probs, _, came in brute.steps(p)]).sum() for p in range(index.n_items)]
+    )
+    truth.sum().backward()  # type: ignore[no-untyped-call]
+    assert losses.hard.tolist() == pytest.approx(truth.tolist(), abs=1e-3)
+    dense = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None and "delta" in name}
+    assert len(dense) == 2 - tied
+    for name, gradient in dense.items():
+        rows = objective.rows.get_parameter(next(n for n in objective.rows.modules_changed if n in name))
+        torch.testing.assert_close(rows.grad, gradient, rtol=1e-3, atol=1e-4)
+    objective.kind = "vocabulary"
+    with torch.no_grad():
+        spelled = objective(batch).hard.tolist()
+        full = [brute.logits(p).log_softmax(-1) for p in range(index.n_items)]
+    nats = [-float(rows[range(len(path)), path].sum()) for rows, path in zip(full, brute.paths, strict=True)]
+    assert spelled == pytest.approx(nats, abs=1e-3)
+
+
+def loaded_by_peft(base: Path, adapter: Path) -> Any:
+    plain = transformers.LlamaForCausalLM.from_pretrained(base)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)  # as in trainee.py
+        return peft.PeftModel.from_pretrained(plain, str(adapter), is_trainable=True).eval()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_that_are_not_trained_are_those_of_the_base(
+    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+) -> None:
+    """Titles that no history has are chosen between with the base's own rows."""
+    config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    adapted = load_trainee(tmp_path, recipe_of({"lora": {"r": 4}}, "test")).eval()
+    known = sorted(assembler(index, vocabulary).token_ids)
+    rows = TitleObjective(adapted, "catalog", token_ids=known[::2]).rows
+    assert rows is not None
+    weight = adapted.get_output_embeddings().weight
+    with torch.no_grad():
+        for trained in rows.parameters():
+            trained.add_(1)
+        found = rows.output(torch.tensor([known[:6], known[6:12]]), weight)
+    assert torch.equal(found.view(12, -1)[1::2], weight[known[1:12:2]])
+    assert torch.equal(found.view(12, -1)[::2], weight[known[:12:2]] + 1)
+
+
+def search(path: Path, index: TitleIndex, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
+    """Return the log-probability of every position, from the runtime's search over a real file."""
+    engine = LlamaEngine(Model(path), n_ctx=1024, n_threads=1)
+    with closing(engine):
+        row, _ = engine.prompt(list(prompt))
+        settings: dict[str, Any] = {"kind": "catalog", "bias": np.zeros(index.n_items), "k": index.n_items}
+        found = Search(index, engine, end_id=engine.model.newline_id, prior=prior, **settings)
+        answer = found.exact(row, Budget(tokens=10**6))
+    assert answer.exact
+    return {f.position: f.logprob for f in answer.found}
+
+
+def test_the_search_of_the_runtime_returns_what_was_trained(
+    model: Any, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+) -> None:
+    """The adapter written, merged and put into a GGUF; the score of all titles, with and without a prior."""
+    objective = TitleObjective(model, "residual")
+    write_adapter(tmp_path, objective, trained_weights(objective), "tiny")
+    base = read_folder(tiny_base)
+    with (tmp_path / "model.gguf").open("wb") as file:
+        write_gguf(merged(base, [read_adapter(tmp_path, base.config)]), file, {})
+    brute = BruteForce(model, vocabulary, index)
+    same = [brute.paths.count(path) for path in brute.paths]
+    make = assembler(
+        index, vocabulary, lambda _user, _history, _start: log_priors(index.n_items)[:1].astype(np.float32)
+    )
+    with torch.no_grad():
+        batch = make.assemble(everything(index))
+        alone = TitleObjective(model, "catalog")(batch).hard.tolist()
+        objective.tau.fill_(0.4)
+        fused = objective(batch).hard.tolist()
+    # Weights and KV cells of llama.cpp are half floats: hundredths of a nat over long titles (see test_exact.py).
+    found = search(tmp_path / "model.gguf", index, brute.prompt)
+    for position, nats in enumerate(alone):
+        assert found[position] == pytest.approx(-nats - math.log(same[position]), abs=0.1)
+    masses = np.exp(log_priors(index.n_items)[0])
+    found = search(tmp_path / "model.gguf", index, brute.prompt, ChildPrior(masses, 0.4, 1.0))
+    for position, nats in enumerate(fused):
+        leaf = [math.exp(found[p]) for p in range(index.n_items) if brute.paths[p] == brute.paths[position]]
+        assert math.log(sum(leaf)) == pytest.approx(-nats, abs=0.1)

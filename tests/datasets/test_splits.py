@@ -1,0 +1,342 @@
+"""Histories, the k-core and the splits, against plain loops over sorted lists and the published counts of MovieLens."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec_edge.catalog import reader
+from genrec_edge.datasets.splits import (
+    Dataset,
+    Split,
+    Ties,
+    by_time,
+    cold,
+    histories,
+    k_core,
+    leave_one_out,
+    load,
+    summary,
+)
+from genrec_edge.errors import DatasetError, GenRecError, UsageError
+from genrec_edge.storage.files import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Event = tuple[int, int, int]
+"""User, item, time."""
+N_USERS, N_ITEMS = 4, 6
+EVENTS = st.lists(
+    st.tuples(st.integers(0, N_USERS - 1), st.integers(0, N_ITEMS - 1), st.integers(0, 5)), min_size=1, max_size=40
+)
+TIES: tuple[Ties, ...] = ("file", "item")
+
+
+def dataset_of(events: list[Event], n_users: int = N_USERS, n_items: int = N_ITEMS) -> Dataset:
+    users, items, times = (list(column) for column in zip(*events, strict=True))
+    return Dataset(
+        name="made",
+        path=Path("made"),
+        card={"interactions": {"sha256": "0"}},
+        user_ids=tuple(f"u{i}" for i in range(n_users)),
+        item_ids=tuple(f"i{i}" for i in range(n_items)),
+        rows=np.arange(1, n_items + 1),
+        titles=tuple((f"Title {i}", None) for i in range(n_items)),
+        users=np.array(users, np.int32),
+        items=np.array(items, np.int32),
+        timestamps=np.array(times, np.float64),
+        ratings=np.full(len(events), np.nan, np.float32),
+    )
+
+
+def sorted_lists(events: list[Event], ties: Ties, n_users: int = N_USERS) -> list[list[tuple[int, int]]]:
+    """Return (item, time) of each user in order, by Python's own stable sort."""
+    order = sorted(events, key=lambda e: (e[2], e[1]) if ties == "item" else e[2])
+    return [[(item, time) for user, item, time in order if user == wanted] for wanted in range(n_users)]
+
+
+@given(EVENTS, st.sampled_from(TIES))
+def test_histories_are_in_the_order_of_time_and_of_the_rule(events: list[Event], ties: Ties) -> None:
+    found = histories(dataset_of(events), ties)
+    assert [h.tolist() for h in found] == [[item for item, _ in h] for h in sorted_lists(events, ties)]
+    assert {h.dtype for h in found} == {np.dtype(np.int32)}
+
+
+@given(EVENTS, st.integers(1, 5))
+def test_the_k_core_is_what_is_left_when_nothing_more_has_to_go(events: list[Event], k: int) -> None:
+    left = list(events)
+    while True:
+        users, items = Counter(e[0] for e in left), Counter(e[1] for e in left)
+        kept = [e for e in left if users[e[0]] >= k and items[e[1]] >= k]
+        if len(kept) == len(left):
+            break
+        left = kept
+    if not left:
+        with pytest.raises(UsageError, match=f"no event of made is left: {k}-core"):
+            k_core(dataset_of(events), k)
+        return
+    core = k_core(dataset_of(events), k)
+    assert list(zip(core.users.tolist(), core.items.tolist(), core.timestamps.tolist(), strict=True)) == left
+    assert (core.n_items, core.n_users, core.filters) == (N_ITEMS, N_USERS, (f"{k}-core",))
+
+
+def expected_split(sequences: list[list[int]], n_train: list[int]) -> tuple[list[list[int]], list[int], list[int]]:
+    """Return training items, validation and test targets; what was met before is no target."""
+    validation, test = [-1] * len(sequences), [-1] * len(sequences)
+    for user, (items, n) in enumerate(zip(sequences, n_train, strict=True)):
+        if n > 0 and len(items) > n and items[n] not in items[:n]:
+            validation[user] = items[n]
+        if n > 0 and len(items) > n + 1 and items[n + 1] not in items[: n + 1]:
+            test[user] = items[n + 1]
+    return [items[:n] for items, n in zip(sequences, n_train, strict=True)], validation, test
+
+
+def check(split: Split, expected: tuple[list[list[int]], list[int], list[int]]) -> None:
+    assert [items.tolist() for items in split.train] == expected[0]
+    assert (split.validation.tolist(), split.test.tolist()) == expected[1:]
+    assert split.users.tolist() == [user for user, item in enumerate(expected[2]) if item >= 0]
+
+
+@given(EVENTS, st.sampled_from(TIES), st.integers(3, 5))
+def test_leave_one_out_holds_out_the_last_two(events: list[Event], ties: Ties, min_events: int) -> None:
+    sequences = [[item for item, _ in h] for h in sorted_lists(events, ties)]
+    expected = expected_split(sequences, [len(h) - 2 if len(h) >= min_events else len(h) for h in sequences])
+    if max(expected[2]) < 0:
+        with pytest.raises(UsageError, match="no user of made has a test target"):
+            leave_one_out(dataset_of(events), ties, min_events=min_events)
+        return
+    split = leave_one_out(dataset_of(events), ties, min_events=min_events)
+    check(split, expected)
+    assert (split.ties, split.kind, split.card()["min_events"]) == (ties, "leave-one-out", min_events)
+
+
+@given(EVENTS, st.sampled_from(TIES), st.sampled_from([0.1, 0.5, 0.9]))
+def test_a_split_by_time_trains_on_what_was_before_the_cut(events: list[Event], ties: Ties, share: float) -> None:
+    cut = sorted(time for _, _, time in events)[int(share * len(events))]
+    timed = sorted_lists(events, ties)
+    sequences = [[item for item, _ in h] for h in timed]
+    expected = expected_split(sequences, [sum(time < cut for _, time in h) for h in timed])
+    if max(expected[2]) < 0:
+        with pytest.raises(UsageError, match="no user of made has a test target"):
+            by_time(dataset_of(events), ties, share=share)
+        return
+    split = by_time(dataset_of(events), ties, share=share)
+    check(split, expected)
+    assert (split.card()["cut"], split.card()["train_events"]) == (cut, sum(time < cut for _, _, time in events))
+
+
+@given(EVENTS, st.integers(0, 3))
+def test_cold_items_are_in_no_history_and_are_what_is_asked_for(events: list[Event], seed: int) -> None:
+    try:
+        whole = leave_one_out(dataset_of(events), "file")
+        split = cold(whole, share=0.4, seed=seed)
+    except UsageError:
+        return  # too few events; what such an error says is tested elsewhere
+    targets = {int(whole.test[user]) for user in whole.users}
+    held_out = split.held_out.tolist()
+    assert set(held_out) <= targets
+    assert len(held_out) == min(round(0.4 * N_ITEMS), len(targets)) == split.card()["held_out_items"]
+    for user in range(N_USERS):
+        kept = [item for item in whole.train[user].tolist() if item not in held_out]
+        assert split.train[user].tolist() == kept
+        asked = bool(kept) and int(whole.test[user]) in held_out
+        assert split.test[user] == (whole.test[user] if asked else -1)
+        assert (user in split.users) == asked
+        assert split.validation[user] == (-1 if whole.validation[user] in held_out else whole.validation[user])
+    assert np.array_equal(cold(whole, share=0.4, seed=seed).held_out, split.held_out)
+
+
+def test_splits_refuse_what_they_cannot_do() -> None:
+    dataset = dataset_of([(0, item, item) for item in range(4)])
+    whole = leave_one_out(dataset, "file")
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: leave_one_out(dataset, "file", min_events=2), "2 events cannot be split"),
+        (lambda: by_time(dataset, "file", share=1.0), "a share of 1 is out of range"),
+        (lambda: cold(whole, share=0.01), "a share of 0.01 of 6 items is none"),
+        (lambda: histories(dataset, "random"), "unknown rule for equal timestamps 'random'"),  # type: ignore[arg-type]
+    ]
+    for call, message in cases:
+        with pytest.raises(UsageError, match=message) as caught:
+            call()
+        assert caught.value.hint
+    # Each user has trained on one film alone, and it is what the other is asked for.
+    events = [*((0, item, item) for item in (1, 2, 3)), *((1, item, -item) for item in (3, 2, 1))]
+    with pytest.raises(UsageError, match="no user has a history left and a cold test target"):
+        cold(leave_one_out(dataset_of(events), "file"), share=0.4)
+
+
+def test_movielens_has_its_published_counts(ml_100k: Path) -> None:
+    """Source: the README of MovieLens 100K (users, items, ratings, 20 at least); ties and core: measured apart."""
+    dataset = load(ml_100k)
+    facts = summary(dataset)
+    assert (facts["users"], facts["items"], facts["catalog_items"], facts["events"]) == (943, 1682, 1682, 100_000)
+    assert (facts["min_length"], facts["median_length"], facts["max_length"]) == (20, 65, 737)
+    assert (facts["tied_last_two"], round(facts["tied_events"], 3), facts["repeats"]) == (415, 0.506, 0)
+    core = k_core(dataset, 5)
+    assert (len(np.unique(core.items)), core.n_events, core.n_items) == (1349, 99_287, 1682)
+    assert len(dataset.titles) - len(set(dataset.titles)) == 18
+    assert dataset.titles[0] == ("Toy Story", 1995)
+    rated = load(ml_100k, min_rating=4)
+    assert (rated.n_events, rated.filters) == (55_375, ("rated 4 or higher",))
+
+
+def raw_events(wheel_path: Path) -> list[tuple[str, str, float, float]]:
+    """Return user, item, rating, time as they stand in the package."""
+    with zipfile.ZipFile(wheel_path) as wheel:
+        lines = wheel.read("recbole/dataset_example/ml-100k/ml-100k.inter").decode().splitlines()
+    return [(u, i, float(r), float(t)) for u, i, r, t in (line.split("\t") for line in lines[1:])]
+
+
+def test_movielens_keeps_every_event_and_its_order(ml_100k: Path, recbole_wheel: Path) -> None:
+    dataset = load(ml_100k)
+    found = [
+        (dataset.user_ids[u], dataset.item_ids[i], float(r), float(t))
+        for u, i, r, t in zip(dataset.users, dataset.items, dataset.ratings, dataset.timestamps, strict=True)
+    ]
+    assert found == raw_events(recbole_wheel)
+    with reader.Catalog.open(ml_100k / "catalog.db") as items:
+        toys, monkeys = items.items([int(dataset.rows[dataset.item_ids.index(id_)]) for id_ in ("1", "7")])
+        cartoons = items.filter("genres = 'Animation' AND director = 'John Lasseter'")
+    assert (toys.title, toys.columns["genres"]) == ("Toy Story", "Animation, Comedy, Fantasy, Adventure")
+    assert toys.row in cartoons
+    # No film of the shipped catalog: what MovieLens itself says of it is kept.
+    assert (monkeys.title, monkeys.columns["genres"]) == ("Twelve Monkeys", "Drama, Sci-Fi")
+    assert monkeys.columns["director"] is None
+
+
+@pytest.mark.parametrize(("ties", "hr", "ndcg"), [("item", 0.0498, 0.0251), ("file", 0.0838, 0.0436)])
+def test_popularity_on_movielens_is_what_was_measured(
+    ml_100k: Path, recbole_wheel: Path, ties: Ties, hr: float, ndcg: float
+) -> None:
+    """HR@10 and NDCG@10 of popularity, 5-core, trained on the training part, seen removed, equal scores share a rank.
+
+    Source: the row of item order was measured with another program before this one was written.
+    """
+    dataset = load(ml_100k)
+    split = leave_one_out(k_core(dataset, 5), ties)
+    popularity = np.bincount(np.concatenate(split.train), minlength=split.n_items)
+    in_core = popularity + np.bincount(np.concatenate([split.validation, split.test]), minlength=split.n_items) > 0
+    ranks = []
+    for user in split.users:
+        allowed = in_core.copy()
+        allowed[[*split.train[user], split.validation[user]]] = False
+        scores, target = popularity[allowed], popularity[split.test[user]]
+        ranks.append(1 + np.sum(scores > target) + (np.sum(scores == target) - 1) / 2)
+    gains = [1 / math.log2(1 + rank) for rank in ranks if rank <= 10]
+    assert (len(ranks), round(len(gains) / 943, 4), round(sum(gains) / 943, 4)) == (943, hr, ndcg)
+    # The same targets, by a sort of the raw rows.
+    rows = sorted(raw_events(recbole_wheel), key=lambda e: (e[3], int(e[1])) if ties == "item" else e[3])
+    core_ids = {dataset.item_ids[i] for i in np.flatnonzero(in_core)}
+    last = {user: item for user, item, _, _ in rows if item in core_ids}
+    assert {dataset.user_ids[u]: dataset.item_ids[split.test[u]] for u in split.users} == last
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Returns a folder of a data set written by hand, not by the program that writes them."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (tmp_path / "items.csv").write_text("id,title,year\na,Alien,1979\nb,Brazil,1985\n", encoding="utf-8")
+    reader.build(tmp_path / "items.csv", folder / "catalog.db")
+    write_interactions(folder, "user,item,timestamp,rating\nx,b,10,4\ny,a,11,\n")
+    return folder
+
+
+def write_interactions(folder: Path, text: str, **changes: Any) -> None:
+    """Write the events, and a card that fits them."""
+    (folder / "interactions.csv").write_text(text, encoding="utf-8")
+    with reader.Catalog.open(folder / "catalog.db") as items:
+        revision = items.revision
+    card = {
+        "schema": "genrec-edge/dataset@1",
+        **dict.fromkeys(("name", "title", "licence", "terms"), "small"),
+        "interactions": {"sha256": sha256_file(folder / "interactions.csv")},
+        "catalog": {"revision": revision},
+    }
+    (folder / "card.json").write_text(json.dumps(card | changes), encoding="utf-8")
+
+
+def test_a_data_set_is_found_by_its_folder_and_by_its_name(
+    small: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load(small)
+    assert (dataset.user_ids, dataset.item_ids) == (("x", "y"), ("a", "b"))
+    assert (dataset.items.tolist(), dataset.titles) == ([1, 0], (("Alien", 1979), ("Brazil", 1985)))
+    assert dataset.ratings[0] == 4
+    assert math.isnan(dataset.ratings[1])
+    assert load(small, min_rating=4.5).n_events == 1  # unrated events stay
+    (own_home / "datasets").mkdir(parents=True)
+    shutil.copytree(small, own_home / "datasets" / "kept")
+    assert load("kept").n_events == load(str(small)).n_events == 2
+    monkeypatch.chdir(small.parent)
+    assert load("small").path == Path("small")
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("user,item,timestamp\nx,b,10\n", {}, "has the columns user, item, timestamp instead of user, item, "),
+        ("user,item,timestamp,rating\nx,c,10,4\n", {}, "1 event cannot be used: line 2: unknown item 'c'"),
+        ("user,item,timestamp,rating\n", {}, "has no events"),
+        ("user,item,timestamp,rating\nx,b,10,4\n", {"schema": "x"}, "has the schema 'x', not 'genrec-edge/dataset@1'"),
+        (
+            "user,item,timestamp,rating\nx,b,10,4\n",
+            {"interactions": 3, "licence": None},
+            "missing, or not a text: licence, interactions.sha256",
+        ),
+        (
+            "user,item,timestamp,rating\nx,b,10,4\n",
+            {"catalog": {"revision": "other"}},
+            "catalog.db was changed after the data set was made",
+        ),
+        (
+            "user,item,timestamp,rating\nx,b,10,4\n",
+            {"interactions": {"sha256": "0" * 64}},
+            f"the card says {'0' * 64}",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_said(small: Path, text: str, changes: dict[str, Any], message: str) -> None:
+    write_interactions(small, text, **changes)
+    with pytest.raises(GenRecError) as caught:
+        load(small)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"schema": []}'])
+def test_a_card_that_is_none_is_refused(small: Path, content: bytes) -> None:
+    (small / "card.json").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"card\.json") as caught:
+        load(small)
+    assert "make it again" in caught.value.hint
+
+
+def test_a_data_set_that_is_not_there(small: Path, own_home: Path) -> None:
+    cases: list[tuple[str | Path, str]] = [
+        ("nothing", "no data set 'nothing' in"),
+        (small / "no", "there is no data set in"),
+        (str(small / "no"), "there is no data set in"),
+        ("..", r"\.\. is no data set: it has no card\.json"),
+        ("", "is no data set"),
+        ("x" * 5000, "cannot be used: File name too long"),
+        ("a\0b", "there is no data set in"),
+    ]
+    for spec, message in cases:
+        with pytest.raises(UsageError, match=message):
+            load(spec)
+    for file in ("catalog.db", "interactions.csv", "card.json"):
+        shutil.copytree(small, folder := small.parent / file)
+        (folder / file).unlink()
+        with pytest.raises(UsageError, match=file):
+            load(folder)

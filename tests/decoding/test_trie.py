@@ -1,0 +1,187 @@
+"""The trie against a plain dictionary of token sequences."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.errors import CatalogError, DiskFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = IndexKey("revision", "tokenizer")
+TITLES = st.lists(st.text(alphabet="abc", min_size=1, max_size=6), min_size=1, max_size=40)
+
+
+def ids(text: str) -> list[int]:
+    return [ord(c) for c in text]
+
+
+def index_of(titles: list[str]) -> TitleIndex:
+    return build([(10 * i, title, None) for i, title in enumerate(titles)], ids, KEY)
+
+
+def walk(
+    index: TitleIndex, node: int = 0, end: int | None = None, path: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield (token path, catalog row) of every item, depth first."""
+    end = index.n_items if end is None else end
+    for position in index.own_items(node, end):
+        yield path, int(index.rows[position])
+    below = index.children(node, end)
+    for child, token, child_end in zip(below.nodes, below.tokens, below.ends, strict=True):
+        yield from walk(index, int(child), int(child_end), (*path, int(token)))
+
+
+@given(TITLES)
+def test_a_walk_over_the_trie_finds_every_item_at_its_own_tokens(titles: list[str]) -> None:
+    expected = sorted((tuple(ids(title)), 10 * i) for i, title in enumerate(titles))
+    assert list(walk(index_of(titles))) == expected
+
+
+@given(TITLES)
+def test_the_trie_has_one_node_for_each_different_prefix(titles: list[str]) -> None:
+    prefixes = {title[:n] for title in titles for n in range(len(title) + 1)}
+    assert index_of(titles).n_nodes == len(prefixes)
+
+
+@given(TITLES)
+def test_path_and_leaf_of_a_position(titles: list[str]) -> None:
+    index = index_of(titles)
+    groups = [list(group) for _, group in groupby(range(len(titles)), key=lambda p: titles[index.rows[p] // 10])]
+    for group in groups:
+        for position in group:
+            assert index.path(position) == ids(titles[index.rows[position] // 10])
+            assert list(index.leaf(position)) == group
+
+
+@given(TITLES, st.sets(st.integers(0, 50)))
+def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: set[int]) -> None:
+    index = index_of(titles)
+    rows = np.array(sorted(10 * w for w in wanted), np.int64)
+    expected = [p for p in range(index.n_items) if int(index.rows[p]) in rows.tolist()]
+    assert index.positions(rows).tolist() == expected
+
+
+@given(TITLES, st.sets(st.integers(0, 50)))
+def test_the_mask_of_rows_is_at_their_positions(titles: list[str], wanted: set[int]) -> None:
+    index = index_of(titles)
+    rows = np.array(sorted(10 * w for w in wanted), np.int64)
+    assert index.mask(rows).tolist() == [int(row) in rows.tolist() for row in index.rows]
+
+
+def test_one_row_of_many_is_found_or_not() -> None:
+    index = index_of([str(i) for i in range(2000)])
+    for row in (0, 10, 7770, 19_990):
+        (position,) = index.positions(np.array([row]))
+        assert index.rows[position] == row
+        assert index.mask(np.array([row])).nonzero()[0].tolist() == [position]
+    assert index.positions(np.array([-1, 5, 20_000])).tolist() == []
+
+
+def test_several_threads_make_the_same_index_and_one_tells_of_it() -> None:
+    items = [(i, f"title {i % 700}", i) for i in range(1500)]
+    told: list[tuple[int, int, int]] = []
+
+    def on_title(done: int, total: int) -> None:
+        told.append((done, total, threading.get_ident()))
+
+    one, three = build(items, ids, KEY), build(items, ids, KEY, on_title, n_threads=3)
+    for name in ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes"):
+        assert getattr(one, name).tolist() == getattr(three, name).tolist()
+    assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
+    assert told[-1] == (1500, 1500, threading.get_ident())
+    assert len(told) > 3
+    assert {(total, thread) for _, total, thread in told} == {(1500, threading.get_ident())}
+
+
+def test_an_interrupted_build_ends_soon() -> None:
+    n_asked = 0
+
+    def tokenize(text: str) -> list[int]:
+        nonlocal n_asked
+        n_asked += 1
+        return ids(text)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build([(i, f"title {i}", None) for i in range(200_000)], tokenize, KEY, interrupt, n_threads=2)
+    assert n_asked < 200_000
+
+
+def test_namesakes_are_told_apart_by_year_and_only_they() -> None:
+    items = [
+        (1, "Heat", 1995),
+        (2, "Heat", 1986),
+        (3, "Alien", 1979),
+        (4, "Heat", None),
+        (5, "Matrix, The", 1999),
+    ]
+    index = build(items, ids, KEY)
+    spelled = {int(index.rows[p]): "".join(map(chr, index.path(p))) for p in range(index.n_items)}
+    assert spelled == {1: "Heat (1995)", 2: "Heat (1986)", 3: "Alien", 4: "Heat", 5: "The Matrix"}
+
+
+def test_equal_title_and_year_share_a_leaf() -> None:
+    index = build([(7, "Hugo Pool", 1997), (8, "Hugo Pool", 1997), (9, "Hugo", 2011)], ids, KEY)
+    (position,) = index.positions(np.array([8]))
+    assert sorted(index.rows[list(index.leaf(int(position)))].tolist()) == [7, 8]
+
+
+def test_saved_and_opened_it_is_the_same_and_memory_mapped(tmp_path: Path) -> None:
+    index = index_of(["Alien", "Aliens", "Brazil", "Alien"])
+    index.save(tmp_path / "index")
+    index.save(tmp_path / "index")  # over the old one
+    opened = TitleIndex.open(tmp_path / "index")
+    assert opened is not None
+    assert opened.key == KEY
+    assert isinstance(opened.tokens.base, np.memmap)
+    assert list(walk(opened)) == list(walk(index))
+    assert [p.name for p in tmp_path.iterdir()] == ["index"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "key"])
+def test_a_damaged_index_is_no_index(tmp_path: Path, damage: str) -> None:
+    index_of(["Alien"]).save(tmp_path / "index")
+    tokens = tmp_path / "index" / "tokens.npy"
+    if damage == "missing":
+        tokens.unlink()
+    elif damage == "cut":
+        tokens.write_bytes(tokens.read_bytes()[:-1])
+    else:
+        (tmp_path / "index" / "key.json").write_text("{}")
+    assert TitleIndex.open(tmp_path / "index") is None
+
+
+def test_no_items_and_titles_without_tokens_are_refused() -> None:
+    with pytest.raises(CatalogError, match="no items"):
+        build([], ids, KEY)
+    with pytest.raises(CatalogError, match="row 20 has no tokens"):
+        build([(10, "a", None), (20, "b", None)], lambda text: ids(text) if text == "a" else [], KEY)
+
+
+def test_a_full_disk_leaves_the_old_index_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_of(["Alien"]).save(tmp_path / "index")
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DiskFullError, match="index"):
+        index_of(["Brazil"]).save(tmp_path / "index")
+    opened = TitleIndex.open(tmp_path / "index")
+    assert opened is not None
+    assert opened.path(0) == ids("Alien")
+    assert [p.name for p in tmp_path.iterdir()] == ["index"]

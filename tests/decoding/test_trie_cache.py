@@ -1,0 +1,177 @@
+"""The index of a catalog on this machine: found again, brought up to date when the catalog changed, no leftovers."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genrec_edge.catalog import reader as catalogs
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.decoding import trie_cache
+from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def ids(text: str) -> list[int]:
+    return [ord(c) for c in text]
+
+
+@pytest.fixture
+def path(tmp_path: Path, own_home: Path) -> Path:
+    (tmp_path / "films.csv").write_text("id,title\n1,Alien\n2,Brazil\n")
+    catalogs.build(tmp_path / "films.csv", tmp_path / "films.db")
+    return tmp_path / "films.db"
+
+
+def test_it_is_built_once_for_each_tokenizer_and_again_after_a_change(path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def load(fingerprint: str) -> int:
+        with Catalog.open(path) as catalog:
+            return trie_cache.load(catalog, ids, fingerprint, lambda *done: told.append(done)).n_items
+
+    assert load("one") == 2
+    assert told == [(2, 2)]
+    assert load("one") == 2
+    assert len(told) == 1  # nothing was tokenised again
+    assert load("other") == 2
+    assert len(told) == 2
+    catalogs.add_item(path, "Heat")
+    assert load("one") == 3
+    assert told[-1] == (3, 3)
+
+
+def test_what_killed_builders_left_behind_is_removed(path: Path) -> None:
+    with Catalog.open(path) as catalog:
+        folder = trie_cache.index_path(catalog, "one")
+        leftover = folder.parent / ".work-killed"
+        leftover.mkdir(parents=True)
+        (leftover / "tokens.npy").write_bytes(b"half")
+        trie_cache.load(catalog, ids, "one")
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".lock", folder.name]
+
+
+ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
+WORDS = ("Heat", "Alien", "Matrix, The", "The Matrix", "Hugo", "Hugo Pool", "Brazil")
+# What other programs do; :r is a row that may exist, :t a title, :y a year. None of them knows of keys.
+EDITS = (
+    "INSERT OR IGNORE INTO items(id, title, year, key) VALUES ('x' || :r, :t, :y, '')",
+    'DELETE FROM items WHERE "row" = :r',
+    'UPDATE items SET title = :t WHERE "row" = :r',
+    'UPDATE items SET year = :y WHERE "row" = :r',
+    'UPDATE OR IGNORE items SET "row" = :r + 60 WHERE "row" = :r',
+    "REPLACE INTO items(\"row\", id, title, year, key) VALUES (:r, :r, :t, :y, '')",
+    "REPLACE INTO items(id, title, year, key) VALUES (:r, :t, :y, '')",  # takes another row away, and says nothing
+    "UPDATE items SET key = key",
+)
+
+
+@pytest.fixture
+def many(tmp_path: Path, own_home: Path) -> Path:
+    """Returns a catalog of 80 items with 7 titles, so that a change touches many spellings."""
+    rng = random.Random(5)
+    lines = [f'{i},"{rng.choice(WORDS)} {rng.randrange(12)}",{rng.choice(["", 1990, 1991])}\n' for i in range(1, 81)]
+    (tmp_path / "many.csv").write_text("id,title,year\n" + "".join(lines))
+    catalogs.build(tmp_path / "many.csv", tmp_path / "many.db")
+    return tmp_path / "many.db"
+
+
+def edit(path: Path, *statements: str, **values: object) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        for statement in statements:
+            other.execute(statement, values)
+
+
+def loaded(path: Path) -> tuple[TitleIndex, int]:
+    """Return the index of a catalog, which is the one built from all its titles, and how many were tokenised for it."""
+    texts: list[str] = []
+
+    def tokenize(text: str) -> list[int]:
+        texts.append(text)
+        return ids(text)
+
+    with Catalog.open(path) as catalog:
+        index = trie_cache.load(catalog, tokenize, "one")
+        expected = build(catalog.titles(), ids, IndexKey(catalog.revision, "one"))
+    assert index.key == expected.key
+    for name in ARRAYS:
+        assert getattr(index, name).dtype == getattr(expected, name).dtype
+        assert getattr(index, name).tolist() == getattr(expected, name).tolist(), name
+    return index, len(texts)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_it_follows_whatever_other_programs_do(many: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    loaded(many)
+    n_followed = 0
+    for _ in range(25):
+        for _ in range(rng.randrange(1, 4)):
+            values = {"r": rng.randrange(1, 90), "t": f"{rng.choice(WORDS)} {rng.randrange(12)}", "y": 1990}
+            statement = rng.choice(EDITS[:-1])
+            edit(many, statement, **{name: value for name, value in values.items() if f":{name}" in statement})
+        index, n_tokenized = loaded(many)
+        n_followed += n_tokenized < index.n_items
+    assert n_followed > 10
+
+
+def test_a_reader_keeps_the_index_it_has(many: Path) -> None:
+    index, _ = loaded(many)
+    before = {name: getattr(index, name).tolist() for name in ARRAYS}
+    catalogs.remove(many, ["7"])
+    assert loaded(many)[0].n_items == index.n_items - 1
+    assert {name: getattr(index, name).tolist() for name in ARRAYS} == before
+
+
+def test_a_catalog_of_an_older_version_is_followed_from_its_first_change_on(many: Path) -> None:
+    triggers = [f"items_revision_{event}" for event in ("INSERT", "UPDATE", "DELETE")]
+    edit(many, "DROP TABLE changes", *(f"DROP TRIGGER {name}" for name in triggers))
+    revise = "UPDATE meta SET value = lower(hex(randomblob(8))) WHERE name = 'revision'"
+    for name in triggers:
+        event = name.rpartition("_")[2]
+        edit(many, f"CREATE TRIGGER {name} AFTER {event} ON items BEGIN {revise}; END")
+    assert loaded(many)[1] == 80
+    edit(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+    assert loaded(many)[1] == 80
+    catalogs.add_item(many, "Solaris")
+    assert loaded(many)[1] == 1
+    catalogs.remove(many, ["81"])
+    assert loaded(many)[1] == 0
+
+
+def test_many_changes_are_not_followed_and_do_not_fill_the_file(many: Path) -> None:
+    loaded(many)
+    with closing(sqlite3.connect(many)) as other, other:
+        for _ in range(700):
+            other.execute(EDITS[-1])
+        assert other.execute("SELECT count(*) FROM changes").fetchone() == (50_000,)
+    edit(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+    assert loaded(many)[1] == 80
+
+
+def test_the_changes_of_another_file_at_the_same_place_are_not_followed(many: Path, tmp_path: Path) -> None:
+    shutil.copy(many, tmp_path / "other.db")
+    catalogs.add_item(many, "Solaris")
+    catalogs.add_item(tmp_path / "other.db", "Stalker")
+    loaded(many)
+    catalogs.add_item(tmp_path / "other.db", "Mirror")
+    (tmp_path / "other.db").replace(many)
+    assert loaded(many)[1] == 82
+
+
+def test_an_index_is_of_one_moment_whatever_happens_while_titles_are_tokenised(many: Path) -> None:
+    def tokenize(text: str) -> list[int]:
+        edit(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+        return ids(text)
+
+    with Catalog.open(many) as catalog:
+        before = catalog.revision
+        assert trie_cache.load(catalog, tokenize, "one").key.revision == before
+    loaded(many)

@@ -1,0 +1,102 @@
+"""An index that followed changes against one built from all titles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.trie_update import hanging_together, updated
+from genrec_edge.errors import CatalogError
+
+if TYPE_CHECKING:
+    from genrec_edge.decoding.trie import Item
+
+    Titles = dict[int, tuple[str, int | None]]
+
+OLD, NEW = IndexKey("old", "tokenizer"), IndexKey("new", "tokenizer")
+ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
+
+# Few letters, so that titles share beginnings and whole spellings; trailing articles, so that spellings are canonical.
+TITLES = st.one_of(st.text(alphabet="ab", min_size=1, max_size=5), st.sampled_from(["a, The", "The a", "a (1990)"]))
+ITEMS = st.tuples(TITLES, st.sampled_from([None, 1990, 1991]))
+ROWS = st.integers(0, 30)
+
+
+def ids(text: str) -> list[int]:
+    return [ord(c) for c in text]
+
+
+def listed(catalog: Titles) -> list[Item]:
+    return [(row, *catalog[row]) for row in sorted(catalog)]
+
+
+def follow(old: TitleIndex, after: Titles, changed: set[int]) -> tuple[TitleIndex, list[str]]:
+    """Return the index brought up to date, and what was tokenised for it."""
+    texts: list[str] = []
+
+    def tokenize(text: str) -> list[int]:
+        texts.append(text)
+        return ids(text)
+
+    rows = np.array(sorted(changed), np.int64)
+    rows = hanging_together(old, rows, [item for item in listed(after) if item[0] in changed])
+    items = [item for item in listed(after) if item[0] in rows]
+    return updated(old, rows, items, tokenize, NEW), texts
+
+
+def assert_same(found: TitleIndex, expected: TitleIndex) -> None:
+    assert found.key == expected.key
+    for name in ARRAYS:
+        mine, theirs = getattr(found, name), getattr(expected, name)
+        assert mine.dtype == theirs.dtype, name
+        assert mine.tolist() == theirs.tolist(), name
+
+
+@given(
+    before=st.dictionaries(ROWS, ITEMS, min_size=1, max_size=30),
+    came=st.dictionaries(ROWS, ITEMS, max_size=12),
+    went=st.sets(ROWS, max_size=12),
+    needless=st.sets(ROWS, max_size=3),
+)
+def test_it_is_array_for_array_the_index_built_anew(
+    before: Titles,
+    came: Titles,
+    went: set[int],
+    needless: set[int],
+) -> None:
+    after = {row: item for row, item in (before | came).items() if row not in went} or {99: ("a", None)}
+    changed = {row for row in {*before, *after} if before.get(row) != after.get(row)} | needless
+    old = build(listed(before), ids, OLD)
+    kept = {name: getattr(old, name).copy() for name in ARRAYS}
+    assert_same(follow(old, after, changed)[0], build(listed(after), ids, NEW))
+    assert all((getattr(old, name) == kept[name]).all() for name in ARRAYS)
+
+
+def test_only_what_changed_and_its_namesakes_are_tokenised() -> None:
+    before: Titles = {1: ("Heat", 1995), 2: ("Alien", 1979), 3: ("Brazil", 1985)}
+    old = build(listed(before), ids, OLD)
+    index, texts = follow(old, before | {4: ("Heat", 1986)}, {4})
+    assert sorted(texts) == ["Heat (1986)", "Heat (1995)"]
+    del before[1]
+    _, texts = follow(index, before | {4: ("Heat", 1986)}, {1})
+    assert texts == ["Heat"]
+
+
+def test_spellings_that_share_a_checksum_are_read_again_and_stay_right() -> None:
+    # "plumless" and "buckeroo" have the same CRC-32.
+    before: Titles = {1: ("plumless", 1990), 2: ("alien", 1979)}
+    after = before | {3: ("buckeroo", 1991)}
+    index, texts = follow(build(listed(before), ids, OLD), after, {3})
+    assert sorted(texts) == ["buckeroo", "plumless"]
+    assert_same(index, build(listed(after), ids, NEW))
+
+
+def test_a_title_without_tokens_is_refused() -> None:
+    old = build([(1, "a", None)], ids, OLD)
+    with pytest.raises(CatalogError, match="row 2 has no tokens"):
+        updated(old, np.array([2]), [(2, "b", None)], lambda _: [], NEW)

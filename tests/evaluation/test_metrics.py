@@ -1,0 +1,226 @@
+"""Metrics against trec_eval, tests against exact ones, segments and catalog figures against plain loops."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import pytrec_eval
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from genrec_edge.errors import EngineError
+from genrec_edge.evaluation.metrics import (
+    coverage,
+    distinct_rate,
+    found_in,
+    history_segments,
+    hit,
+    hit_of_many,
+    mean_popularity_rank,
+    ndcg,
+    ndcg_of_many,
+    rank_of,
+    ranks_in,
+    recall_of_many,
+    reciprocal_rank,
+    reciprocal_rank_of_many,
+    target_segments,
+    valid_rate,
+)
+from genrec_edge.evaluation.significance import compare, estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+N_CASES, N_ITEMS, DEPTH = 200, 40, 25
+CUTS = (1, 5, 10, 20)
+
+
+def trec_eval(lists: NDArray[np.int64], relevant: list[NDArray[np.int64]], k: int) -> dict[str, NDArray[np.float64]]:
+    """Return each user's figures as NIST's trec_eval computes them."""
+    judged = {str(u): {str(i): 1 for i in items} for u, items in enumerate(relevant)}
+    run = {str(u): {str(i): float(-place) for place, i in enumerate(row[:k])} for u, row in enumerate(lists.tolist())}
+    names = {f"success_{k}", f"recall_{k}", f"ndcg_cut_{k}", "recip_rank"}
+    measures = {f"success.{k}", f"recall.{k}", f"ndcg_cut.{k}", "recip_rank"}
+    found = pytrec_eval.RelevanceEvaluator(judged, measures).evaluate(run)
+    return {name: np.array([found[str(u)][name] for u in range(len(lists))]) for name in names}
+
+
+def random_lists(rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.array([rng.permutation(N_ITEMS)[:DEPTH] for _ in range(N_CASES)])
+
+
+@pytest.mark.parametrize("k", CUTS)
+def test_one_target_per_user_as_trec_eval_has_it(k: int) -> None:
+    rng = np.random.default_rng(k)
+    scores = np.array([rng.permutation(N_ITEMS) / N_ITEMS for _ in range(N_CASES)])  # no ties
+    targets = rng.integers(N_ITEMS, size=N_CASES)
+    ranks = np.array([rank_of(s, t) for s, t in zip(scores, targets.tolist(), strict=True)])
+    truth = trec_eval(np.argsort(-scores, axis=1), [np.array([t]) for t in targets], k)
+    assert 0 < hit(ranks, k).mean() < 1
+    np.testing.assert_allclose(hit(ranks, k), truth[f"success_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(hit(ranks, k), truth[f"recall_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ndcg(ranks, k), truth[f"ndcg_cut_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(reciprocal_rank(ranks, k), truth["recip_rank"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("k", CUTS)
+def test_many_targets_per_user_as_trec_eval_has_it(k: int) -> None:
+    rng = np.random.default_rng(100 + k)
+    lists = random_lists(rng)
+    relevant = [rng.permutation(N_ITEMS)[: rng.integers(1, 15)] for _ in range(N_CASES)]
+    n_relevant = np.array([len(items) for items in relevant])
+    truth = trec_eval(lists, relevant, k)
+    found = found_in(lists, relevant)
+    np.testing.assert_allclose(hit_of_many(found, k), truth[f"success_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(recall_of_many(found, n_relevant, k), truth[f"recall_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ndcg_of_many(found, n_relevant, k), truth[f"ndcg_cut_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(reciprocal_rank_of_many(found, k), truth["recip_rank"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 10, DEPTH, DEPTH + 5])
+def test_ranks_in_lists_and_many_targets_that_are_one_agree(k: int) -> None:
+    rng = np.random.default_rng(7)
+    lists = random_lists(rng)
+    targets = rng.integers(N_ITEMS, size=N_CASES)
+    ranks = ranks_in(lists, targets)
+    found = found_in(lists, [np.array([t]) for t in targets])
+    one = np.ones(N_CASES, np.int64)
+    np.testing.assert_array_equal(hit(ranks, k), recall_of_many(found, one, k))
+    np.testing.assert_allclose(ndcg(ranks, k), ndcg_of_many(found, one, k), rtol=1e-12)
+    np.testing.assert_array_equal(reciprocal_rank(ranks, k), reciprocal_rank_of_many(found, k))
+
+
+def test_figures_computed_by_hand() -> None:
+    ranks = np.array([1, 2, 3, 10, 10.5, 11, np.inf])
+    assert hit(ranks, 10).tolist() == [1, 1, 1, 1, 1, 0, 0]
+    assert hit(ranks, 2).tolist() == [1, 1, 0, 0, 0, 0, 0]
+    assert ndcg(ranks, 10) == pytest.approx([1, 1 / math.log2(3), 0.5, 1 / math.log2(11), 1 / math.log2(11.5), 0, 0])
+    assert reciprocal_rank(ranks, 10) == pytest.approx([1, 1 / 2, 1 / 3, 0.1, 1 / 10.5, 0, 0])
+    found = found_in(np.array([[4, 7, 4, 2]]), [np.array([4, 2, 9])])
+    assert found.tolist() == [[True, False, False, True]]
+    ideal = 1 + 1 / math.log2(3) + 0.5
+    assert ndcg_of_many(found, np.array([3]), 4) == pytest.approx([(1 + 1 / math.log2(5)) / ideal])
+    assert ndcg_of_many(found, np.array([3]), 2) == pytest.approx([1 / (1 + 1 / math.log2(3))])
+    assert recall_of_many(found, np.array([3]), 4) == pytest.approx([2 / 3])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0]), st.booleans()), min_size=1, max_size=12),
+    st.data(),
+)
+def test_a_rank_is_the_mean_over_all_orders_of_equal_scores(
+    cells: list[tuple[float, bool]], data: st.DataObject
+) -> None:
+    scores, allowed = (np.array(column) for column in zip(*cells, strict=True))
+    target = data.draw(st.integers(0, len(cells) - 1))
+    allowed[target] = True
+    items = [i for i in range(len(cells)) if allowed[i]]
+    first = min(i for i, s in enumerate(sorted((scores[i] for i in items), reverse=True), 1) if s == scores[target])
+    equal = sum(scores[i] == scores[target] for i in items)
+    assert rank_of(scores, target, allowed) == sum(range(first, first + equal)) / equal
+
+
+def test_what_cannot_be_ranked() -> None:
+    with pytest.raises(EngineError, match="1 of 3 scores are not numbers"):
+        rank_of(np.array([0.0, np.nan, 1.0]), 1)
+    assert rank_of(np.array([3.0, 1.0]), 0, np.array([False, True])) == math.inf
+    assert ranks_in(np.array([[3, -1], [-1, -1]]), np.array([-1, 3])).tolist() == [math.inf, math.inf]
+    assert found_in(np.array([[-1, 3, -1]]), [np.array([-1, 3])]).tolist() == [[False, True, False]]
+    assert ranks_in(np.empty((1, 0), np.int64), np.array([3])).tolist() == [math.inf]
+
+
+def test_what_is_shown_of_the_catalog() -> None:
+    lists = np.array([[0, 1, 1], [2, -1, -1], [0, 1, 3]])
+    assert valid_rate(lists, 3) == pytest.approx(7 / 9)
+    assert valid_rate(lists, 5) == pytest.approx(7 / 15)  # five were asked for
+    assert distinct_rate(lists, 3) == pytest.approx(6 / 7)
+    assert distinct_rate(lists, 2) == 1
+    assert coverage(lists, 3, 8) == 4 / 8
+    assert coverage(lists, 1, 8) == 2 / 8
+    counts = np.array([5, 9, 5, 0])  # popularity ranks 2.5, 1, 2.5, 4
+    assert mean_popularity_rank(lists, 3, counts) == pytest.approx((2.5 + 1 + 1 + 2.5 + 2.5 + 1 + 4) / 7)
+    assert mean_popularity_rank(lists, 1, counts) == 2.5
+    assert math.isnan(mean_popularity_rank(np.full((2, 3), -1), 3, counts))
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=40), st.integers(1, 4))
+def test_history_segments_are_a_partition_in_order_of_length(lengths: list[int], parts: int) -> None:
+    values = np.array(lengths)
+    segments = history_segments(values, parts)
+    assert np.sum(list(segments.values()), axis=0).tolist() == [1] * len(values)
+    ranges = [(values[mask].min(), values[mask].max()) for mask in segments.values()]
+    assert list(segments) == [f"history {low}-{high}" for low, high in ranges]
+    assert all(above[0] > below[1] for below, above in itertools.pairwise(ranges))
+    if len(set(lengths)) == len(lengths):
+        sizes = [int(mask.sum()) for mask in segments.values()]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_target_segments() -> None:
+    counts = np.array([0, 4, 5, 100])
+    segments = target_segments(np.array([3, 0, 1, 2]), counts)
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in segments.items()} == {
+        "target with < 5 events": [1, 2],
+        "target with >= 5 events": [0, 3],
+    }
+    assert list(target_segments(np.array([3]), counts)) == ["target with >= 5 events"]
+
+
+def test_the_bootstrap_has_the_binomial_interval_of_a_hit_rate() -> None:
+    n, n_hits = 400, 60
+    found = estimate(np.repeat([1.0, 0.0], [n_hits, n - n_hits]))
+    share = n_hits / n
+    below = np.cumsum([math.comb(n, h) * share**h * (1 - share) ** (n - h) for h in range(n + 1)])
+    exact = [np.searchsorted(below, level) / n for level in (0.025, 0.975)]  # of resampled means, all draws counted
+    assert found.mean == share
+    assert [found.low, found.high] == pytest.approx(exact, abs=1.01 / n)
+    assert found == estimate(np.repeat([1.0, 0.0], [n_hits, n - n_hits]))
+    assert found != estimate(np.repeat([1.0, 0.0], [n_hits, n - n_hits]), seed=1)
+    assert math.isnan(estimate(np.empty(0)).mean)
+
+
+def test_the_interval_of_many_users_is_drawn_in_blocks() -> None:
+    values = np.random.default_rng(3).normal(size=300_000)
+    found = estimate(values, resamples=40)  # a block holds three resamples of so many users
+    error = values.std() / math.sqrt(len(values))
+    assert 1 < (found.high - found.low) / error < 6
+    assert found.low < found.mean < found.high
+
+
+@pytest.mark.parametrize(("better", "worse"), [(12, 3), (9, 6), (30, 10), (5, 0)])
+def test_the_test_of_hit_rates_is_mcnemars(better: int, worse: int) -> None:
+    ours = np.repeat([1.0, 0.0, 1.0, 0.0], [better, worse, 50, 100])
+    theirs = np.repeat([0.0, 1.0, 1.0, 0.0], [better, worse, 50, 100])
+    n = better + worse
+    tail = sum(math.comb(n, i) for i in range(better, n + 1)) / 2**n
+    found = compare(ours, theirs)
+    exact = min(1.0, 2 * tail)
+    assert found.p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 10_000) + 1e-4)
+    assert found.difference.mean == pytest.approx((better - worse) / len(ours))
+    assert found.difference.low < found.difference.mean < found.difference.high
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, -0.1, -0.3, 1.0]), max_size=8), st.integers(0, 3))
+@example([0.1, -0.1, 1.0, -0.1, -0.3, -0.3, -0.3], 0)  # sums that would be 0
+def test_the_test_is_that_of_all_signs(values: list[float], seed: int) -> None:
+    differences = np.array(values)
+    signs = list(itertools.product([1, -1], repeat=len(values)))
+    observed = abs(differences.sum())
+    exact = np.mean([abs(np.dot(s, differences)) >= observed - 1e-9 for s in signs])
+    found = compare(differences + 1, np.ones(len(values)), resamples=4000, seed=seed)
+    assert found.p == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 4000) + 1e-3)
+
+
+def test_the_test_has_no_side_and_no_favourite() -> None:
+    rng = np.random.default_rng(5)
+    ours, theirs = rng.random(60), rng.random(60) * 0.9
+    there, back = compare(ours, theirs), compare(theirs, ours)
+    assert there.p == back.p
+    assert there.difference.mean == pytest.approx(-back.difference.mean)
+    assert compare(ours, ours).p == 1
+    assert compare(ours + 1, ours).p == pytest.approx(1 / 10_001)

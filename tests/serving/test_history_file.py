@@ -1,0 +1,126 @@
+"""Histories from text: what a line means, and which line a message points at."""
+
+from __future__ import annotations
+
+import codecs
+import json
+
+import pytest
+
+from genrec_edge.errors import UsageError
+from genrec_edge.records import Interaction
+from genrec_edge.serving.history_file import parse_history
+
+
+def parse(text: str | bytes) -> list[Interaction]:
+    data = text.encode() if isinstance(text, str) else text
+    return parse_history(data.splitlines(keepends=True), "my.txt")
+
+
+def test_a_line_is_a_title() -> None:
+    assert parse("Toy Story\nMatrix, The\r\n  Amélie \n千と千尋の神隠し") == [
+        Interaction("Toy Story"),
+        Interaction("Matrix, The"),
+        Interaction("Amélie"),
+        Interaction("千と千尋の神隠し"),
+    ]
+
+
+def test_empty_lines_and_empty_files_mean_nothing() -> None:
+    assert parse("\n  \n\tToy Story\n\n") == [Interaction("Toy Story")]
+    assert parse("") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "interaction"),
+    [
+        ('{"title": "Heat"}', Interaction("Heat")),
+        ('{"id": "007"}', Interaction(id="007")),
+        ('{"id": 7}', Interaction(id="7")),
+        ('{"id": 0}', Interaction(id="0")),
+        ('{"title": 1917}', Interaction("1917")),
+        (
+            '{"title": "Heat", "id": "h", "timestamp": 3, "rating": 4.5}',
+            Interaction("Heat", "h", 3.0, 4.5),
+        ),
+        ('{"title": "Heat", "id": null, "timestamp": null, "rating": null}', Interaction("Heat")),
+        ('{"title": "Heat", "timestamp": -1.5, "rating": 0}', Interaction("Heat", None, -1.5, 0.0)),
+        ('  {"title": "Heat", "genres": ["Crime"], "note": {"a": 1}}', Interaction("Heat")),
+        ('{"title": "\\ud83c\\udfac"}', Interaction("🎬")),
+    ],
+)
+def test_a_line_that_begins_with_a_brace_is_json(line: str, interaction: Interaction) -> None:
+    assert parse(line) == [interaction]
+
+
+def test_titles_and_json_may_be_mixed() -> None:
+    assert parse('Heat\n{"id": 7}\n[REC]\n"Heat"') == [
+        Interaction("Heat"),
+        Interaction(id="7"),
+        Interaction("[REC]"),
+        Interaction('"Heat"'),
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_title() -> None:
+    assert parse(codecs.BOM_UTF8 + b"Heat\nAliens") == [Interaction("Heat"), Interaction("Aliens")]
+    assert parse(codecs.BOM_UTF8 + b'{"title": "Heat"}') == [Interaction("Heat")]
+    assert parse(codecs.BOM_UTF8) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('Heat\n\n{"title": "Heat"', "my.txt, line 3 begins like JSON and is none"),
+        ("{}", "my.txt, line 1 has neither a title nor an id"),
+        ('Heat\n{"rating": 3}', "my.txt, line 2 has neither a title nor an id"),
+        ('{"title": null}', "my.txt, line 1 has neither a title nor an id"),
+        ('{"title": ["Heat"]}', "my.txt, line 1: title is ['Heat']"),
+        ('{"title": true}', "my.txt, line 1: title is True"),
+        ('{"id": 1.5}', "my.txt, line 1: id is 1.5"),
+        ('{"id": {"a": 1}}', "my.txt, line 1: id is {'a': 1}"),
+        ('{"title": "Heat", "rating": "5"}', "my.txt, line 1: rating is '5'"),
+        ('{"title": "Heat", "rating": false}', "my.txt, line 1: rating is False"),
+        ('{"title": "Heat", "rating": NaN}', "my.txt, line 1: rating is nan"),
+        ('{"title": "Heat", "timestamp": Infinity}', "my.txt, line 1: timestamp is inf"),
+        ('{"title": "Heat", "timestamp": 1e400}', "my.txt, line 1: timestamp is inf"),
+        ('{"title": "Heat", "timestamp": ' + "9" * 400 + "}", "my.txt, line 1: timestamp is"),
+        ('{"title": "Heat", "timestamp": "2020-01-01"}', "my.txt, line 1: timestamp is '2020-01-01'"),
+        ('{"a": ' * 100_000, "my.txt, line 1 begins like JSON and is none"),
+        ('{"a": ' + "[" * 100_000, "my.txt, line 1 begins like JSON and is none"),
+        ('{"id": ' + "9" * 10_000 + "}", "my.txt, line 1 begins like JSON and is none"),
+        ('{"title": {"' + "x" * 10_000 + '": 1}}', "my.txt, line 1: title is"),
+        (b"Heat\nAm\xe9lie", "my.txt, line 2 is not UTF-8 (byte 3)"),
+        (codecs.BOM_UTF16_LE + "Heat".encode("utf-16-le"), "my.txt, line 1 is not UTF-8 (byte 1)"),
+    ],
+)
+def test_a_bad_line_is_named_in_one_short_line(text: str | bytes, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(text)
+    assert error.value.message.startswith(message)
+    assert len(error.value.message) < 300
+    assert error.value.message.isprintable()
+    assert error.value.hint
+
+
+def test_a_binary_file_is_refused_at_its_first_line() -> None:
+    with pytest.raises(UsageError, match="line 1 is not UTF-8"):
+        parse(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+
+
+def test_lines_are_read_as_they_come() -> None:
+    """A long file is never held as a whole: the first bad line ends the reading."""
+
+    def lines() -> object:
+        yield b"Heat\n"
+        yield b"\xff\n"
+        pytest.fail("read on after the bad line")
+
+    with pytest.raises(UsageError, match="line 2"):
+        parse_history(lines(), "standard input")  # type: ignore[arg-type]
+
+
+def test_what_json_writes_is_read_back() -> None:
+    titles = ["Heat", 'A "quoted" one', "back\\slash", "{brace", "\u2028", "tab\there"]
+    text = "\n".join(json.dumps({"title": title, "timestamp": i}) for i, title in enumerate(titles))
+    assert parse(text) == [Interaction(title, None, float(i)) for i, title in enumerate(titles)]
