@@ -21,7 +21,10 @@ RUNTIME_ORDER = (
     "_version errors records < storage < gguf < hub engine catalog < decoding intents profiles < datasets < prior"
     " < serving < tasks < recommender evaluation < batch < cli"
 )
-CONVERT_ORDER = "build_films hf_json < tokenizer < checkpoint < lora quantization < verification < pipeline < training.data < training"
+CONVERT_ORDER = (
+    "build_films hf_json < tokenizer < checkpoint < lora quantization < verification < pipeline"
+    " < training.data < training"
+)
 PRINTERS = {"cli"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
 
