@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_edge.catalog.facts import FactBook
+from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.cli.output import progress
-from genrec_edge.datasets.item_facts import Lore, facts_of
+from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import load, split_of
 from genrec_edge.evaluation import metrics
-from genrec_edge.evaluation.conditioning import PreferenceKind, Teller
+from genrec_edge.evaluation.conditioning import Conditioner, PreferenceKind
 from genrec_edge.evaluation.llm_ranker import LlmRanker
-from genrec_edge.evaluation.protocol import questions
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.system_metrics import AT
 from genrec_edge.hub.store import ModelStore, resolve_model
-from genrec_edge.profiles.store import Event, ProfileStore
+from genrec_edge.profiles.store import ProfileEvent, ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer
 from genrec_edge.recommender import Recommender
 from genrec_edge.records import Interaction, Item, Result
@@ -53,17 +53,17 @@ def main() -> None:
     with Recommender.open(options.model) as recommender, tempfile.TemporaryDirectory() as folder:
         store = ProfileStore(Path(folder) / "profiles.db")
         films = recommender.catalog
-        summarizer = FactSummarizer(FactBook(films))
-        everything = films.items(rng.permutation(np.arange(1, films.n_items + 1))[: max(LENGTHS) + MORE].tolist())
+        summarizer = FactSummarizer(CatalogFacts(films))
+        score_all = films.items(rng.permutation(np.arange(1, films.n_items + 1))[: max(LENGTHS) + MORE].tolist())
         print("| events | told as | tokens of the prompt | titles left out | request | peak memory | 5 more events |")
         print("|---|---|---|---|---|---|---|")
         for n in LENGTHS:
-            history = [Interaction(id=item.id) for item in everything[:n]]
+            history = [Interaction(id=item.id) for item in score_all[:n]]
             print(_row(n, "titles", *_measured(recommender, history, None, options.repeats), ""))
             user = f"user-{n}"
-            store.update(user, _events(everything[:n]), films, summarizer)
+            store.update(user, _events(score_all[:n]), films, summarizer)
             started = time.perf_counter()
-            store.update(user, _events(everything[n : n + MORE]), films, summarizer)
+            store.update(user, _events(score_all[n : n + MORE]), films, summarizer)
             update = f"{1000 * (time.perf_counter() - started):.0f} ms"
             known = store.prompt_of(user)
             measured = _measured(recommender, list(known.recent), known.preference, options.repeats)
@@ -74,7 +74,7 @@ def _print_quality(model: str | None, data: str) -> None:
     """Print a row for each number of events that is told; the films of the whole history are never asked for."""
     dataset = load(data)
     split = split_of(dataset, "leave-one-out", "file")
-    asked, lore = questions(split), Lore(facts_of(dataset), split.train)
+    asked, item_facts = cases_of(split), ItemFacts(facts_of(dataset), split.train)
     places = [place for place, history in enumerate(asked.histories) if len(history) >= MANY]
     histories = [asked.histories[place] for place in places]
     targets = asked.targets[places].tolist()
@@ -85,8 +85,8 @@ def _print_quality(model: str | None, data: str) -> None:
     with LlmRanker(resolve_model(model, ModelStore()), dataset) as ranker:
         for n in LENGTHS[:3]:
             for name, kind in told_as.items():
-                teller = Teller(lore, kind)
-                told = [teller.told(0, history[-n:], 0) for history in histories]
+                conditioner = Conditioner(item_facts, kind)
+                told = [conditioner.told(0, history[-n:], 0) for history in histories]
                 found = []
                 with progress(f"{n} as {name}", len(told)) as advance:
                     for answer, target in zip(ranker.rank_many(histories, AT, told=told), targets, strict=True):
@@ -96,8 +96,8 @@ def _print_quality(model: str | None, data: str) -> None:
                 print(f"| {n} | {name} | {metrics.hit(ranks, AT).mean():.4f} | {metrics.ndcg(ranks, AT).mean():.4f} |")
 
 
-def _events(items: list[Item]) -> list[Event]:
-    return [Event(item.id, item.title) for item in items]
+def _events(items: list[Item]) -> list[ProfileEvent]:
+    return [ProfileEvent(item.id, item.title) for item in items]
 
 
 def _measured(

@@ -23,7 +23,7 @@ class Step:
     handle: int
 
 
-class Recorded(best_first.Search):
+class Recorded(best_first.TrieSearch):
     """A search that remembers what it evaluated."""
 
     steps: list[Step]
@@ -61,4 +61,4 @@ def recorded_searches() -> Iterator[type[Recorded]]:
     try:
         yield Recorded
     finally:
-        session.Search = best_first.Search  # type: ignore[attr-defined]
+        session.Search = best_first.TrieSearch  # type: ignore[attr-defined]

@@ -43,7 +43,7 @@ from genrec_edge.records import Interaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from genrec_edge.decoding.trie import TitleIndex
+    from genrec_edge.decoding.trie import TitleTrie
 
 SEED = 0
 N_CHANGED = 1_000
@@ -79,8 +79,8 @@ def fingerprint_of(model_path: Path) -> str:
 def measure_open(path: Path) -> float:
     """Return the seconds a fresh process needs to open an index and touch its root, the page cache warm."""
     code = (
-        "import sys, time; from pathlib import Path; from genrec_edge.decoding.trie import TitleIndex\n"
-        "s = time.perf_counter(); i = TitleIndex.open(Path(sys.argv[1])); i.children(0, i.n_items)\n"
+        "import sys, time; from pathlib import Path; from genrec_edge.decoding.trie import TitleTrie\n"
+        "s = time.perf_counter(); i = TitleTrie.open(Path(sys.argv[1])); i.children(0, i.n_items)\n"
         "print(time.perf_counter() - s)"
     )
     return float(subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True).stdout)
@@ -112,7 +112,7 @@ def measure_updates(path: Path, model_path: Path) -> Figures:
     """Add and remove items of an indexed catalog, and bring its index up to date after each."""
     fingerprint, model = fingerprint_of(model_path), Model(model_path, vocab_only=True)
 
-    def reloaded() -> TitleIndex:
+    def reloaded() -> TitleTrie:
         with Catalog.open(path) as opened:
             return trie_cache.load(opened, model.tokenize, fingerprint)
 

@@ -26,7 +26,7 @@ from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting
 from genrec_edge import Recommender
 from genrec_edge.cli.output import progress
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine, Run
+from genrec_edge.engine.context import LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.records import Interaction
 from genrec_edge.serving import session
@@ -62,7 +62,7 @@ class Plain:
         started = time.perf_counter()
         self._engine.prompt(prompt)
         for _, level in sorted(levels.items()):
-            runs = [Run(node[step.parent], step.token_ids) for step in level]
+            runs = [TokenRun(node[step.parent], step.token_ids) for step in level]
             for step, (made, _) in zip(level, self._engine.evaluate(runs), strict=True):
                 node[step.handle] = made
         return time.perf_counter() - started

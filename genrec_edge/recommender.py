@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.decoding.free_text import write_items
-from genrec_edge.engine.context import Usage
+from genrec_edge.decoding.free_text import generate_items
+from genrec_edge.engine.context import EngineUsage
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Reason, Recommendation, Request, Result, Timings
-from genrec_edge.serving.constraints import bias_of, narrowed, understand
+from genrec_edge.serving.constraints import constrain, position_bias, resolve_history
 from genrec_edge.serving.explain import reasons
-from genrec_edge.serving.session_pool import Crew, crew_size
+from genrec_edge.serving.session_pool import SessionPool, pool_size
 from genrec_edge.serving.validate import check, listed
 from genrec_edge.tasks import Tasks
 
@@ -100,21 +100,21 @@ class Recommender(Tasks):
     ) -> list[Result]:
         """Return one result for each history or request, in order; `k` is for those given as histories.
 
-        As many are answered at once as the recommender has threads, see `crew`; models that are not small answer one
+        As many are answered at once as the recommender has threads, see `pool`; models that are not small answer one
         after the other. The first error ends it.
 
         Raises: as `recommend`.
         """
         requests = [h if isinstance(h, Request) else Request(history=listed("history", h), k=k) for h in histories]
-        size = min(crew_size(self._model_file.path.stat().st_size, self._engine.n_threads), len(requests))
+        size = min(pool_size(self._model_file.path.stat().st_size, self._engine.n_threads), len(requests))
         if size < 2:
             return [self.answer(request) for request in requests]
         with self._lock, ExitStack() as on_error:
             self._check_open()
-            twins = [on_error.enter_context(self.twin()) for _ in range(size)]
+            clones = [on_error.enter_context(self.clone()) for _ in range(size)]
             on_error.pop_all()
-            with Crew(twins) as crew:
-                return list(crew.map(type(self).answer, requests))
+            with SessionPool(clones) as pool:
+                return list(pool.map(type(self).answer, requests))
 
     def rerank(
         self,
@@ -155,21 +155,21 @@ class Recommender(Tasks):
         if request.task in {"pointwise", "pairwise"}:
             hint = "ask `judge`" if request.task == "pointwise" else "ask `compare`"
             raise UsageError(f"a {request.task} question is not answered by items", hint=hint)
-        result = self._steadily(lambda: self._answer(request, explain=explain), timeout_s)
+        result = self._on_stable_catalog(lambda: self._answer(request, explain=explain), timeout_s)
         self._load_s = 0.0
         return result
 
     def _answer(self, request: Request, *, explain: bool) -> Result:
-        self._engine.usage = Usage()
+        self._engine.usage = EngineUsage()
         reading = self._read(request)
-        matches, seen, liked = understand(request, self.catalog, self._grounder)
-        asked, left_out = narrowed(request, reading, seen, self.catalog, self._index, self._grounder)
-        bias = bias_of(asked.request, seen, self.catalog, self._index, self._grounder)
+        matches, seen, liked = resolve_history(request, self.catalog, self._resolver)
+        asked, left_out = constrain(request, reading, seen, self.catalog, self._index, self._resolver)
+        bias = position_bias(asked.request, seen, self.catalog, self._index, self._resolver)
         started = time.perf_counter()
         told_ids, dropped = self._told_ids(request, reading, liked)
         root_row, reused = self.prompted(told_ids)
         prompted = time.perf_counter()
-        prompt_calls, self._engine.usage = self._engine.usage.calls, Usage()
+        prompt_calls, self._engine.usage = self._engine.usage.calls, EngineUsage()
         items, exact, gap, refused = self._decode(asked.request, root_row, bias, liked)
         if request.task == "reranking" and reading is not None and reading.where is not None:
             fitting = set(self.catalog.filter(reading.where).tolist())
@@ -215,7 +215,7 @@ class Recommender(Tasks):
         """Return the items, whether they are the best, the gap, and how many free texts were refused."""
         if request.decode == "free":
             bias_of_row = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
-            items, refused = write_items(self._engine, root_row, request, self._grounder, bias_of_row)
+            items, refused = generate_items(self._engine, root_row, request, self._resolver, bias_of_row)
             return items, False, None, refused
         fused = self.fused(liked)
         search = self.search(bias, request.k, fused)

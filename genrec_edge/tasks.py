@@ -12,12 +12,12 @@ import numpy as np
 
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import NothingToRecommendError, UsageError
-from genrec_edge.intents.parser import told
+from genrec_edge.intents.parser import intent_text
 from genrec_edge.profiles.tastes import profile_text
 from genrec_edge.records import Comparison, Description, Judgement, Phrase, Request
 from genrec_edge.serving import describe as describe_module
 from genrec_edge.serving import judge as judge_module
-from genrec_edge.serving.constraints import found_of, understand
+from genrec_edge.serving.constraints import resolve_history, resolve_items
 from genrec_edge.serving.session import Session
 from genrec_edge.serving.validate import check, listed
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.decoding.best_first import Found
+    from genrec_edge.decoding.best_first import ScoredTitle
     from genrec_edge.records import Interaction, Item, Reading
-    from genrec_edge.serving.score_fusion import Fused
+    from genrec_edge.serving.score_fusion import FusedScores
 
 
 class Tasks(Session):
@@ -70,7 +70,7 @@ class Tasks(Session):
                 for item, margin in zip(asked, margins, strict=True)
             ]
 
-        return self._steadily(work, timeout_s)
+        return self._on_stable_catalog(work, timeout_s)
 
     def compare(
         self,
@@ -102,7 +102,7 @@ class Tasks(Session):
             p_first, p_second = (judge_module.probability(margin) for margin in margins)
             return Comparison(one, other, judge_module.probability(sum(margins) / 2), p_first, p_second)
 
-        return self._steadily(work, timeout_s)
+        return self._on_stable_catalog(work, timeout_s)
 
     def describe(
         self, history: Iterable[str | Interaction], *, k: int = 10, timeout_s: float | None = None
@@ -123,7 +123,7 @@ class Tasks(Session):
             raise UsageError("there is no history to describe", hint="name at least one title")
 
         def work() -> Description:
-            matches, _, liked = understand(request, self.catalog, self._grounder)
+            matches, _, liked = resolve_history(request, self.catalog, self._resolver)
             liked = liked[-describe_module.MOST_TITLES :]
             facts = self.facts.of(liked.tolist())
             counts = describe_module.facts_of_many(facts, self.facts.share)
@@ -145,7 +145,7 @@ class Tasks(Session):
                 tuple(m for m in matches if m.item is None),
             )
 
-        return self._steadily(work, timeout_s)
+        return self._on_stable_catalog(work, timeout_s)
 
     def queries(self, item: str, *, k: int = 10, timeout_s: float | None = None) -> tuple[Item, list[Phrase]]:
         """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
@@ -167,15 +167,15 @@ class Tasks(Session):
             found = describe_module.ranked(self._engine, root_row, describe_module.phrases_of_one(facts), k)
             return asked, [describe_module.phrase(wanted, share, self.catalog) for wanted, share in found]
 
-        return self._steadily(work, timeout_s)
+        return self._on_stable_catalog(work, timeout_s)
 
     def _among(
         self,
         rows: NDArray[np.int64],
         root_row: NDArray[np.float32],
         bias: NDArray[np.float64],
-        fused: Fused | None = None,
-    ) -> tuple[Found, ...]:
+        fused: FusedScores | None = None,
+    ) -> tuple[ScoredTitle, ...]:
         """Return catalog rows, all of them, as the search scores them where nothing else is allowed."""
         positions = self._index.positions(rows)
         only = np.full(len(bias), -np.inf)
@@ -183,17 +183,19 @@ class Tasks(Session):
         return self.search(only, len(positions), fused).exact(root_row, self.settings.budget).found
 
     def _items(self, names: tuple[str, ...], verb: str) -> list[Item]:
-        return [match.item for match in found_of(names, verb, self.catalog, self._grounder) if match.item is not None]
+        return [
+            match.item for match in resolve_items(names, verb, self.catalog, self._resolver) if match.item is not None
+        ]
 
     def _read(self, request: Request) -> Reading | None:
         return None if request.intent is None else self.intents.read(request.intent)
 
     def _tell(self, request: Request) -> None:
         """Make all that a request says of its user the engine's prompt."""
-        _, _, liked = understand(request, self.catalog, self._grounder)
+        _, _, liked = resolve_history(request, self.catalog, self._resolver)
         self.prompted(self._told_ids(request, self._read(request), liked)[0])
 
     def _told_ids(self, request: Request, reading: Reading | None, liked: NDArray[np.int64]) -> tuple[list[int], int]:
         """Return the prompt of all that a request says of its user, and how many titles were dropped."""
-        after = prompts.after_history(told(reading), request.context)
+        after = prompts.after_history(intent_text(reading), request.context)
         return self.prompt_ids(liked, prompts.before_history(request.preference), after)

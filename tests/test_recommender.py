@@ -316,8 +316,8 @@ def test_low_ratings_are_seen_and_not_enjoyed(recommender: Recommender) -> None:
     assert ids(result)[:3] == ids(liked_alone)
     assert result.timings.prompt_tokens == liked_alone.timings.prompt_tokens
     assert len(result.resolved) == 3
-    everything = recommender.recommend(history, k=3)
-    assert everything.timings.prompt_tokens > result.timings.prompt_tokens
+    score_all = recommender.recommend(history, k=3)
+    assert score_all.timings.prompt_tokens > result.timings.prompt_tokens
 
 
 def test_a_bias_is_added_to_the_score_and_the_search_stays_exact(recommender: Recommender) -> None:

@@ -42,7 +42,7 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG_NAME
     document = read_json(path)
     hf_class = _hf_class(path, document)
-    reader = _Reader(document)
+    reader = _ConfigReader(document)
     config = _config(reader, hf_class)
     problems = [*reader.problems, *_refused(document, hf_class), *(() if reader.problems else _impossible(config))]
     if problems:
@@ -61,7 +61,7 @@ def _hf_class(path: Path, document: Mapping[str, Any]) -> str:
     return name
 
 
-class _Reader:
+class _ConfigReader:
     """Takes typed values out of a document and collects what is wrong with them."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ class _Reader:
         return bool(value)
 
 
-def _config(read: _Reader, hf_class: str) -> ModelConfig:
+def _config(read: _ConfigReader, hf_class: str) -> ModelConfig:
     hidden, heads = read.size("hidden_size"), read.size("num_attention_heads")
     head_size = _QWEN3_HEAD_SIZE if hf_class == "Qwen3ForCausalLM" else max(1, hidden // heads)
     layers = min(read.size("num_hidden_layers"), MAX_LAYERS + 1)  # more are refused, and not listed before
@@ -129,7 +129,7 @@ def _config(read: _Reader, hf_class: str) -> ModelConfig:
     )
 
 
-def _window(read: _Reader, hf_class: str) -> int | None:
+def _window(read: _ConfigReader, hf_class: str) -> int | None:
     if hf_class == "MistralForCausalLM":
         windowed = read.document.get("sliding_window", _MISTRAL_WINDOW) is not None
     else:
@@ -137,7 +137,7 @@ def _window(read: _Reader, hf_class: str) -> int | None:
     return read.size("sliding_window", _MISTRAL_WINDOW) if windowed else None
 
 
-def _rope(read: _Reader) -> tuple[float, RopeScaling | None]:
+def _rope(read: _ConfigReader) -> tuple[float, RopeScaling | None]:
     """Return base and scaling. transformers 5 keeps both in `rope_parameters`, earlier ones apart."""
     rope = read.document.get("rope_parameters") or read.document.get("rope_scaling") or {}
     if not isinstance(rope, dict):

@@ -121,7 +121,7 @@ def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> A
     if settings.dora and weight != 1:
         message = f"{folder} is a DoRA adapter, of which {weight:g} times is not defined"
         raise UsageError(message, hint="leave its weight out")
-    reader = _Reader(settings, config)
+    reader = _TensorPlacer(settings, config)
     for key, tensor in read_safetensors(path).items():
         reader.place(key, tensor)
     deltas = reader.deltas()
@@ -152,7 +152,7 @@ def _misfit(path: Path, problems: list[str]) -> ModelInvalidError:
     return ModelInvalidError(message, hint=hint)
 
 
-class _Reader:
+class _TensorPlacer:
     """Finds the place of each tensor and collects what is wrong."""
 
     def __init__(self, settings: AdapterConfig, config: ModelConfig) -> None:

@@ -25,10 +25,10 @@ from genrec_edge.storage.work_folder import finish, workplace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genrec_edge.convert.pipeline.plan import Job
+    from genrec_edge.convert.pipeline.plan import ConversionJob
 
 
-def convert_adapter(job: Job) -> Path:
+def convert_adapter(job: ConversionJob) -> Path:
     """Write the one adapter of a job into its folder, which appears whole, and return the file.
 
     Raises:

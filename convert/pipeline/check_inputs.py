@@ -11,12 +11,12 @@ from genrec_edge.convert.verification.recommendations import K
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.convert.pipeline.plan import Job
+    from genrec_edge.convert.pipeline.plan import ConversionJob
 
 _MOST_THREADS = 512  # as in genrec_edge.engine; the quantizer aborts where the system gives it fewer than it asks for
 
 
-def check_inputs(job: Job) -> None:
+def check_inputs(job: ConversionJob) -> None:
     """Check what a job needs beside base and adapters. Read-only.
 
     Raises:

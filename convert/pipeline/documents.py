@@ -16,8 +16,8 @@ from genrec_edge.storage.files import atomic_write
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from genrec_edge.convert.pipeline.plan import Prepared
-    from genrec_edge.convert.pipeline.steps import Steps
+    from genrec_edge.convert.pipeline.plan import PreparedConversion
+    from genrec_edge.convert.pipeline.steps import ConversionRun
     from genrec_edge.convert.quantization.quantize import QuantReport
     from genrec_edge.convert.verification.results import Verification
 
@@ -28,7 +28,7 @@ _REPORT_NAME = "report.json"
 _PLOT_NAME = "report.png"
 
 
-def describe_files(steps: Steps, reports: Mapping[str, QuantReport], job_digest: str) -> dict[str, Any]:
+def describe_files(steps: ConversionRun, reports: Mapping[str, QuantReport], job_digest: str) -> dict[str, Any]:
     """Return the manifest: what was made of what, every file with its hash. No times: the same job, the same bytes."""
     prepared = steps.prepared
     steps.on_event("hashing", 0, 0)
@@ -56,7 +56,7 @@ def describe_files(steps: Steps, reports: Mapping[str, QuantReport], job_digest:
     }
 
 
-def write_documents(steps: Steps, verification: Verification | None, manifest: Mapping[str, Any]) -> set[str]:
+def write_documents(steps: ConversionRun, verification: Verification | None, manifest: Mapping[str, Any]) -> set[str]:
     """Write everything into the hidden folder, the manifest last, and return the names."""
     names = {MANIFEST_NAME, _CARD_NAME}
     if verification is not None:
@@ -72,7 +72,7 @@ def write_documents(steps: Steps, verification: Verification | None, manifest: M
     return names
 
 
-def _card(prepared: Prepared, verification: Verification | None, manifest: Mapping[str, Any]) -> str:
+def _card(prepared: PreparedConversion, verification: Verification | None, manifest: Mapping[str, Any]) -> str:
     record = training(prepared.checkpoint, prepared.adapters)
     config = prepared.checkpoint.config
     layers = f"{manifest['layers']} of {config.original_layers}"

@@ -12,7 +12,7 @@ from genrec_edge.errors import ModelMissingError
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
 from genrec_edge.hub.manifest import Manifest
 from genrec_edge.hub.store import ModelFile
-from genrec_edge.serving.training_record import prompted_with, tuned_for
+from genrec_edge.serving.training_record import prompt_layout_of, score_kind_of
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.folders import writing
 
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from genrec_edge.convert.pipeline.plan import Job
-    from genrec_edge.convert.pipeline.run import Outcome
+    from genrec_edge.convert.pipeline.plan import ConversionJob
+    from genrec_edge.convert.pipeline.run import ConversionResult
     from genrec_edge.hub.store import ModelStore
 
 
-def require_free_names(job: Job, store: ModelStore) -> None:
+def require_free_names(job: ConversionJob, store: ModelStore) -> None:
     """Raise UsageError if a model that the job would install is in the store already."""
     for name in store_names(job).values():
         store.require_absent(name)
 
 
-def install(outcome: Outcome, job: Job, store: ModelStore, on_event: Callable[[str, int, int], object]) -> list[str]:
+def install(
+    outcome: ConversionResult, job: ConversionJob, store: ModelStore, on_event: Callable[[str, int, int], object]
+) -> list[str]:
     """Put each file type into the store and return the names; one that is there already, the same, is left.
 
     Raises:
@@ -57,7 +59,7 @@ def _is_there(store: ModelStore, manifest: Manifest) -> bool:
         return False
 
 
-def _manifest(job: Job, name: str, path: Path, quant: str, sha256: str) -> Manifest:
+def _manifest(job: ConversionJob, name: str, path: Path, quant: str, sha256: str) -> Manifest:
     header = read_header(path)
     return Manifest(
         name=name,
@@ -73,7 +75,7 @@ def _manifest(job: Job, name: str, path: Path, quant: str, sha256: str) -> Manif
         tokenizer_fingerprint=tokenizer_fingerprint(header, path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
-        score_kind=tuned_for(ModelFile(path, None, header), None),
-        prompt_version=prompted_with(ModelFile(path, None, header), None),
+        score_kind=score_kind_of(ModelFile(path, None, header), None),
+        prompt_version=prompt_layout_of(ModelFile(path, None, header), None),
         notes=" + ".join([f"converted from {base_name(job.base)}", *(path.name for path, _ in job.adapters)]),
     )

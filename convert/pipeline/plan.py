@@ -34,7 +34,7 @@ adapter, the verification apart (benchmarks/convert.py)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ConversionJob:
     """What one conversion is asked for.
 
     Attributes:
@@ -75,7 +75,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ConversionStep:
     """One thing a conversion does, and how many bytes it leaves on the disk."""
 
     what: str
@@ -84,7 +84,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ConversionPlan:
     """What a conversion will do.
 
     Attributes:
@@ -94,7 +94,7 @@ class Plan:
         notes: what the user should know, a sentence each.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ConversionStep, ...]
     files: dict[str, str]
     peak_disk_bytes: int
     memory_bytes: int
@@ -102,17 +102,17 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedConversion:
     """A job whose inputs are open and fit together; nothing has been written.
 
     Attributes:
         obstacle: why transformers will not be compared with; empty where it will.
     """
 
-    job: Job
+    job: ConversionJob
     checkpoint: Checkpoint
     adapters: tuple[Adapter, ...]
-    plan: Plan
+    plan: ConversionPlan
     obstacle: str
 
 
@@ -139,8 +139,13 @@ def merge_notes(base: Checkpoint, checkpoint: Checkpoint, quants: tuple[str, ...
 
 
 def make_plan(
-    job: Job, checkpoint: Checkpoint, adapters: tuple[Adapter, ...], *, copies: bool, notes: tuple[str, ...] = ()
-) -> Plan:
+    job: ConversionJob,
+    checkpoint: Checkpoint,
+    adapters: tuple[Adapter, ...],
+    *,
+    copies: bool,
+    notes: tuple[str, ...] = (),
+) -> ConversionPlan:
     """Return what the job will do. Writes nothing.
 
     `copies` says that transformers will load a copy of the merged model; `notes` become the plan's.
@@ -149,23 +154,25 @@ def make_plan(
     files = {quant: file_name(job.name, n_params, quant) for quant in dict.fromkeys(("F16", *job.quants))}
     f16_bytes = estimate_bytes(checkpoint, "F16")
     merged = f" + {len(adapters)} adapter{'s' if len(adapters) > 1 else ''}" if adapters else ""
-    steps = [Step("write", f"{files['F16']} from {checkpoint.path}{merged}", f16_bytes)]
+    steps = [ConversionStep("write", f"{files['F16']} from {checkpoint.path}{merged}", f16_bytes)]
     if job.keep_checkpoint or copies:
-        steps.append(Step("write", "checkpoint/ for transformers", f16_bytes * (1 if job.keep_checkpoint else 2)))
+        steps.append(
+            ConversionStep("write", "checkpoint/ for transformers", f16_bytes * (1 if job.keep_checkpoint else 2))
+        )
     if job.imatrix is not None:
-        steps.append(Step("importance", f"of weights for the prompts of {job.imatrix}"))
-    steps += [Step("quantize", files[q], estimate_bytes(checkpoint, q)) for q in job.quants if q != "F16"]
+        steps.append(ConversionStep("importance", f"of weights for the prompts of {job.imatrix}"))
+    steps += [ConversionStep("quantize", files[q], estimate_bytes(checkpoint, q)) for q in job.quants if q != "F16"]
     if job.verify != "none":
-        steps.append(Step("verify", "tokenizer, logits, recommendations"))
+        steps.append(ConversionStep("verify", "tokenizer, logits, recommendations"))
     peak = sum(step.n_bytes for step in steps)
     if not job.keep_f16 and "F16" not in job.quants:
-        steps.append(Step("remove", files["F16"], -f16_bytes))
+        steps.append(ConversionStep("remove", files["F16"], -f16_bytes))
     names = store_names(job)
-    steps.append(Step("install", ", ".join(names[quant] for quant in job.quants)))
+    steps.append(ConversionStep("install", ", ".join(names[quant] for quant in job.quants)))
     lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
-    return Plan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes, notes)
+    return ConversionPlan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes, notes)
 
 
-def store_names(job: Job) -> dict[str, str]:
+def store_names(job: ConversionJob) -> dict[str, str]:
     """Return what each file type is called in the model store: the first one NAME, the others NAME-TYPE."""
     return {quant: f"{job.name}-{quant.lower()}" if i else job.name for i, quant in enumerate(job.quants)}

@@ -21,8 +21,8 @@ from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.check_inputs import check_inputs
 from genrec_edge.convert.pipeline.documents import MANIFEST_NAME, describe_files, write_documents
 from genrec_edge.convert.pipeline.metadata import layers_to_keep
-from genrec_edge.convert.pipeline.plan import Job, Prepared, make_plan, merge_notes
-from genrec_edge.convert.pipeline.steps import CHECKPOINT_NAME, Steps
+from genrec_edge.convert.pipeline.plan import ConversionJob, PreparedConversion, make_plan, merge_notes
+from genrec_edge.convert.pipeline.steps import CHECKPOINT_NAME, ConversionRun
 from genrec_edge.convert.verification import reference
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import path_errors, require_free
@@ -40,7 +40,7 @@ _QUICK_BEYOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ConversionResult:
     """What a conversion made: the folder, its files by file type, what was found, and its manifest."""
 
     out: Path
@@ -49,7 +49,7 @@ class Outcome:
     manifest: dict[str, Any]
 
 
-def prepare(job: Job, *, resume: bool = False) -> Prepared:
+def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
     """Open the inputs of a job and plan it. Read-only.
 
     `resume` allows for a result that is there already.
@@ -75,10 +75,12 @@ def prepare(job: Job, *, resume: bool = False) -> Prepared:
     copies = not obstacle and not job.is_plain
     notes = merge_notes(base, checkpoint, job.quants) if adapters else ()
     plan = make_plan(job, checkpoint, adapters, copies=copies, notes=notes)
-    return Prepared(job, checkpoint, adapters, plan, obstacle)
+    return PreparedConversion(job, checkpoint, adapters, plan, obstacle)
 
 
-def convert(prepared: Prepared, *, resume: bool = False, on_event: OnEvent = lambda *_: None) -> Outcome:
+def convert(
+    prepared: PreparedConversion, *, resume: bool = False, on_event: OnEvent = lambda *_: None
+) -> ConversionResult:
     """Do a job. The folder `job.out` appears whole, or not at all.
 
     Raises:
@@ -94,7 +96,7 @@ def convert(prepared: Prepared, *, resume: bool = False, on_event: OnEvent = lam
     with (
         path_errors(job.out),
         workplace(job.out, identifier, resume=resume) as folder,
-        Steps(prepared, folder, on_event) as steps,
+        ConversionRun(prepared, folder, on_event) as steps,
     ):
         present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         require_free(folder, plan.peak_disk_bytes * 11 // 10 - present)
@@ -108,20 +110,20 @@ def convert(prepared: Prepared, *, resume: bool = False, on_event: OnEvent = lam
         kept = write_documents(steps, verification, manifest) | {steps.path(quant).name for quant in reports}
         finish(folder, job.out, kept | ({CHECKPOINT_NAME} if job.keep_checkpoint else set()))
     files = {quant: job.out / plan.files[quant] for quant in reports}
-    return Outcome(job.out, files, verification, manifest)
+    return ConversionResult(job.out, files, verification, manifest)
 
 
-def _finished(prepared: Prepared) -> Outcome:
+def _finished(prepared: PreparedConversion) -> ConversionResult:
     """Return the result that is there, if this job made it; what its files consist of is in its manifest."""
     out = prepared.job.out
     manifest = read_json(out / MANIFEST_NAME)
     if manifest.get("job") != _digest(_identity(prepared)):
         raise UsageError(f"{out} was made by another job", hint="name another --out, or remove it")
     files = {entry["file_type"]: out / entry["file"] for entry in manifest["files"]}
-    return Outcome(out, files, None, manifest)
+    return ConversionResult(out, files, None, manifest)
 
 
-def _identity(prepared: Prepared) -> dict[str, Any]:
+def _identity(prepared: PreparedConversion) -> dict[str, Any]:
     """Return what decides the bytes of a job's files, without reading the base."""
     job = prepared.job
     return {

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from genrec_edge.convert.pipeline.plan import Prepared
+    from genrec_edge.convert.pipeline.plan import PreparedConversion
     from genrec_edge.convert.verification.results import Verification
 
     OnEvent = Callable[[str, int, int], object]
@@ -45,13 +45,13 @@ _IMATRIX_TOKENS = 20_000
 _LEVELS: dict[str, dict[str, int]] = {"full": {}, "quick": {"n_titles": 100, "n_positions": 256, "n_histories": 3}}
 
 
-class Steps:
+class ConversionRun:
     """What one conversion does in `folder`, which nobody else writes to.
 
     A context manager: files are hashed in a thread beside the other steps.
     """
 
-    def __init__(self, prepared: Prepared, folder: Path, on_event: OnEvent) -> None:
+    def __init__(self, prepared: PreparedConversion, folder: Path, on_event: OnEvent) -> None:
         self.prepared = prepared
         self.job = prepared.job
         self.folder = folder

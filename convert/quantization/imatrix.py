@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.engine.bindings import Model, library
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.engine.ggml_tensor import matrix_product_op, rows_at, tensor_at
 from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 from genrec_edge.gguf.header import read_header
@@ -54,7 +54,7 @@ def importance(
     header = read_header(model_path)
     check_runnable(header)
     listener = _Listener(header)
-    forward = Forward(
+    forward = FullLogitsModel(
         Model(model_path),
         n_ctx=max(len(ids) for ids in prompts),
         n_threads=n_threads,

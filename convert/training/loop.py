@@ -17,8 +17,8 @@ from genrec_edge.convert.checkpoint.hf_writer import write_folder
 from genrec_edge.convert.training import run_report, validation
 from genrec_edge.convert.training.data.bundle import Count, prepare, write_vocabulary
 from genrec_edge.convert.training.job import open_inputs
-from genrec_edge.convert.training.loss import TitleObjective
-from genrec_edge.convert.training.model import load_adapter, load_trainee, write_adapter
+from genrec_edge.convert.training.loss import TitleLoss
+from genrec_edge.convert.training.model import load_adapter, load_trainable, write_adapter
 from genrec_edge.convert.training.state import Progress, load_state, save_state, trained_weights
 from genrec_edge.convert.training.step import Stepper
 from genrec_edge.engine.bindings import Model
@@ -39,7 +39,7 @@ _BASE, _VOCABULARY, _STATES, _LOOKS = "base", "vocabulary.gguf", "states", "look
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """What came of it: the adapter's folder and how the run went."""
 
     out: Path
@@ -47,7 +47,7 @@ class Trained:
     stopped_early: bool
 
 
-def train(job: TrainJob, *, resume: bool = False, on_step: OnStep = lambda _progress, _total: None) -> Trained:
+def train(job: TrainJob, *, resume: bool = False, on_step: OnStep = lambda _progress, _total: None) -> TrainingResult:
     """Train an adapter. The folder `job.out` appears whole, or not at all.
 
     Written: the adapter as PEFT has it, `genrec_edge.json` (what `convert` puts into the GGUF), `run.json` (all that is
@@ -103,17 +103,17 @@ class _Run:
         self._dataset = dataset
         self._accelerator = accelerator
 
-    def go(self, folder: Path, on_step: OnStep, *, resume: bool) -> Trained:
+    def go(self, folder: Path, on_step: OnStep, *, resume: bool) -> TrainingResult:
         """Train in a folder until the epochs are over, or validation has not become better for a while."""
         base_folder = self._write_base(folder)
         with closing(Model(folder / _VOCABULARY, vocab_only=True)) as vocabulary:
             self._material = prepare(self._dataset, self._recipe, vocabulary, self._count())
             return self._train(folder, base_folder, on_step, resume=resume)
 
-    def _train(self, folder: Path, base_folder: Path, on_step: OnStep, *, resume: bool) -> Trained:
+    def _train(self, folder: Path, base_folder: Path, on_step: OnStep, *, resume: bool) -> TrainingResult:
         recipe = self._recipe
-        objective = TitleObjective(
-            load_trainee(base_folder, recipe),
+        objective = TitleLoss(
+            load_trainable(base_folder, recipe),
             recipe.objective.kind,
             recipe.objective.distill,
             self._material.token_ids if recipe.lora.tokens else (),
@@ -134,7 +134,7 @@ class _Run:
                 self._save(folder, progress)
         self._accelerator.wait_for_everyone()
         self._accelerator.end_training()
-        return Trained(self._job.out, progress, stopped_early=progress.events < total)
+        return TrainingResult(self._job.out, progress, stopped_early=progress.events < total)
 
     def write(self, folder: Path, progress: Progress) -> set[str]:
         """Write what is to be kept beside the best adapter, and return the names; the main process does."""
@@ -184,7 +184,7 @@ class _Run:
             write_adapter(adapter, self._objective, weights, self._base.path.name)
             run_report.write_record(adapter, self._job, self._base, self._material, look)
             if self._material.split is not None:
-                look |= validation.look(self._base, adapter, self._dataset, self._material.split, self._job)
+                look |= validation.validate(self._base, adapter, self._dataset, self._material.split, self._job)
                 run_report.write_record(adapter, self._job, self._base, self._material, look)
         progress.looks.append(broadcast_object_list([look])[0])
 

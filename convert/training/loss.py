@@ -23,7 +23,7 @@ from genrec_edge.convert.training.token_rows import TokenRows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genrec_edge.convert.training.data.tensors import Batch, Group, Spelled, Verdicts
+    from genrec_edge.convert.training.data.tensors import ChoiceGroup, SpelledTitles, TrainingBatch, VerdictTargets
 
 Kind = Literal["catalog", "residual", "vocabulary"]
 TAU, LAMBDA = 0.1, 1.0
@@ -41,7 +41,7 @@ class Losses:
     hard: Tensor
 
 
-class TitleObjective(nn.Module):
+class TitleLoss(nn.Module):
     """A causal language model and the loss it is tuned with; `forward` is all that a training step calls.
 
     Args:
@@ -61,7 +61,7 @@ class TitleObjective(nn.Module):
             self.tau = nn.Parameter(torch.tensor(TAU))
             self.lambda_ = nn.Parameter(torch.tensor(LAMBDA))
 
-    def forward(self, batch: Batch) -> Losses:
+    def forward(self, batch: TrainingBatch) -> Losses:
         """Return the losses of a batch, float32; the logits that a title is judged by are made in float32, too."""
         hidden = self._hidden(batch.input_ids)
         if self.kind == "vocabulary":
@@ -84,7 +84,7 @@ class TitleObjective(nn.Module):
         loss = (1 - self.distill) * hard.sum() + self.distill * soft.sum()
         return Losses(loss + self._words(hidden, batch.words) + self._verdicts(hidden, batch.verdicts), hard)
 
-    def _words(self, hidden: Tensor, words: Spelled | None) -> Tensor:
+    def _words(self, hidden: Tensor, words: SpelledTitles | None) -> Tensor:
         """Return the loss of words: cross-entropy over the tokens that are trained, or else over the vocabulary.
 
         A token that is not trained is not learned.
@@ -98,7 +98,7 @@ class TitleObjective(nn.Module):
             logits, targets = rows @ self.rows.all_output.T, self.rows.place[targets]
         return WORD_WEIGHT * nn.functional.cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
 
-    def _verdicts(self, hidden: Tensor, verdicts: Verdicts | None) -> Tensor:
+    def _verdicts(self, hidden: Tensor, verdicts: VerdictTargets | None) -> Tensor:
         """Return the loss of choices between two answers: cross-entropy over the two."""
         if verdicts is None:
             return hidden.new_zeros(())
@@ -122,7 +122,7 @@ class TitleObjective(nn.Module):
         weight: Tensor = self.model.get_output_embeddings().weight
         return weight[token_ids].float() if self.rows is None else self.rows.output(token_ids, weight)
 
-    def _vocabulary(self, hidden: Tensor, batch: Batch) -> Losses:
+    def _vocabulary(self, hidden: Tensor, batch: TrainingBatch) -> Losses:
         spelled = batch.spelled
         if spelled is None:
             raise ValueError("this objective needs batches with titles")
@@ -148,7 +148,7 @@ def _cumulative(prior: Tensor | None) -> Tensor:
     return nn.functional.pad(prior.double().exp().cumsum(-1), (1, 0))
 
 
-def _mass(cumulative: Tensor, group: Group) -> Tensor:
+def _mass(cumulative: Tensor, group: ChoiceGroup) -> Tensor:
     """Return the prior's mass below each child, (m, c) float64, at least a trace."""
     titles, ends, starts = group.titles[:, None], group.ends, group.starts
     mass = cumulative[titles, ends] - cumulative[titles, starts]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from genrec_edge.convert.training.loss import TitleObjective
+    from genrec_edge.convert.training.loss import TitleLoss
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.convert.training.token_rows import TokenRows
 
@@ -33,7 +33,7 @@ _IN_BASE = {token_rows.EMBEDDING: f"model.{token_rows.EMBEDDING}", token_rows.OU
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_trainee(folder: Path, recipe: Recipe) -> Any:
+def load_trainable(folder: Path, recipe: Recipe) -> Any:
     """Return the model of a Hugging Face folder with a new adapter on it; only the adapter is trained, in float32.
 
     Raises:
@@ -69,7 +69,7 @@ def load_trainee(folder: Path, recipe: Recipe) -> Any:
     return adapted
 
 
-def load_adapter(folder: Path, objective: TitleObjective) -> None:
+def load_adapter(folder: Path, objective: TitleLoss) -> None:
     """Put the weights of an adapter that `write_adapter` wrote in the place of those that training begins with.
 
     Rows of tokens that it has not begin as those of the base.
@@ -127,7 +127,7 @@ def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(load_in_4bit=True, **settings)  # type: ignore[no-untyped-call]
 
 
-def write_adapter(folder: Path, objective: TitleObjective, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
+def write_adapter(folder: Path, objective: TitleLoss, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
     """Write an adapter as PEFT does, in half precision.
 
     Args:

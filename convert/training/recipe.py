@@ -29,7 +29,7 @@ _MAX_INT = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class DataSection:
     """Which events are trained on, and in what pieces."""
 
     split: Literal["leave-one-out", "time", "cold", "all"] = "leave-one-out"
@@ -45,7 +45,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class ObjectiveSection:
     """What is minimised; see `objective.py`."""
 
     kind: Literal["catalog", "residual", "vocabulary"] = "catalog"
@@ -57,7 +57,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Lora:
+class LoraSection:
     """The adapter. Source of the paper's values: GenRec, arXiv 2307.00457."""
 
     r: int = 64
@@ -71,7 +71,7 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseSection:
     """How the base is loaded."""
 
     layers: str = ""
@@ -85,7 +85,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
+class OptimizerSection:
     """AdamW and how much of it."""
 
     lr: float = 8e-4
@@ -104,7 +104,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
+class ValidationSection:
     """The runtime's own exact decoder, asked for the validation items of some users."""
 
     users: int = 100
@@ -122,12 +122,12 @@ class Recipe:
     seed: int = 0
     checkpoint_every: int = 100
     """Steps between two checkpoints to resume from."""
-    data: Data = field(default_factory=Data)
-    objective: Objective = field(default_factory=Objective)
-    lora: Lora = field(default_factory=Lora)
-    base: Base = field(default_factory=Base)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    validation: Validation = field(default_factory=Validation)
+    data: DataSection = field(default_factory=DataSection)
+    objective: ObjectiveSection = field(default_factory=ObjectiveSection)
+    lora: LoraSection = field(default_factory=LoraSection)
+    base: BaseSection = field(default_factory=BaseSection)
+    optimizer: OptimizerSection = field(default_factory=OptimizerSection)
+    validation: ValidationSection = field(default_factory=ValidationSection)
     forms: dict[str, float] = field(default_factory=lambda: {"history": 1.0})
     """Instruction forms by how often they come: of "history", "taste", "search", "personal", "judge", "compare",
     "describe", "queries" and "templates"; see `instructions.py`."""

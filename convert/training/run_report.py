@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from genrec_edge.convert.checkpoint.types import Checkpoint
-    from genrec_edge.convert.training.data.bundle import Material
+    from genrec_edge.convert.training.data.bundle import TrainingData
     from genrec_edge.convert.training.job import TrainJob
     from genrec_edge.convert.training.state import Progress
     from genrec_edge.datasets.splits import Dataset
@@ -55,7 +55,7 @@ def best_look(progress: Progress) -> Mapping[str, float]:
     return max(progress.looks, key=lambda look: look.get("ndcg@10", 0.0))
 
 
-def record(job: TrainJob, base: Checkpoint, material: Material, look: Mapping[str, float]) -> dict[str, Any]:
+def record(job: TrainJob, base: Checkpoint, material: TrainingData, look: Mapping[str, float]) -> dict[str, Any]:
     """Return what travels with the adapter into every GGUF made of it, scalars only; `look` tells of this adapter."""
     recipe = job.recipe
     card: dict[str, Any] = dict(material.dataset.card)
@@ -83,13 +83,15 @@ def record(job: TrainJob, base: Checkpoint, material: Material, look: Mapping[st
     return found | {key: float(value) for key, value in look.items() if key not in {"step", "events"}}
 
 
-def write_record(folder: Path, job: TrainJob, base: Checkpoint, material: Material, look: Mapping[str, float]) -> None:
+def write_record(
+    folder: Path, job: TrainJob, base: Checkpoint, material: TrainingData, look: Mapping[str, float]
+) -> None:
     """Write the record beside an adapter."""
     _write_json(folder / RECORD_NAME, record(job, base, material, look))
 
 
 def write_documents(
-    folder: Path, job: TrainJob, base: Checkpoint, material: Material, progress: Progress, n_processes: int
+    folder: Path, job: TrainJob, base: Checkpoint, material: TrainingData, progress: Progress, n_processes: int
 ) -> set[str]:
     """Write what tells of the whole run into `folder`, and return the names."""
     run = {

@@ -16,9 +16,9 @@ import torch
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.convert.training.data.bundle import Material
-    from genrec_edge.convert.training.data.tensors import Batch
-    from genrec_edge.convert.training.loss import TitleObjective
+    from genrec_edge.convert.training.data.bundle import TrainingData
+    from genrec_edge.convert.training.data.tensors import TrainingBatch
+    from genrec_edge.convert.training.loss import TitleLoss
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.convert.training.state import Progress
 
@@ -44,7 +44,7 @@ class Stepper:
         optimizer: likewise.
     """
 
-    def __init__(self, accelerator: Any, objective: TitleObjective, material: Material, recipe: Recipe) -> None:
+    def __init__(self, accelerator: Any, objective: TitleLoss, material: TrainingData, recipe: Recipe) -> None:
         self._accelerator = accelerator
         self._material = material
         self._recipe = recipe
@@ -97,7 +97,7 @@ class Stepper:
         entry |= {"lr": rate, "norm": float(norm), "tokens": tokens, "seconds": seconds}
         progress.log.append(entry | self.learned())
 
-    def _backward(self, batch: Batch, divisor: int, *, is_last: bool) -> torch.Tensor:
+    def _backward(self, batch: TrainingBatch, divisor: int, *, is_last: bool) -> torch.Tensor:
         """Add the gradient of a batch; return the sums of loss and nats, and the number of tokens."""
         accelerator = self._accelerator
         batch = batch.to(accelerator.device)

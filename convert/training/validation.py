@@ -10,11 +10,11 @@ from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.lora.merge import merged
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.metadata import describe
-from genrec_edge.evaluation.llm_ranker import LlmRanker, Prior
+from genrec_edge.evaluation.llm_ranker import LlmRanker, PriorTerm
 from genrec_edge.evaluation.metrics import hit, ndcg
-from genrec_edge.evaluation.protocol import questions
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.hub.store import ModelStore, resolve_model
-from genrec_edge.prior.model import Counts, log_prob
+from genrec_edge.prior.model import PriorCounts, log_prob
 from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 K = 10
 
 
-def look(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: TrainJob) -> dict[str, float]:
+def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: TrainJob) -> dict[str, float]:
     """Return HR@10 and NDCG@10 on the validation items of some users, all items ranked, seen ones removed.
 
     The model is written beside the adapter for the time this takes.
@@ -36,12 +36,12 @@ def look(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: T
     read = read_adapter(adapter, base.config)
     checkpoint = merged(base, [read])
     with atomic_write(gguf_path) as file:
-        write_gguf(checkpoint, file, describe(checkpoint, [read], "look", "LicenseRef-none"))
-    asked = questions(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
+        write_gguf(checkpoint, file, describe(checkpoint, [read], "validate", "LicenseRef-none"))
+    asked = cases_of(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
     prior = None
     if job.recipe.objective.kind == "residual":
-        counts = Counts.of(split.train, split.n_items)
-        prior = Prior("sequence", lambda history: log_prob(counts, history, "sequence"), None)
+        counts = PriorCounts.of(split.train, split.n_items)
+        prior = PriorTerm("sequence", lambda history: log_prob(counts, history, "sequence"), None)
     model_file = resolve_model(gguf_path, ModelStore())
     with LlmRanker(model_file, dataset, prior=prior, n_threads=job.n_threads) as ranker:
         answers = zip(ranker.rank_many(asked.histories, K), asked.targets.tolist(), strict=True)

@@ -25,7 +25,7 @@ _CHUNK_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class LogitAgreement:
     """How near a model's next-token distributions come to those of a reference.
 
     Attributes:
@@ -45,8 +45,8 @@ class Agreement:
     max_abs_diff: float | None
 
 
-class Comparison:
-    """Gathers an `Agreement` from any number of arrays, holding none of them."""
+class DivergenceAccumulator:
+    """Gathers an `LogitAgreement` from any number of arrays, holding none of them."""
 
     def __init__(self) -> None:
         self._n_positions = self._n_finite = self._n_same = 0
@@ -68,10 +68,10 @@ class Comparison:
         for start in range(0, len(reference), step):
             self._add_chunk(reference[start : start + step], other[start : start + step])
 
-    def agreement(self) -> Agreement:
+    def agreement(self) -> LogitAgreement:
         """Return the figures of everything added so far."""
         n = self._n_finite
-        return Agreement(
+        return LogitAgreement(
             n_positions=self._n_positions,
             n_not_finite=self._n_positions - n,
             mean_kl=self._kl_sum / n if n else None,
@@ -108,7 +108,7 @@ def compare(
     *,
     start: int,
     on_sequence: Callable[[int, int], object] = lambda _done, _total: None,
-) -> Agreement:
+) -> LogitAgreement:
     """Run two models over the same sequences, one at a time, and return how well they agree.
 
     Args:
@@ -118,7 +118,7 @@ def compare(
         start: the first position of each sequence that counts.
         on_sequence: told how many sequences of how many are done.
     """
-    comparison = Comparison()
+    comparison = DivergenceAccumulator()
     for done, token_ids in enumerate(sequences, start=1):
         comparison.add(reference(token_ids)[start:], other(token_ids)[start:])
         on_sequence(done, len(sequences))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from genrec_edge.convert.verification.samples import Case
+    from genrec_edge.convert.verification.samples import HeldOutCase
     from genrec_edge.records import Interaction, Result
 
 K = 10
@@ -36,7 +36,7 @@ class HitRate:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ModelAnswers:
     """A model's answers to a list of histories.
 
     Attributes:
@@ -63,11 +63,11 @@ def answer(
     model_path: Path,
     catalog_path: Path,
     histories: Sequence[Sequence[Interaction]],
-    cases: Sequence[Case],
+    cases: Sequence[HeldOutCase],
     *,
     n_threads: int,
     on_answer: Callable[[int, int], object] = lambda _done, _total: None,
-) -> Answers:
+) -> ModelAnswers:
     """Ask a model for `K` items after each history and each case.
 
     Args:
@@ -89,7 +89,7 @@ def answer(
             ranks.append(ids.index(case.target_id) + 1 if case.target_id in ids else None)
             on_answer(done, total)
     timings = [result.timings for result in results]
-    return Answers(
+    return ModelAnswers(
         items=tuple(map(_ids, results)),
         exact_share=sum(result.exact for result in results) / len(results),
         request_s=statistics.median(t.prompt_s + t.decode_s for t in timings),
@@ -104,7 +104,7 @@ def hit_rate(ranks: Sequence[int | None]) -> HitRate:
     return HitRate(len(ranks), sum(rank is not None for rank in ranks) / len(ranks), sum(gains) / len(ranks))
 
 
-def overlap(reference: Answers, other: Answers) -> float:
+def overlap(reference: ModelAnswers, other: ModelAnswers) -> float:
     """Return the mean share of the reference's items that the other model recommends too, 0..1."""
     shares = [len(set(a) & set(b)) / max(1, len(a)) for a, b in zip(reference.items, other.items, strict=True)]
     return sum(shares) / len(shares)

@@ -15,12 +15,12 @@ from genrec_edge.convert.verification.logit_divergence import compare
 from genrec_edge.convert.verification.results import CheckpointCheck, Mismatch, TokenizerCheck, agrees
 from genrec_edge.convert.verification.samples import MAX_SEQUENCE
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from genrec_edge.convert.verification.samples import Sequences
+    from genrec_edge.convert.verification.samples import PromptSequences
     from genrec_edge.gguf.types import GgufHeader
 
 _EXTRA = frozenset({"torch", "transformers"})
@@ -67,7 +67,7 @@ def check_tokenizer(model: Model, folder: Path | None, titles: Sequence[str]) ->
 def check_checkpoint(
     reference: GgufHeader,
     folder: Path | None,
-    sequences: Sequences,
+    sequences: PromptSequences,
     n_threads: int,
     on_sequence: Callable[[int, int], object],
 ) -> CheckpointCheck:
@@ -82,16 +82,16 @@ def check_checkpoint(
         model = TransformersModel(folder, n_threads)
     except Exception as e:  # transformers raises anything at all
         return CheckpointCheck("skipped", _reason(e, folder))
-    with closing(model), closing(open_forward(reference.path, n_threads)) as forward:
+    with closing(model), closing(open_full_logits(reference.path, n_threads)) as forward:
         agreement = compare(
             model.logits, forward.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
         )
     return CheckpointCheck("passed" if agrees(agreement) else "failed", agreement=agreement)
 
 
-def open_forward(path: Path, n_threads: int) -> Forward:
+def open_full_logits(path: Path, n_threads: int) -> FullLogitsModel:
     """Load a GGUF for sequences of up to `MAX_SEQUENCE` tokens."""
-    return Forward(Model(path), n_ctx=MAX_SEQUENCE, n_threads=n_threads)
+    return FullLogitsModel(Model(path), n_ctx=MAX_SEQUENCE, n_threads=n_threads)
 
 
 def available_memory() -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from genrec_edge.convert.verification.logit_divergence import Agreement
+    from genrec_edge.convert.verification.logit_divergence import LogitAgreement
     from genrec_edge.convert.verification.recommendations import HitRate
 
 MIN_TOP1 = 0.995
@@ -47,7 +47,7 @@ class CheckpointCheck:
 
     status: Status
     reason: str = ""
-    agreement: Agreement | None = None
+    agreement: LogitAgreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class FileFigures:
     n_bytes: int
     bits_per_weight: float
     same_tokenizer: bool
-    agreement: Agreement | None = None
+    agreement: LogitAgreement | None = None
     overlap: float | None = None
     exact_share: float | None = None
     n_short: int = 0
@@ -139,7 +139,7 @@ def _problems(found: Verification) -> Iterator[str]:
             yield f"{figures.name} answers {figures.n_short} of {found.n_histories} histories with fewer than 10 items"
 
 
-def agrees(agreement: Agreement) -> bool:
+def agrees(agreement: LogitAgreement) -> bool:
     """Whether two implementations of the same weights agree as they should."""
     top1, kl = agreement.top1, agreement.mean_kl
     if agreement.n_not_finite or top1 is None or kl is None:
@@ -148,7 +148,7 @@ def agrees(agreement: Agreement) -> bool:
     return n * (1 - top1) < max(n * (1 - MIN_TOP1), FEW_FLIPS) + 0.5 and kl <= MAX_MEAN_KL
 
 
-def _not_finite(agreement: Agreement) -> str:
+def _not_finite(agreement: LogitAgreement) -> str:
     n = agreement.n_not_finite
     return f"logits are not finite at {n} of {agreement.n_positions} positions, " if n else ""
 

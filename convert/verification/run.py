@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.verification import samples
 from genrec_edge.convert.verification.logit_divergence import compare
-from genrec_edge.convert.verification.recommendations import Answers, K, answer, overlap
-from genrec_edge.convert.verification.reference import check_checkpoint, check_tokenizer, open_forward
+from genrec_edge.convert.verification.recommendations import K, ModelAnswers, answer, overlap
+from genrec_edge.convert.verification.reference import check_checkpoint, check_tokenizer, open_full_logits
 from genrec_edge.convert.verification.results import FileFigures, Verification
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import EngineError
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from genrec_edge.convert.verification.logit_divergence import Agreement
-    from genrec_edge.convert.verification.samples import Sequences, Split
+    from genrec_edge.convert.verification.logit_divergence import LogitAgreement
+    from genrec_edge.convert.verification.samples import HeldOutCases, PromptSequences
     from genrec_edge.gguf.types import GgufHeader
     from genrec_edge.records import Interaction
 
@@ -77,7 +77,7 @@ def verify(
         check_runnable(header)
     with Catalog.open(catalog) as opened:
         histories = samples.draw_histories(opened, n_histories, K, seed)
-        split = samples.Split() if test is None else samples.read_split(test, opened)
+        split = samples.HeldOutCases() if test is None else samples.read_split(test, opened)
         with closing(Model(reference, vocab_only=True)) as model:
             titles = samples.draw_titles(opened, n_titles, seed)
             tokenizer_check = check_tokenizer(model, tokenizer or checkpoint, titles)
@@ -103,8 +103,13 @@ def verify(
     return replace(found, files=tuple(_figures(header, reference, agreements, asked) for header in headers))
 
 
-def _agreement(reference: Path, path: Path, sequences: Sequences, n_threads: int, on_progress: OnProgress) -> Agreement:
-    with closing(open_forward(reference, n_threads)) as expected, closing(open_forward(path, n_threads)) as found:
+def _agreement(
+    reference: Path, path: Path, sequences: PromptSequences, n_threads: int, on_progress: OnProgress
+) -> LogitAgreement:
+    with (
+        closing(open_full_logits(reference, n_threads)) as expected,
+        closing(open_full_logits(path, n_threads)) as found,
+    ):
         on_sequence = partial(on_progress, f"logits of {path.name}")
         return compare(
             expected.logits, found.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
@@ -115,10 +120,10 @@ def _answers(
     path: Path,
     catalog: Path,
     histories: Sequence[Sequence[Interaction]],
-    split: Split,
+    split: HeldOutCases,
     n_threads: int,
     on_progress: OnProgress,
-) -> Answers | EngineError:
+) -> ModelAnswers | EngineError:
     on_answer = partial(on_progress, f"recommendations of {path.name}")
     try:
         return answer(path, catalog, histories, split.cases, n_threads=n_threads, on_answer=on_answer)
@@ -129,8 +134,8 @@ def _answers(
 def _figures(
     header: GgufHeader,
     reference: Path,
-    agreements: Mapping[Path, Agreement],
-    asked: Mapping[Path, Answers | EngineError],
+    agreements: Mapping[Path, LogitAgreement],
+    asked: Mapping[Path, ModelAnswers | EngineError],
 ) -> FileFigures:
     own, first = asked.get(header.path), asked[reference]
     figures = FileFigures(
@@ -142,11 +147,11 @@ def _figures(
         agreement=agreements.get(header.path),
         error=own.message if isinstance(own, EngineError) else "",
     )
-    if not isinstance(own, Answers):
+    if not isinstance(own, ModelAnswers):
         return figures
     return replace(
         figures,
-        overlap=overlap(first, own) if isinstance(first, Answers) and header.path != reference else None,
+        overlap=overlap(first, own) if isinstance(first, ModelAnswers) and header.path != reference else None,
         exact_share=own.exact_share,
         n_short=own.n_short,
         request_s=own.request_s,

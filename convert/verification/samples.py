@@ -11,7 +11,7 @@ import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog.resolver import Grounder
+from genrec_edge.catalog.resolver import TitleResolver
 from genrec_edge.catalog.titles import model_titles
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import CatalogError, UsageError, several
@@ -32,7 +32,7 @@ _MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Sequences:
+class PromptSequences:
     """Prompts to compare models on. The first `start` tokens are the instruction, the same in all of them."""
 
     token_ids: tuple[tuple[int, ...], ...]
@@ -40,7 +40,7 @@ class Sequences:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class HeldOutCase:
     """A held-out interaction: what a user had enjoyed, and the id of the item that came next."""
 
     history: tuple[Interaction, ...]
@@ -48,10 +48,10 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class HeldOutCases:
     """The test split. `n_unresolved` titles of histories are not in the catalog and were left out."""
 
-    cases: tuple[Case, ...] = ()
+    cases: tuple[HeldOutCase, ...] = ()
     n_unresolved: int = 0
 
 
@@ -63,7 +63,7 @@ def draw_titles(catalog: Catalog, n: int, seed: int) -> list[str]:
 
 def draw_sequences(
     model: Model, catalog: Catalog, n_positions: int, seed: int, *, n_ctx: int = MAX_SEQUENCE
-) -> Sequences:
+) -> PromptSequences:
     """Return prompts such as the recommender makes, with `n_positions` tokens after the instruction in all.
 
     A prompt has at most `MAX_SEQUENCE` tokens, and no more than `n_ctx`. Of the model only the vocabulary is used.
@@ -85,10 +85,10 @@ def draw_sequences(
                 f"the titles of {catalog.path} are longer than the {max_tokens} tokens of a prompt",
                 hint="verify with a catalog of titles",
             )
-        token_ids, _ = prompts.assemble(instruction, fitting, end_id=model.newline_id, max_tokens=max_tokens)
+        token_ids, _ = prompts.build_prompt(instruction, fitting, end_id=model.newline_id, max_tokens=max_tokens)
         sequences.append(tuple(token_ids[: len(instruction) + n_positions]))
         n_positions -= len(sequences[-1]) - len(instruction)
-    return Sequences(tuple(sequences), len(instruction))
+    return PromptSequences(tuple(sequences), len(instruction))
 
 
 def draw_histories(catalog: Catalog, n: int, k: int, seed: int) -> list[tuple[Interaction, ...]]:
@@ -109,14 +109,14 @@ def draw_histories(catalog: Catalog, n: int, k: int, seed: int) -> list[tuple[In
     return [tuple(Interaction(id=item.id) for item in items) for items in drawn]
 
 
-def read_split(path: Path, catalog: Catalog) -> Split:
+def read_split(path: Path, catalog: Catalog) -> HeldOutCases:
     """Read held-out interactions: JSON lines of {"history": [title or id, ...], "target": title or id}.
 
     Raises:
         UsageError: the file cannot be read, holds nothing, or a line is no such object, names a target the catalog does
             not have, or a history of which it has nothing; the message lists the first lines of each.
     """
-    grounder = Grounder(catalog)
+    grounder = TitleResolver(catalog)
     cases, problems, n_unresolved = [], [], 0
     for where, line in _lines(path):
         parsed = _parsed(line)
@@ -133,14 +133,14 @@ def read_split(path: Path, catalog: Catalog) -> Split:
         elif not known:
             problems.append(f"{where} has a history of which nothing is in the catalog")
         else:
-            cases.append(Case(tuple(known), target_id))
+            cases.append(HeldOutCase(tuple(known), target_id))
     if problems or not cases:
         found = several(problems, most=_MAX_SHOWN) or "it holds no interactions"
         raise UsageError(
             f"{path} is no test split for {catalog.path}: {found}",
             hint='each line is {"history": ["..."], "target": "..."} with titles or ids of the catalog',
         )
-    return Split(tuple(cases), n_unresolved)
+    return HeldOutCases(tuple(cases), n_unresolved)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -167,7 +167,7 @@ def _parsed(line: bytes) -> tuple[list[str], str] | str:
     return history, target
 
 
-def _item_id(name: str, catalog: Catalog, grounder: Grounder) -> str | None:
+def _item_id(name: str, catalog: Catalog, grounder: TitleResolver) -> str | None:
     if name in catalog.by_ids([name]):
         return name
     item = grounder.ground(name).item

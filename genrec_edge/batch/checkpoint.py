@@ -26,8 +26,8 @@ _PARTS = "[0-9]*.jsonl"
 _MAX_SHOWN = 5
 
 
-class Parts:
-    """The finished chunks of one job; made by `opened_parts`."""
+class FinishedChunks:
+    """The finished chunks of one job; made by `open_checkpoint`."""
 
     def __init__(self, folder: Path, sizes: Sequence[int]) -> None:
         self._folder = folder
@@ -61,7 +61,9 @@ class Parts:
 
 
 @contextmanager
-def opened_parts(out_path: Path, key: Mapping[str, Any], sizes: Sequence[int], *, force: bool) -> Iterator[Parts]:
+def open_checkpoint(
+    out_path: Path, key: Mapping[str, Any], sizes: Sequence[int], *, force: bool
+) -> Iterator[FinishedChunks]:
     """Hold the job that writes `out_path`, and yield what is done of it.
 
     Args:
@@ -84,11 +86,11 @@ def opened_parts(out_path: Path, key: Mapping[str, Any], sizes: Sequence[int], *
         with locked(folder / _LOCK, busy, hint="wait for it, or name another file"):
             shutil.rmtree(_leaving(folder), ignore_errors=True)  # of a process that was killed when it had finished
             _claim(folder, out_path, key, force=force)
-            yield Parts(folder, sizes)
+            yield FinishedChunks(folder, sizes)
 
 
 def publish(out_path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Have the output written and appear, then remove the parts. Only inside of `opened_parts`."""
+    """Have the output written and appear, then remove the parts. Only inside of `open_checkpoint`."""
     folder = _folder_of(out_path)
     with path_errors(out_path):
         with atomic_write(out_path) as file:

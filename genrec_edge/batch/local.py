@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
-from genrec_edge.batch.worker import DEATHS, answer_chunk, given_up
+from genrec_edge.batch.worker import DEATHS, answer_chunk, crashed_rows
 from genrec_edge.errors import EngineError, GenRecError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from types import TracebackType
 
-    from genrec_edge.batch.worker import Chunk, Setup
+    from genrec_edge.batch.worker import Chunk, WorkerSetup
 
 
 class LocalEngine:
@@ -34,7 +34,7 @@ class LocalEngine:
         self._n_threads = n_threads
 
     def answers(
-        self, setup: Setup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
+        self, setup: WorkerSetup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
     ) -> Generator[tuple[int, list[bytes]]]:
         """Yield (number, lines) of each of the `n_chunks` as they are done; close the iterator to end the processes.
 
@@ -60,7 +60,7 @@ class LocalEngine:
                     elif queue.is_lost(chunk, worker.n_done):
                         queue.n_left -= 1
                         on_users(len(chunk.users) - worker.n_done)
-                        yield chunk.number, given_up(chunk, f"{DEATHS} workers died of these users")
+                        yield chunk.number, crashed_rows(chunk, f"{DEATHS} workers died of these users")
                     else:
                         on_users(-worker.n_done)
 
@@ -84,9 +84,9 @@ class _Queue:
         """
         self._deaths[chunk.number, n_done] += 1
         if self._deaths[chunk.number, n_done] >= DEATHS:
-            if n_done == len(chunk.users) or n_done in chunk.deadly:
+            if n_done == len(chunk.users) or n_done in chunk.crashing:
                 return True
-            chunk = replace(chunk, deadly=chunk.deadly | {n_done})
+            chunk = replace(chunk, crashing=chunk.crashing | {n_done})
         self._again.append(chunk)
         return False
 
@@ -121,7 +121,7 @@ class _Worker:
 class _Team:
     """The processes of a job, all of which end with the block."""
 
-    def __init__(self, setup: Setup, n_threads: int, n_workers: int) -> None:
+    def __init__(self, setup: WorkerSetup, n_threads: int, n_workers: int) -> None:
         self._setup = setup
         self._n_threads = n_threads
         self._n_workers = n_workers
@@ -190,7 +190,7 @@ class _Team:
             worker.connection.close()
 
 
-def _serve(connection: Connection, setup: Setup, n_threads: int) -> None:
+def _serve(connection: Connection, setup: WorkerSetup, n_threads: int) -> None:
     """Answer chunks until the other end is closed. Ctrl-C is for the process at that end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.batch.worker import DEATHS, answer_chunk, given_up
+from genrec_edge.batch.worker import DEATHS, answer_chunk, crashed_rows
 from genrec_edge.errors import EngineError, GenRecError, UsageError
 from genrec_edge.serving.config import default_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from genrec_edge.batch.worker import Chunk, Setup
+    from genrec_edge.batch.worker import Chunk, WorkerSetup
 
 _ROUND_CHUNKS = 1024
 """Chunks that Ray holds at a time. A round begins with new actors, which is nothing beside so much work."""
@@ -48,7 +48,7 @@ class RayEngine:
         self._n_threads = n_threads
 
     def answers(
-        self, setup: Setup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
+        self, setup: WorkerSetup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
     ) -> Generator[tuple[int, list[bytes]]]:
         """Yield (number, lines) of each of the `n_chunks` as they are done, and tell `on_users` how many users it has.
 
@@ -91,9 +91,9 @@ class RayEngine:
                     del pending[suspect.number]
                     is_alone = False
                     on_users(len(suspect.users))
-                    yield suspect.number, given_up(suspect, f"{DEATHS} actors died of these users")
+                    yield suspect.number, crashed_rows(suspect, f"{DEATHS} actors died of these users")
 
-    def _round(self, setup: Setup, chunks: list[Chunk], n_workers: int) -> Iterator[tuple[int, list[bytes]]]:
+    def _round(self, setup: WorkerSetup, chunks: list[Chunk], n_workers: int) -> Iterator[tuple[int, list[bytes]]]:
         """Yield what new actors make of chunks.
 
         Raises:
@@ -127,7 +127,7 @@ class RayEngine:
 class _Actor:
     """Holds a model, and answers one chunk at a time. What it raises it returns: Ray would wrap it in its own."""
 
-    def __init__(self, setup: Setup, n_threads: int) -> None:
+    def __init__(self, setup: WorkerSetup, n_threads: int) -> None:
         self._revision = setup.revision
         self._failure: Exception | None = None
         try:

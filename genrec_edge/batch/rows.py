@@ -25,7 +25,7 @@ _ANSWERED = b', "error": null}\n'
 _GROUP_ROWS = 4096
 
 
-def answered(user: str | int, result: Result) -> bytes:
+def answer_row(user: str | int, result: Result) -> bytes:
     """Return the line of a user who got an answer."""
     return _line(
         user,
@@ -39,7 +39,7 @@ def answered(user: str | int, result: Result) -> bytes:
     )
 
 
-def failed(user: str | int, code: str, message: str) -> bytes:
+def error_row(user: str | int, code: str, message: str) -> bytes:
     """Return the line of a user whose request cannot be answered."""
     return _line(
         user,
@@ -53,7 +53,7 @@ def failed(user: str | int, code: str, message: str) -> bytes:
     )
 
 
-def is_failed(line: bytes) -> bool:
+def is_error_row(line: bytes) -> bool:
     """Return whether a line is that of a user without an answer."""
     return not line.endswith(_ANSWERED)
 

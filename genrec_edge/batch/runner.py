@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from genrec_edge.batch.checkpoint import opened_parts, publish
-from genrec_edge.batch.rows import check_ending, is_failed, write_rows
-from genrec_edge.batch.users import read_users, survey
+from genrec_edge.batch.checkpoint import open_checkpoint, publish
+from genrec_edge.batch.rows import check_ending, is_error_row, write_rows
+from genrec_edge.batch.users import check_users_file, read_users
 from genrec_edge.batch.worker import Chunk
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import path_errors
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
-    from genrec_edge.batch.users import User
-    from genrec_edge.batch.worker import Setup
+    from genrec_edge.batch.users import BatchUser
+    from genrec_edge.batch.worker import WorkerSetup
     from genrec_edge.records import Request
 
 CHUNK_USERS = 16
 """What a kill costs at most, for each worker: seconds of work with a small model."""
 
 
-class Engine(Protocol):
+class ChunkEngine(Protocol):
     """Who answers chunks: see `job_local.py` and `job_ray.py`."""
 
     def answers(
-        self, setup: Setup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
+        self, setup: WorkerSetup, chunks: Iterable[Chunk], n_chunks: int, on_users: Callable[[int], object]
     ) -> Generator[tuple[int, list[bytes]]]:
         """Yield (number, lines) of each chunk once, in any order; tell `on_users` how many more users are done."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class BatchSummary:
     """What came of a job: users, those without an answer, and those who had been done before this call."""
 
     users: int
@@ -52,14 +52,14 @@ class Summary:
 def run(
     users_path: Path,
     out_path: Path,
-    setup: Setup,
-    engine: Engine,
+    setup: WorkerSetup,
+    engine: ChunkEngine,
     common: Request,
     *,
     force: bool = False,
     on_read: Callable[[float], object] = lambda _: None,
     on_user: Callable[[str, int, int], object] = lambda _stage, _done, _total: None,
-) -> Summary:
+) -> BatchSummary:
     """Answer every user of a file and write a row for each, in the order of the file.
 
     The output appears whole or not at all; what a killed call had finished is not asked again.
@@ -83,14 +83,14 @@ def run(
     if users_path.absolute() == out_path.absolute():
         raise UsageError(f"{out_path} would replace the users", hint="name another file with --out")
     before = _state(users_path)
-    found = survey(users_path, common, on_read)
+    found = check_users_file(users_path, common, on_read)
     key = {
         "users": {"sha256": found.sha256, "count": found.n_users, "chunk": CHUNK_USERS},
         "asked": {name: value for name, value in asdict(common).items() if name != "history"},
         **setup.key(),
     }
     sizes = [min(CHUNK_USERS, found.n_users - start) for start in range(0, found.n_users, CHUNK_USERS)]
-    with opened_parts(out_path, key, sizes, force=force) as parts:
+    with open_checkpoint(out_path, key, sizes, force=force) as parts:
         missing = parts.missing()
         resumed = done = found.n_users - sum(sizes[number] for number in missing)
         on_user("answering", done, found.n_users)
@@ -114,14 +114,14 @@ def run(
         def merged() -> Iterator[bytes]:
             nonlocal n_failed
             for n, line in enumerate(parts.lines(), start=1):
-                n_failed += is_failed(line)
+                n_failed += is_error_row(line)
                 yield line
                 if n % CHUNK_USERS == 0 or n == found.n_users:
                     on_user("writing", n, found.n_users)
 
         as_parquet, are_numbers = out_path.suffix == ".parquet", found.are_numbers
         publish(out_path, lambda file: write_rows(merged(), file, as_parquet=as_parquet, are_numbers=are_numbers))
-    return Summary(found.n_users, n_failed, resumed)
+    return BatchSummary(found.n_users, n_failed, resumed)
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -130,7 +130,7 @@ def _state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _chunks(users: Iterable[User]) -> Iterator[Chunk]:
+def _chunks(users: Iterable[BatchUser]) -> Iterator[Chunk]:
     source = iter(users)
     number = 0
     while group := tuple(islice(source, CHUNK_USERS)):

@@ -30,7 +30,7 @@ _FIELDS = ("user", *(field.name for field in fields(Request) if field.name not i
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class BatchUser:
     """One row: who is asked for, by the text or whole number that stands in the file, and what."""
 
     user: str | int
@@ -38,7 +38,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class UsersFile:
     """What a file of users holds: how many, its sha256, and whether all users are numbers."""
 
     n_users: int
@@ -46,7 +46,7 @@ class Survey:
     are_numbers: bool
 
 
-def survey(path: Path, common: Request, on_progress: Callable[[float], object] = lambda _: None) -> Survey:
+def check_users_file(path: Path, common: Request, on_progress: Callable[[float], object] = lambda _: None) -> UsersFile:
     """Read a file of users once, and check every row of it. Read-only.
 
     Args:
@@ -72,15 +72,17 @@ def survey(path: Path, common: Request, on_progress: Callable[[float], object] =
     if not place_of:
         raise UsageError(f"{path} holds no users", hint="write one user a row, as docs/cli.md shows")
     on_progress(1.0)
-    return Survey(len(place_of), sha256, are_numbers)
+    return UsersFile(len(place_of), sha256, are_numbers)
 
 
-def read_users(path: Path, common: Request) -> Iterator[User]:
-    """Yield the users of a file in its order; `survey` says what can be raised."""
+def read_users(path: Path, common: Request) -> Iterator[BatchUser]:
+    """Yield the users of a file in its order; `check_users_file` says what can be raised."""
     return (user for _, user in _numbered_users(path, common, lambda _: None))
 
 
-def _numbered_users(path: Path, common: Request, on_progress: Callable[[float], object]) -> Iterator[tuple[int, User]]:
+def _numbered_users(
+    path: Path, common: Request, on_progress: Callable[[float], object]
+) -> Iterator[tuple[int, BatchUser]]:
     if not path.name.endswith(INPUT_ENDS):
         raise UsageError(f"{path} is no file of users by its ending", hint=f"known: {', '.join(INPUT_ENDS)}")
     with path_errors(path):
@@ -131,7 +133,7 @@ def _parquet_rows(path: Path, on_progress: Callable[[float], object]) -> Iterato
         raise UsageError(f"{path} cannot be read as Parquet: {first_line}", hint="write it again, or as .jsonl") from e
 
 
-def _user(row: Mapping[str, Any], where: str, common: Request) -> User:
+def _user(row: Mapping[str, Any], where: str, common: Request) -> BatchUser:
     """Return the user a row means; fields that are null count as not there."""
     if unknown := [name for name in row if name not in _FIELDS]:
         message = f"{where} has the unknown field {unknown[0]!r}"
@@ -146,7 +148,7 @@ def _user(row: Mapping[str, Any], where: str, common: Request) -> User:
         for name, value in row.items()
         if name != "user" and value is not None
     }
-    return User(user, replace(common, **given))
+    return BatchUser(user, replace(common, **given))
 
 
 def _wrong(value: object, where: str, wanted: str) -> UsageError:

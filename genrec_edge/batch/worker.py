@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from genrec_edge.batch.users import User
+    from genrec_edge.batch.users import BatchUser
     from genrec_edge.hub.manifest import Manifest
     from genrec_edge.records import PriorKind, ScoreKind
 
@@ -37,19 +37,19 @@ _OF_ONE_USER = (UsageError, NothingToRecommendError, EngineError)
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Users that are answered and kept together; `number` is from 0, `deadly` are the places of users nobody tries."""
+    """Users that are answered and kept together; `number` is from 0, `crashing` the places of users to skip."""
 
     number: int
-    users: tuple[User, ...]
-    deadly: frozenset[int] = frozenset()
+    users: tuple[BatchUser, ...]
+    crashing: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class WorkerSetup:
     """What every worker opens; the options are those of `Recommender.open`, and `calibrate` that of its method.
 
     Attributes:
-        sha256: of each file, by its role; from `prepared`, as is `revision`, that of the catalog.
+        sha256: of each file, by its role; from `prepare_setup`, as is `revision`, that of the catalog.
     """
 
     model_path: Path
@@ -126,12 +126,12 @@ class Setup:
         }
 
 
-def prepared(
-    setup: Setup,
+def prepare_setup(
+    setup: WorkerSetup,
     *,
     on_title: Callable[[int, int], object] = lambda _done, _total: None,
     on_bytes: Callable[[int], object] = lambda _: None,
-) -> Setup:
+) -> WorkerSetup:
     """Open everything once, so that what is wrong is known before any worker starts, and return the setup with hashes.
 
     The title index, and the calibration where one is asked for, are on the disk afterwards.
@@ -155,11 +155,11 @@ def answer_chunk(
     for place, user in enumerate(chunk.users):
         recommender.forget()
         try:
-            if place in chunk.deadly:
+            if place in chunk.crashing:
                 raise EngineError(f"{DEATHS} workers died of this request")
-            lines.append(rows.answered(user.user, recommender.answer(user.request)))
+            lines.append(rows.answer_row(user.user, recommender.answer(user.request)))
         except _OF_ONE_USER as e:
-            lines.append(rows.failed(user.user, e.code, e.message))
+            lines.append(rows.error_row(user.user, e.code, e.message))
         on_user()
     if recommender.catalog.revision != revision:
         message = f"the catalog {recommender.catalog.path} was changed since the job was begun"
@@ -167,7 +167,7 @@ def answer_chunk(
     return lines
 
 
-def given_up(chunk: Chunk, why: str) -> list[bytes]:
+def crashed_rows(chunk: Chunk, why: str) -> list[bytes]:
     """Return the lines of a chunk that no worker survives, whomever they died of."""
     message = f"{why}, {len(chunk.users)} users at a time"
-    return [rows.failed(user.user, EngineError.code, message) for user in chunk.users]
+    return [rows.error_row(user.user, EngineError.code, message) for user in chunk.users]

@@ -50,7 +50,7 @@ def years_of(value: str) -> range:
     return range(first, first + 10)
 
 
-class FactBook:
+class CatalogFacts:
     """The facts of a catalog, read as they are asked for. May be shared between threads."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -151,7 +151,7 @@ def _holds(fact: Fact) -> str:
     return f"{name} = '{value}'"
 
 
-def worded(facts: Iterable[Fact]) -> str:
+def facts_text(facts: Iterable[Fact]) -> str:
     """Return facts as a model reads them.
 
     >>> worded([Fact("genres", "Comedy"), Fact("decade", "1990s")])

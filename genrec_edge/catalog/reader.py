@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from genrec_edge.catalog.where_cache import RowSets
+    from genrec_edge.catalog.where_cache import RowSetCache
 
 __all__ = ["BuildReport", "Catalog", "add", "add_item", "build", "default_catalog_path", "remove"]
 
@@ -57,7 +57,7 @@ class Catalog:
         self._connection = connection
         self._lock = threading.RLock()
         self._count: tuple[str, int] = ("", 0)
-        self._filtered: RowSets | None = None
+        self._filtered: RowSetCache | None = None
         with self._querying() as c:
             self.meta = {str(name): str(value) for name, value in c.execute("SELECT name, value FROM meta")}
             self.item_columns: tuple[str, ...] = tuple(schema.column_names(c))
@@ -183,11 +183,11 @@ class Catalog:
         Raises:
             UsageError: not a condition, an unknown column, or more than 2 s of work.
         """
-        from genrec_edge.catalog.where_cache import RowSets  # noqa: PLC0415 - numpy, a third of the import time of the catalog
+        from genrec_edge.catalog.where_cache import RowSetCache  # noqa: PLC0415 - numpy, a third of the import time of the catalog
 
         with self._querying() as connection:
             if self._filtered is None:
-                self._filtered = RowSets()
+                self._filtered = RowSetCache()
             kept = self._filtered
             # Another number after any commit of another program: one to the values of lists alone is no revision.
             version = connection.execute("PRAGMA data_version").fetchone()

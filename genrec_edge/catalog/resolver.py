@@ -59,7 +59,7 @@ _MIN_RATIO = 50
 """Of candidates that are only shown, 0..100."""
 
 
-class Grounder:
+class TitleResolver:
     """Finds the catalog items that texts mean. May be shared between threads.
 
     The keys of all titles are read once, when the first text needs the fuzzy rung, and again after the
@@ -71,7 +71,7 @@ class Grounder:
         self._lock = threading.Lock()
         self._keys: tuple[str, _Keys] | None = None
 
-    def ground_interaction(self, interaction: Interaction) -> Match:
+    def resolve_interaction(self, interaction: Interaction) -> Match:
         """Return what an interaction means: by its id if it has one that exists, else by its title."""
         if interaction.id is not None:
             item = self._catalog.by_ids([interaction.id]).get(interaction.id)

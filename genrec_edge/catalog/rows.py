@@ -1,6 +1,6 @@
 """From the rows of a source to the rows of a catalog: which cell goes where, and copying them in batches.
 
-Knows `Source` and the tables of `schema.py`; `building.py` decides when.
+Knows `TableSource` and the tables of `schema.py`; `building.py` decides when.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from genrec_edge.catalog import schema, titles
 from genrec_edge.errors import UsageError
 from genrec_edge.storage import infer_columns as cols
 from genrec_edge.storage.sqlite import quoted
-from genrec_edge.storage.tables import Source, distinct_names
+from genrec_edge.storage.tables import TableSource, distinct_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +25,10 @@ _BATCH_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ColumnPlan:
     """Which cell of a source goes where in the catalog."""
 
-    source: Source
+    source: TableSource
     roles: cols.Roles
     columns: Sequence[tuple[str, cols.Column]]
     """The columns that keep their own name: what the catalog calls them, and what they are."""
@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Counts:
+class RowCounts:
     """What an import copied; `digest` is 16 hex digits that stand for all of it."""
 
     n_items: int = 0
@@ -89,11 +89,11 @@ def _kept(profile: Sequence[cols.Column], roles: cols.Roles) -> list[cols.Column
     return [column for column in profile if column.position not in taken]
 
 
-def insert(connection: sqlite3.Connection, plan: Plan, on_progress: Callable[[], object]) -> Counts:
+def insert(connection: sqlite3.Connection, plan: ColumnPlan, on_progress: Callable[[], object]) -> RowCounts:
     """Copy the rows of the source into `items` and `item_values`, in batches."""
     names = ['"row"', "id", "title", "year", '"key"', *(quoted(name) for name, _ in plan.columns)]
     insert = f"INSERT INTO items({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-    counts, digest = Counts(), hashlib.blake2b(digest_size=8)
+    counts, digest = RowCounts(), hashlib.blake2b(digest_size=8)
     encoded = _encoded(plan, counts)
     while batch := list(islice(encoded, _BATCH_ROWS)):
         items = [item for _, item, _ in batch]
@@ -110,7 +110,7 @@ def insert(connection: sqlite3.Connection, plan: Plan, on_progress: Callable[[],
     return counts
 
 
-def _encoded(plan: Plan, counts: Counts) -> Iterator[_Row]:
+def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
     """Yield (number in the source, row of `items`, rows of `item_values`) for every row that has a title."""
     roles, n_columns = plan.roles, len(plan.source.columns)
     plain = [(c.position, c.separator, name) for name, c in plan.columns]
@@ -146,7 +146,7 @@ def _title_and_year(title_cell: object, year_cell: object) -> tuple[str, int | N
     return (bare, suffix_year) if suffix_year is not None and year in {None, suffix_year} else (title, year)
 
 
-def _duplicate(connection: sqlite3.Connection, source: Source, batch: Sequence[_Row]) -> UsageError:
+def _duplicate(connection: sqlite3.Connection, source: TableSource, batch: Sequence[_Row]) -> UsageError:
     """Find the row of a refused batch whose id exists already."""
     first_row = batch[0][1][0]
     seen: dict[object, int] = {}

@@ -16,7 +16,7 @@ MOST_BYTES = 16 << 20
 _ROW_BITS = 64
 
 
-class RowSets:
+class RowSetCache:
     """The rows that conditions stand for, the least recently used forgotten first. Shared freely between threads."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

@@ -18,7 +18,7 @@ from genrec_edge.catalog import schema
 from genrec_edge.errors import CatalogError, UsageError
 from genrec_edge.storage import files
 from genrec_edge.storage import infer_columns as cols
-from genrec_edge.storage.tables import Source, distinct_names, open_source
+from genrec_edge.storage.tables import TableSource, distinct_names, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def build(
     share = _progress_of(source, progress)
     profile = cols.profile(source, _parse_lists(lists), lambda: share(0.0, 0.3))
     roles = cols.choose_roles(source.columns, title=title, id=id, year=year)
-    plan = rows_module.Plan(source, roles, rows_module.own_names(profile, roles))
+    plan = rows_module.ColumnPlan(source, roles, rows_module.own_names(profile, roles))
     meta = {
         "format": str(schema.FORMAT_VERSION),
         "name": name or source_path.name.partition(".")[0],
@@ -179,7 +179,7 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
 
 def _add(
     path: Path,
-    source: Source,
+    source: TableSource,
     choose: Callable[[Sequence[str]], cols.Roles],
     progress: Callable[[float], object] | None,
 ) -> BuildReport:
@@ -192,7 +192,7 @@ def _add(
         last_number = 0
         if roles.id is None:  # reads all ids: 0.2 s for a million
             (last_number,) = connection.execute("SELECT max(CAST(id AS INTEGER)) FROM items").fetchone()
-        plan = rows_module.Plan(
+        plan = rows_module.ColumnPlan(
             source,
             roles,
             rows_module.known_names(connection, path, profile, roles),
@@ -208,7 +208,7 @@ def _add(
     return _report(path, plan, counts)
 
 
-class _Single(Source):
+class _Single(TableSource):
     """One item, given by the caller."""
 
     def __init__(self, cells: Sequence[tuple[str, object]]) -> None:
@@ -220,7 +220,7 @@ class _Single(Source):
         yield 1, list(self._cells)
 
 
-def _report(path: Path, plan: rows_module.Plan, counts: rows_module.Counts) -> BuildReport:
+def _report(path: Path, plan: rows_module.ColumnPlan, counts: rows_module.RowCounts) -> BuildReport:
     names, roles = plan.source.columns, plan.roles
     return BuildReport(
         path=path,
@@ -250,7 +250,7 @@ def _writable(path: Path) -> Iterator[None]:
         raise UsageError(message, hint="choose another place") from e
 
 
-def _progress_of(source: Source, progress: Callable[[float], object] | None) -> Callable[[float, float], None]:
+def _progress_of(source: TableSource, progress: Callable[[float], object] | None) -> Callable[[float, float], None]:
     """Return a function that reports the source's share read, mapped to [start, start + width]."""
 
     def report(start: float, width: float) -> None:

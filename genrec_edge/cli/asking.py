@@ -45,7 +45,7 @@ Explain = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class UserContext:
     """What a request is told of a user: titles, a preference in words, and ids that count as seen."""
 
     history: tuple[Interaction, ...]
@@ -53,21 +53,21 @@ class Known:
     seen: tuple[str, ...] = ()
 
 
-def known_of(profile: str | None, history: Sequence[Interaction], preference: str | None) -> Known:
+def user_context_of(profile: str | None, history: Sequence[Interaction], preference: str | None) -> UserContext:
     """Return what is known of a user by name, with the titles that were named beside.
 
     Raises:
         UsageError: there is no such user, or their preference was given in words, too.
     """
     if profile is None:
-        return Known(tuple(history), preference)
+        return UserContext(tuple(history), preference)
     from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
     recalled = ProfileStore().prompt_of(profile)
     if preference is not None and recalled.preference is not None:
         message = f"the profile of {profile!r} and --preference both say what the user likes"
         raise UsageError(message, hint="leave one of them out")
-    return Known((*recalled.recent, *history), preference or recalled.preference, recalled.seen)
+    return UserContext((*recalled.recent, *history), preference or recalled.preference, recalled.seen)
 
 
 def context_of(entries: Sequence[str] | None) -> Mapping[str, str]:

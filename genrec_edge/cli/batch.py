@@ -39,7 +39,7 @@ from genrec_edge.errors import NothingToRecommendError, UsageError
 from genrec_edge.records import Request
 
 if TYPE_CHECKING:
-    from genrec_edge.batch.runner import Engine
+    from genrec_edge.batch.runner import ChunkEngine
 
 SCHEMA = "genrec-edge/batch@1"
 
@@ -116,7 +116,7 @@ def batch(
         check(common, None)
         model_file = ensure_model(model, offline=offline, quiet=quiet)
         path = catalog_path(catalog, quiet=quiet)
-        setup = worker.Setup(
+        setup = worker.WorkerSetup(
             model_file.path.absolute(),
             path.absolute(),
             manifest=model_file.manifest,
@@ -131,7 +131,7 @@ def batch(
         )
         with title_bar(quiet=quiet) as on_title, Bars({"hash": "hashing the model"}, quiet=quiet) as bars:
             on_bytes = bars.counter("hash", model_file.path.stat().st_size)
-            setup = worker.prepared(setup, on_title=on_title, on_bytes=on_bytes)
+            setup = worker.prepare_setup(setup, on_title=on_title, on_bytes=on_bytes)
         with ExitStack() as stack:
             on_read = stack.enter_context(share_bar("reading users", quiet=quiet))
             on_user = stack.enter_context(users_bar(2, quiet=quiet))
@@ -157,7 +157,7 @@ def batch(
         raise typer.Exit(NothingToRecommendError.exit_code)
 
 
-def _engine(kind: EngineKind, workers: int | None, threads: int | None, address: str | None) -> Engine:
+def _engine(kind: EngineKind, workers: int | None, threads: int | None, address: str | None) -> ChunkEngine:
     """Return who answers; without numbers, the CPUs are shared out."""
     from genrec_edge.serving.config import default_threads  # noqa: PLC0415
 

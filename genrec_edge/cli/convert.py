@@ -14,8 +14,8 @@ from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, p
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.convert.pipeline.plan import Job, Prepared
-    from genrec_edge.convert.pipeline.run import Outcome
+    from genrec_edge.convert.pipeline.plan import ConversionJob, PreparedConversion
+    from genrec_edge.convert.pipeline.run import ConversionResult
 
 CONVERT_SCHEMA = "genrec-edge/convert@1"
 _WEIGHT = re.compile(r"(?P<path>.+)=(?P<weight>[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)")
@@ -73,7 +73,7 @@ def convert(
     with needs_extra("convert"):
         from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
         from genrec_edge.convert.pipeline.metadata import check_licence, check_name  # noqa: PLC0415
-        from genrec_edge.convert.pipeline.plan import Job, check_quants  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
     name = out.absolute().name if name is None else name
     check_name(name)
     quants = tuple(part.strip().upper() for part in quant.split(","))
@@ -84,7 +84,7 @@ def convert(
         if unused := [option for option, is_given in given.items() if is_given]:
             raise UsageError(f"{', '.join(unused)} means nothing with --as-adapter", hint="leave it out")
     compares = not (as_adapter or dry_run or verify == "none")
-    job = Job(
+    job = ConversionJob(
         base=base,
         out=out,
         name=name,
@@ -114,7 +114,7 @@ def _adapter(text: str) -> tuple[Path, float]:
     return Path(match["path"]), float(match["weight"])
 
 
-def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bool) -> None:
+def _write_model(job: ConversionJob, *, resume: bool, dry_run: bool, json: bool, quiet: bool) -> None:
     from genrec_edge.convert.pipeline.install import install, require_free_names  # noqa: PLC0415
     from genrec_edge.convert.pipeline.run import convert as run  # noqa: PLC0415
     from genrec_edge.convert.pipeline.run import prepare  # noqa: PLC0415
@@ -138,7 +138,7 @@ def _write_model(job: Job, *, resume: bool, dry_run: bool, json: bool, quiet: bo
         _show(outcome, names, quiet=quiet)
 
 
-def _write_adapter(job: Job, *, json: bool, quiet: bool) -> None:
+def _write_adapter(job: ConversionJob, *, json: bool, quiet: bool) -> None:
     from genrec_edge.convert.pipeline.adapter_job import convert_adapter  # noqa: PLC0415
 
     path = convert_adapter(job)
@@ -149,7 +149,7 @@ def _write_adapter(job: Job, *, json: bool, quiet: bool) -> None:
         say(f"use it with the model it was trained on: genrec-edge recommend --model … --adapter {path}", quiet=quiet)
 
 
-def _show_plan(prepared: Prepared, *, json: bool, quiet: bool) -> None:
+def _show_plan(prepared: PreparedConversion, *, json: bool, quiet: bool) -> None:
     plan = prepared.plan
     if json:
         steps = [{"what": step.what, "target": step.target, "bytes": step.n_bytes} for step in plan.steps]
@@ -169,7 +169,7 @@ def _show_plan(prepared: Prepared, *, json: bool, quiet: bool) -> None:
         say(f"not compared with transformers: {prepared.obstacle}", quiet=quiet)
 
 
-def _show(outcome: Outcome, names: list[str], *, quiet: bool) -> None:
+def _show(outcome: ConversionResult, names: list[str], *, quiet: bool) -> None:
     from genrec_edge.convert.verification import report  # noqa: PLC0415
 
     if outcome.verification is not None:
@@ -185,7 +185,7 @@ def _show(outcome: Outcome, names: list[str], *, quiet: bool) -> None:
     say(f"in the store as {', '.join(names)}: {hint}", quiet=quiet)
 
 
-def _document(outcome: Outcome, names: list[str]) -> dict[str, Any]:
+def _document(outcome: ConversionResult, names: list[str]) -> dict[str, Any]:
     return {
         "out": str(outcome.out),
         "models": names,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genrec_edge.cli.asking import Profile, Timeout, interruptible, known_of, opened
+from genrec_edge.cli.asking import Profile, Timeout, interruptible, opened, user_context_of
 from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Threads
 from genrec_edge.cli.output import emit_json, print_table, say
@@ -32,7 +32,7 @@ def describe(
     quiet: Quiet = False,
 ) -> None:
     """Say in words what a history says of its user: facts of the catalog, by the model and by counting."""
-    known = known_of(profile, read_history(history_file, history), None)
+    known = user_context_of(profile, read_history(history_file, history), None)
     from genrec_edge.cli.render import say_understood  # noqa: PLC0415
 
     with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:

@@ -16,8 +16,8 @@ from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
-    from genrec_edge.evaluation.report import Report
-    from genrec_edge.evaluation.runner import System
+    from genrec_edge.evaluation.report import EvaluationReport
+    from genrec_edge.evaluation.runner import RankingSystem
 
 SCHEMA = "genrec-edge/evaluation@1"
 _LEAST_COLUMNS = 3
@@ -132,10 +132,10 @@ def evaluate(
     from genrec_edge.evaluation.runner import evaluate as run  # noqa: PLC0415
     from genrec_edge.evaluation.systems import (  # noqa: PLC0415
         baseline_names,
-        counting,
-        from_file,
+        baseline_rankers,
+        conditioner_of,
         hard_scores,
-        teller_of,
+        ranker_from_file,
         ways_to_answer,
     )
 
@@ -145,12 +145,12 @@ def evaluate(
     in_words = (preference, intent) != ("history", "none")
     if fit_first and intent == "none":
         raise UsageError("--fit-first: nothing is wanted that could fit", hint="say what with --intent")
-    teller = teller_of(dataset, asked, preference, intent, recent, summary, seed) if in_words else None
+    conditioner = conditioner_of(dataset, asked, preference, intent, recent, summary, seed) if in_words else None
     turns = (False, True) if fit_first else (False,)
-    systems: list[System] = []
+    systems: list[RankingSystem] = []
     for first in turns:
-        systems += counting(names, asked, fit_first=first)
-        systems += [from_file(text, asked, target, fit_first=first) for text in scores or ()]
+        systems += baseline_rankers(names, asked, fit_first=first)
+        systems += [ranker_from_file(text, asked, target, fit_first=first) for text in scores or ()]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
     for first, (decode, added) in product(turns, list(ways_to_answer(names, prior, prior_weight or [], asked))):
         systems += [
@@ -177,7 +177,7 @@ def evaluate(
             target=target,
             candidates=candidates,
             hard=None if negatives == "random" else hard_scores(negatives, asked),
-            teller=teller,
+            conditioner=conditioner,
             seed=seed,
             reference=reference,
             resume_path=resume,
@@ -191,7 +191,7 @@ def evaluate(
         _show(report)
 
 
-def _show(report: Report) -> None:
+def _show(report: EvaluationReport) -> None:
     typer.echo(printable(report.headline()))
     columns, rows = report.columns, report.rows()
     n = len(columns)

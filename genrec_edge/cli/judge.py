@@ -14,8 +14,8 @@ from genrec_edge.cli.asking import (
     Timeout,
     context_of,
     interruptible,
-    known_of,
     opened,
+    user_context_of,
 )
 from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Threads
@@ -42,7 +42,7 @@ def judge(
     quiet: Quiet = False,
 ) -> None:
     """Say how probable it is that the user enjoys an item."""
-    known = known_of(profile, read_history(history_file, history), preference)
+    known = user_context_of(profile, read_history(history_file, history), preference)
     with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
         found = interruptible(
             r,
@@ -90,7 +90,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Say which of two items the user prefers, whatever the order they are named in."""
-    known = known_of(profile, read_history(history_file, history), preference)
+    known = user_context_of(profile, read_history(history_file, history), preference)
     with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
         found = interruptible(
             r,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.profiles.store import Event, Profile, Updated
+    from genrec_edge.profiles.store import Profile, ProfileEvent, ProfileUpdate
     from genrec_edge.profiles.summaries import Summarizer
     from genrec_edge.records import Interaction
 
@@ -121,23 +121,23 @@ def forget(
 
 def _events(
     interactions: list[Interaction], catalog: Catalog, min_rating: float | None
-) -> tuple[list[Event], list[str]]:
+) -> tuple[list[ProfileEvent], list[str]]:
     """Return the events that a history means, and what of it is not in the catalog."""
-    from genrec_edge.catalog.resolver import Grounder  # noqa: PLC0415
-    from genrec_edge.profiles.store import Event  # noqa: PLC0415
+    from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
+    from genrec_edge.profiles.store import ProfileEvent  # noqa: PLC0415
     from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
 
     if min_rating is not None and math.isnan(min_rating):
         raise UsageError("the lowest rating is not a number")
-    grounder = Grounder(catalog)
+    grounder = TitleResolver(catalog)
     events, unknown = [], []
     for interaction in in_order(interactions):
-        match = grounder.ground_interaction(interaction)
+        match = grounder.resolve_interaction(interaction)
         if match.item is None:
             unknown.append(match.input)
             continue
         liked = min_rating is None or interaction.rating is None or interaction.rating >= min_rating
-        events.append(Event(match.item.id, match.item.title, interaction.timestamp, liked))
+        events.append(ProfileEvent(match.item.id, match.item.title, interaction.timestamp, liked))
     if interactions and not events:
         raise NothingToRecommendError(
             f"none of the {len(interactions)} titles is in the catalog {catalog.name!r}",
@@ -148,10 +148,10 @@ def _events(
 
 @contextmanager
 def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[Summarizer]:
-    from genrec_edge.catalog.facts import FactBook  # noqa: PLC0415
+    from genrec_edge.catalog.facts import CatalogFacts  # noqa: PLC0415
     from genrec_edge.profiles.summaries import FactSummarizer  # noqa: PLC0415
 
-    facts = FactSummarizer(FactBook(catalog))
+    facts = FactSummarizer(CatalogFacts(catalog))
     if spec == facts.kind:
         yield facts
         return
@@ -167,7 +167,7 @@ def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[
         writer.close()
 
 
-def _said(done: Updated, summarizer: str) -> Iterator[str]:
+def _said(done: ProfileUpdate, summarizer: str) -> Iterator[str]:
     """Yield what a person is told of an update."""
     counts = (
         ("new events", done.n_new),

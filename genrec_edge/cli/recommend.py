@@ -15,8 +15,8 @@ from genrec_edge.cli.asking import (
     Timeout,
     context_of,
     interruptible,
-    known_of,
     opened,
+    user_context_of,
 )
 from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
 from genrec_edge.cli.options import (
@@ -84,7 +84,7 @@ def recommend(
     quiet: Quiet = False,
 ) -> None:
     """Recommend the items a language model finds likeliest to come next, out of your own catalog."""
-    known = known_of(profile, read_history(history_file, history), preference)
+    known = user_context_of(profile, read_history(history_file, history), preference)
     from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
     from genrec_edge.decoding import best_first  # noqa: PLC0415
 

@@ -15,8 +15,8 @@ from genrec_edge.cli.asking import (
     Timeout,
     context_of,
     interruptible,
-    known_of,
     opened,
+    user_context_of,
 )
 from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
 from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
@@ -48,7 +48,7 @@ def rerank(
     quiet: Quiet = False,
 ) -> None:
     """Put candidates in the order in which the user is likeliest to choose them; any number, in any order."""
-    known = known_of(profile, read_history(history_file, history), preference)
+    known = user_context_of(profile, read_history(history_file, history), preference)
     named = [entry.id or entry.title or "" for entry in read_history(candidates, None)]
     from genrec_edge.cli.render import show, to_json  # noqa: PLC0415
 

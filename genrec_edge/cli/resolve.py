@@ -25,11 +25,11 @@ def resolve(
 ) -> None:
     """Find the items that titles mean, and say how sure that is; exit with 3 if one is not found."""
     from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
-    from genrec_edge.catalog.resolver import Grounder  # noqa: PLC0415
+    from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
 
     texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
     with Catalog.open(catalog_path(catalog)) as opened:
-        grounder = Grounder(opened)
+        grounder = TitleResolver(opened)
         matches = [grounder.ground(text) for text in texts]
     if json:
         emit_json("genrec-edge/resolve@1", {"matches": [_entry(match) for match in matches]})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from genrec_edge.convert.training.job import MemoryPlan, TrainJob
-    from genrec_edge.convert.training.loop import Trained
+    from genrec_edge.convert.training.loop import TrainingResult
     from genrec_edge.convert.training.state import Progress
 
 TRAIN_SCHEMA = "genrec-edge/train@1"
@@ -112,7 +112,7 @@ def _state(progress: Progress) -> str:
     return f"{nats:.3f} nats a title, {speed:,.0f} tokens/s{seen}"
 
 
-def _show(trained: Trained, job: TrainJob, *, json: bool, quiet: bool) -> None:
+def _show(trained: TrainingResult, job: TrainJob, *, json: bool, quiet: bool) -> None:
     progress = trained.progress
     if json:
         counts = {"steps": progress.step, "events": progress.events}

@@ -15,7 +15,7 @@ from genrec_edge.gguf.training_keys import RECORD_NAME
 from genrec_edge.storage.files import atomic_write, path_errors
 
 if TYPE_CHECKING:
-    from genrec_edge.evaluation.judge_quality import Verdicts
+    from genrec_edge.evaluation.judge_quality import JudgeQuality
 
 SCHEMA = "genrec-edge/verdicts@1"
 VALIDATION: Literal["validation"] = "validation"
@@ -51,7 +51,7 @@ def verdicts(
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.datasets.folder import CATALOG  # noqa: PLC0415
     from genrec_edge.datasets.splits import load, split_of  # noqa: PLC0415
-    from genrec_edge.evaluation.judge_quality import ask, verdicts_of  # noqa: PLC0415
+    from genrec_edge.evaluation.judge_quality import collect_margins, judge_quality_of  # noqa: PLC0415
     from genrec_edge.serving.session import Session  # noqa: PLC0415
 
     dataset = load(data)
@@ -64,10 +64,10 @@ def verdicts(
         ) as session,
     ):
         fitted, measured = (
-            ask(session, dataset, split, target, users=users, seed=seed, on_user=bars.show)
+            collect_margins(session, dataset, split, target, users=users, seed=seed, on_user=bars.show)
             for target in (VALIDATION, TEST)
         )
-    found = verdicts_of(fitted, measured, seed=seed)
+    found = judge_quality_of(fitted, measured, seed=seed)
     if record is not None:
         _write_line(record / RECORD_NAME, found)
     if plot is not None:
@@ -78,7 +78,7 @@ def verdicts(
         _show(found)
 
 
-def _write_line(path: Path, found: Verdicts) -> None:
+def _write_line(path: Path, found: JudgeQuality) -> None:
     with path_errors(path):
         document = jsonlib.loads(path.read_text(encoding="utf-8"))
         document |= {"judge_slope": found.slope, "judge_offset": found.offset}
@@ -86,7 +86,7 @@ def _write_line(path: Path, found: Verdicts) -> None:
             file.write(jsonlib.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-def _show(found: Verdicts) -> None:
+def _show(found: JudgeQuality) -> None:
     accuracy = found.accuracy
     rows = [
         ("users measured", f"{found.n_users:,}, none of whom the line was fitted on"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.storage.tables import Source
+    from genrec_edge.storage.tables import TableSource
 
 _USUAL = {
     "user": ("user", "userid", "uid", "reviewerid", "visitorid", "customerid"),
@@ -65,7 +65,7 @@ class EventColumns:
     rating: int | None
 
 
-def find_columns(source: Source, named: Mapping[str, str | None]) -> EventColumns:
+def find_columns(source: TableSource, named: Mapping[str, str | None]) -> EventColumns:
     """Find the columns "user", "item", "timestamp" and "rating": those named, else the first usual name present.
 
     A JSON source is read once for it.
@@ -95,7 +95,7 @@ def find_columns(source: Source, named: Mapping[str, str | None]) -> EventColumn
 
 
 def read_events(
-    source: Source,
+    source: TableSource,
     at: EventColumns,
     item_index: Mapping[str, int],
     on_progress: Callable[[float], object] | None = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.catalog.facts import FactBook, worded
+from genrec_edge.catalog.facts import CatalogFacts, facts_text
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.datasets.intent_phrases import VAGUE, specific_intent
@@ -27,10 +27,10 @@ _VAGUELY = 0.3
 def facts_of(dataset: Dataset) -> list[tuple[Fact, ...]]:
     """Return the facts of each item of a data set."""
     with Catalog.open(dataset.path / CATALOG) as catalog:
-        return FactBook(catalog).of(dataset.rows.tolist())
+        return CatalogFacts(catalog).of(dataset.rows.tolist())
 
 
-class Lore:
+class ItemFacts:
     """What the facts of a data set's items say of them, item by item.
 
     Args:
@@ -99,7 +99,7 @@ class Lore:
         facts = self.facts[item]
         if not is_vague:
             wanted = specific_intent(facts, rng, self.share, self.n_items)
-            return (worded(wanted), wanted) if wanted else None
+            return (facts_text(wanted), wanted) if wanted else None
         genres = [fact for fact in facts if fact.value in VAGUE]
         if not genres:
             return None
@@ -107,7 +107,7 @@ class Lore:
         sentences = VAGUE[fact.value]
         return sentences[int(rng.integers(len(sentences)))], (fact,)
 
-    def strangers(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
+    def sampled_negatives(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
         """Return items that the user has not met, drawn uniformly, or as often as others meet them."""
         drawn: list[int] = []
         while len(drawn) < n:

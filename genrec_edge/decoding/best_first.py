@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from genrec_edge.engine.context import MAX_RUN, Run
+from genrec_edge.engine.context import MAX_RUN, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import EngineError, UsageError
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.decoding.trie import TitleIndex
-    from genrec_edge.engine.context import Usage
+    from genrec_edge.decoding.trie import TitleTrie
+    from genrec_edge.engine.context import EngineUsage
     from genrec_edge.records import ScoreKind
 
 WIDTH = 16
@@ -55,9 +55,11 @@ because branches have to be given up."""
 class Scorer(Protocol):
     """What the search needs of an engine: see `engine.LlamaEngine`."""
 
-    usage: Usage
+    usage: EngineUsage
 
-    def evaluate(self, runs: Sequence[Run], worth: Callable[[int], float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def evaluate(
+        self, runs: Sequence[TokenRun], worth: Callable[[int], float]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (node, logits after its last token, the wanted ones) for each run; keep the nodes of most worth."""
         ...
 
@@ -71,7 +73,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Found:
+class ScoredTitle:
     """A finished title: `score = logprob + bias`, in nats; `position` is the item's place in the index."""
 
     score: float
@@ -86,10 +88,10 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SearchResult:
     """The best items, best first. `gap` is 0 when `exact`, else how much better an item left out could be, in nats."""
 
-    found: tuple[Found, ...]
+    found: tuple[ScoredTitle, ...]
     exact: bool
     gap: float
 
@@ -149,7 +151,7 @@ class _Prefix:
     logprob: float
 
 
-class Search:
+class TrieSearch:
     """One request's search.
 
     Args:
@@ -164,7 +166,7 @@ class Search:
 
     def __init__(
         self,
-        index: TitleIndex,
+        index: TitleTrie,
         scorer: Scorer,
         *,
         end_id: int,
@@ -187,9 +189,9 @@ class Search:
         self._heap: list[tuple[float, int, _Siblings]] = []
         self._ticket = count()
         self._open: dict[int, _Siblings] = {}  # by the node they hang below
-        self._best: list[Found] = []  # a heap of the k best finished items, the worst on top
+        self._best: list[ScoredTitle] = []  # a heap of the k best finished items, the worst on top
 
-    def exact(self, root_row: NDArray[np.float32], budget: Budget) -> Answer:
+    def exact(self, root_row: NDArray[np.float32], budget: Budget) -> SearchResult:
         """Return the k best items, or the best found when the budget ends, completed by a beam to k."""
         self._start(root_row)
         first_token = self._scorer.usage.tokens
@@ -204,13 +206,13 @@ class Search:
                 self._push(self._heap, siblings)
         return self._answer()
 
-    def beam(self, root_row: NDArray[np.float32], width: int = BEAM_WIDTH) -> Answer:
+    def beam(self, root_row: NDArray[np.float32], width: int = BEAM_WIDTH) -> SearchResult:
         """Return k items by beam search: fewer evaluations for a flat model, no promise that they are the best."""
         self._start(root_row)
         self._complete(max(width, self._k))
         return self._answer()
 
-    def everything(
+    def score_all(
         self, root_row: NDArray[np.float32], on_title: Callable[[int, int], object] = lambda _done, _total: None
     ) -> NDArray[np.float64]:
         """Return the log-probability of every item, (n_items,), in a search for all of them.
@@ -250,10 +252,10 @@ class Search:
         """The best bound of everything not yet expanded."""
         return -self._heap[0][0] if self._heap else -math.inf
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> SearchResult:
         found = tuple(sorted(self._best, reverse=True))
         gap = max(0.0, self._frontier() - self._threshold)
-        return Answer(found, exact=gap == 0.0, gap=gap)
+        return SearchResult(found, exact=gap == 0.0, gap=gap)
 
     def _complete(self, width: int) -> None:
         """Walk the best prefixes down together, `width` at a time, until k items are finished.
@@ -312,7 +314,7 @@ class Search:
 
     def _expand(self, prefixes: list[_Prefix]) -> Iterator[_Siblings]:
         """Evaluate prefixes, record the titles they finish, and yield their live children."""
-        runs = [Run(p.handle, p.token_ids, self._has_children(p.node), self._wanted(p.node)) for p in prefixes]
+        runs = [TokenRun(p.handle, p.token_ids, self._has_children(p.node), self._wanted(p.node)) for p in prefixes]
         for prefix, (handle, row) in zip(prefixes, self._scorer.evaluate(runs, self._worth), strict=True):
             yield self._score_children(prefix, handle, row)
 
@@ -369,7 +371,7 @@ class Search:
             bias = float(self._bias[position])
             if bias == -math.inf:
                 continue
-            found = Found(share + bias, -position, share, bias)
+            found = ScoredTitle(share + bias, -position, share, bias)
             if len(self._best) < self._k:
                 heapq.heappush(self._best, found)
             elif found > self._best[0]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.engine.context import Run
+from genrec_edge.engine.context import TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.records import Recommendation
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.catalog.resolver import Grounder
+    from genrec_edge.catalog.resolver import TitleResolver
     from genrec_edge.engine.context import LlamaEngine
     from genrec_edge.records import Request
 
@@ -30,18 +30,18 @@ _TOKENS_PER_ITEM = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class GeneratedLine:
     """One line of free text: its text, and its log-probability in nats, end of line included."""
 
     text: str
     logprob: float
 
 
-def write_items(
+def generate_items(
     engine: LlamaEngine,
     root_row: NDArray[np.float32],
     request: Request,
-    grounder: Grounder,
+    grounder: TitleResolver,
     bias_of_row: Mapping[int, float],
 ) -> tuple[tuple[Recommendation, ...], int]:
     """Let the model write titles until k of them are allowed items; return these and how many lines were refused.
@@ -56,7 +56,7 @@ def write_items(
     found: dict[int, Recommendation] = {}
     refused = 0
     max_tokens = min(request.k * _TOKENS_PER_ITEM, engine.n_ctx // 4)
-    for line in write_lines(
+    for line in generate_lines(
         engine, root_row, temperature=request.temperature, seed=request.seed, max_tokens=max_tokens
     ):
         match = grounder.ground(line.text)
@@ -72,9 +72,9 @@ def write_items(
     return tuple(found.values()), refused
 
 
-def write_lines(
+def generate_lines(
     engine: LlamaEngine, root_row: NDArray[np.float32], *, temperature: float, seed: int, max_tokens: int
-) -> Iterator[Line]:
+) -> Iterator[GeneratedLine]:
     """Yield the lines the model writes after the prompt, until it ends its text or `max_tokens` are spent.
 
     Temperature 0 takes the likeliest token each time; the log-probability is always that of temperature 1.
@@ -90,11 +90,11 @@ def write_lines(
             return
         logprob += float(token_logprob)
         if token == model.newline_id:
-            yield Line(model.detokenize(line), logprob)
+            yield GeneratedLine(model.detokenize(line), logprob)
             line, logprob = [], 0.0
         else:
             line.append(token)
-        ((node, view),) = engine.evaluate([Run(node, (token,))])
+        ((node, view),) = engine.evaluate([TokenRun(node, (token,))])
         row = view.copy()
 
 

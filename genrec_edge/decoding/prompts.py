@@ -50,7 +50,7 @@ FILM, ASKED_AS = "## Film:", "## Asked for as:"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PromptLayout:
     """The texts before the titles and between them and the answer.
 
     `has_forms` says whether preferences, intentions and tasks can be asked in words. Models of the first layout were
@@ -62,10 +62,10 @@ class Layout:
     has_forms: bool = True
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    DEFAULT_PROMPT: Layout(INSTRUCTION),
-    FORMS: Layout(INSTRUCTION),
-    "genrec-1": Layout(
+LAYOUTS: Mapping[str, PromptLayout] = {
+    DEFAULT_PROMPT: PromptLayout(INSTRUCTION),
+    FORMS: PromptLayout(INSTRUCTION),
+    "genrec-1": PromptLayout(
         "Below is a task and what it is about. Write the answer.\n\n### Task:\nName the film that this person will "
         "watch next.\n\n### Films watched so far, the latest last:\n",
         "\n### Answer:\n",
@@ -76,7 +76,7 @@ LAYOUTS: Mapping[str, Layout] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PromptLine:
     """A line that begins with a mark: `text` follows on it, or else it stands alone.
 
     `is_open` leaves out the end of the line, for an answer that follows.
@@ -88,19 +88,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Title:
+class PromptTitle:
     """A line with the title of an item; `item` is whatever the caller knows it by."""
 
     item: int
 
 
-Part = Line | Title
+Part = PromptLine | PromptTitle
 
 
 def before_history(preference: str | None) -> list[Part]:
     """Return what stands between the heading and the history."""
     taste = one_line(preference or "")
-    parts: list[Part] = [Line(TASTE, taste)]
+    parts: list[Part] = [PromptLine(TASTE, taste)]
     return parts if taste else []
 
 
@@ -108,28 +108,28 @@ def after_history(intent: str | None, context: Mapping[str, str]) -> list[Part]:
     """Return what stands between the history and the task: context and intention."""
     now = ", ".join(filter(None, map(one_line, context.values())))
     wanted = one_line(intent or "")
-    parts: list[Part] = [Line(NOW, now)] * bool(now)
-    return [*parts, Line(WANTED, wanted)] if wanted else parts
+    parts: list[Part] = [PromptLine(NOW, now)] * bool(now)
+    return [*parts, PromptLine(WANTED, wanted)] if wanted else parts
 
 
 def pointwise(item: int) -> list[Part]:
     """Return the question whether an item would be enjoyed; `YES` or `NO` answers it."""
-    return [Line(NEXT), Title(item), Line(ENJOYED, is_open=True)]
+    return [PromptLine(NEXT), PromptTitle(item), PromptLine(ENJOYED, is_open=True)]
 
 
 def pairwise(a: int, b: int) -> list[Part]:
     """Return the question which of two items is preferred, in this order; the title of one of them answers it."""
-    return [Line(EITHER), Title(a), Title(b), Line(RATHER)]
+    return [PromptLine(EITHER), PromptTitle(a), PromptTitle(b), PromptLine(RATHER)]
 
 
 def describing() -> list[Part]:
     """Return the question what the user of a history likes; words answer it, with a leading space."""
-    return [Line(TASTE, is_open=True)]
+    return [PromptLine(TASTE, is_open=True)]
 
 
 def asking_for(item: int) -> list[Part]:
     """Return the question what one would ask for to be given an item; words answer it, with a leading space."""
-    return [Line(FILM), Title(item), Line(ASKED_AS, is_open=True)]
+    return [PromptLine(FILM), PromptTitle(item), PromptLine(ASKED_AS, is_open=True)]
 
 
 def one_line(text: str) -> str:
@@ -153,7 +153,7 @@ def encode(
     """
     token_ids: list[int] = []
     for part in parts:
-        if isinstance(part, Title):
+        if isinstance(part, PromptTitle):
             token_ids += [*path_of(part.item), end_id]
             continue
         token_ids += tokenize(part.mark)
@@ -164,7 +164,7 @@ def encode(
     return token_ids
 
 
-def too_many(n_titles: int, n_fitting: int) -> int:
+def n_titles_to_drop(n_titles: int, n_fitting: int) -> int:
     """Return how many of the oldest titles of a history to leave out, of which the latest `n_fitting` could stay.
 
     Where these are many, the oldest leave block by block: a history that grows then seldom moves the beginning of its
@@ -174,7 +174,7 @@ def too_many(n_titles: int, n_fitting: int) -> int:
     return n if n_fitting < 4 * BLOCK else math.ceil(n / BLOCK) * BLOCK
 
 
-def assemble(
+def build_prompt(
     head_ids: Sequence[int],
     title_ids: Sequence[Sequence[int]],
     *,
@@ -184,7 +184,7 @@ def assemble(
 ) -> tuple[list[int], int]:
     """Return the prompt's token ids and how many of the oldest titles were left out to fit `max_tokens`.
 
-    Of those that do not fit, more may be left out than must be: see `too_many`.
+    Of those that do not fit, more may be left out than must be: see `n_titles_to_drop`.
 
     Raises:
         UsageError: not even the newest title fits.
@@ -202,7 +202,7 @@ def assemble(
             f"the context leaves {max_tokens} tokens for the prompt, too few for {what}",
             hint="give a larger --ctx",
         )
-    kept = too_many(len(title_ids), len(title_ids) - kept)
+    kept = n_titles_to_drop(len(title_ids), len(title_ids) - kept)
     prompt = list(head_ids)
     for ids in title_ids[kept:]:
         prompt += [*ids, end_id]

@@ -50,7 +50,7 @@ _FEW = 256
 
 
 @dataclass(frozen=True, slots=True)
-class IndexKey:
+class TrieKey:
     """What an index was made from: it serves exactly this catalog revision and this tokenizer."""
 
     revision: str
@@ -68,7 +68,7 @@ class Children:
     ends: NDArray[np.int32]
 
 
-class TitleIndex:
+class TitleTrie:
     """A catalog's titles as a token trie. Read-only; shared freely between threads."""
 
     def __init__(
@@ -79,7 +79,7 @@ class TitleIndex:
         rows: NDArray[np.int64],
         by_row: NDArray[np.int64],
         namesakes: NDArray[np.uint32],
-        key: IndexKey,
+        key: TrieKey,
     ) -> None:
         self.tokens = tokens
         self.first_child = first_child
@@ -165,10 +165,10 @@ class TitleIndex:
             install(made, path, work)
 
     @classmethod
-    def open(cls, path: Path) -> TitleIndex | None:
+    def open(cls, path: Path) -> TitleTrie | None:
         """Return the memory-mapped index at `path`, or None when there is none that can be used."""
         try:
-            key = IndexKey(**json.loads((path / "key.json").read_text(encoding="utf-8")))
+            key = TrieKey(**json.loads((path / "key.json").read_text(encoding="utf-8")))
             mapped = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS)
             # Still mapped, and several times faster to index than the np.memmap around it.
             tokens, first_child, first_item, rows, by_row, namesakes = (np.asarray(array) for array in mapped)
@@ -180,10 +180,10 @@ class TitleIndex:
 def build(
     items: Iterable[Item],
     tokenize: Tokenize,
-    key: IndexKey,
+    key: TrieKey,
     on_title: OnTitle = lambda _done, _total: None,
     n_threads: int = 1,
-) -> TitleIndex:
+) -> TitleTrie:
     """Return the index of `items` (catalog row, title, year), tokenising every title alone.
 
     Args:
@@ -209,7 +209,7 @@ def build(
     flat = np.frombuffer(b"".join(sequences[i] for i in order), ">u4").astype(np.int32)
     del sequences
     rows = rows[order]
-    return TitleIndex(*_trie(flat, lengths), rows, np.argsort(rows), namesakes[order], key)
+    return TitleTrie(*_trie(flat, lengths), rows, np.argsort(rows), namesakes[order], key)
 
 
 def checksums(spellings: Sequence[str]) -> NDArray[np.uint32]:

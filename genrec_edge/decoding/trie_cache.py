@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from genrec_edge.decoding import trie_update
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.storage import paths
 from genrec_edge.storage.folders import writing
 
@@ -31,7 +31,7 @@ def load(
     fingerprint: str,
     on_title: OnTitle = lambda _done, _total: None,
     n_threads: int = 1,
-) -> TitleIndex:
+) -> TitleTrie:
     """Return the index of a catalog under a tokenizer, brought up to date or built first if there is need.
 
     Args:
@@ -46,35 +46,35 @@ def load(
         DiskFullError: no room for the index.
     """
     path = index_path(catalog, fingerprint)
-    known = TitleIndex.open(path)
-    if known is not None and known.key == IndexKey(catalog.revision, fingerprint):
+    known = TitleTrie.open(path)
+    if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
         return known
     with writing(path.parent, lambda _stage, _done, _total: None):
-        known = TitleIndex.open(path)
-        if known is not None and known.key == IndexKey(catalog.revision, fingerprint):
+        known = TitleTrie.open(path)
+        if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
             return known
         made = None if known is None else _followed(known, catalog, tokenize, fingerprint, on_title)
         if made is None:
             log.info("building the title index of %s", catalog.path)
             with catalog.snapshot():
-                key = IndexKey(catalog.revision, fingerprint)
+                key = TrieKey(catalog.revision, fingerprint)
                 # A list of its own would be held until the index is built; an iterator lets go of it when it has ended.
                 items = iter(catalog.query('SELECT "row", title, year FROM items ORDER BY "row"'))
             made = build(items, tokenize, key, on_title, n_threads)
         made.save(path)
-    return TitleIndex.open(path) or made  # mapped, it costs no memory of its own
+    return TitleTrie.open(path) or made  # mapped, it costs no memory of its own
 
 
 def _followed(
-    known: TitleIndex, catalog: Catalog, tokenize: Callable[[str], list[int]], fingerprint: str, on_title: OnTitle
-) -> TitleIndex | None:
+    known: TitleTrie, catalog: Catalog, tokenize: Callable[[str], list[int]], fingerprint: str, on_title: OnTitle
+) -> TitleTrie | None:
     """Return an older index with the changes of the catalog, None if it has to be built anew."""
     with catalog.snapshot():
-        key = IndexKey(catalog.revision, fingerprint)
+        key = TrieKey(catalog.revision, fingerprint)
         changed = catalog.changed_since(known.key.revision)
         if known.key != replace(key, revision=known.key.revision) or changed is None:
             return None
-        rows = trie_update.hanging_together(known, changed, catalog.titles_of(changed))
+        rows = trie_update.affected_rows(known, changed, catalog.titles_of(changed))
         if len(rows) > _MOST_CHANGED * known.n_items:
             return None
         items, n_items = catalog.titles_of(rows), catalog.n_items

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from genrec_edge.catalog.titles import canonical, told_apart
-from genrec_edge.decoding.trie import TitleIndex, checksums, tokenized
+from genrec_edge.decoding.trie import TitleTrie, checksums, tokenized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from genrec_edge.decoding.trie import IndexKey, Item, OnTitle, Tokenize
+    from genrec_edge.decoding.trie import Item, OnTitle, Tokenize, TrieKey
 
 _T = TypeVar("_T", bound=np.generic)
 _LOW = 0xFFFF
 
 
-def hanging_together(old: TitleIndex, rows: NDArray[np.int64], items: Sequence[Item]) -> NDArray[np.int64]:
+def affected_rows(old: TitleTrie, rows: NDArray[np.int64], items: Sequence[Item]) -> NDArray[np.int64]:
     """Return the rows whose spelling may depend on changed ones: these, and their namesakes before and after.
 
     Args:
@@ -48,18 +48,18 @@ def hanging_together(old: TitleIndex, rows: NDArray[np.int64], items: Sequence[I
 
 
 def updated(
-    old: TitleIndex,
+    old: TitleTrie,
     rows: NDArray[np.int64],
     items: Sequence[Item],
     tokenize: Tokenize,
-    key: IndexKey,
+    key: TrieKey,
     on_title: OnTitle = lambda _done, _total: None,
-) -> TitleIndex:
+) -> TitleTrie:
     """Return the index in which `items` stand in the place of the catalog rows `rows`; `old` stays as it is.
 
     Args:
         old: an index with at least one item.
-        rows: what is taken out: all that `hanging_together` names.
+        rows: what is taken out: all that `affected_rows` names.
         items: those of `rows` that the catalog has now, as (row, title, year).
         tokenize: text to token ids.
         key: what the new index is of.
@@ -72,14 +72,14 @@ def updated(
     new_rows = np.array([row for row, _, _ in items], np.int64)
     sequences = tokenized(new_rows, told_apart(spellings, [year for *_, year in items]), tokenize, on_title)
     order = sorted(range(len(items)), key=lambda i: (sequences[i], new_rows[i]))
-    came = _Grafts(old)
+    came = _AddedNodes(old)
     for item, i in enumerate(order):
         came.add(item, np.frombuffer(sequences[i], ">u4").tolist(), int(new_rows[i]))
-    went = _Withered(old, old.positions(rows), came.touched)
+    went = _RemovedNodes(old, old.positions(rows), came.touched)
     nodes = _Splice(went.nodes, np.array([node.at for node in came.nodes], np.int64))
     places = _Splice(went.positions, np.array(came.places, np.int64))
     shift = _shift(old.n_items, places)
-    return TitleIndex(
+    return TitleTrie(
         nodes.of(old.tokens, [node.token for node in came.nodes]),
         _first_child(old, came, went, nodes),
         _first_item(old, came, nodes, places, shift),
@@ -91,7 +91,7 @@ def updated(
 
 
 @dataclass(slots=True)
-class _Node:
+class _NewNode:
     """A new node: where it comes, its token, the first of the new items below it, its children (all of them new)."""
 
     at: int
@@ -101,22 +101,22 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Grafts:
+class _AddedNodes:
     """The new items, added in the order of their token sequences, and the nodes they need."""
 
-    old: TitleIndex
+    old: TitleTrie
     places: list[int] = field(default_factory=list)
     """Where each new item comes."""
     touched: dict[int, int] = field(default_factory=dict)
     """Old nodes with new items below them, and the first of these."""
     grown: Counter[int] = field(default_factory=Counter)
     """Old nodes with new children, and how many."""
-    _levels: defaultdict[int, list[_Node]] = field(default_factory=lambda: defaultdict(list))
+    _levels: defaultdict[int, list[_NewNode]] = field(default_factory=lambda: defaultdict(list))
     _token_ids: list[int] = field(default_factory=list)
-    _branch: list[_Node] = field(default_factory=list)
+    _branch: list[_NewNode] = field(default_factory=list)
 
     @property
-    def nodes(self) -> list[_Node]:
+    def nodes(self) -> list[_NewNode]:
         """The new nodes, breadth first."""
         return [node for depth in sorted(self._levels) for node in self._levels[depth]]
 
@@ -139,7 +139,7 @@ class _Grafts:
             else:
                 self.grown[path[-1]] += 1
                 at = self._child_at(path[-1], token)
-            self._branch.append(_Node(at, token, item))
+            self._branch.append(_NewNode(at, token, item))
             self._levels[level].append(self._branch[-1])
         self._token_ids = token_ids
 
@@ -156,10 +156,10 @@ class _Grafts:
         return int(self.old.first_item[child]) if child < int(self.old.first_child[node + 1]) else end
 
 
-class _Withered:
+class _RemovedNodes:
     """The items that go, and the nodes that go with the last item below them."""
 
-    def __init__(self, old: TitleIndex, positions: NDArray[np.int64], touched: dict[int, int]) -> None:
+    def __init__(self, old: TitleTrie, positions: NDArray[np.int64], touched: dict[int, int]) -> None:
         self.positions = positions
         n_left: dict[int, int] = {}
         parents: dict[int, int] = {}
@@ -171,7 +171,7 @@ class _Withered:
                 above = node
         gone = sorted(node for node, n in n_left.items() if n == 0 and node not in touched)
         self.nodes = np.array(gone, np.int64)
-        self.bereft = Counter(parents[node] for node in gone)
+        self.children_lost = Counter(parents[node] for node in gone)
         """Nodes whose children go, and how many; some of them go too."""
 
 
@@ -192,11 +192,11 @@ class _Splice:
         return self._at_of_kept + np.arange(len(self.at))
 
 
-def _first_child(old: TitleIndex, came: _Grafts, went: _Withered, nodes: _Splice) -> NDArray[np.int32]:
+def _first_child(old: TitleTrie, came: _AddedNodes, went: _RemovedNodes, nodes: _Splice) -> NDArray[np.int32]:
     n_children = np.diff(old.first_child)
     for node, n in came.grown.items():
         n_children[node] += n
-    for node, n in went.bereft.items():
+    for node, n in went.children_lost.items():
         n_children[node] -= n
     n_children = nodes.of(n_children, [node.n_children for node in came.nodes])
     return np.concatenate([[1], 1 + np.cumsum(n_children)]).astype(np.int32)
@@ -210,7 +210,7 @@ def _shift(n_items: int, places: _Splice) -> NDArray[np.int32]:
 
 
 def _first_item(
-    old: TitleIndex, came: _Grafts, nodes: _Splice, places: _Splice, shift: NDArray[np.int32]
+    old: TitleTrie, came: _AddedNodes, nodes: _Splice, places: _Splice, shift: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     starts = old.first_item + shift[old.first_item]
     # What comes where the items of a node start comes before them, unless it belongs to the node.
@@ -222,7 +222,7 @@ def _first_item(
 
 
 def _by_row(
-    old: TitleIndex,
+    old: TitleTrie,
     new_rows: NDArray[np.int64],
     rank: NDArray[np.int64],
     places: _Splice,
@@ -234,7 +234,7 @@ def _by_row(
     return rows.of(old.by_row + shift[old.by_row], places.new_places()[rank])
 
 
-def _known_path(old: TitleIndex, token_ids: list[int]) -> tuple[list[int], int]:
+def _known_path(old: TitleTrie, token_ids: list[int]) -> tuple[list[int], int]:
     """Return the old nodes on the way along token ids, the root first, and where the items of the last end."""
     path, end = [0], old.n_items
     for token in token_ids:

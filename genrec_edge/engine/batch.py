@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Batch:
+class TokenBatch:
     """One llama_batch whose arrays are numpy memory, filled for one decode after another.
 
     Args:

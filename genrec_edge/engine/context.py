@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from genrec_edge.engine.batch import Batch
+from genrec_edge.engine.batch import TokenBatch
 from genrec_edge.engine.bindings import Model, last_error, library
 from genrec_edge.engine.interrupt import Interrupt
-from genrec_edge.engine.kv_tree import BranchTree, common_prefix
-from genrec_edge.engine.output_head import Head
+from genrec_edge.engine.kv_tree import KVTree, common_prefix
+from genrec_edge.engine.output_head import OutputHead
 from genrec_edge.errors import CancelledError, EngineError, OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.engine.kv_tree import Placed
-    from genrec_edge.engine.output_head import OutputRows
+    from genrec_edge.engine.kv_tree import Placement
+    from genrec_edge.engine.output_head import OutputMatrix
 
 N_SEQUENCES = 128
 """KV sequences, the prompt's included. More would save re-evaluation in very wide searches, and cost an output row
@@ -44,7 +44,7 @@ PIECE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TokenRun:
     """Tokens to evaluate below `parent` (`branches.ROOT` or a node that `evaluate` returned).
 
     `keep` says that later runs may hang below this one; without it its KV cells are free as soon as it is evaluated.
@@ -58,7 +58,7 @@ class Run:
 
 
 @dataclass(slots=True)
-class Usage:
+class EngineUsage:
     """What the engine did: tokens given to the model, calls of `llama_decode`, seconds inside them."""
 
     tokens: int = 0
@@ -86,7 +86,7 @@ class LlamaEngine:
         *,
         n_ctx: int,
         n_threads: int,
-        output_rows: OutputRows | None = None,
+        output_rows: OutputMatrix | None = None,
         is_borrowed: bool = False,
     ) -> None:
         if not 1 <= n_threads <= 512:
@@ -100,15 +100,15 @@ class LlamaEngine:
         self.n_ctx = n_ctx
         self.n_threads = n_threads
         self.n_vocab = model.n_vocab
-        self.usage = Usage()
+        self.usage = EngineUsage()
         self._lib = library()
         self._interrupt = Interrupt()
-        self._branches = BranchTree(N_SEQUENCES)
+        self._branches = KVTree(N_SEQUENCES)
         self._prompt: list[int] = []
         self._prompt_row: NDArray[np.float32] | None = None
-        self._batch = Batch(self._lib, N_BATCH)
+        self._batch = TokenBatch(self._lib, N_BATCH)
         self._output_rows = output_rows
-        self._head = Head.of(output_rows)
+        self._head = OutputHead.of(output_rows)
         self._is_borrowed = is_borrowed
         self._context = self._new_context(n_threads)
         self._memory = self._lib.llama_get_memory(self._context)
@@ -138,7 +138,7 @@ class LlamaEngine:
         self.model.apply_adapter(context)
         return int(context)
 
-    def twin(self) -> Self:
+    def clone(self) -> Self:
         """Return an engine with a cache of its own and one thread, which borrows the weights: close it before this."""
         return type(self)(self.model, n_ctx=self.n_ctx, n_threads=1, output_rows=self._output_rows, is_borrowed=True)
 
@@ -208,7 +208,7 @@ class LlamaEngine:
         return True
 
     def evaluate(
-        self, runs: Sequence[Run], worth: Callable[[int], float] = lambda _node: 0.0
+        self, runs: Sequence[TokenRun], worth: Callable[[int], float] = lambda _node: 0.0
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
 
@@ -242,7 +242,7 @@ class LlamaEngine:
             del pending[: len(placed)]
 
     def _evaluate_in_less_room(
-        self, runs: list[Run], placed: list[Placed], worth: Callable[[int], float]
+        self, runs: list[TokenRun], placed: list[Placement], worth: Callable[[int], float]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs after the cache turned out too full: without older branches, then a few at a time."""
         for place in placed:
@@ -292,11 +292,11 @@ class LlamaEngine:
         if not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
             raise UsageError(f"a prompt or run has a token outside 0..{self.n_vocab - 1}")
 
-    def _fill(self, runs: list[Run], worth: Callable[[int], float]) -> list[Placed]:
+    def _fill(self, runs: list[TokenRun], worth: Callable[[int], float]) -> list[Placement]:
         """Put as many of `runs` into the batch as fit and return where they went, in order."""
         self._batch.clear()
         self._branches.begin_batch()
-        placed: list[Placed] = []
+        placed: list[Placement] = []
         for run in runs[:N_SEQUENCES]:  # llama.cpp reserves that many rows of logits
             place = self._branches.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n, worth=worth)
             if place is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Forward:
+class FullLogitsModel:
     """Evaluates whole token sequences, each from an empty cache. Not thread-safe; closes its model.
 
     Args:

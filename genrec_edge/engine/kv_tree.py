@@ -18,7 +18,7 @@ ROOT = 0
 
 
 @dataclass(slots=True)
-class _Node:
+class _KVNode:
     parent: int
     token_ids: tuple[int, ...]
     end: int  # position after its last token
@@ -26,7 +26,7 @@ class _Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Placement:
     """Where a run goes: copy the first `start` cells of `copy_from` to `sequence`, then evaluate `token_ids` in it.
 
     `token_ids` begins with tokens of the path that have to be evaluated again, if any. `evicted` says that
@@ -41,7 +41,7 @@ class Placed:
     evicted: bool
 
 
-class BranchTree:
+class KVTree:
     """Nodes, their sequences, and which sequence is to be given up next.
 
     Args:
@@ -54,7 +54,7 @@ class BranchTree:
 
     def reset(self, prompt_length: int) -> None:
         """Forget every node; the prompt has `prompt_length` tokens."""
-        self._nodes = {ROOT: _Node(ROOT, (), prompt_length, 0)}
+        self._nodes = {ROOT: _KVNode(ROOT, (), prompt_length, 0)}
         self._next_node = 1
         self._free = list(range(self._n_sequences - 1, 0, -1))
         self._owners: dict[int, int] = {}  # sequence -> node, least recently used first
@@ -66,7 +66,7 @@ class BranchTree:
 
     def place(
         self, parent: int, token_ids: tuple[int, ...], *, room: int, worth: Callable[[int], float]
-    ) -> Placed | None:
+    ) -> Placement | None:
         """Give a run below `parent` a node and a sequence, or return None if the batch has no room for it.
 
         Args:
@@ -85,10 +85,10 @@ class BranchTree:
             return None
         node = self._next_node
         self._next_node += 1
-        self._nodes[node] = _Node(parent, token_ids, start + len(tokens), sequence)
+        self._nodes[node] = _KVNode(parent, token_ids, start + len(tokens), sequence)
         self._owners[sequence] = node
         self._busy.add(sequence)
-        return Placed(node, sequence, source, start, tokens, evicted)
+        return Placement(node, sequence, source, start, tokens, evicted)
 
     def drop(self, node: int) -> int | None:
         """Give up a node's sequence and return it, or None if it has none; the node can still be a parent."""

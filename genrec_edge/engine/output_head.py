@@ -41,7 +41,7 @@ _Q8_0 = np.dtype([("scale", "<f2"), ("values", "i1", 32)])  # block_q8_0 of ggml
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "Q8_0": _Q8_0}
 
 
-class OutputRows:
+class OutputMatrix:
     """The rows of a model's output matrix, one for each token of the vocabulary, memory-mapped.
 
     Args:
@@ -54,7 +54,7 @@ class OutputRows:
         self._mapped = mapped
 
     @classmethod
-    def open(cls, header: GgufHeader, path: Path) -> OutputRows | None:
+    def open(cls, header: GgufHeader, path: Path) -> OutputMatrix | None:
         """Return the output matrix of a model file, or None where the logits are not just its product. Read-only."""
         tensors = {tensor.name: tensor for tensor in header.tensors}
         output = tensors.get("output.weight") or tensors.get("token_embd.weight")  # tied
@@ -89,7 +89,7 @@ class OutputRows:
         return np.asarray(steps * (largest / 127).astype(np.float16).astype(np.float32)).reshape(hidden.shape)
 
 
-class Head:
+class OutputHead:
     """Ends calls of a context with their last hidden states, and computes logits from them. One for each context.
 
     Attributes:
@@ -99,7 +99,7 @@ class Head:
         EngineError: the installed llama.cpp keeps its tensors in an unknown way.
     """
 
-    def __init__(self, rows: OutputRows) -> None:
+    def __init__(self, rows: OutputMatrix) -> None:
         matrix_product_op()  # checks the layout of tensors
         self.callback = library().ggml_backend_sched_eval_callback(self._on_tensor)
         self._rows = rows
@@ -108,7 +108,7 @@ class Head:
         self._failure: EngineError | None = None
 
     @classmethod
-    def of(cls, rows: OutputRows | None) -> Self | None:
+    def of(cls, rows: OutputMatrix | None) -> Self | None:
         """Return a head, or None where there are no rows, or the installed llama.cpp has no hidden states to take."""
         try:
             return None if rows is None else cls(rows)

@@ -42,7 +42,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedPrompt:
     """A prompt on disk: its token ids, and where its cells begin in the file."""
 
     path: Path
@@ -63,7 +63,7 @@ class PromptCache:
         self._key = {"format": FORMAT, **key}
         self._prefix = hashlib.sha256(json.dumps(self._key, sort_keys=True).encode()).hexdigest()[:16]
 
-    def nearest(self, token_ids: Sequence[int], more_than: int) -> Kept | None:
+    def nearest(self, token_ids: Sequence[int], more_than: int) -> CachedPrompt | None:
         """Return the kept prompt that has most of the beginning of `token_ids`, if `LEAST_TOKENS` past `more_than`."""
         best, most = None, more_than + LEAST_TOKENS - 1
         for path in self._folder.glob(f"{self._prefix}-*{_SUFFIX}"):
@@ -72,7 +72,7 @@ class PromptCache:
                 best, most = kept, n
         return best
 
-    def read(self, kept: Kept) -> bytes | None:
+    def read(self, kept: CachedPrompt) -> bytes | None:
         """Return the cells of a kept prompt; None if the file has gone or is damaged, in which case it is deleted."""
         try:
             whole = kept.path.read_bytes()
@@ -107,7 +107,7 @@ class PromptCache:
             log.warning("the prompt was not kept: %s", e)
         _delete_oldest(self._folder)
 
-    def _read_header(self, path: Path) -> Kept | None:
+    def _read_header(self, path: Path) -> CachedPrompt | None:
         """Return what a file says it holds, or None if it is of another key or no such file."""
         begin = len(_MAGIC) + _LENGTH.size
         try:
@@ -119,7 +119,7 @@ class PromptCache:
                 header = json.loads(file.read(min(n_bytes, _MAX_HEADER_BYTES)))
             if header["key"] != self._key:
                 return None
-            return Kept(path, tuple(map(int, header["tokens"])), begin + n_bytes)
+            return CachedPrompt(path, tuple(map(int, header["tokens"])), begin + n_bytes)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 

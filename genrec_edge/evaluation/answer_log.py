@@ -26,7 +26,7 @@ _MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LoggedAnswer:
     """What one system answered one user, and what it took.
 
     Attributes:
@@ -56,12 +56,14 @@ class Answer:
     peak_mib: float | None
 
 
-_KEYS = frozenset(field.name for field in fields(Answer))
+_KEYS = frozenset(field.name for field in fields(LoggedAnswer))
 _COUNTS = ("user", "tokens", "texts", "invalid", "repeated")
 
 
 @contextmanager
-def answer_file(path: Path, key: Mapping[str, Any]) -> Iterator[tuple[dict[int, Answer], Callable[[Answer], None]]]:
+def open_answer_log(
+    path: Path, key: Mapping[str, Any]
+) -> Iterator[tuple[dict[int, LoggedAnswer], Callable[[LoggedAnswer], None]]]:
     """Yield the answers a file holds, by user, and the function that adds one; the file is made if it is not there.
 
     An added answer is in the file when the function returns, so it outlives the process, though not a power cut.
@@ -81,7 +83,7 @@ def answer_file(path: Path, key: Mapping[str, Any]) -> Iterator[tuple[dict[int, 
                 if not file.tell():
                     file.write(_line(key))
 
-                def add(answer: Answer) -> None:
+                def add(answer: LoggedAnswer) -> None:
                     with path_errors(path):
                         file.write(_line(_to_json(answer)))
                         file.flush()
@@ -89,9 +91,9 @@ def answer_file(path: Path, key: Mapping[str, Any]) -> Iterator[tuple[dict[int, 
                 yield answers, add
 
 
-def _read(path: Path, key: Mapping[str, Any]) -> dict[int, Answer]:
+def _read(path: Path, key: Mapping[str, Any]) -> dict[int, LoggedAnswer]:
     """Return the answers of a file, after cutting off what does not end in a line break."""
-    answers: dict[int, Answer] = {}
+    answers: dict[int, LoggedAnswer] = {}
     if not path.exists():
         return answers
     with path.open("rb+") as file:
@@ -128,11 +130,11 @@ def _line(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False).encode() + b"\n"
 
 
-def _to_json(answer: Answer) -> dict[str, Any]:
+def _to_json(answer: LoggedAnswer) -> dict[str, Any]:
     return {**asdict(answer), "rank": answer.rank if math.isfinite(answer.rank) else None}
 
 
-def _from_json(line: bytes) -> Answer | None:
+def _from_json(line: bytes) -> LoggedAnswer | None:
     """Return the answer that a line holds, or None if it holds none."""
     found = _parsed(line)
     if found is None or found.keys() != _KEYS:
@@ -148,7 +150,9 @@ def _from_json(line: bytes) -> Answer | None:
         and _is_number(found["seconds"])
         and _is_number(found["wall_s"])
     )
-    return Answer(**{**found, "items": tuple(items), "rank": math.inf if rank is None else rank}) if good else None
+    return (
+        LoggedAnswer(**{**found, "items": tuple(items), "rank": math.inf if rank is None else rank}) if good else None
+    )
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

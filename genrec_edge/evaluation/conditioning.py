@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.datasets.item_facts import Lore
+    from genrec_edge.datasets.item_facts import ItemFacts
     from genrec_edge.decoding.prompts import Part
 
 PreferenceKind = Literal["history", "none", "words", "both"]
@@ -32,7 +32,7 @@ _TYPICAL_OF = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Told:
+class Conditioning:
     """What a system is told for one user.
 
     Attributes:
@@ -58,11 +58,11 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Teller:
+class Conditioner:
     """Says what is told.
 
     Attributes:
-        lore: what is known of the items.
+        item_facts: what is known of the items.
         preference: "history" is titles (P1), "words" their summary (P2), "both" a summary of all but the latest titles
             and these, "none" nothing (P0).
         intent: "vague" (I1) or "specific" (I2), made of the target, or of the history if honest.
@@ -71,24 +71,24 @@ class Teller:
         summary: of the whole history at once, or block by block.
     """
 
-    lore: Lore
+    item_facts: ItemFacts
     preference: PreferenceKind = "history"
     intent: IntentKind = "none"
     recent: int = RECENT
     seed: int = 0
     summary: SummaryKind = "whole"
 
-    def told(self, user: int, history: NDArray[np.int32], target: int) -> Told:
+    def told(self, user: int, history: NDArray[np.int32], target: int) -> Conditioning:
         """Return what is told for one user; an intention that the facts are not enough for is left out."""
         words, fits = self._wish(user, history, target)
         after = tuple(after_history(words, {}))
         if self.preference == "none":
-            return Told(history[:0], (), after, fits)
+            return Conditioning(history[:0], (), after, fits)
         if self.preference == "history":
-            return Told(history, (), after, fits)
+            return Conditioning(history, (), after, fits)
         titles = history[:0] if self.preference == "words" else history[-self.recent :]
-        text = summary_of(self.lore, history[: len(history) - len(titles)].tolist(), self.summary)
-        return Told(titles, tuple(before_history(text)), after, fits)
+        text = summary_of(self.item_facts, history[: len(history) - len(titles)].tolist(), self.summary)
+        return Conditioning(titles, tuple(before_history(text)), after, fits)
 
     def describe(self) -> Mapping[str, str | int]:
         """Return all that it says depends on, besides the seed."""
@@ -101,16 +101,16 @@ class Teller:
         if self.intent == "none":
             return None, None
         is_honest = self.intent.startswith("honest")
-        source = self.lore.typical(history[-_TYPICAL_OF:].tolist()) if is_honest else target
+        source = self.item_facts.typical(history[-_TYPICAL_OF:].tolist()) if is_honest else target
         rng = np.random.default_rng([self.seed, user])
-        wanted = self.lore.wanted(source, rng, is_vague=self.intent.endswith("vague"))
-        return (None, None) if wanted is None else (wanted[0], self.lore.fitting(wanted[1]))
+        wanted = self.item_facts.wanted(source, rng, is_vague=self.intent.endswith("vague"))
+        return (None, None) if wanted is None else (wanted[0], self.item_facts.fitting(wanted[1]))
 
 
-def summary_of(lore: Lore, items: Sequence[int], kind: SummaryKind) -> str:
+def summary_of(item_facts: ItemFacts, items: Sequence[int], kind: SummaryKind) -> str:
     """Return what items, oldest first, say of who chose them by their facts; block by block as LLM-TRSR does it."""
     if kind == "whole":
-        return lore.profile(items)
+        return item_facts.profile(items)
     summarise = recurrent if kind == "recurrent" else hierarchical
-    found = summarise(items, FactSummarizer(lore))
+    found = summarise(items, FactSummarizer(item_facts))
     return "" if found is None else found.text

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from genrec_edge.errors import UsageError, several
-from genrec_edge.evaluation.protocol import Target, questions
+from genrec_edge.evaluation.protocol import Target, cases_of
 from genrec_edge.storage.files import atomic_write, path_errors
 from genrec_edge.storage.json_diff import differences
 
@@ -65,7 +65,7 @@ def read_scores(path: Path, split: Split, target: Target) -> Callable[[NDArray[n
     if scores.shape != shape or scores.dtype != np.float32:
         message = f"{path} has scores of shape {scores.shape} and type {scores.dtype}, not float32 of {shape}"
         raise UsageError(message, hint=_HINT)
-    asked = questions(split, target=target)
+    asked = cases_of(split, target=target)
     if (n := int(np.isnan(scores[asked.users]).any(axis=1).sum())) > 0:
         raise UsageError(f"{path}: {n:,} of {len(asked.users):,} users have scores that are not numbers", hint=_HINT)
     row_of = {history.tobytes(): user for history, user in zip(asked.histories, asked.users.tolist(), strict=True)}

@@ -14,7 +14,7 @@ import numpy as np
 
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation import calibration
-from genrec_edge.evaluation.protocol import questions
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.significance import estimate
 from genrec_edge.serving import judge
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class JudgeMargins:
     """The log-odds of a model for each user: (n,) float64 each.
 
     Attributes:
@@ -51,7 +51,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdicts:
+class JudgeQuality:
     """What was found.
 
     Attributes:
@@ -100,7 +100,7 @@ class Verdicts:
         }
 
 
-def ask(
+def collect_margins(
     session: Session,
     dataset: Dataset,
     split: Split,
@@ -109,14 +109,14 @@ def ask(
     users: int | None = None,
     seed: int = 0,
     on_user: Callable[[str, int, int], object] = lambda _target, _done, _total: None,
-) -> Asked:
+) -> JudgeMargins:
     """Return what a model says about the held-out items of users, each beside one that the user never meets.
 
     Raises:
         UsageError: no user has such an item, or the model knows only histories.
         ModelInvalidError: to its tokenizer yes and no begin alike.
     """
-    asked = questions(split, target=target, users=users, candidates=1, seed=seed)
+    asked = cases_of(split, target=target, users=users, candidates=1, seed=seed)
     rows, n = [], len(asked.users)
     for i, (history, item, pair) in enumerate(
         zip(asked.histories, asked.targets.tolist(), asked.candidates or (), strict=True)
@@ -130,10 +130,10 @@ def ask(
             second = -last
         rows.append((*judge.margins(session, [met, stranger]), first, second))
         on_user(target, i + 1, n)
-    return Asked(asked.users, *np.array(rows).T.copy())
+    return JudgeMargins(asked.users, *np.array(rows).T.copy())
 
 
-def verdicts_of(fitted: Asked, measured: Asked, seed: int = 0) -> Verdicts:
+def judge_quality_of(fitted: JudgeMargins, measured: JudgeMargins, seed: int = 0) -> JudgeQuality:
     """Return how good verdicts are: the line fitted on half of the users of one, measured on the others of the other.
 
     Raises:
@@ -151,7 +151,7 @@ def verdicts_of(fitted: Asked, measured: Asked, seed: int = 0) -> Verdicts:
     first, second = measured.first[outside], measured.second[outside]
     right = (first + second) / 2 > 0
     drawn = np.where(np.random.default_rng([seed, 1]).random(len(first)) < 0.5, first, second) > 0
-    return Verdicts(
+    return JudgeQuality(
         n_users=int(outside.sum()),
         slope=slope,
         offset=offset,
@@ -167,7 +167,7 @@ def verdicts_of(fitted: Asked, measured: Asked, seed: int = 0) -> Verdicts:
     )
 
 
-def _outcomes(asked: Asked, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _outcomes(asked: JudgeMargins, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return margins and whether the item was met, of the users of a mask."""
     met, stranger = asked.met[mask], asked.stranger[mask]
     return np.concatenate([met, stranger]), np.arange(2 * len(met)) < len(met)

@@ -13,17 +13,17 @@ import numpy as np
 
 from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.decoding.best_first import Budget, ChildPrior
-from genrec_edge.decoding.free_text import write_lines
-from genrec_edge.engine.context import Usage
+from genrec_edge.decoding.free_text import generate_lines
+from genrec_edge.engine.context import EngineUsage
 from genrec_edge.errors import UsageError
-from genrec_edge.evaluation.conditioning import Told
-from genrec_edge.evaluation.ranker import FIT_FIRST, Ranked, allowed_items, beside
+from genrec_edge.evaluation.conditioning import Conditioning
+from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allowed_items
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.serving.config import default_threads
-from genrec_edge.serving.score_fusion import Fused, learned_on_prior
+from genrec_edge.serving.score_fusion import FusedScores, learned_on_prior
 from genrec_edge.serving.session import Session
-from genrec_edge.serving.session_pool import Crew, crew_size
-from genrec_edge.serving.training_record import record_of, tuned_on
+from genrec_edge.serving.session_pool import SessionPool, pool_size
+from genrec_edge.serving.training_record import training_record_of, training_split_of
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _OF_THIS_MACHINE = ("name", "path", "adapter")
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
+class PriorTerm:
     """What is added to a model's score of an item: `weight` times `log_prob` of the item after the history.
 
     Attributes:
@@ -64,7 +64,7 @@ class Prior:
 class LlmRanker:
     """A language model, searched as `recommend` does, over the catalog of a data set. Use it in a `with` block.
 
-    Several users are answered at once, see `crew`. A model that is not small has one context.
+    Several users are answered at once, see `pool`. A model that is not small has one context.
 
     Args:
         model_file: the model, resolved.
@@ -88,7 +88,7 @@ class LlmRanker:
         name: str | None = None,
         adapter: Path | None = None,
         score: ScoreKind | None = None,
-        prior: Prior | None = None,
+        prior: PriorTerm | None = None,
         max_history: int | None = None,
         fit_first: bool = False,
         decode: Literal["exact", "free"] = "exact",
@@ -97,9 +97,9 @@ class LlmRanker:
     ) -> None:
         if max_history is not None and max_history < 1:
             raise UsageError(f"a history of {max_history} titles is none", hint="give --max-history at least 1")
-        record = record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
+        record = training_record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
         self._learned = learned_on_prior(record)
-        self._tuned_on = tuned_on(record)
+        self._tuned_on = training_split_of(record)
         if prior is not None and prior.weight is None and self._learned is None:
             prior = None
         if prior is not None and prior.weight is not None and not math.isfinite(prior.weight):
@@ -114,7 +114,7 @@ class LlmRanker:
         self._max_history = max_history
         self._decode = decode
         n_threads = n_threads or default_threads()
-        self._n_contexts = crew_size(model_file.path.stat().st_size, n_threads)
+        self._n_contexts = pool_size(model_file.path.stat().st_size, n_threads)
         self._open: Callable[[], Session] = lambda: Session.open(
             model_file,
             dataset.path / CATALOG,
@@ -125,7 +125,7 @@ class LlmRanker:
             n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
-        self._crew: Crew[Session]
+        self._crew: SessionPool[Session]
         self._item_of_row: dict[int, int]
         self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the index
 
@@ -133,9 +133,9 @@ class LlmRanker:
         """Load the model; from now on `about` says all that its answers depend on."""
         with ExitStack() as on_error:
             session = on_error.enter_context(self._open())
-            twins = [on_error.enter_context(session.twin()) for _ in range(1, self._n_contexts)]
+            clones = [on_error.enter_context(session.clone()) for _ in range(1, self._n_contexts)]
             on_error.pop_all()
-        self._crew = Crew([session, *twins])
+        self._crew = SessionPool([session, *clones])
         manifest, path = self._model_file.manifest, self._model_file.path
         described = session.describe_model()
         self._item_of_row = dict(zip(self._dataset.rows.tolist(), range(self._dataset.n_items), strict=True))
@@ -154,7 +154,7 @@ class LlmRanker:
             "n_ctx": session.engine.n_ctx,
             "decode": self._decode,
             "fit_first": self._fit_first,
-            "tuned_on": self._tuned_on,
+            "training_split_of": self._tuned_on,
         }
         return self
 
@@ -169,8 +169,8 @@ class LlmRanker:
         k: int,
         *,
         candidates: NDArray[np.int32] | None = None,
-        told: Told | None = None,
-    ) -> Ranked:
+        told: Conditioning | None = None,
+    ) -> Ranking:
         """Return the k best items after a history, or all that are allowed if these are fewer.
 
         Args:
@@ -189,26 +189,28 @@ class LlmRanker:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Told] | None = None,
-    ) -> Iterator[Ranked]:
+        told: Sequence[Conditioning] | None = None,
+    ) -> Iterator[Ranking]:
         """Yield `rank` of each history, in order."""
 
-        def answer(session: Session, task: tuple[NDArray[np.int32], NDArray[np.int32] | None, Told | None]) -> Ranked:
+        def answer(
+            session: Session, task: tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]
+        ) -> Ranking:
             history, pool, told_of = task
-            one = told_of or Told(history, (), (), None)
+            one = told_of or Conditioning(history, (), (), None)
             allowed = allowed_items(self._dataset.n_items, history, pool)
             if self._decode == "free":
                 return self._written(session, history, one, k, allowed)
             return self._searched(session, history, one, k, allowed)
 
-        yield from self._crew.map(answer, beside(histories, candidates, told))
+        yield from self._crew.map(answer, align_inputs(histories, candidates, told))
 
     def _searched(
-        self, session: Session, history: NDArray[np.int32], told: Told, k: int, allowed: NDArray[np.bool_]
-    ) -> Ranked:
+        self, session: Session, history: NDArray[np.int32], told: Conditioning, k: int, allowed: NDArray[np.bool_]
+    ) -> Ranking:
         started = time.perf_counter()
         if not allowed.any():
-            return Ranked(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
+            return Ranking(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
         root_row = self._prompted(session, told)
         bias = np.where(allowed, 0.0, -np.inf)
         if self._fit_first and told.fits is not None:
@@ -216,7 +218,7 @@ class LlmRanker:
         bias = bias[self._item_at]
         search = session.search(bias, min(k, int(allowed.sum())), self._fused(told.known(history)))
         answer = search.exact(root_row, Budget())
-        return Ranked(
+        return Ranking(
             items=self._item_at[[found.position for found in answer.found]],
             scores=np.array([found.score for found in answer.found]),
             exact=answer.exact,
@@ -225,25 +227,25 @@ class LlmRanker:
             seconds=time.perf_counter() - started,
         )
 
-    def _fused(self, history: NDArray[np.int32]) -> Fused | None:
+    def _fused(self, history: NDArray[np.int32]) -> FusedScores | None:
         """Return what the prior adds after a history, by position of the index."""
         if self._prior is None:
             return None
         log_prior = self._prior.log_prob(history)[self._item_at]
         if self._prior.weight is not None:
-            return Fused(self._prior.weight * log_prior, None, log_prior)
+            return FusedScores(self._prior.weight * log_prior, None, log_prior)
         tau, lambda_ = self._learned or (1.0, 0.0)  # __init__ has seen to it that there are two
-        return Fused(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
+        return FusedScores(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
 
     def _written(
-        self, session: Session, history: NDArray[np.int32], told: Told, k: int, allowed: NDArray[np.bool_]
-    ) -> Ranked:
+        self, session: Session, history: NDArray[np.int32], told: Conditioning, k: int, allowed: NDArray[np.bool_]
+    ) -> Ranking:
         """Let the model write `N_TEXTS` lines, and keep what is allowed in the order it was written."""
         started = time.perf_counter()
         root_row = self._prompted(session, told)
         engine = session.engine
         n = min(k, N_TEXTS)
-        written = write_lines(engine, root_row, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
+        written = generate_lines(engine, root_row, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
         lines = list(itertools.islice(written, n))
         found: list[int] = []
         invalid = repeated = 0
@@ -256,7 +258,7 @@ class LlmRanker:
                 invalid += 1
             else:
                 found.append(item)
-        return Ranked(
+        return Ranking(
             items=np.array(found, np.int32),
             scores=-np.arange(len(found), dtype=np.float64),
             exact=False,
@@ -268,16 +270,16 @@ class LlmRanker:
             repeated=repeated,
         )
 
-    def _prompted(self, session: Session, told: Told) -> NDArray[np.float32]:
+    def _prompted(self, session: Session, told: Conditioning) -> NDArray[np.float32]:
         """Evaluate the prompt, with each item once, where it was met last, and return its last logits."""
         latest = list(dict.fromkeys(reversed(told.titles.tolist())))[: self._max_history][::-1]
         engine = session.engine
-        engine.usage = Usage()
+        engine.usage = EngineUsage()
         token_ids, _ = session.prompt_ids(self._dataset.rows[latest], told.before, told.after)
         return engine.prompt(token_ids)[0]
 
 
-def _name(model_file: ModelFile, adapter: Path | None, prior: Prior | None) -> str:
+def _name(model_file: ModelFile, adapter: Path | None, prior: PriorTerm | None) -> str:
     name = model_file.manifest.name if model_file.manifest else model_file.path.stem
     if adapter is not None:
         name += f" + {adapter.stem}"

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from genrec_edge.evaluation.report import Report
+    from genrec_edge.evaluation.report import EvaluationReport
     from genrec_edge.evaluation.significance import Estimate
-    from genrec_edge.evaluation.system_metrics import Figures
+    from genrec_edge.evaluation.system_metrics import SystemMetrics
 
 _MODEL, _BASELINE, _GREY = "#2a6f97", "#9aa5ad", "#555555"
 
 
-def write(folder: Path, schema: str, report: Report) -> list[Path]:
+def write(folder: Path, schema: str, report: EvaluationReport) -> list[Path]:
     """Write what a report says into a folder, which is made, and return the files; each is replaced whole.
 
     `evaluation.json`, `evaluation.md`, `quality.png`, and `quants.png` where several file types of a model were asked.
@@ -48,7 +48,7 @@ def write(folder: Path, schema: str, report: Report) -> list[Path]:
     return written
 
 
-def _quality(report: Report) -> Figure:
+def _quality(report: EvaluationReport) -> Figure:
     """Draw a row for each system and a panel for each metric over all users and each segment."""
     systems = report.systems
     panels: list[tuple[str, list[Estimate]]] = [
@@ -69,7 +69,7 @@ def _quality(report: Report) -> Figure:
     return figure
 
 
-def _intervals(axis: Axes, systems: Sequence[Figures], means: Sequence[Estimate]) -> None:
+def _intervals(axis: Axes, systems: Sequence[SystemMetrics], means: Sequence[Estimate]) -> None:
     """Draw means as bars with their intervals, one a row, and write the mean behind."""
     middles = np.array([mean.mean for mean in means])
     lows, highs = np.array([mean.low for mean in means]), np.array([mean.high for mean in means])
@@ -84,12 +84,12 @@ def _intervals(axis: Axes, systems: Sequence[Figures], means: Sequence[Estimate]
     axis.locator_params(axis="x", nbins=3)  # labels of small figures are long
 
 
-def _quants(report: Report) -> Figure | None:
+def _quants(report: EvaluationReport) -> Figure | None:
     """Draw size against NDCG for the file types of one model, or return None where no model has several.
 
     They are taken to be of one model if they were asked alike and nothing but the file differs.
     """
-    groups: dict[str, list[Figures]] = {}
+    groups: dict[str, list[SystemMetrics]] = {}
     for system in report.systems:
         if "quant" in system.about:
             same = {k: v for k, v in system.about.items() if k not in {"quant", "model_bytes", "model_sha256"}}

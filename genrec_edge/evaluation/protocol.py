@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.splits import Split
-    from genrec_edge.evaluation.conditioning import Teller, Told
+    from genrec_edge.evaluation.conditioning import Conditioner, Conditioning
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.floating]]
 
@@ -27,7 +27,7 @@ Target = Literal["test", "validation"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Questions:
+class EvaluationCases:
     """What all systems are asked; sequences stand in the order of `users`, ascending.
 
     Attributes:
@@ -42,19 +42,19 @@ class Questions:
     targets: NDArray[np.int32]
     histories: tuple[NDArray[np.int32], ...]
     candidates: tuple[NDArray[np.int32], ...] | None
-    told: tuple[Told, ...] | None = None
+    told: tuple[Conditioning, ...] | None = None
 
 
-def questions(
+def cases_of(
     split: Split,
     *,
     target: Target = "test",
     users: int | None = None,
     candidates: int | None = None,
     hard: ScoresOf | None = None,
-    teller: Teller | None = None,
+    conditioner: Conditioner | None = None,
     seed: int = 0,
-) -> Questions:
+) -> EvaluationCases:
     """Return what a split asks.
 
     Args:
@@ -64,7 +64,7 @@ def questions(
         candidates: rank the target among so many others, drawn for each user by the seed from the items that the user
             never meets, in history or future; None ranks all items.
         hard: from a history to the score of each item, (n_items,): the others are those with the highest scores.
-        teller: says what systems are told for each user; None tells the history alone.
+        conditioner: says what systems are told for each user; None tells the history alone.
         seed: of both draws.
 
     Raises:
@@ -84,7 +84,7 @@ def questions(
         raise UsageError("hard negatives need a number of candidates", hint="give --candidates")
     targets = held_out[target][asked]
     known = tuple(history_of(split, user, target) for user in asked.tolist())
-    return Questions(
+    return EvaluationCases(
         users=asked.astype(np.int32),
         targets=targets,
         histories=known,
@@ -94,7 +94,7 @@ def questions(
             _sampled(split, user, candidates, target, seed, None if hard is None else hard(history))
             for user, history in zip(asked.tolist(), known, strict=True)
         ),
-        told=None if teller is None else tuple(map(teller.told, asked.tolist(), known, targets.tolist())),
+        told=None if conditioner is None else tuple(map(conditioner.told, asked.tolist(), known, targets.tolist())),
     )
 
 

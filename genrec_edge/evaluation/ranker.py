@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.evaluation.conditioning import Told
+    from genrec_edge.evaluation.conditioning import Conditioning
 
 FIT_FIRST = ", fit first"
 """What names of systems end in that put items with the wanted facts before all others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
+class Ranking:
     """The answer to one history.
 
     Attributes:
@@ -99,8 +99,8 @@ class ScoreRanker:
         k: int,
         *,
         candidates: NDArray[np.int32] | None = None,
-        told: Told | None = None,
-    ) -> Ranked:
+        told: Conditioning | None = None,
+    ) -> Ranking:
         """Return the k items with the highest scores; of equal ones, those of lower index. Words are not understood."""
         started = time.perf_counter()
         known = history if told is None else told.known(history)
@@ -111,7 +111,7 @@ class ScoreRanker:
         best = np.argsort(-scores, kind="stable")[:k]
         best = best[scores[best] > -np.inf]
         seconds = time.perf_counter() - started
-        return Ranked(
+        return Ranking(
             best.astype(np.int32), scores[best], exact=True, gap=0.0, tokens=0, seconds=seconds, all_scores=scores
         )
 
@@ -121,10 +121,10 @@ class ScoreRanker:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Told] | None = None,
-    ) -> Iterator[Ranked]:
+        told: Sequence[Conditioning] | None = None,
+    ) -> Iterator[Ranking]:
         """Yield `rank` of each history, in order."""
-        for history, pool, one in beside(histories, candidates, told):
+        for history, pool, one in align_inputs(histories, candidates, told):
             yield self.rank(history, k, candidates=pool, told=one)
 
     def __enter__(self) -> Self:
@@ -146,11 +146,11 @@ def allowed_items(n_items: int, history: NDArray[np.int32], candidates: NDArray[
     return allowed
 
 
-def beside(
+def align_inputs(
     histories: Sequence[NDArray[np.int32]],
     candidates: Sequence[NDArray[np.int32]] | None,
-    told: Sequence[Told] | None,
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None, Told | None]]:
+    told: Sequence[Conditioning] | None,
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]]:
     """Yield each history with the items to rank, None for all, and with what is told, None for the history alone."""
     for i, history in enumerate(histories):
         yield history, None if candidates is None else candidates[i], None if told is None else told[i]

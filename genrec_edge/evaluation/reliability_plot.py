@@ -11,10 +11,10 @@ from genrec_edge.storage.files import atomic_write, path_errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genrec_edge.evaluation.judge_quality import Verdicts
+    from genrec_edge.evaluation.judge_quality import JudgeQuality
 
 
-def write(path: Path, found: Verdicts) -> None:
+def write(path: Path, found: JudgeQuality) -> None:
     """Write a PNG with a panel before and one after the line that calibrates; points grow with their predictions.
 
     Raises:

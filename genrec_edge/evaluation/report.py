@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.evaluation.ranker import FIT_FIRST
-from genrec_edge.evaluation.significance import Comparison, Estimate, compare
+from genrec_edge.evaluation.significance import Estimate, PairedDifference, compare
 from genrec_edge.evaluation.system_metrics import AT, COLD, FULL, KS, LONG, RARE, depth_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from genrec_edge.evaluation.system_metrics import Figures
+    from genrec_edge.evaluation.system_metrics import SystemMetrics
 
 _ALL_RANKED = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
 _MRRS = ("MRR@3", "MRR@5", "MRR@10")
@@ -31,11 +31,11 @@ class PairedTest:
 
     system: str
     against: str
-    results: Mapping[str, Comparison]
+    results: Mapping[str, PairedDifference]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Report:
+class EvaluationReport:
     """All that an evaluation found.
 
     Attributes:
@@ -48,7 +48,7 @@ class Report:
 
     split: Mapping[str, Any]
     protocol: Mapping[str, Any]
-    systems: tuple[Figures, ...]
+    systems: tuple[SystemMetrics, ...]
     best_baseline: str | None
     tests: tuple[PairedTest, ...]
 
@@ -125,7 +125,7 @@ class Report:
             for system in self.systems
         ]
 
-    def _quality(self, system: Figures) -> list[float]:
+    def _quality(self, system: SystemMetrics) -> list[float]:
         """Return the means of the columns that follow the name; nan where a segment has no users."""
         segments = {"rare": (RARE, FULL[0]), "cold": (COLD, FULL[0]), "long": (LONG, "hr@1")}
         found = []
@@ -182,12 +182,12 @@ class Report:
 def report_of(
     split: Mapping[str, Any],
     protocol: Mapping[str, Any],
-    systems: Sequence[Figures],
+    systems: Sequence[SystemMetrics],
     *,
     reference: str | None,
     seed: int,
     tested: tuple[str, ...] = FULL,
-) -> Report:
+) -> EvaluationReport:
     """Return the report, every system tested against the best baseline and against the system named `reference`.
 
     Of the metrics of segments, `tested`, the first two are tested; the second decides which baseline is the best.
@@ -203,10 +203,10 @@ def report_of(
         for ours in systems
         if ours is not theirs
     ]
-    return Report(split, protocol, tuple(systems), best.name if best else None, tuple(tests))
+    return EvaluationReport(split, protocol, tuple(systems), best.name if best else None, tuple(tests))
 
 
-def _system_json(system: Figures) -> dict[str, Any]:
+def _system_json(system: SystemMetrics) -> dict[str, Any]:
     return {
         "name": system.name,
         "baseline": system.is_baseline,
@@ -251,6 +251,6 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _difference(found: Comparison) -> str:
+def _difference(found: PairedDifference) -> str:
     difference = found.difference
     return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {found.p:.2g}"

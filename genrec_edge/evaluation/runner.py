@@ -1,6 +1,6 @@
 """How systems are asked: all of them the same questions, an answer at a time, resumably.
 
-Knows systems and answers; what is asked is known to `questions.py`, and what comes out is said by `figures.py` and
+Knows systems and answers; what is asked is known to `cases_of.py`, and what comes out is said by `figures.py` and
 `report.py`.
 """
 
@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 
 from genrec_edge.errors import UsageError
-from genrec_edge.evaluation.answer_log import Answer, answer_file
-from genrec_edge.evaluation.protocol import questions
-from genrec_edge.evaluation.report import Report, report_of
-from genrec_edge.evaluation.system_metrics import AT, FULL, LEAST, SAMPLED, Asked, Figures, depth_of, figures_of
+from genrec_edge.evaluation.answer_log import LoggedAnswer, open_answer_log
+from genrec_edge.evaluation.protocol import cases_of
+from genrec_edge.evaluation.report import EvaluationReport, report_of
+from genrec_edge.evaluation.system_metrics import (
+    AT,
+    FULL,
+    LEAST,
+    SAMPLED,
+    EvaluatedUsers,
+    SystemMetrics,
+    depth_of,
+    system_metrics_of,
+)
 from genrec_edge.prior.cooccurrence import event_counts
 from genrec_edge.storage import process_memory
 
@@ -31,12 +40,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.splits import Split
-    from genrec_edge.evaluation.conditioning import Teller, Told
-    from genrec_edge.evaluation.protocol import Questions, ScoresOf, Target
-    from genrec_edge.evaluation.ranker import Ranked
+    from genrec_edge.evaluation.conditioning import Conditioner, Conditioning
+    from genrec_edge.evaluation.protocol import EvaluationCases, ScoresOf, Target
+    from genrec_edge.evaluation.ranker import Ranking
 
 
-class System(Protocol):
+class RankingSystem(Protocol):
     """What can be evaluated: see `ranked.py` and `ranking.py`. It is entered to be asked, and left before the next one.
 
     Attributes:
@@ -58,8 +67,8 @@ class System(Protocol):
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Told] | None = None,
-    ) -> Iterator[Ranked]:
+        told: Sequence[Conditioning] | None = None,
+    ) -> Iterator[Ranking]:
         """Yield one answer of at most k items for each history, in order; `told` says what of it is told, and in words.
 
         Without it the whole history is.
@@ -75,30 +84,30 @@ class System(Protocol):
 
 def evaluate(
     split: Split,
-    systems: Sequence[System],
+    systems: Sequence[RankingSystem],
     *,
     k: int = 20,
     users: int | None = None,
     target: Target = "test",
     candidates: int | None = None,
     hard: tuple[str, ScoresOf] | None = None,
-    teller: Teller | None = None,
+    conditioner: Conditioner | None = None,
     seed: int = 0,
     reference: str | None = None,
     resume_path: Path | None = None,
     on_user: Callable[[str, int, int], object] = lambda _name, _done, _total: None,
-) -> Report:
+) -> EvaluationReport:
     """Ask all systems and return what came out.
 
     Args:
         split: what is asked; baselines are fitted on its training part.
         systems: at least one; their names differ.
         k: how many items each system is asked for, at least 10, among candidates 3.
-        users: as `target`, `candidates` and `seed`: see `questions`. The seed is also that of intervals and tests.
+        users: as `target`, `candidates` and `seed`: see `cases_of`. The seed is also that of intervals and tests.
         target: which of the held-out items.
         candidates: None ranks all items.
         hard: a baseline's name and scores: its best items are the candidates beside the target.
-        teller: says what systems are told; None tells the history alone.
+        conditioner: says what systems are told; None tells the history alone.
         seed: of all that is drawn.
         reference: the name of a system that all others are tested against, as against the best baseline.
         resume_path: a folder that keeps the answers of each system that is slow, in a file; what it holds is not asked
@@ -116,52 +125,54 @@ def evaluate(
     least = AT if candidates is None else LEAST
     if k < least:
         raise UsageError(f"{k} items are too few to ask for", hint=f"give -k at least {least}")
-    asked = questions(
+    asked = cases_of(
         split,
         target=target,
         users=users,
         candidates=candidates,
         hard=None if hard is None else hard[1],
-        teller=teller,
+        conditioner=conditioner,
         seed=seed,
     )
     protocol: dict[str, Any] = {"target": target, "candidates": candidates, "k": k}
-    protocol["seed"] = None if candidates is None and teller is None else seed
+    protocol["seed"] = None if candidates is None and conditioner is None else seed
     protocol |= {} if hard is None else {"negatives": f"the best of {hard[0]}"}
-    protocol |= {} if teller is None else teller.describe()
+    protocol |= {} if conditioner is None else conditioner.describe()
     facts = _facts(split, asked, k, candidates)
-    figures: list[Figures] = []
+    figures: list[SystemMetrics] = []
     for system in systems:
         process_memory.forget_peak()
         with system:
             key = {"split": split.card(), "protocol": protocol, "system": {"name": system.name, **system.about}}
             answers = _ask(system, asked, k, key, resume_path if system.about else None, on_user)
             figures.append(
-                figures_of(system.name, system.about, answers, facts, is_baseline=system.is_baseline, seed=seed)
+                system_metrics_of(system.name, system.about, answers, facts, is_baseline=system.is_baseline, seed=seed)
             )
     said = {**protocol, "users": len(asked.users), "seed": seed, "seen": "removed", "equal scores": "mean rank"}
     return report_of(split.card(), said, figures, reference=reference, seed=seed, tested=facts.tested)
 
 
-def _facts(split: Split, asked: Questions, k: int, candidates: int | None) -> Asked:
+def _facts(split: Split, asked: EvaluationCases, k: int, candidates: int | None) -> EvaluatedUsers:
     lengths = np.array([len(history) for history in asked.histories])
     counts = event_counts(split.train, split.n_items)
     depth = AT if candidates is None else min(AT, k, candidates + 1)
     tested = FULL if candidates is None else tuple(metric for metric in SAMPLED if depth_of(metric) <= k)
-    return Asked(asked.users, asked.targets, lengths, counts, k, depth, tested)
+    return EvaluatedUsers(asked.users, asked.targets, lengths, counts, k, depth, tested)
 
 
 def _ask(
-    system: System,
-    asked: Questions,
+    system: RankingSystem,
+    asked: EvaluationCases,
     k: int,
     key: Mapping[str, Any],
     folder: Path | None,
     on_user: Callable[[str, int, int], object],
-) -> list[Answer]:
+) -> list[LoggedAnswer]:
     """Return the system's answers in the order of the users, asking for those that its file does not hold."""
-    kept: AbstractContextManager[tuple[dict[int, Answer], Callable[[Answer], None]]]
-    kept = nullcontext(({}, lambda _: None)) if folder is None else answer_file(folder / _file_name(system.name), key)
+    kept: AbstractContextManager[tuple[dict[int, LoggedAnswer], Callable[[LoggedAnswer], None]]]
+    kept = (
+        nullcontext(({}, lambda _: None)) if folder is None else open_answer_log(folder / _file_name(system.name), key)
+    )
     with kept as (answers, add):
         missing = [place for place, user in enumerate(asked.users.tolist()) if user not in answers]
         n = len(asked.users)
@@ -181,8 +192,8 @@ def _ask(
         return [answers[user] for user in asked.users.tolist()]
 
 
-def _answer(user: int, target: int, ranked: Ranked, wall_s: float) -> Answer:
-    return Answer(
+def _answer(user: int, target: int, ranked: Ranking, wall_s: float) -> LoggedAnswer:
+    return LoggedAnswer(
         user=user,
         rank=ranked.rank_of(target),
         items=tuple(ranked.items.tolist()),

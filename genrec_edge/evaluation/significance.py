@@ -29,7 +29,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedDifference:
     """How much better one system is than another: the mean difference per user, and how likely chance alone gives it.
 
     `p` is two-sided; it is 1 where no user differs.
@@ -55,7 +55,7 @@ def estimate(values: NDArray[np.float64], *, resamples: int = 10_000, seed: int 
 
 def compare(
     ours: NDArray[np.float64], theirs: NDArray[np.float64], *, resamples: int = 10_000, seed: int = 0
-) -> Comparison:
+) -> PairedDifference:
     """Compare two systems on the same users, (n_users,) each in the same order: ours minus theirs.
 
     The test flips the signs of the users' differences: were the systems alike, each user's difference might as well
@@ -70,7 +70,7 @@ def compare(
     observed = abs(some.sum()) - 1e-12 * np.abs(some).sum()
     sums = _in_blocks(lambda block: rng.choice((-1.0, 1.0), (block, len(some))) @ some, len(some), resamples)
     p = (1 + np.count_nonzero(np.abs(sums) >= observed)) / (1 + resamples)
-    return Comparison(estimate(differences, resamples=resamples, seed=seed), float(p))
+    return PairedDifference(estimate(differences, resamples=resamples, seed=seed), float(p))
 
 
 def _in_blocks(draw: Callable[[int], NDArray[np.float64]], n: int, resamples: int) -> NDArray[np.float64]:

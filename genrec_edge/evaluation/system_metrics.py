@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.evaluation.answer_log import Answer
+    from genrec_edge.evaluation.answer_log import LoggedAnswer
 
 KS = (1, 3, 5, 10, 20, 50, 100)
 AT = 10
@@ -45,7 +45,7 @@ LEAST = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class EvaluatedUsers:
     """The users of an evaluation, in the order of all arrays, and what the figures need to know of them.
 
     Attributes:
@@ -86,7 +86,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Figures:
+class SystemMetrics:
     """One system.
 
     Attributes:
@@ -131,9 +131,15 @@ def depth_of(metric: str) -> int:
     return int(metric.partition("@")[2])
 
 
-def figures_of(
-    name: str, about: Mapping[str, Any], answers: Sequence[Answer], asked: Asked, *, is_baseline: bool, seed: int
-) -> Figures:
+def system_metrics_of(
+    name: str,
+    about: Mapping[str, Any],
+    answers: Sequence[LoggedAnswer],
+    asked: EvaluatedUsers,
+    *,
+    is_baseline: bool,
+    seed: int,
+) -> SystemMetrics:
     """Return the figures of a system; `answers` are in the order of `asked.users`."""
     ranks = np.array([answer.rank for answer in answers])
     values = {f"{metric}@{k}": of(ranks, k) for metric, of in METRICS.items() for k in KS if k <= asked.k}
@@ -141,7 +147,7 @@ def figures_of(
     n_texts = sum(answer.texts for answer in answers)
     n_valid = n_texts - sum(answer.invalid for answer in answers)
     n_repeated = sum(answer.repeated for answer in answers)
-    return Figures(
+    return SystemMetrics(
         name=name,
         about=about,
         is_baseline=is_baseline,
@@ -168,7 +174,7 @@ def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     return padded
 
 
-def _cost(answers: Sequence[Answer]) -> dict[str, float | None]:
+def _cost(answers: Sequence[LoggedAnswer]) -> dict[str, float | None]:
     seconds = np.array([answer.seconds for answer in answers])
     wall_s = sum(answer.wall_s for answer in answers)
     peaks = [answer.peak_mib for answer in answers if answer.peak_mib is not None]

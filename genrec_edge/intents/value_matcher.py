@@ -28,7 +28,7 @@ from genrec_edge.records import Fact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from genrec_edge.catalog.facts import FactBook
+    from genrec_edge.catalog.facts import CatalogFacts
 
 Kind = Literal["topic", "place", "language", "person"]
 
@@ -52,7 +52,7 @@ stands in more titles is an ordinary one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedValue:
     """Words `start` to `end` (exclusive) of a sentence may mean one of these facts, the likeliest first."""
 
     start: int
@@ -64,10 +64,10 @@ class Named:
     role: str = ""
 
 
-class Names:
+class ValueNames:
     """The spellings of all values of a catalog as it is now."""
 
-    def __init__(self, book: FactBook) -> None:
+    def __init__(self, book: CatalogFacts) -> None:
         self._terms: defaultdict[str, list[Fact]] = defaultdict(list)
         self._people: defaultdict[str, list[Fact]] = defaultdict(list)
         self._kinds: dict[str, Kind] = {}
@@ -93,7 +93,7 @@ class Names:
         self._single = [key for key in self._terms if " " not in key and len(key) >= _MIN_LETTERS_OF_A_TERM]
         self._add_forms()
 
-    def at(self, sentence: Sentence, start: int, role: str = "") -> Named | None:
+    def at(self, sentence: Sentence, start: int, role: str = "") -> NamedValue | None:
         """Return the longest value that is named by the words from `start` on, a right spelling before a wrong one.
 
         `role` is the word that says what the person before, to whom these words are joined, did.
@@ -108,24 +108,24 @@ class Names:
                 return found
         return self._person_nearly(sentence, start, end, role) or self._term_nearly(sentence, start)
 
-    def _exactly(self, sentence: Sentence, start: int, end: int, role: str) -> Named | None:
+    def _exactly(self, sentence: Sentence, start: int, end: int, role: str) -> NamedValue | None:
         key = sentence.keys(start, end)
         if key in self._terms:
             facts = tuple(dict.fromkeys(self._terms[key]))
-            return Named(start, end, facts, self._kinds[facts[0].column])
+            return NamedValue(start, end, facts, self._kinds[facts[0].column])
         if key in ADJECTIVES and ADJECTIVES[key] in self._terms:
             facts = tuple(self._terms[ADJECTIVES[key]])
-            return Named(start, end, facts, self._kinds[facts[0].column], needs_noun=True)
+            return NamedValue(start, end, facts, self._kinds[facts[0].column], needs_noun=True)
         facts = tuple(self._people.get(key, ()))
         if facts and (end - start == 1 or sentence.key(start) in DEFINITE | ARTICLES):
             is_name = role and sentence.words[end - 1].is_capital and key not in FILLERS
             facts = facts if is_name else ()
         if facts:
-            return Named(start, end, _of_role(facts, role), "person", role=role)
+            return NamedValue(start, end, _of_role(facts, role), "person", role=role)
         facts = self._surnames.get(key, ())
-        return Named(start, end, _of_role(facts, role), "person", is_surname=True, role=role) if facts else None
+        return NamedValue(start, end, _of_role(facts, role), "person", is_surname=True, role=role) if facts else None
 
-    def _person_nearly(self, sentence: Sentence, start: int, end: int, role: str) -> Named | None:
+    def _person_nearly(self, sentence: Sentence, start: int, end: int, role: str) -> NamedValue | None:
         """Return whom two or three words mean, one of which has a typing error and is no other word."""
         for stop in range(min(start + 3, end), start + 1, -1):
             words = sentence.keys(start, stop).split()
@@ -137,7 +137,7 @@ class Names:
             near |= _nearest(" ".join(words), self._sharing.get((n, n - 1, words[-1]), ()))
             near = {key for key in near if not self._differs_by_a_word(words, key.split())}
             if len(near) == 1 and len(key := near.pop()) - n + 1 >= _MIN_LETTERS_OF_A_NAME:
-                return Named(start, stop, _of_role(tuple(self._people[key]), role), "person", role=role)
+                return NamedValue(start, stop, _of_role(tuple(self._people[key]), role), "person", role=role)
         return None
 
     def _differs_by_a_word(self, words: list[str], name: list[str]) -> bool:
@@ -146,7 +146,7 @@ class Names:
             a != b and a in self._title_words for a, b in zip(words, name, strict=True)
         )
 
-    def _term_nearly(self, sentence: Sentence, start: int) -> Named | None:
+    def _term_nearly(self, sentence: Sentence, start: int) -> NamedValue | None:
         """Return the value that a word unknown to titles is one error away from, first and last letter being right."""
         word = sentence.key(start)
         if len(word) < _MIN_LETTERS_OF_A_TERM - 1 or word in self._title_words:
@@ -155,7 +155,7 @@ class Names:
         if len(near) != 1:
             return None
         facts = tuple(self._terms[near[0]])
-        return Named(start, start + 1, facts, self._kinds[facts[0].column])
+        return NamedValue(start, start + 1, facts, self._kinds[facts[0].column])
 
     def _known_by_surname(self, credits_: Mapping[str, int]) -> dict[str, tuple[Fact, ...]]:
         bearers: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)

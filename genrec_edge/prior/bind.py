@@ -10,8 +10,8 @@ import numpy as np
 
 from genrec_edge.catalog.titles import key
 from genrec_edge.prior.cooccurrence import SparseRows
-from genrec_edge.prior.ease import Closeness
-from genrec_edge.prior.model import Counts, log_prob
+from genrec_edge.prior.ease import EaseInverse
+from genrec_edge.prior.model import PriorCounts, log_prob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.prior.db import Prior
+    from genrec_edge.prior.db import ItemPrior
     from genrec_edge.prior.model import Coefficients
     from genrec_edge.records import PriorKind
 
@@ -35,7 +35,7 @@ class BoundPrior:
         n_dropped: items of the prior that are not in the catalog.
     """
 
-    counts: Counts
+    counts: PriorCounts
     coefficients: Coefficients
     position_of: Mapping[int, int]
     n_dropped: int
@@ -46,7 +46,7 @@ class BoundPrior:
         return log_prob(self.counts, history, kind, self.coefficients)
 
 
-def bind(prior: Prior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPrior:
+def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPrior:
     """Find the items of a prior among the `rows` of a catalog, (n_rows,), in whose order the result stands.
 
     An item is the one with its id if that has the same title and year too; else the one with its title and its year, or
@@ -79,7 +79,7 @@ def _of_year(namesakes: Sequence[tuple[int | None, int]], year: int | None) -> i
     return namesakes[0][1] if is_only else None
 
 
-def _moved(counts: Counts, places: NDArray[np.int64], n_places: int) -> Counts:
+def _moved(counts: PriorCounts, places: NDArray[np.int64], n_places: int) -> PriorCounts:
     """Return counts with each item at its new place; those that meet at one are added, those without one left out."""
     is_there = places >= 0
     events = np.zeros(n_places, np.int64)
@@ -89,11 +89,11 @@ def _moved(counts: Counts, places: NDArray[np.int64], n_places: int) -> Counts:
     moved = SparseRows(
         places[matrix.rows[kept]], places[matrix.columns[kept]], matrix.values[kept], (n_places, n_places)
     )
-    return Counts(events, moved, _moved_closeness(counts.closeness, places, n_places))
+    return PriorCounts(events, moved, _moved_closeness(counts.closeness, places, n_places))
 
 
-def _moved_closeness(closeness: Closeness, places: NDArray[np.int64], n_places: int) -> Closeness:
+def _moved_closeness(closeness: EaseInverse, places: NDArray[np.int64], n_places: int) -> EaseInverse:
     """Return the rows and columns of the items that have a new place, the first of those that meet at one."""
     items, first = np.unique(places[closeness.items], return_index=True)
     first, items = first[items >= 0], items[items >= 0]
-    return Closeness(n_places, items, np.ascontiguousarray(closeness.inverse[np.ix_(first, first)]))
+    return EaseInverse(n_places, items, np.ascontiguousarray(closeness.inverse[np.ix_(first, first)]))

@@ -23,14 +23,14 @@ from genrec_edge.prior.db import (
     APPLICATION_ID,
     FORMAT_VERSION,
     TABLES,
-    Prior,
+    ItemPrior,
     PriorCard,
     damaged,
     opened,
     read_card,
 )
-from genrec_edge.prior.ease import Closeness
-from genrec_edge.prior.model import DEFAULT, WINDOW, Coefficients, Counts
+from genrec_edge.prior.ease import EaseInverse
+from genrec_edge.prior.model import DEFAULT, WINDOW, Coefficients, PriorCounts
 from genrec_edge.storage.files import atomic_write, path_errors
 from genrec_edge.storage.sqlite import sqlite_errors
 from genrec_edge.storage.tables import open_source
@@ -49,7 +49,7 @@ _MAX_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class PriorUpdate:
     """What an update did."""
 
     events: int
@@ -67,7 +67,7 @@ class _Tail:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _New:
+class _NewEvents:
     """Events of a user, oldest first: item indexes, seconds, and the place of the first of them in the history."""
 
     user_id: str
@@ -85,7 +85,7 @@ def build(
     split: Split | None = None,
     coefficients: Coefficients = DEFAULT,
     force: bool = False,
-) -> Prior:
+) -> ItemPrior:
     """Count histories, write them to `path` and return what was written.
 
     Args:
@@ -104,11 +104,11 @@ def build(
     check_free(path, force=force)
     about = {"split": "all", "filters": list(dataset.filters)} if split is None else split.card()
     card = PriorCard(dataset.name, about, ties, coefficients)
-    prior = Prior(card, dataset.item_ids, dataset.titles, Counts.of(histories, dataset.n_items))
-    kept: list[_New] = []
+    prior = ItemPrior(card, dataset.item_ids, dataset.titles, PriorCounts.of(histories, dataset.n_items))
+    kept: list[_NewEvents] = []
     if split is None:
         times = by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
-        kept = [_New(*new, 0) for new in zip(dataset.user_ids, histories, times, strict=True)]
+        kept = [_NewEvents(*new, 0) for new in zip(dataset.user_ids, histories, times, strict=True)]
     with (
         path_errors(path),
         atomic_write(path) as part,
@@ -125,7 +125,7 @@ def check_free(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} exists already", hint="replace it with --force, or choose another name")
 
 
-def _fill(connection: sqlite3.Connection, prior: Prior, kept: Sequence[_New]) -> None:
+def _fill(connection: sqlite3.Connection, prior: ItemPrior, kept: Sequence[_NewEvents]) -> None:
     """Write everything into an empty file that nobody else sees yet."""
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
@@ -151,7 +151,7 @@ def _fill(connection: sqlite3.Connection, prior: Prior, kept: Sequence[_New]) ->
     connection.execute("COMMIT")
 
 
-def update(path: Path, interactions_path: Path) -> Added:
+def update(path: Path, interactions_path: Path) -> PriorUpdate:
     """Add new events to a prior of all events: the same as counting all of them anew.
 
     Args:
@@ -187,12 +187,12 @@ def update(path: Path, interactions_path: Path) -> Added:
         connection.executemany("UPDATE items SET n = n + ? WHERE item = ?", grown)
         _add_transitions(connection, count_transitions(joint, len(index), WINDOW, [len(old) for old in known]))
         _append(connection, new)
-        _put_closeness(connection, Closeness.of(_histories(connection), len(index)))
+        _put_closeness(connection, EaseInverse.of(_histories(connection), len(index)))
         connection.execute("COMMIT")
-    return Added(len(events.users), len(new), len(new) - len(tails))
+    return PriorUpdate(len(events.users), len(new), len(new) - len(tails))
 
 
-def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties: str) -> list[_New]:
+def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties: str) -> list[_NewEvents]:
     """Return the new events of each user; refuse what belongs before events that were counted."""
     histories, times = by_user(events.timestamps, events.users, events.items, len(events.user_ids), ties)
     late = []
@@ -207,7 +207,7 @@ def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties:
         message = f"{path} has counted later events of {len(late):,} of the users already: {found}"
         raise UsageError(message, hint="add only what came after, or build the prior anew")
     starts = [tails[user].n if user in tails else 0 for user in events.user_ids]
-    return [_New(*new) for new in zip(events.user_ids, histories, times, starts, strict=True)]
+    return [_NewEvents(*new) for new in zip(events.user_ids, histories, times, starts, strict=True)]
 
 
 def _hashed(user_id: str) -> str:
@@ -225,7 +225,7 @@ def _tails(connection: sqlite3.Connection, user_ids: Sequence[str]) -> dict[str,
     return found
 
 
-def _append(connection: sqlite3.Connection, new: Sequence[_New]) -> None:
+def _append(connection: sqlite3.Connection, new: Sequence[_NewEvents]) -> None:
     """Add events to the end of their users' histories."""
     rows = (
         (_hashed(user.user_id), place, item, time)
@@ -241,7 +241,7 @@ def _histories(connection: sqlite3.Connection) -> list[NDArray[np.int32]]:
     return [np.array([item for _, item in group], np.int32) for _, group in groupby(rows, itemgetter(0))]
 
 
-def _put_closeness(connection: sqlite3.Connection, closeness: Closeness) -> None:
+def _put_closeness(connection: sqlite3.Connection, closeness: EaseInverse) -> None:
     connection.execute("DELETE FROM closeness")
     rows = zip(closeness.items.tolist(), (row.astype("<f4").tobytes() for row in closeness.inverse), strict=True)
     connection.executemany("INSERT INTO closeness VALUES (?, ?)", rows)

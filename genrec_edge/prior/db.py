@@ -24,8 +24,8 @@ import numpy as np
 
 from genrec_edge.errors import DatasetError, UsageError
 from genrec_edge.prior.cooccurrence import SparseRows
-from genrec_edge.prior.ease import Closeness
-from genrec_edge.prior.model import DECAYS, Coefficients, Counts
+from genrec_edge.prior.ease import EaseInverse
+from genrec_edge.prior.model import DECAYS, Coefficients, PriorCounts
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.sqlite import sqlite_errors
 
@@ -72,7 +72,7 @@ class PriorCard:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prior:
+class ItemPrior:
     """A prior in memory.
 
     Attributes:
@@ -85,7 +85,7 @@ class Prior:
     card: PriorCard
     item_ids: tuple[str, ...]
     titles: tuple[tuple[str, int | None], ...]
-    counts: Counts
+    counts: PriorCounts
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -109,7 +109,7 @@ class Prior:
             card=card,
             item_ids=tuple(item_id for item_id, _, _, _ in items),
             titles=tuple((title, year) for _, title, year, _ in items),
-            counts=Counts(
+            counts=PriorCounts(
                 np.array([n for _, _, _, n in items], np.int64),
                 SparseRows(places[:, 0], places[:, 1], table[:, 2], (len(items), len(items))),
                 closeness,
@@ -137,7 +137,7 @@ def _check_numbers(path: Path, connection: sqlite3.Connection) -> None:
         raise damaged(path, f"it has {', '.join(found)}")
 
 
-def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) -> Closeness:
+def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) -> EaseInverse:
     rows = connection.execute("SELECT item, weights FROM closeness ORDER BY item").fetchall()
     items = np.array([item for item, _ in rows], np.int64)
     is_whole = all(isinstance(weights, bytes) and len(weights) == 4 * len(rows) for _, weights in rows)
@@ -146,7 +146,7 @@ def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) ->
     inverse = np.frombuffer(b"".join(weights for _, weights in rows), "<f4").reshape(len(rows), len(rows))
     if not (np.isfinite(inverse).all() and (np.diag(inverse) > 0).all()):
         raise damaged(path, "its closeness holds something else than numbers, or has no positive diagonal")
-    return Closeness(n_items, items, inverse.astype(np.float32))
+    return EaseInverse(n_items, items, inverse.astype(np.float32))
 
 
 def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
@@ -172,7 +172,7 @@ def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
 
 @contextmanager
 def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a prior whose tables are the right ones; `mode` is "ro" or "rw". Raises as `Prior.open`."""
+    """Yield a connection to a prior with the right tables; `mode` is "ro" or "rw". Errors as `ItemPrior.open`."""
     _check_header(path)
     with sqlite_errors(path, damaged):
         if mode == "ro" and path.with_name(path.name + "-journal").exists():

@@ -28,7 +28,7 @@ _LEAST = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Closeness:
+class EaseInverse:
     """P over some items.
 
     Attributes:
@@ -42,7 +42,7 @@ class Closeness:
     inverse: NDArray[np.float32]
 
     @classmethod
-    def of(cls, histories: Sequence[NDArray[np.int32]], n_items: int) -> Closeness:
+    def of(cls, histories: Sequence[NDArray[np.int32]], n_items: int) -> EaseInverse:
         """Return P of histories of item indexes; an item counts once a history."""
         owned = [np.unique(history) for history in histories]
         flat = np.concatenate([np.empty(0, np.int32), *owned])
@@ -71,7 +71,7 @@ class Closeness:
         found[history] = 0.0
         return found
 
-    def without(self, own: NDArray[np.integer]) -> Without:
+    def without(self, own: NDArray[np.integer]) -> EaseWithoutHistory:
         """Return what changes where one of the histories had not been counted.
 
         What its x did to the inverse is undone by one vector: (A - x x')^-1 = P + (P x)(P x)' / (1 - x' P x).
@@ -80,7 +80,7 @@ class Closeness:
         places = np.unique(self.places(own))
         pulled = self.inverse[places].sum(0, dtype=np.float64)
         rest = 1 - float(pulled[places].sum())
-        return Without(pulled, rest, np.diag(self.inverse) + pulled**2 / rest)
+        return EaseWithoutHistory(pulled, rest, np.diag(self.inverse) + pulled**2 / rest)
 
     def spread(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores of `items`, (..., m), as scores of all items of the catalog, (..., n_items)."""
@@ -90,8 +90,8 @@ class Closeness:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Without:
-    """One history taken out of a `Closeness`: P x, (m,), 1 - x' P x, and the diagonal of the inverse that is left."""
+class EaseWithoutHistory:
+    """One history taken out of a `EaseInverse`: P x, (m,), 1 - x' P x, and the diagonal of the inverse that is left."""
 
     pulled: NDArray[np.float64]
     rest: float

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.errors import UsageError
-from genrec_edge.prior.model import DEFAULT, Coefficients, Counts, features, own_left_out
+from genrec_edge.prior.model import DEFAULT, Coefficients, PriorCounts, features, own_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def _places(
     histories: Sequence[NDArray[np.int32]], n_items: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
     """Return features (n, n_features, n_items), targets (n,) and which items are new (n, n_items), at places drawn."""
-    left_out = own_left_out(Counts.of(histories, n_items), histories)
+    left_out = own_left_out(PriorCounts.of(histories, n_items), histories)
     most = max(1, _MAX_VALUES // (n_items * len(DEFAULT.weights)))
     counted: list[NDArray[np.float32]] = []
     targets, unseen = [], []

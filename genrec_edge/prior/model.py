@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.prior.cooccurrence import count_transitions, event_counts
-from genrec_edge.prior.ease import Closeness, Without
+from genrec_edge.prior.ease import EaseInverse, EaseWithoutHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ DEFAULT = Coefficients()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counts:
+class PriorCounts:
     """What was counted.
 
     Attributes:
@@ -80,18 +80,18 @@ class Counts:
 
     events: NDArray[np.int64]
     transitions: SparseRows
-    closeness: Closeness
+    closeness: EaseInverse
     near: SparseRows = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "near", self.transitions.both_ways())
 
     @classmethod
-    def of(cls, histories: Sequence[NDArray[np.int32]], n_items: int) -> Counts:
+    def of(cls, histories: Sequence[NDArray[np.int32]], n_items: int) -> PriorCounts:
         """Count histories of item indexes below `n_items`, oldest first."""
         transitions = count_transitions(histories, n_items, WINDOW)
         events = event_counts(histories, n_items)
-        return cls(events, transitions, Closeness.of(histories, n_items))
+        return cls(events, transitions, EaseInverse.of(histories, n_items))
 
     @property
     def n_items(self) -> int:
@@ -100,7 +100,7 @@ class Counts:
 
 
 def log_prob(
-    counts: Counts, history: NDArray[np.integer], kind: PriorKind, coefficients: Coefficients = DEFAULT
+    counts: PriorCounts, history: NDArray[np.integer], kind: PriorKind, coefficients: Coefficients = DEFAULT
 ) -> NDArray[np.float64]:
     """Return the log-probability of each item after a history of indexes, oldest first: (n_items,) nats, finite."""
     newest_first = history[::-1]
@@ -156,7 +156,7 @@ def cross_fitted(
     the places from `start` on, each after all that stands before it. `history` may be any variant of the user's own;
     what the user contributed to the counts is left out.
     """
-    left_out = own_left_out(Counts.of(histories, n_items), histories)
+    left_out = own_left_out(PriorCounts.of(histories, n_items), histories)
 
     def at(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
         sums, events = left_out(user, history, start)
@@ -166,7 +166,7 @@ def cross_fitted(
     return at
 
 
-def own_left_out(counts: Counts, histories: Sequence[NDArray[np.int32]]) -> LeftOut:
+def own_left_out(counts: PriorCounts, histories: Sequence[NDArray[np.int32]]) -> LeftOut:
     """Return (user, history, start) -> (sums, events) for `features`: (n, n_decays + 1, n_items) and (n_items,).
 
     There is a row for each of the n places of `history` from `start` on. What the user's own of the `histories`
@@ -175,7 +175,7 @@ def own_left_out(counts: Counts, histories: Sequence[NDArray[np.int32]]) -> Left
     closeness, decays = counts.closeness, np.array(DECAYS)[:, None]
 
     @functools.lru_cache(_CACHED)
-    def own(user: int) -> tuple[SparseRows, NDArray[np.int64], NDArray[np.float64], Without]:
+    def own(user: int) -> tuple[SparseRows, NDArray[np.int64], NDArray[np.float64], EaseWithoutHistory]:
         near = count_transitions([histories[user]], counts.n_items, WINDOW).both_ways()
         events = counts.events - np.bincount(histories[user], minlength=counts.n_items)
         return near, events, np.maximum(events, 1) ** -_ALPHA, closeness.without(histories[user])

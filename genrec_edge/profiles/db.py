@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import DatasetError
-from genrec_edge.profiles.summaries import Summary
+from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.profiles.tastes import dumped, loaded
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.sqlite import sqlite_errors
@@ -85,20 +85,22 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("COMMIT")
 
 
-def as_json(parts: Sequence[Summary]) -> str:
+def as_json(parts: Sequence[HistorySummary]) -> str:
     """Return what a summary is made of as it stands in the file."""
     documents = [{"text": part.text, "kind": part.kind, "tastes": json.loads(dumped(part.tastes))} for part in parts]
     return json.dumps(documents, ensure_ascii=False)
 
 
-def parts_of(text: str) -> tuple[Summary, ...]:
+def parts_of(text: str) -> tuple[HistorySummary, ...]:
     """Return what `as_json` made a text of.
 
     Raises:
         ValueError: it is something else.
     """
     try:
-        parts = [Summary(str(d["text"]), str(d["kind"]), loaded(json.dumps(d["tastes"]))) for d in json.loads(text)]
+        parts = [
+            HistorySummary(str(d["text"]), str(d["kind"]), loaded(json.dumps(d["tastes"]))) for d in json.loads(text)
+        ]
     except (TypeError, KeyError, RecursionError) as e:
         raise ValueError(f"no summary: {type(e).__name__}") from e
     for tastes in (part.tastes for part in parts):

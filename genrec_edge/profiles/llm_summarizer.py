@@ -14,10 +14,10 @@ import numpy as np
 
 from genrec_edge.catalog.titles import canonical, clean, with_year
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import PIECE, LlamaEngine, Run
+from genrec_edge.engine.context import PIECE, LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import ModelInvalidError
-from genrec_edge.profiles.summaries import Summary
+from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
@@ -88,21 +88,21 @@ class ModelSummarizer:
         """Free the model."""
         self._engine.close()
 
-    def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:
+    def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
         """Return the summary; `Summarizer` says of what."""
         known = previous.text if previous is not None else ""
         text = self._written(known, _CHOSEN, item_texts(self._catalog, rows))
         return self._or_facts(text, self._facts.summarize(rows, previous))
 
-    def merge(self, parts: Sequence[Summary]) -> Summary:
+    def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
         """Return the summary; `Summarizer` says of what. Of a single part nothing is written."""
         if len(parts) == 1:
             return parts[0]
         text = self._written("", _NOTES, [part.text for part in parts if part.text])
         return self._or_facts(text, self._facts.merge(parts))
 
-    def _or_facts(self, text: str, counted: Summary) -> Summary:
-        return Summary(text, self.kind, counted.tastes) if text else counted
+    def _or_facts(self, text: str, counted: HistorySummary) -> HistorySummary:
+        return HistorySummary(text, self.kind, counted.tastes) if text else counted
 
     def _written(self, known: str, heading: str, given: Sequence[str]) -> str:
         """Return what the model writes about texts, or "" where that is no summary, or they do not fit its context."""
@@ -137,7 +137,7 @@ class ModelSummarizer:
             line, end, _ = model.detokenize(written).lstrip().partition("\n")
             if end:
                 return line
-            ((node, view),) = engine.evaluate([Run(node, (token,))])
+            ((node, view),) = engine.evaluate([TokenRun(node, (token,))])
             row = view.copy()
         return model.detokenize(written).rpartition(" ")[0]
 

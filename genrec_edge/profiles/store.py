@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.profiles.summaries import Method, Summarizer, Summary
+    from genrec_edge.profiles.summaries import HistorySummary, Method, Summarizer
 
 RECENT = 5
 """Latest items that are told in full although they are summarised. Source: as for `summaries.BLOCK`."""
@@ -40,7 +40,7 @@ _WAITING = "SELECT place, item FROM events WHERE user = ? AND liked AND place >=
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ProfileEvent:
     """An item that a user has met: its id and title in the catalog, seconds or None, and whether it was enjoyed."""
 
     item_id: str
@@ -57,7 +57,7 @@ class Profile:
         user: as the caller names them.
         catalog: the name of the catalog that the items are of.
         text: the summary, empty before the first block is full.
-        kind: who wrote it, see `summaries.Summary`; empty with an empty text.
+        kind: who wrote it, see `summaries.HistorySummary`; empty with an empty text.
         n_events: all that were met.
         n_summarised: events that went into the summary.
         n_waiting: enjoyed, and in no summary yet.
@@ -75,7 +75,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class ProfileContext:
     """What a request is told of a user: the summary or None, the latest items enjoyed, oldest first, all ids met."""
 
     preference: str | None
@@ -85,7 +85,7 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Updated:
+class ProfileUpdate:
     """What an update did.
 
     Attributes:
@@ -107,7 +107,7 @@ class Updated:
 class _State:
     """The row of a user: what its summary is made of, up to which place, and the row's version."""
 
-    parts: tuple[Summary, ...]
+    parts: tuple[HistorySummary, ...]
     done: int
     version: int
 
@@ -138,7 +138,7 @@ class ProfileStore:
         with opened(self.path) as connection:
             return [str(user) for (user,) in connection.execute("SELECT user FROM profiles ORDER BY user")]
 
-    def prompt_of(self, user: str) -> Recalled:
+    def prompt_of(self, user: str) -> ProfileContext:
         """Return what a request is told of a user; its size does not depend on the length of the history.
 
         Raises:
@@ -152,19 +152,19 @@ class ProfileStore:
             ).fetchall()
             seen = connection.execute("SELECT DISTINCT item FROM events WHERE user = ?", [user]).fetchall()
         recent = tuple(Interaction(title, item_id) for title, item_id in reversed(latest))
-        return Recalled(profile.text or None, recent, tuple(item_id for (item_id,) in seen), profile.catalog)
+        return ProfileContext(profile.text or None, recent, tuple(item_id for (item_id,) in seen), profile.catalog)
 
     def update(
         self,
         user: str,
-        events: Sequence[Event],
+        events: Sequence[ProfileEvent],
         catalog: Catalog,
         summarizer: Summarizer,
         *,
         method: Method = "recurrent",
         block: int = BLOCK,
         blocks: int | None = None,
-    ) -> Updated:
+    ) -> ProfileUpdate:
         """Add events, oldest first, and take each full block of those that wait into the summary.
 
         Events that are known are left out. The events are kept before the summarizer is asked: an update that is cut
@@ -194,13 +194,13 @@ class ProfileStore:
                 waiting = connection.execute(_WAITING, [user, state.done]).fetchall()
             full = [waiting[i : i + block] for i in range(0, len(waiting) - block + 1, block)]
             if not full:
-                return Updated(self.get(user), n_new, 0, 0, 0)
+                return ProfileUpdate(self.get(user), n_new, 0, 0, 0)
             taken = full if most is None else full[-most:]
             rows = [_rows(catalog, [item_id for _, item_id in part]) for part in taken]
             parts, n_unwritten = advanced(state.parts, rows, summarizer, method, most or BLOCKS)
             if self._put(user, state, parts, summarizer.merge(parts), full[-1][-1][0] + 1, block * len(taken)):
                 n_passed_over = block * (len(full) - len(taken))
-                return Updated(self.get(user), n_new, len(taken), n_unwritten, n_passed_over)
+                return ProfileUpdate(self.get(user), n_new, len(taken), n_unwritten, n_passed_over)
         raise LockedError(f"others update the profile of {_named(user)} all the time", hint="repeat the command")
 
     def forget(self, user: str | None) -> int:
@@ -229,7 +229,7 @@ class ProfileStore:
         with opened(self.path) as connection:
             yield connection
 
-    def _add(self, user: str, events: Sequence[Event], catalog: str) -> int:
+    def _add(self, user: str, events: Sequence[ProfileEvent], catalog: str) -> int:
         if not events and not self.path.exists():
             raise self._unknown(user)
         with writing(self.path) as connection:
@@ -252,7 +252,13 @@ class ProfileStore:
         return n_new
 
     def _put(
-        self, user: str, state: _State, parts: Sequence[Summary], whole: Summary, done: int, n_summarised: int
+        self,
+        user: str,
+        state: _State,
+        parts: Sequence[HistorySummary],
+        whole: HistorySummary,
+        done: int,
+        n_summarised: int,
     ) -> bool:
         """Write a summary unless the row is another one than `state` by now; return whether it was written."""
         with writing(self.path) as connection:
@@ -296,7 +302,7 @@ def _check_user(user: str) -> None:
         raise UsageError(f"{_named(user)} is no name of 1 to {_MAX_USER_CHARACTERS} printable characters")
 
 
-def _check_update(events: Sequence[Event], block: int, blocks: int | None) -> None:
+def _check_update(events: Sequence[ProfileEvent], block: int, blocks: int | None) -> None:
     findings = [
         f"{name} is {number}, not a number from 1 to {_MAX_BLOCK}"
         for name, number in (("block", block), ("blocks", blocks))

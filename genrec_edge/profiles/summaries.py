@@ -33,7 +33,7 @@ Method = Literal["recurrent", "hierarchical"]
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class HistorySummary:
     """What a part of a history says of its user.
 
     Attributes:
@@ -52,17 +52,17 @@ class Summarizer(Protocol):
 
     kind: str
 
-    def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:
+    def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
         """Return the summary of items, catalog rows, oldest first, that follow what `previous` summarises."""
         ...
 
-    def merge(self, parts: Sequence[Summary]) -> Summary:
+    def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
         """Return one summary out of those of parts that follow one another, at least one; of one, itself."""
         ...
 
 
-class Facts(Protocol):
-    """What tells the facts of items, and how usual each is: see `facts.FactBook`."""
+class FactSource(Protocol):
+    """What tells the facts of items, and how usual each is: see `facts.CatalogFacts`."""
 
     def of(self, rows: Sequence[int]) -> Sequence[Sequence[Fact]]:
         """Return the facts of each of these rows."""
@@ -78,10 +78,10 @@ class FactSummarizer:
 
     kind = FACTS
 
-    def __init__(self, book: Facts) -> None:
+    def __init__(self, book: FactSource) -> None:
         self._book = book
 
-    def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:
+    def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
         """Return the summary; `Summarizer` says of what."""
         tastes = Tastes()
         if previous is not None:
@@ -90,7 +90,7 @@ class FactSummarizer:
         tastes.add(self._book.of(rows))
         return self._summary(tastes)
 
-    def merge(self, parts: Sequence[Summary]) -> Summary:
+    def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
         """Return the summary; `Summarizer` says of what."""
         if len(parts) == 1:
             return parts[0]
@@ -99,13 +99,13 @@ class FactSummarizer:
             tastes = tastes.then(part.tastes)
         return self._summary(tastes)
 
-    def _summary(self, tastes: Tastes) -> Summary:
-        return Summary(tastes.text(self._book.share), FACTS, tastes)
+    def _summary(self, tastes: Tastes) -> HistorySummary:
+        return HistorySummary(tastes.text(self._book.share), FACTS, tastes)
 
 
 def recurrent(
-    rows: Sequence[int], summarizer: Summarizer, *, block: int = BLOCK, previous: Summary | None = None
-) -> Summary | None:
+    rows: Sequence[int], summarizer: Summarizer, *, block: int = BLOCK, previous: HistorySummary | None = None
+) -> HistorySummary | None:
     """Return the summary of a history, catalog rows, oldest first, after `previous`: one step for each block.
 
     The last block may be shorter. None where there are neither items nor a previous summary.
@@ -117,7 +117,7 @@ def recurrent(
 
 def hierarchical(
     rows: Sequence[int], summarizer: Summarizer, *, block: int = BLOCK, blocks: int = BLOCKS
-) -> Summary | None:
+) -> HistorySummary | None:
     """Return the summary of the latest `block * blocks` items of a history, catalog rows, oldest first.
 
     One step for each block, and one that merges them; the last block may be shorter. None where there are no items.
@@ -128,12 +128,12 @@ def hierarchical(
 
 
 def advanced(
-    parts: Sequence[Summary],
+    parts: Sequence[HistorySummary],
     blocks: Sequence[Sequence[int]],
     summarizer: Summarizer,
     method: Method,
     most: int,
-) -> tuple[tuple[Summary, ...], int]:
+) -> tuple[tuple[HistorySummary, ...], int]:
     """Return what the summary of a history is made of once blocks of catalog rows were added to it.
 
     The number of steps depends on the new blocks alone: a history that was summarised is never read again.
@@ -149,7 +149,7 @@ def advanced(
     Returns:
         The new parts, and how many of the blocks the summarizer could not write a summary of.
     """
-    steps: list[Summary] = []
+    steps: list[HistorySummary] = []
     if method == "hierarchical":
         steps = [summarizer.summarize(rows, None) for rows in blocks]
         kept = [*parts, *steps][-most:]

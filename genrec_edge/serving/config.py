@@ -14,7 +14,13 @@ from genrec_edge.errors import UsageError
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.records import ScoreKind
 from genrec_edge.serving.score_fusion import PriorUse, prior_use
-from genrec_edge.serving.training_record import judged_by, prompted_with, record_of, titles_seen, tuned_for
+from genrec_edge.serving.training_record import (
+    judge_calibration_of,
+    max_titles_of,
+    prompt_layout_of,
+    score_kind_of,
+    training_record_of,
+)
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SessionConfig:
     """All that answers depend on besides the model's weights and the catalog.
 
     Attributes:
@@ -44,7 +50,7 @@ class Settings:
     most_titles: int
     judging: tuple[float, float] | None
     budget: Budget
-    prompts_kept: PromptCache | None
+    prompt_cache_of_model: PromptCache | None
 
     @classmethod
     def of(
@@ -64,9 +70,9 @@ class Settings:
             raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
         header = None if adapter is None else find_adapter(adapter, model_file.header)
         adapter_path = None if header is None else header.path
-        record = record_of(model_file, header)
-        prompt = prompted_with(model_file, header)
-        score = score or tuned_for(model_file, header)
+        record = training_record_of(model_file, header)
+        prompt = prompt_layout_of(model_file, header)
+        score = score or score_kind_of(model_file, header)
         return cls(
             adapter_path=adapter_path,
             score=score,
@@ -74,10 +80,12 @@ class Settings:
             prior=prior_use(
                 None if prior is None else Path(prior), prior_kind, prior_weight, score=score, record=record
             ),
-            most_titles=titles_seen(record),
-            judging=judged_by(record),
+            most_titles=max_titles_of(record),
+            judging=judge_calibration_of(record),
             budget=budget or Budget(),
-            prompts_kept=None if prompts_path is None else _prompts_kept(prompts_path, model_file, adapter_path),
+            prompt_cache_of_model=None
+            if prompts_path is None
+            else _prompts_kept(prompts_path, model_file, adapter_path),
         )
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.catalog.resolver import Grounder
-    from genrec_edge.decoding.trie import TitleIndex
+    from genrec_edge.catalog.resolver import TitleResolver
+    from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.records import Reading
 
 
@@ -26,8 +26,8 @@ _MAX_SHOWN = 5
 """Names a message lists; a caller may exclude thousands."""
 
 
-def understand(
-    request: Request, catalog: Catalog, grounder: Grounder
+def resolve_history(
+    request: Request, catalog: Catalog, grounder: TitleResolver
 ) -> tuple[list[Match], NDArray[np.int64], NDArray[np.int64]]:
     """Return what the history means: a match for each entry, the rows of all seen items, and those for the prompt.
 
@@ -37,7 +37,7 @@ def understand(
         NothingToRecommendError: there is a history, and nothing of it is in the catalog.
     """
     history = in_order(request.history)
-    matches = [grounder.ground_interaction(interaction) for interaction in history]
+    matches = [grounder.resolve_interaction(interaction) for interaction in history]
     seen: list[int] = []
     liked: list[int] = []
     for interaction, match in zip(history, matches, strict=True):
@@ -56,21 +56,21 @@ def understand(
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowed:
+class ConstrainedRequest:
     """A request with the conditions of its intention in `where`, and the conditions that were given up."""
 
     request: Request
     loosened: tuple[str, ...] = ()
 
 
-def narrowed(
+def constrain(
     request: Request,
     reading: Reading | None,
     seen: NDArray[np.int64],
     catalog: Catalog,
-    index: TitleIndex,
-    grounder: Grounder,
-) -> tuple[Narrowed, tuple[Match, ...]]:
+    index: TitleTrie,
+    grounder: TitleResolver,
+) -> tuple[ConstrainedRequest, tuple[Match, ...]]:
     """Return a request as it is searched for, and the candidates that are not in the catalog.
 
     Of "matching", the conditions of the intention join the user's own; while fewer than k items satisfy all, the one
@@ -87,14 +87,14 @@ def narrowed(
         if not found:
             message = f"none of the {len(matches)} candidates is in the catalog {catalog.name!r}"
             raise NothingToRecommendError(message, hint="`genrec-edge resolve TITLE` shows what is near")
-        return Narrowed(replace(request, candidates=found, k=len(found), allow_seen=True)), left_out
+        return ConstrainedRequest(replace(request, candidates=found, k=len(found), allow_seen=True)), left_out
     parts = list(reading.parts) if reading is not None and request.intent_where else []
     rarest_first = sorted(parts, key=lambda part: len(catalog.filter(part)))
     loosened: list[str] = []
     while parts and int(_allowed(_with(request, parts), seen, catalog, index, grounder).sum()) < request.k:
         loosened.append(rarest_first.pop(0))
         parts.remove(loosened[-1])
-    return Narrowed(_with(request, parts), tuple(loosened)), ()
+    return ConstrainedRequest(_with(request, parts), tuple(loosened)), ()
 
 
 def _with(request: Request, parts: Sequence[str]) -> Request:
@@ -104,7 +104,7 @@ def _with(request: Request, parts: Sequence[str]) -> Request:
     return replace(request, where=" AND ".join([*own, *parts]))
 
 
-def found_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> list[Match]:
+def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, grounder: TitleResolver) -> list[Match]:
     """Return the items named by id or by title; `verb` says in messages what they are for.
 
     Raises:
@@ -121,13 +121,13 @@ def found_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Ground
     return matches
 
 
-def _matches(names: Sequence[str], catalog: Catalog, grounder: Grounder) -> list[Match]:
+def _matches(names: Sequence[str], catalog: Catalog, grounder: TitleResolver) -> list[Match]:
     by_id = catalog.by_ids(names)
     return [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
 
 
-def bias_of(
-    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
+def position_bias(
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, grounder: TitleResolver
 ) -> NDArray[np.float64]:
     """Return the bias of each position, (n_items,) in nats, -inf where the item is not allowed; at least k are allowed.
 
@@ -157,7 +157,7 @@ def bias_of(
 
 
 def _allowed(
-    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleIndex, grounder: Grounder
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, grounder: TitleResolver
 ) -> NDArray[np.bool_]:
     """Return which items may be returned, by position."""
     allowed = _fitting(request, catalog, index, grounder)
@@ -170,7 +170,7 @@ def _allowed(
     return allowed
 
 
-def _fitting(request: Request, catalog: Catalog, index: TitleIndex, grounder: Grounder) -> NDArray[np.bool_]:
+def _fitting(request: Request, catalog: Catalog, index: TitleTrie, grounder: TitleResolver) -> NDArray[np.bool_]:
     """Return which items satisfy the conditions, seen or not."""
     fitting = np.ones(index.n_items, bool)
     if request.where is not None:
@@ -180,9 +180,9 @@ def _fitting(request: Request, catalog: Catalog, index: TitleIndex, grounder: Gr
     return fitting
 
 
-def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: Grounder) -> NDArray[np.int64]:
+def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: TitleResolver) -> NDArray[np.int64]:
     """Return the rows of items named by id or by title."""
-    matches = found_of(names, verb, catalog, grounder)
+    matches = resolve_items(names, verb, catalog, grounder)
     return np.array([m.item.row for m in matches if m.item is not None], np.int64)
 
 

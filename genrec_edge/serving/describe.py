@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.catalog.facts import DECADE, condition, worded
+from genrec_edge.catalog.facts import DECADE, condition, facts_text
 from genrec_edge.decoding import prompts
-from genrec_edge.decoding.best_first import Budget, Search
-from genrec_edge.decoding.trie import IndexKey, build
+from genrec_edge.decoding.best_first import Budget, TrieSearch
+from genrec_edge.decoding.trie import TrieKey, build
 from genrec_edge.profiles.tastes import UNUSUAL
 from genrec_edge.records import Phrase, Trait
 
@@ -104,11 +104,11 @@ def ranked(
     """
     model = engine.model
     index = build(
-        [(number, worded(facts), None) for number, facts in enumerate(phrases)],
+        [(number, facts_text(facts), None) for number, facts in enumerate(phrases)],
         lambda text: model.tokenize(f" {text}"),
-        IndexKey("phrases", ""),
+        TrieKey("phrases", ""),
     )
-    search = Search(
+    search = TrieSearch(
         index,
         engine,
         end_id=model.newline_id,
@@ -122,4 +122,4 @@ def ranked(
 
 def phrase(facts: tuple[Fact, ...], share: float, catalog: Catalog) -> Phrase:
     """Return a way to ask for an item, with the number of items of the catalog that it finds."""
-    return Phrase(worded(facts), facts, share, len(catalog.filter(condition(facts))))
+    return Phrase(facts_text(facts), facts, share, len(catalog.filter(condition(facts))))

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from genrec_edge.decoding import prompts
-from genrec_edge.engine.context import MAX_RUN, Run
+from genrec_edge.engine.context import MAX_RUN, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import ModelInvalidError, UsageError
 
@@ -64,13 +64,13 @@ def _logits_after(engine: LlamaEngine, questions: Sequence[Sequence[int]]) -> It
     They are evaluated together; where the titles of one make it longer than a run, one by one.
     """
     if all(len(token_ids) <= MAX_RUN for token_ids in questions):
-        for _, logits in engine.evaluate([Run(ROOT, tuple(token_ids), keep=False) for token_ids in questions]):
+        for _, logits in engine.evaluate([TokenRun(ROOT, tuple(token_ids), keep=False) for token_ids in questions]):
             yield logits
         return
     for token_ids in questions:
         node = ROOT
         for start in range(0, len(token_ids), MAX_RUN):
-            ((node, logits),) = engine.evaluate([Run(node, tuple(token_ids[start : start + MAX_RUN]))])
+            ((node, logits),) = engine.evaluate([TokenRun(node, tuple(token_ids[start : start + MAX_RUN]))])
         yield logits
         engine.drop_runs()
 

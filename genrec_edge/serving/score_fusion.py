@@ -18,7 +18,7 @@ from genrec_edge.decoding.best_first import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
 from genrec_edge.prior.bind import bind
-from genrec_edge.prior.db import Prior
+from genrec_edge.prior.db import ItemPrior
 from genrec_edge.records import PriorKind
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.decoding.trie import TitleIndex
+    from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.records import ScoreKind
 
 DEFAULT_WEIGHT = 4.0
@@ -100,7 +100,7 @@ def learned_on_prior(record: Mapping[str, object]) -> tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fused:
+class FusedScores:
     """What one search is given beside the model: (n_items,) each, by position of the index, or None."""
 
     bias: NDArray[np.float64]
@@ -112,7 +112,7 @@ class Fused:
         return None if self.log_prior is None else float(self.log_prior[position])
 
 
-class Fusion:
+class ScoreFusion:
     """A prior bound to a catalog's index, and how it is used.
 
     Args:
@@ -121,16 +121,16 @@ class Fusion:
 
     def __init__(self, use: PriorUse | None) -> None:
         self._use = use
-        self._prior = None if use is None else Prior.open(use.path)
-        self.habits: tuple[float, NDArray[np.float64]] | None = None
+        self._prior = None if use is None else ItemPrior.open(use.path)
+        self.unconditional: tuple[float, NDArray[np.float64]] | None = None
         """Alpha, and the log-probability of each title after an empty history."""
 
-    def bind(self, catalog: Catalog, index: TitleIndex) -> None:
+    def bind(self, catalog: Catalog, index: TitleTrie) -> None:
         """Find the items of the prior in a catalog; to be done again when it has changed."""
         self._n_items = index.n_items
         self._bound = None if self._prior is None else bind(self._prior, catalog, index.rows)
 
-    def of(self, history_rows: NDArray[np.int64]) -> Fused:
+    def of(self, history_rows: NDArray[np.int64]) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first."""
         bias, below, log_prior = np.zeros(self._n_items), None, None
         if self._use is not None and self._bound is not None:
@@ -139,10 +139,10 @@ class Fusion:
                 below = ChildPrior(np.exp(log_prior), self._use.tau, self._use.lambda_)
             else:
                 bias += self._use.weight * log_prior
-        if self.habits is not None:
-            alpha, logprobs = self.habits
+        if self.unconditional is not None:
+            alpha, logprobs = self.unconditional
             bias -= alpha * logprobs
-        return Fused(bias, below, log_prior)
+        return FusedScores(bias, below, log_prior)
 
     def describe(self) -> dict[str, str | int | float | None]:
         """Return what a result says of it; nothing where nothing is added."""
@@ -155,4 +155,4 @@ class Fusion:
                 found |= {"prior_tau": self._use.tau, "prior_lambda": self._use.lambda_}
             else:
                 found |= {"prior_weight": self._use.weight}
-        return found | ({} if self.habits is None else {"calibrate": self.habits[0]})
+        return found | ({} if self.unconditional is None else {"calibrate": self.unconditional[0]})

@@ -14,22 +14,22 @@ from weakref import WeakSet
 
 import numpy as np
 
-from genrec_edge.catalog.facts import FactBook
+from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog, default_catalog_path
-from genrec_edge.catalog.resolver import Grounder
+from genrec_edge.catalog.resolver import TitleResolver
 from genrec_edge.decoding import prompts, trie_cache
-from genrec_edge.decoding.best_first import Search
+from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import PIECE, LlamaEngine
-from genrec_edge.engine.output_head import OutputRows
+from genrec_edge.engine.output_head import OutputMatrix
 from genrec_edge.engine.prompt_cache import LEAST_TOKENS
 from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.gguf.header import tokenizer_fingerprint
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
-from genrec_edge.intents.parser import IntentReader
+from genrec_edge.intents.parser import IntentParser
 from genrec_edge.serving import unconditional
-from genrec_edge.serving.config import Settings, default_threads
-from genrec_edge.serving.score_fusion import Fused, Fusion
+from genrec_edge.serving.config import SessionConfig, default_threads
+from genrec_edge.serving.score_fusion import FusedScores, ScoreFusion
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.decoding.best_first import Budget
-    from genrec_edge.decoding.trie import OnTitle, TitleIndex
+    from genrec_edge.decoding.trie import OnTitle, TitleTrie
     from genrec_edge.records import Match, PriorKind, ScoreKind
 
 DEFAULT_CTX = 2048
@@ -63,19 +63,19 @@ class Session:
         model_file: ModelFile,
         catalog: Catalog,
         engine: LlamaEngine,
-        settings: Settings,
+        settings: SessionConfig,
         on_title: OnTitle = lambda _done, _total: None,
     ) -> None:
         self.catalog = catalog
         self._model_file = model_file
         self._engine = engine
         self.settings = settings
-        self._grounder = Grounder(catalog)
-        self.facts = FactBook(catalog)
-        self.intents = IntentReader(self.facts)
+        self._resolver = TitleResolver(catalog)
+        self.facts = CatalogFacts(catalog)
+        self.intents = IntentParser(self.facts)
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
-        self._twins: WeakSet[Session] = WeakSet()
+        self._clones: WeakSet[Session] = WeakSet()
         self._closed = False
         self._load_s = 0.0
         bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
@@ -84,7 +84,7 @@ class Session:
         self._tail = engine.model.tokenize(layout.tail) if layout.tail else []
         self._index = self._load_index(on_title)
         self._alpha = 0.0
-        self._fusion = Fusion(settings.prior)
+        self._fusion = ScoreFusion(settings.prior)
         self._fusion.bind(catalog, self._index)
 
     @classmethod
@@ -129,7 +129,7 @@ class Session:
         """
         started = time.perf_counter()
         model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
-        settings = Settings.of(
+        settings = SessionConfig.of(
             model_file,
             adapter=adapter,
             score=score,
@@ -154,7 +154,7 @@ class Session:
                 loaded,
                 n_ctx=ctx,
                 n_threads=default_threads() if n_threads is None else n_threads,
-                output_rows=None if settings.adapter_path else OutputRows.open(model_file.header, model_file.path),
+                output_rows=None if settings.adapter_path else OutputMatrix.open(model_file.header, model_file.path),
             )
             on_error.callback(engine.close)
             session = cls(model_file, opened, engine, settings, on_title)
@@ -162,7 +162,7 @@ class Session:
         session._load_s = time.perf_counter() - started
         return session
 
-    def twin(self) -> Self:
+    def clone(self) -> Self:
         """Return a session that answers as this one does, with one thread. It shares the weights: close it before.
 
         Raises: as `open`.
@@ -170,13 +170,13 @@ class Session:
         with ExitStack() as on_error:
             catalog = Catalog.open(self.catalog.path)
             on_error.callback(catalog.close)
-            engine = self._engine.twin()
+            engine = self._engine.clone()
             on_error.callback(engine.close)
-            twin = type(self)(self._model_file, catalog, engine, self.settings)
+            clone = type(self)(self._model_file, catalog, engine, self.settings)
             on_error.pop_all()
-        twin._alpha, twin._fusion.habits = self._alpha, self._fusion.habits  # noqa: SLF001 - of the same class
-        self._twins.add(twin)
-        return twin
+        clone._alpha, clone._fusion.unconditional = self._alpha, self._fusion.unconditional  # noqa: SLF001 - of the same class
+        self._clones.add(clone)
+        return clone
 
     @property
     def engine(self) -> LlamaEngine:
@@ -184,7 +184,7 @@ class Session:
         return self._engine
 
     @property
-    def index(self) -> TitleIndex:
+    def index(self) -> TitleTrie:
         """The title index."""
         return self._index
 
@@ -194,15 +194,15 @@ class Session:
         """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
 
         What is said before and after the history is never cut; titles in it are named by their rows. A model that was
-        tuned on windows of histories is given no more titles than it has seen at once; see `prompts.too_many`.
+        tuned on windows of histories is given no more titles than it has seen at once; see `prompts.n_titles_to_drop`.
 
         Raises:
             UsageError: it does not fit, or this model's layout knows nothing but histories.
         """
-        n_left_out = prompts.too_many(len(rows), self.settings.most_titles)
+        n_left_out = prompts.n_titles_to_drop(len(rows), self.settings.most_titles)
         rows = rows[n_left_out:]
         n_ctx, model = self._engine.n_ctx, self._engine.model
-        prompt, n_unfit = prompts.assemble(
+        prompt, n_unfit = prompts.build_prompt(
             [*self._instruction, *self.encode(before)],
             [self.path_of(row) for row in rows.tolist()],
             end_id=model.newline_id,
@@ -213,7 +213,7 @@ class Session:
 
     def prompted(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt, as `engine.prompt` does, with the help of the prompts that are kept on disk."""
-        engine, kept = self._engine, self.settings.prompts_kept
+        engine, kept = self._engine, self.settings.prompt_cache_of_model
         if kept is None:
             return engine.prompt(token_ids)
         near = kept.nearest(token_ids, more_than=engine.known(token_ids))
@@ -240,13 +240,13 @@ class Session:
             raise UsageError(f"{message} and nothing else", hint="use another model, or leave the words out")
         return prompts.encode(parts, self._engine.model.tokenize, self.path_of, self._engine.model.newline_id)
 
-    def fused(self, rows: NDArray[np.int64]) -> Fused:
+    def fused(self, rows: NDArray[np.int64]) -> FusedScores:
         """Return what prior and calibration add after a history of catalog rows, oldest first."""
         return self._fusion.of(rows)
 
-    def search(self, bias: NDArray[np.float64], k: int, fused: Fused | None = None) -> Search:
+    def search(self, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None) -> TrieSearch:
         """Return the search for the k best items under a bias for each position of the index, -inf to forbid it."""
-        return Search(
+        return TrieSearch(
             self._index,
             self._engine,
             end_id=self._engine.model.newline_id,
@@ -271,7 +271,7 @@ class Session:
             self._check_open()
             self._alpha = alpha
             with self._engine.deadline(None):
-                self._learn_habits(on_title)
+                self._load_unconditional(on_title)
 
     def describe_model(self) -> dict[str, str | int | float | None]:
         """Return what every result says of the model."""
@@ -290,7 +290,7 @@ class Session:
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""
         self._check_open()
-        return self._grounder.ground(text)
+        return self._resolver.ground(text)
 
     def forget(self) -> None:
         """Forget what was asked before: answers then are the same to the last bit, whoever was asked with them.
@@ -304,7 +304,7 @@ class Session:
 
     def cancel(self) -> None:
         """Interrupt the request that is running, from another thread; it raises CancelledError."""
-        for session in (self, *self._twins):
+        for session in (self, *self._clones):
             session.engine.cancel()
 
     def close(self) -> None:
@@ -326,7 +326,7 @@ class Session:
         if self._closed:
             raise UsageError("this recommender is closed", hint="open another one")
 
-    def _steadily(self, work: Callable[[], _Answer], timeout_s: float | None = None) -> _Answer:
+    def _on_stable_catalog(self, work: Callable[[], _Answer], timeout_s: float | None = None) -> _Answer:
         """Return what `work` returns while the catalog stays as it is, one caller at a time.
 
         Raises:
@@ -356,21 +356,21 @@ class Session:
         if self._index.key.revision != self.catalog.revision:
             self._index = self._load_index(lambda _done, _total: None)
             self._fusion.bind(self.catalog, self._index)
-            self._learn_habits()
+            self._load_unconditional()
 
-    def _load_index(self, on_title: OnTitle) -> TitleIndex:
+    def _load_index(self, on_title: OnTitle) -> TitleTrie:
         tokenize = self._engine.model.tokenize
         return trie_cache.load(self.catalog, tokenize, self._fingerprint, on_title, default_threads())
 
-    def _learn_habits(self, on_title: OnTitle = lambda _done, _total: None) -> None:
+    def _load_unconditional(self, on_title: OnTitle = lambda _done, _total: None) -> None:
         """Have the fusion know what the model thinks of all titles of the index, if there is to be a calibration."""
-        self._fusion.habits = None
+        self._fusion.unconditional = None
         if not self._alpha:
             return
 
         def compute() -> NDArray[np.float64]:
             root_row = self._engine.prompt(self.prompt_ids(np.empty(0, np.int64))[0])[0]
-            return self.search(np.zeros(self._index.n_items), self._index.n_items).everything(root_row, on_title)
+            return self.search(np.zeros(self._index.n_items), self._index.n_items).score_all(root_row, on_title)
 
         manifest, adapter_path = self._model_file.manifest, self._engine.model.adapter_path
         model = {
@@ -381,4 +381,4 @@ class Session:
         }
         folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
         known = unconditional.load(folder, model, self._index.key.revision, self._index.n_items, compute)
-        self._fusion.habits = (self._alpha, known)
+        self._fusion.unconditional = (self._alpha, known)

@@ -24,16 +24,16 @@ _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
 
-def crew_size(n_bytes: int, n_threads: int) -> int:
+def pool_size(n_bytes: int, n_threads: int) -> int:
     """Return how many sessions of a model file of `n_bytes` are to share `n_threads`."""
     return n_threads if n_bytes <= _SMALL_BYTES else 1
 
 
-class Crew(Generic[_Member]):
+class SessionPool(Generic[_Member]):
     """Sessions that share their work. Use it in a `with` block, which closes them.
 
     Args:
-        members: at least one, and twins of it; nobody else asks them anything meanwhile.
+        members: at least one, and clones of it; nobody else asks them anything meanwhile.
     """
 
     def __init__(self, members: Sequence[_Member]) -> None:
@@ -68,5 +68,5 @@ class Crew(Generic[_Member]):
     ) -> None:
         self.cancel()  # answers that nobody waits for any more
         self._executor.shutdown(cancel_futures=True)
-        for member in reversed(self.members):  # twins before the one whose weights they share
+        for member in reversed(self.members):  # clones before the one whose weights they share
             member.close()

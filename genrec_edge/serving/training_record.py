@@ -29,27 +29,27 @@ MOST_TITLES = 10_000
 """Of a history in the prompt; the context holds fewer."""
 
 
-def tuned_for(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
+def score_kind_of(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
     """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
     manifest = model_file.manifest
     own = score_claimed(model_file.header.metadata) if manifest is None else manifest.score_kind
     return own if adapter is None else score_claimed(adapter.metadata, own)
 
 
-def record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
+def training_record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:
     """Return the metadata with the record of the training: the adapter's if it has one, else the model's."""
     if adapter is not None and SCORE_KEY in adapter.metadata:
         return adapter.metadata
     return model_file.header.metadata
 
 
-def titles_seen(record: Mapping[str, object]) -> int:
+def max_titles_of(record: Mapping[str, object]) -> int:
     """Return how many titles before a target a model was tuned with at most; all, where its record does not say."""
     claim = record.get(HISTORY_KEY)
     return claim if isinstance(claim, int) and 0 < claim < MOST_TITLES else MOST_TITLES
 
 
-def judged_by(record: Mapping[str, object]) -> tuple[float, float] | None:
+def judge_calibration_of(record: Mapping[str, object]) -> tuple[float, float] | None:
     """Return slope and offset that turn the margin of yes over no into a calibrated one; None where nobody fitted them.
 
     Source: Platt 1999, "Probabilistic outputs for support vector machines", equation 1.
@@ -60,13 +60,13 @@ def judged_by(record: Mapping[str, object]) -> tuple[float, float] | None:
     return None
 
 
-def tuned_on(record: Mapping[str, object]) -> dict[str, str] | None:
+def training_split_of(record: Mapping[str, object]) -> dict[str, str] | None:
     """Return whose training part a model was tuned on: the events' "sha256", the "split" and its "ties"."""
     found = {name: record[key] for name, key in SPLIT_KEYS.items() if key in record}
     return {name: str(value) for name, value in found.items()} if len(found) == len(SPLIT_KEYS) else None
 
 
-def prompted_with(model_file: ModelFile, adapter: GgufHeader | None) -> str:
+def prompt_layout_of(model_file: ModelFile, adapter: GgufHeader | None) -> str:
     """Return the version of the prompts that the adapter, or else the model, was tuned with; ours where nobody says.
 
     Raises:

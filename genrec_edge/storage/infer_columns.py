@@ -17,7 +17,7 @@ from genrec_edge.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from genrec_edge.storage.tables import Source
+    from genrec_edge.storage.tables import TableSource
 
 Kind = Literal["INTEGER", "REAL", "TEXT"]
 
@@ -150,7 +150,7 @@ def column_position(names: Sequence[str], name: str) -> int:
     raise UsageError(message, hint=hint)
 
 
-def profile(source: Source, lists: Mapping[str, str | None], on_progress: Callable[[], object]) -> list[Column]:
+def profile(source: TableSource, lists: Mapping[str, str | None], on_progress: Callable[[], object]) -> list[Column]:
     """Read a source once and say what each column holds.
 
     Args:

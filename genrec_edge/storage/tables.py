@@ -33,7 +33,7 @@ _RECBOLE_HEADER = re.compile(r"(?P<name>.+):(?P<type>token|token_seq|float|float
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
-class Source(ABC):
+class TableSource(ABC):
     """The rows of one file, readable any number of times.
 
     Attributes:
@@ -66,7 +66,7 @@ class Source(ABC):
         return UsageError(f"{self.path}, {self.unit} {number}: {what}", hint=hint)
 
 
-def open_source(path: Path, table: str | None = None) -> Source:
+def open_source(path: Path, table: str | None = None) -> TableSource:
     """Recognise a file by its first bytes. Read-only.
 
     Args:
@@ -101,7 +101,7 @@ def open_source(path: Path, table: str | None = None) -> Source:
     return _DelimitedSource(path, start)
 
 
-class _DelimitedSource(Source):
+class _DelimitedSource(TableSource):
     """CSV with any usual delimiter, or TSV, where quotes may be unpaired as in IMDb and RecBole files."""
 
     def __init__(self, path: Path, header: str) -> None:
@@ -163,7 +163,7 @@ def _unquoted(cell: str) -> str:
     return cell
 
 
-class _JsonSource(Source):
+class _JsonSource(TableSource):
     """One JSON object a line, or one array of objects."""
 
     def __init__(self, path: Path, *, is_array: bool) -> None:
@@ -235,7 +235,7 @@ class _JsonSource(Source):
             buffer = buffer.removeprefix(",")
 
 
-class _SqliteSource(Source):
+class _SqliteSource(TableSource):
     """One table or view of a foreign SQLite file, which is opened read-only and not trusted."""
 
     def __init__(self, path: Path, table: str | None) -> None:

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from genrec_edge import Recommender
-from genrec_edge.batch.users import User, read_users, survey
+from genrec_edge.batch.users import BatchUser, check_users_file, read_users
 from genrec_edge.batch.worker import Chunk, answer_chunk
 from genrec_edge.errors import CatalogError, GenRecError, UsageError
 from genrec_edge.records import Interaction, Request
@@ -214,10 +214,10 @@ def test_a_user_who_kills_the_workers_is_given_up_and_no_other(
     assert done.returncode == 3, done.stderr
     lines, expected = (tmp_path / "out.jsonl").read_bytes().splitlines(), whole.splitlines()
     asked = [json.loads(line).get("k") for line in job_users.read_text().splitlines()]
-    (deadly,) = (n for n, (line, other) in enumerate(zip(lines, expected, strict=True)) if line != other)
-    assert asked[deadly] == 13
-    row = json.loads(lines[deadly])
-    assert row["user"] == f"u{deadly}"
+    (crashing,) = (n for n, (line, other) in enumerate(zip(lines, expected, strict=True)) if line != other)
+    assert asked[crashing] == 13
+    row = json.loads(lines[crashing])
+    assert row["user"] == f"u{crashing}"
     assert row["error"] == {"code": "engine", "message": "3 workers died of this request"}
 
 
@@ -308,14 +308,14 @@ def test_a_missing_extra_is_named(command: list[str], tmp_path: Path) -> None:
 
 def test_a_catalog_that_was_changed_meanwhile_ends_the_job(tiny_llama: Path, tricky_path: Path) -> None:
     with Recommender.open(tiny_llama, tricky_path, n_threads=1) as recommender:
-        chunk = Chunk(0, (User("u", Request(("Alien",), k=1)),))
+        chunk = Chunk(0, (BatchUser("u", Request(("Alien",), k=1)),))
         assert len(answer_chunk(recommender, chunk, recommender.catalog.revision)) == 1
         with pytest.raises(CatalogError, match="was changed since the job was begun"):
             answer_chunk(recommender, chunk, "another")
 
 
 def test_answers_do_not_depend_on_who_was_asked_before(tiny_llama: Path, tricky_path: Path) -> None:
-    a, b = User("a", Request(("Alien", "Heat (1995)"), k=9)), User("b", Request(("Alien", "Toy Story"), k=9))
+    a, b = BatchUser("a", Request(("Alien", "Heat (1995)"), k=9)), BatchUser("b", Request(("Alien", "Toy Story"), k=9))
     with Recommender.open(tiny_llama, tricky_path, n_threads=1) as recommender:
         revision = recommender.catalog.revision
         first = answer_chunk(recommender, Chunk(0, (a,)), revision)
@@ -351,7 +351,7 @@ def test_a_wrong_file_is_refused_and_its_line_named(text: str, message: str, tmp
     path = tmp_path / "users.jsonl"
     path.write_text(text)
     with pytest.raises(UsageError, match=message) as raised:
-        survey(path, Request())
+        check_users_file(path, Request())
     assert "\n" not in raised.value.message + raised.value.hint
     assert raised.value.hint
 
@@ -361,12 +361,12 @@ def test_what_a_row_says_goes_before_what_all_are_asked(tmp_path: Path) -> None:
     row: dict[str, Any] = {"user": -7, "k": 2, "history": ["Alien", {"id": 4, "rating": 3}], "context": {"when": "now"}}
     path.write_bytes(gzip.compress(f"{json.dumps(row)}\n{json.dumps({'user': 8, 'k': None})}\n".encode()))
     common = Request(k=7, where="year > 1980", intent_where=False)
-    found = survey(path, common)
+    found = check_users_file(path, common)
     assert (found.n_users, found.are_numbers) == (2, True)
     first, second = read_users(path, common)
     history = (Interaction("Alien"), Interaction(id="4", rating=3.0))
     expected = Request(history, k=2, where="year > 1980", intent_where=False, context={"when": "now"})
-    assert (first, second) == (User(-7, expected), User(8, common))
+    assert (first, second) == (BatchUser(-7, expected), BatchUser(8, common))
 
 
 @pytest.mark.parametrize("name", ["users.jsonl.gz", "users.parquet", "users.csv", "missing.jsonl"])
@@ -375,7 +375,7 @@ def test_a_file_of_another_kind_is_refused(name: str, tmp_path: Path) -> None:
     if not name.startswith("missing"):
         (tmp_path / name).write_bytes(b'{"user": 1}\n')
     with pytest.raises(UsageError, match=name):
-        survey(tmp_path / name, Request())
+        check_users_file(tmp_path / name, Request())
 
 
 @pytest.mark.model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.catalog.facts import DECADE, FactBook, condition, worded
+from genrec_edge.catalog.facts import DECADE, CatalogFacts, condition, facts_text
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import add_item, build
 from genrec_edge.records import Fact
@@ -32,7 +32,7 @@ def made(folder: Path, text: str, lists: tuple[str, ...] = ()) -> Path:
 
 def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
     """Beside SQL of our own over the file: every value of every list column, and the decade."""
-    book, rows = FactBook(films), [1, 101, 5000, 17000]
+    book, rows = CatalogFacts(films), [1, 101, 5000, 17000]
     assert book.columns == ("genres", "director", "cast", "country", "language", DECADE)
     with closing(sqlite3.connect(films.path)) as connection:
         for row, facts in zip(rows, book.of(rows), strict=True):
@@ -44,7 +44,7 @@ def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
 
 
 def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
-    book = FactBook(films)
+    book = CatalogFacts(films)
     for column in book.columns:
         counts = book.values(column)
         for value in sorted(counts, key=lambda v: (-counts[v], v))[:3]:
@@ -55,12 +55,12 @@ def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
 
 
 def test_conditions_hold_where_all_facts_do(films: Catalog) -> None:
-    book = FactBook(films)
+    book = CatalogFacts(films)
     wanted = (Fact("genres", "Comedy"), Fact(DECADE, "1990s"), Fact("country", "France"))
     rows = films.filter(condition(wanted)).tolist()
     assert len(rows) > 50
     assert all(set(wanted) <= set(facts) for facts in book.of(rows))
-    assert worded(wanted) == "Comedy, 1990s, France"
+    assert facts_text(wanted) == "Comedy, 1990s, France"
 
 
 def test_which_text_columns_hold_facts(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_which_text_columns_hold_facts(tmp_path: Path) -> None:
         note = "Won a prize." if i % 2 else "Won none."
         lines.append(f"{i},Item {i},{['Acorn', 'OHara & Söhne'][i % 2]},{'A1' if i % 3 else 'B2'},PG-13,{note},{i}")
     with Catalog.open(made(tmp_path, "\n".join(lines))) as catalog:
-        book = FactBook(catalog)
+        book = CatalogFacts(catalog)
         assert book.columns == ("brand", DECADE)
         assert book.of([2]) == [(Fact("brand", "OHara & Söhne"),)]
         assert book.values("brand") == {"Acorn": 30, "OHara & Söhne": 30}
@@ -81,7 +81,7 @@ def test_quotes_and_odd_column_names_make_conditions_that_hold(tmp_path: Path) -
         f'{i},Item {i},"Jim O\'Hara","Rock \'n\' Roll|Pop"' for i in range(40)
     )
     with Catalog.open(made(tmp_path, text, ("tags",))) as catalog:
-        (facts,) = FactBook(catalog).of([1])
+        (facts,) = CatalogFacts(catalog).of([1])
         assert set(facts) == {Fact("tags", "Rock 'n' Roll"), Fact("tags", "Pop"), Fact("made by", "Jim O'Hara")}
         assert len(catalog.filter(condition(facts))) == 40
 
@@ -89,7 +89,7 @@ def test_quotes_and_odd_column_names_make_conditions_that_hold(tmp_path: Path) -
 def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp_path: Path) -> None:
     lines = ["id,title,like,case", *(f"{i},Item {i},Tea|Milk,Oak" for i in range(40))]
     with Catalog.open(made(tmp_path, "\n".join(lines), ("like",))) as catalog:
-        (facts,) = FactBook(catalog).of([1])
+        (facts,) = CatalogFacts(catalog).of([1])
         assert {fact.column for fact in facts} == {"like", "case"}
         assert len(catalog.filter(condition(facts))) == 40
 
@@ -97,7 +97,7 @@ def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp
 def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
     path = made(tmp_path, "id,title,genres\n1,One,Drama|War\n2,Two,Drama\n")
     with Catalog.open(path) as catalog:
-        book = FactBook(catalog)
+        book = CatalogFacts(catalog)
         assert book.share(Fact("genres", "War")) == 0.5
         add_item(path, "Three", columns={"genres": "Comedy"})
         assert book.share(Fact("genres", "War")) == pytest.approx(1 / 3)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from genrec_edge.catalog import titles
 from genrec_edge.catalog.reader import Catalog, add_item, build
-from genrec_edge.catalog.resolver import MAX_CANDIDATES, Grounder
+from genrec_edge.catalog.resolver import MAX_CANDIDATES, TitleResolver
 from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def make(path: Path, films: Sequence[tuple[str, str, int | None]]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounder]:
+def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TitleResolver]:
     with Catalog.open(make(tmp_path_factory.mktemp("grounding") / "c.db", FILMS)) as catalog:
-        yield Grounder(catalog)
+        yield TitleResolver(catalog)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,9 @@ def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounder]:
         ("blade runer 2049", "10", "fuzzy", None),
     ],
 )
-def test_what_is_understood(text: str, item_id: str, method: str, confidence: float | None, grounder: Grounder) -> None:
+def test_what_is_understood(
+    text: str, item_id: str, method: str, confidence: float | None, grounder: TitleResolver
+) -> None:
     match = grounder.ground(text)
     assert match.item is not None
     assert (match.item.id, match.method, match.input) == (item_id, method, text)
@@ -108,7 +110,7 @@ def test_what_is_understood(text: str, item_id: str, method: str, confidence: fl
     ("text", "candidates"),
     [("Heat", {"4", "5"}), ("heat", {"4", "5", "6"}), ("reckoning", {"18", "19"}), ("Lowkout", {"20", "21"})],
 )
-def test_what_is_ambiguous(text: str, candidates: set[str], grounder: Grounder) -> None:
+def test_what_is_ambiguous(text: str, candidates: set[str], grounder: TitleResolver) -> None:
     match = grounder.ground(text)
     assert (match.item, match.method, match.confidence) == (None, "ambiguous", 0.0)
     assert {item.id for item in match.candidates} == candidates
@@ -127,7 +129,7 @@ def test_what_is_ambiguous(text: str, candidates: set[str], grounder: Grounder) 
         ("xyzzy", None),
     ],
 )
-def test_what_is_too_weak(text: str, nearest: str | None, grounder: Grounder) -> None:
+def test_what_is_too_weak(text: str, nearest: str | None, grounder: TitleResolver) -> None:
     match = grounder.ground(text)
     assert (match.item, match.method, match.confidence) == (None, "none", 0.0)
     if nearest is not None:
@@ -163,7 +165,7 @@ def test_what_is_too_weak(text: str, nearest: str | None, grounder: Grounder) ->
         "_",
     ],
 )
-def test_hostile_texts_mean_nothing(text: str, grounder: Grounder) -> None:
+def test_hostile_texts_mean_nothing(text: str, grounder: TitleResolver) -> None:
     match = grounder.ground(text)
     assert match.item is None
     assert match.method == "none"
@@ -172,28 +174,28 @@ def test_hostile_texts_mean_nothing(text: str, grounder: Grounder) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.text(alphabet="heat alien 12459()"))
-def test_any_text_has_an_answer(text: str, grounder: Grounder) -> None:
+def test_any_text_has_an_answer(text: str, grounder: TitleResolver) -> None:
     match = grounder.ground(text)
     assert (match.item is None) == (match.method in {"ambiguous", "none"})
     assert 0 <= match.confidence <= 1
     assert grounder.ground(text) == match
 
 
-def test_interactions_go_by_id_first(grounder: Grounder) -> None:
-    by_id = grounder.ground_interaction(Interaction(title="Heat", id="2"))
+def test_interactions_go_by_id_first(grounder: TitleResolver) -> None:
+    by_id = grounder.resolve_interaction(Interaction(title="Heat", id="2"))
     assert by_id.item is not None
     assert (by_id.item.title, by_id.method, by_id.confidence) == ("Alien", "id", 1.0)
-    by_title = grounder.ground_interaction(Interaction(title="Alien", id="unknown"))
+    by_title = grounder.resolve_interaction(Interaction(title="Alien", id="unknown"))
     assert by_title.item is not None
     assert by_title.method == "exact"
-    assert grounder.ground_interaction(Interaction(id="unknown")).method == "none"
-    assert grounder.ground_interaction(Interaction()).method == "none"
+    assert grounder.resolve_interaction(Interaction(id="unknown")).method == "none"
+    assert grounder.resolve_interaction(Interaction()).method == "none"
 
 
 def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
     path = make(tmp_path / "c.db", FILMS)
     with Catalog.open(path) as catalog:
-        grounder = Grounder(catalog)
+        grounder = TitleResolver(catalog)
         assert grounder.ground("Terminatro Genisys").method == "none"
         add_item(path, "Terminator Genisys", year=2015)
         assert grounder.ground("Terminatro Genisys").method == "fuzzy"
@@ -201,7 +203,7 @@ def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
 
 def test_every_film_is_found_by_its_own_title_and_year(films_path: Path) -> None:
     with Catalog.open(films_path) as catalog:
-        grounder = Grounder(catalog)
+        grounder = TitleResolver(catalog)
         for _, title, year in list(catalog.titles())[::7]:
             match = grounder.ground(titles.with_year(title, year or 0))
             assert match.item is not None
@@ -266,7 +268,7 @@ def measure(films_path: Path, folder: Path, n: int, seed: int) -> dict[str, dict
     pairs += [("absent title", title, "") for title in rng.sample(gone, min(2 * n, len(gone)))]
     counts: dict[str, dict[str, float]] = {"all": defaultdict(int)}
     with Catalog.open(make(folder / "kept.db", kept)) as catalog:
-        grounder = Grounder(catalog)
+        grounder = TitleResolver(catalog)
         for kind, text, title in pairs:
             if title and loose(text) != loose(title) and loose(text) in known:
                 continue
@@ -290,7 +292,7 @@ def test_accepted_answers_are_right(films_path: Path, tmp_path: Path) -> None:
 
 def test_an_answer_takes_milliseconds(films_path: Path) -> None:
     with Catalog.open(films_path) as catalog:
-        grounder = Grounder(catalog)
+        grounder = TitleResolver(catalog)
         grounder.ground("load the keys")
         times: list[float] = []
         for text in ["teh matrx", "no such film at all", "sevn samuari", "star wars", "zzz"] * 3:

@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.catalog.where_cache import RowSets
+from genrec_edge.catalog.where_cache import RowSetCache
 
 FAR = st.one_of(st.integers(0, 300), st.integers(-(2**63), 2**63 - 1))
 
 
 @given(st.sets(FAR, max_size=60))
 def test_what_was_put_comes_back(rows: set[int]) -> None:
-    sets, ascending = RowSets(), np.array(sorted(rows), np.int64)
+    sets, ascending = RowSetCache(), np.array(sorted(rows), np.int64)
     sets.put(1, "condition", ascending)
     found = sets.get(1, "condition")
     assert found is not None
@@ -22,7 +22,7 @@ def test_what_was_put_comes_back(rows: set[int]) -> None:
 
 
 def test_nothing_of_another_version_or_condition_comes_back() -> None:
-    sets = RowSets()
+    sets = RowSetCache()
     sets.put(1, "a", np.arange(3))
     assert sets.get(1, "b") is None
     assert sets.get(2, "a") is None
@@ -33,7 +33,7 @@ def test_nothing_of_another_version_or_condition_comes_back() -> None:
 
 def test_a_caller_may_change_its_rows() -> None:
     for given_rows in (np.arange(100), np.array([5, 10**12])):
-        sets, kept = RowSets(), given_rows.tolist()
+        sets, kept = RowSetCache(), given_rows.tolist()
         sets.put(1, "a", given_rows)
         given_rows[:] = 0
         for _ in range(2):
@@ -44,7 +44,7 @@ def test_a_caller_may_change_its_rows() -> None:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    sets = RowSets(most_bytes=250)  # room for two conditions over 800 rows
+    sets = RowSetCache(most_bytes=250)  # room for two conditions over 800 rows
     for name in ("a", "b"):
         sets.put(1, name, np.arange(800))
     assert sets.get(1, "a") is not None

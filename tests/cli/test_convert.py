@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from genrec_edge import __version__, cli
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
-from genrec_edge.convert.pipeline.plan import Job
+from genrec_edge.convert.pipeline.plan import ConversionJob
 from genrec_edge.convert.pipeline.run import convert, prepare
 from genrec_edge.convert.tokenizer.export import write_hf_tokenizer
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
@@ -445,9 +445,9 @@ def test_the_plan_is_what_is_written(usual: Options) -> None:
     assert sum(path.stat().st_size for path in usual["out"].iterdir()) < planned["disk_bytes"]
 
 
-def job_of(options: Options) -> Job:
+def job_of(options: Options) -> ConversionJob:
     """Return what the command line makes of options."""
-    return Job(
+    return ConversionJob(
         base=options["base"],
         out=options["out"],
         name=options["name"],

@@ -21,8 +21,8 @@ from genrec_edge.convert.pipeline.metadata import describe
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import histories, leave_one_out
 from genrec_edge.errors import ModelInvalidError, UsageError
-from genrec_edge.prior.db import Prior
-from genrec_edge.prior.model import DEFAULT, SEEN, Counts, log_prob
+from genrec_edge.prior.db import ItemPrior
+from genrec_edge.prior.model import DEFAULT, SEEN, PriorCounts, log_prob
 from genrec_edge.records import Interaction
 from tests.support.folders import TRICKY_CSV
 
@@ -109,7 +109,7 @@ def run_json(*arguments: object) -> dict[str, Any]:
 
 def log_priors(path: Path, history: list[str], kind: Any = "sequence") -> dict[str, float]:
     """Return the prior of each item by its id, without a catalog in between."""
-    prior = Prior.open(path)
+    prior = ItemPrior.open(path)
     seen = np.array([prior.item_ids.index(item_id) for item_id in history], np.int64)
     found = log_prob(prior.counts, seen, kind, prior.card.coefficients)
     return dict(zip(prior.item_ids, found.tolist(), strict=True))
@@ -139,8 +139,8 @@ def test_the_training_part_is_counted_and_nothing_else(data: Path, tmp_path: Pat
     out = tmp_path / "prior.db"
     document = run_json("prior", "build", "--data", data, "--out", out, "--ties", "item")
     split = leave_one_out(load(data), "item")
-    expected = Counts.of(split.train, split.n_items)
-    counts = Prior.open(out).counts
+    expected = PriorCounts.of(split.train, split.n_items)
+    counts = ItemPrior.open(out).counts
     assert counts.events.tolist() == expected.events.tolist()
     assert counts.transitions.values.tolist() == expected.transitions.values.tolist()
     assert document == {
@@ -167,8 +167,8 @@ def test_all_events_are_counted_and_more_are_added(
     done = run("prior", "update", "--prior", out, "--interactions", written(tmp_path / "late.csv", late))
     assert done.stdout == f"{out}\n"
     assert f"{len(late)} events of" in done.stderr
-    expected = Counts.of(histories(load(data), "file"), 60)
-    counts = Prior.open(out).counts
+    expected = PriorCounts.of(histories(load(data), "file"), 60)
+    counts = ItemPrior.open(out).counts
     assert counts.events.tolist() == expected.events.tolist()
     assert counts.transitions.values == pytest.approx(expected.transitions.values, abs=1e-9)
     more = written(tmp_path / "more.csv", [("someone", "001", 99_999)])
@@ -184,7 +184,7 @@ def test_all_events_are_counted_and_more_are_added(
 
 def test_fitted_coefficients_are_kept_in_the_file(data: Path, tmp_path: Path) -> None:
     document = run_json("prior", "build", "--data", data, "--out", tmp_path / "prior.db", "--fit")
-    coefficients = Prior.open(tmp_path / "prior.db").card.coefficients
+    coefficients = ItemPrior.open(tmp_path / "prior.db").card.coefficients
     assert document["coefficients"]["weights"] == list(coefficients.weights)
     assert coefficients != DEFAULT
     assert document["fit"]["nats"] < document["fit"]["default_nats"]

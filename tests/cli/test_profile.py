@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
-from genrec_edge.catalog.facts import FactBook
+from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.tastes import profile_text
@@ -53,7 +53,7 @@ def update(films_path: Path) -> Callable[..., list[object]]:
 
 def line_of(films_path: Path, ids: list[str]) -> str:
     with Catalog.open(films_path) as films:
-        book, items = FactBook(films), films.by_ids(ids)
+        book, items = CatalogFacts(films), films.by_ids(ids)
         return profile_text(book.of([items[item_id].row for item_id in ids]), book.share)
 
 

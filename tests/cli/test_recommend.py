@@ -206,10 +206,10 @@ def test_quiet_means_no_word_on_stderr(usual: list[str]) -> None:
 
 def test_every_option_reaches_the_request(usual: list[str]) -> None:
     assert len(run_json(*usual)["items"]) == 10
-    everything = titles(run_json(*usual, "-H", "Jaws", "-k", "59"))
-    assert "Jaws" not in everything
+    score_all = titles(run_json(*usual, "-H", "Jaws", "-k", "59"))
+    assert "Jaws" not in score_all
     assert "Jaws" in titles(run_json(*usual, "-H", "Jaws", "-k", "60", "--allow-seen"))
-    best = everything[0]
+    best = score_all[0]
     assert best not in titles(run_json(*usual, "-H", "Jaws", "-k", "3", "--exclude", best))
     chosen = run_json(*usual, "-k", "2", "--candidate", "Alien", "--candidate", "005")
     assert set(titles(chosen)) == {"Alien", "Aliens"}

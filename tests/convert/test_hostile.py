@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
-from genrec_edge.convert.pipeline.plan import Job
+from genrec_edge.convert.pipeline.plan import ConversionJob
 from genrec_edge.convert.pipeline.run import convert, prepare
 from genrec_edge.engine.bindings import quantize
 from genrec_edge.gguf.header import read_header
@@ -155,7 +155,7 @@ def test_mutants_are_converted_or_refused(
 @pytest.mark.parametrize("adapter", ["lora-plain", "lora-dora"])
 @pytest.mark.parametrize("base", ["bpe.gguf", "spm.gguf", "hf-bpe", "hf-spm"])
 def test_without_a_mutation_all_are_accepted(base: str, adapter: str, inputs: Path, tmp_path: Path) -> None:
-    job = Job(
+    job = ConversionJob(
         base=inputs / base,
         out=tmp_path / "out",
         name="Tiny",

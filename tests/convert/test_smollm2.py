@@ -21,7 +21,7 @@ from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.verification.logit_divergence import compare
 from genrec_edge.convert.verification.samples import draw_sequences
 from genrec_edge.engine.bindings import Model, quantize
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
 from genrec_edge.storage.files import atomic_write
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.convert.verification.logit_divergence import Agreement
+    from genrec_edge.convert.verification.logit_divergence import LogitAgreement
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")]
 
@@ -90,7 +90,9 @@ def test_merged_and_converted_it_is_what_peft_and_transformers_say(
     assert agreement.max_abs_diff <= 2e-3
 
 
-def agreement_of(path: Path, model: Any, films_path: Path, n_positions: int, *, f32_cache: bool = False) -> Agreement:
+def agreement_of(
+    path: Path, model: Any, films_path: Path, n_positions: int, *, f32_cache: bool = False
+) -> LogitAgreement:
     """Compare a GGUF with a model of transformers on prompts of real titles."""
     with Catalog.open(films_path) as catalog, closing(Model(path, vocab_only=True)) as vocabulary:
         drawn = draw_sequences(vocabulary, catalog, n_positions, 0)
@@ -100,7 +102,7 @@ def agreement_of(path: Path, model: Any, films_path: Path, n_positions: int, *, 
             logits: NDArray[np.float32] = model(torch.tensor([token_ids])).logits[0].numpy()
         return logits
 
-    with closing(Forward(Model(path), n_ctx=256, n_threads=2, f32_cache=f32_cache)) as forward:
+    with closing(FullLogitsModel(Model(path), n_ctx=256, n_threads=2, f32_cache=f32_cache)) as forward:
         found = compare(expected, forward.logits, drawn.token_ids, start=drawn.start)
     assert found.n_positions >= n_positions
     return found

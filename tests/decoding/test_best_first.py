@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec_edge.decoding.best_first import Answer, Budget, Search
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
-from genrec_edge.engine.context import Usage
+from genrec_edge.decoding.best_first import Budget, SearchResult, TrieSearch
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.engine.context import EngineUsage
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import EngineError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.engine.context import Run
+    from genrec_edge.engine.context import TokenRun
     from genrec_edge.records import ScoreKind
 
 N_VOCAB = 12
@@ -37,7 +37,7 @@ class FakeScorer:
 
     def __init__(self, seed: int, sharpness: float = 2.0) -> None:
         self.seed, self.sharpness = seed, sharpness
-        self.usage = Usage()
+        self.usage = EngineUsage()
         self.paths: dict[int, tuple[int, ...]] = {ROOT: ()}
         self.asked: list[tuple[int, ...]] = []
 
@@ -45,7 +45,9 @@ class FakeScorer:
         rng = np.random.default_rng([self.seed, len(path), *path])
         return (rng.normal(0, self.sharpness, N_VOCAB)).astype(np.float32)
 
-    def evaluate(self, runs: Sequence[Run], worth: Callable[[int], float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def evaluate(
+        self, runs: Sequence[TokenRun], worth: Callable[[int], float]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         self.usage.calls += 1
         for run in runs:
             start = self.paths[run.parent]
@@ -61,8 +63,8 @@ def ids(text: str) -> list[int]:
     return ["abcd".index(c) for c in text]
 
 
-def index_of(titles: Sequence[str]) -> TitleIndex:
-    return build([(i, title, None) for i, title in enumerate(titles)], ids, IndexKey("r", "t"))
+def index_of(titles: Sequence[str]) -> TitleTrie:
+    return build([(i, title, None) for i, title in enumerate(titles)], ids, TrieKey("r", "t"))
 
 
 def log_softmax(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -90,10 +92,10 @@ def brute_force(titles: Sequence[str], model: FakeScorer, kind: ScoreKind) -> li
 
 def search(
     titles: Sequence[str], model: FakeScorer, kind: ScoreKind, bias: NDArray[np.float64], k: int
-) -> tuple[Search, TitleIndex]:
+) -> tuple[TrieSearch, TitleTrie]:
     index = index_of(titles)
     by_position = bias[index.rows]
-    return Search(index, model, end_id=END, kind=kind, bias=by_position, k=k), index
+    return TrieSearch(index, model, end_id=END, kind=kind, bias=by_position, k=k), index
 
 
 def expected_top(scores: Sequence[float], bias: NDArray[np.float64], k: int) -> list[float]:
@@ -101,7 +103,7 @@ def expected_top(scores: Sequence[float], bias: NDArray[np.float64], k: int) -> 
 
 
 def assert_answer_is(
-    answer: Answer, index: TitleIndex, scores: Sequence[float], bias: NDArray[np.float64], k: int
+    answer: SearchResult, index: TitleTrie, scores: Sequence[float], bias: NDArray[np.float64], k: int
 ) -> None:
     assert answer.exact
     assert answer.gap == 0
@@ -222,10 +224,10 @@ def test_items_that_share_a_title_share_its_probability_and_come_in_the_order_of
     titles = ["ab", "ab", "ab", "c"]
     s, index = search(titles, model, "vocabulary", np.zeros(4), 4)
     answer = s.exact(model.row(()), Budget())
-    twins = [f for f in answer.found if index.rows[f.position] < 3]
+    clones = [f for f in answer.found if index.rows[f.position] < 3]
     alone = brute_force(["ab", "c"], model, "vocabulary")[0]
-    assert [f.logprob for f in twins] == pytest.approx([alone - math.log(3)] * 3, abs=1e-4)
-    assert [int(index.rows[f.position]) for f in twins] == [0, 1, 2]
+    assert [f.logprob for f in clones] == pytest.approx([alone - math.log(3)] * 3, abs=1e-4)
+    assert [int(index.rows[f.position]) for f in clones] == [0, 1, 2]
 
 
 def test_time_can_end_the_search_too() -> None:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from genrec_edge.catalog.reader import Catalog, default_catalog_path
 from genrec_edge.catalog.titles import model_titles
-from genrec_edge.decoding.best_first import Budget, Search
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.best_first import Budget, TrieSearch
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
 
@@ -83,12 +83,12 @@ def check(
     k: int,
     tolerance: float,
 ) -> None:
-    """Search, score everything by brute force, and compare items and scores."""
-    index: TitleIndex = build([(i, t, y) for i, (t, y) in enumerate(titles)], engine.model.tokenize, IndexKey("r", "t"))
+    """TrieSearch, score everything by brute force, and compare items and scores."""
+    index: TitleTrie = build([(i, t, y) for i, (t, y) in enumerate(titles)], engine.model.tokenize, TrieKey("r", "t"))
     end_id = engine.model.newline_id
     by_position = np.array(bias)[index.rows]
     root_row, _ = engine.prompt(prompt)
-    answer = Search(index, engine, end_id=end_id, kind=kind, bias=by_position, k=k).exact(
+    answer = TrieSearch(index, engine, end_id=end_id, kind=kind, bias=by_position, k=k).exact(
         root_row, Budget(tokens=10**6)
     )
     assert answer.exact

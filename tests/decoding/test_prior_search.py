@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genrec_edge.decoding.best_first import Budget, ChildPrior, Search
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.best_first import Budget, ChildPrior, TrieSearch
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine, Usage
+from genrec_edge.engine.context import EngineUsage, LlamaEngine
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import UsageError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.engine.context import Run
+    from genrec_edge.engine.context import TokenRun
 
 N_VOCAB, END = 12, 11
 Prefix = tuple[int, ...]
@@ -38,14 +38,16 @@ class FakeScorer:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.usage = Usage()
+        self.usage = EngineUsage()
         self.paths: dict[int, Prefix] = {ROOT: ()}
         self.asked: list[Prefix] = []
 
     def row(self, path: Prefix) -> NDArray[np.float32]:
         return np.random.default_rng([self.seed, len(path), *path]).normal(0, 2, N_VOCAB).astype(np.float32)
 
-    def evaluate(self, runs: Sequence[Run], worth: Callable[[int], float]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def evaluate(
+        self, runs: Sequence[TokenRun], worth: Callable[[int], float]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         for run in runs:
             path = (*self.paths[run.parent], *run.token_ids)
             self.usage.tokens += len(run.token_ids)
@@ -59,8 +61,8 @@ def ids(text: str) -> list[int]:
     return ["abcd".index(c) for c in text]
 
 
-def index_of(titles: Sequence[str]) -> TitleIndex:
-    return build([(i, title, None) for i, title in enumerate(titles)], ids, IndexKey("r", "t"))
+def index_of(titles: Sequence[str]) -> TitleTrie:
+    return build([(i, title, None) for i, title in enumerate(titles)], ids, TrieKey("r", "t"))
 
 
 def brute_force(
@@ -106,7 +108,7 @@ def searched(
     """Return the score of each title found, best first, and whether that is exact."""
     index = index_of(titles)
     below = ChildPrior(prior[0][index.rows], *prior[1:])
-    search = Search(index, model, end_id=END, kind="catalog", bias=bias[index.rows], k=k, prior=below)
+    search = TrieSearch(index, model, end_id=END, kind="catalog", bias=bias[index.rows], k=k, prior=below)
     answer = search.exact(model.row(()), Budget())
     return {int(index.rows[f.position]): f.score for f in answer.found}, answer.exact
 
@@ -155,7 +157,7 @@ def test_a_spent_budget_and_a_beam_keep_their_promises_on_a_prior() -> None:
     index = index_of(titles)
     truth = brute_force([tuple(ids(t)) for t in titles], mass, 0.3, 1.0, model.row, END)
     for ask in ("exact", "beam"):
-        search = Search(
+        search = TrieSearch(
             index,
             model,
             end_id=END,
@@ -174,7 +176,7 @@ def test_a_spent_budget_and_a_beam_keep_their_promises_on_a_prior() -> None:
 
 def test_the_score_over_the_vocabulary_stands_on_no_prior() -> None:
     with pytest.raises(UsageError, match="cannot stand on a prior"):
-        Search(
+        TrieSearch(
             index_of(["ab"]),
             FakeScorer(0),
             end_id=END,
@@ -191,11 +193,11 @@ def test_the_score_over_the_vocabulary_stands_on_no_prior() -> None:
 def test_everything_is_every_title_and_no_prefix_twice(kind: Any, titles: list[str], seed: int) -> None:
     model, index = FakeScorer(seed), index_of(titles)
 
-    def fresh() -> Search:
-        return Search(index, model, end_id=END, kind=kind, bias=np.zeros(index.n_items), k=index.n_items)
+    def fresh() -> TrieSearch:
+        return TrieSearch(index, model, end_id=END, kind=kind, bias=np.zeros(index.n_items), k=index.n_items)
 
     told: list[tuple[int, int]] = []
-    logprobs = fresh().everything(model.row(()), lambda done, total: told.append((done, total)))
+    logprobs = fresh().score_all(model.row(()), lambda done, total: told.append((done, total)))
     assert len(model.asked) == len(set(model.asked))
     assert told == [(n, len(titles)) for n in range(1, len(titles) + 1)]
     one_by_one = {f.position: f.logprob for f in fresh().exact(model.row(()), Budget(10**6)).found}
@@ -243,9 +245,9 @@ def test_a_real_model_on_a_prior_equals_scoring_titles_one_by_one(
     rng = np.random.default_rng(seed)
     prompt = rng.integers(0, 250, rng.integers(1, 20)).tolist()
     mass, end_id = masses(len(REAL), seed), engine.model.newline_id
-    index = build([(i, title, None) for i, title in enumerate(REAL)], engine.model.tokenize, IndexKey("r", "t"))
+    index = build([(i, title, None) for i, title in enumerate(REAL)], engine.model.tokenize, TrieKey("r", "t"))
     root_row, _ = engine.prompt(prompt)
-    search = Search(
+    search = TrieSearch(
         index,
         engine,
         end_id=end_id,
@@ -267,8 +269,8 @@ def test_a_real_model_on_a_prior_equals_scoring_titles_one_by_one(
     sequences = [tuple(llm.tokenize(title.encode(), add_bos=False, special=False)) for title in REAL]
     truth = brute_force(sequences, mass, tau, lambda_, row, end_id)
     assert [found[i] for i in range(len(REAL))] == pytest.approx(truth, abs=0.05)
-    logprobs = Search(index, engine, end_id=end_id, kind="catalog", bias=np.zeros(len(REAL)), k=len(REAL)).everything(
-        engine.prompt(prompt)[0]
-    )
+    logprobs = TrieSearch(
+        index, engine, end_id=end_id, kind="catalog", bias=np.zeros(len(REAL)), k=len(REAL)
+    ).score_all(engine.prompt(prompt)[0])
     flat = brute_force(sequences, np.full(len(REAL), 1 / len(REAL)), 1.0, 0.0, row, end_id)
     assert logprobs[np.argsort(index.rows)].tolist() == pytest.approx(flat, abs=0.05)

@@ -14,7 +14,7 @@ from genrec_edge import Recommender
 from genrec_edge.catalog.titles import clean
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
-from genrec_edge.intents.parser import told
+from genrec_edge.intents.parser import intent_text
 from genrec_edge.records import Interaction, Request
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_what_the_other_tasks_ask(recommender: Recommender) -> None:
 
 def test_the_layouts_are_those_that_models_were_tuned_with() -> None:
     assert set(prompts.LAYOUTS) == {"titles-1", "forms-1", "genrec-1"}
-    assert prompts.LAYOUTS["titles-1"] == prompts.LAYOUTS["forms-1"] == prompts.Layout(HEAD)
+    assert prompts.LAYOUTS["titles-1"] == prompts.LAYOUTS["forms-1"] == prompts.PromptLayout(HEAD)
 
 
 # Sentences with what could break out of a line, steer a chat model or end a text.
@@ -153,7 +153,7 @@ def test_any_request_is_a_valid_prompt(
     model = recommender.engine.model
     reading = None if intent is None else recommender.intents.read(intent)
     before = prompts.before_history(preference)
-    after = prompts.after_history(told(reading), context)
+    after = prompts.after_history(intent_text(reading), context)
     asked = {
         "matching": [],
         "pointwise": prompts.pointwise(11),
@@ -169,7 +169,7 @@ def test_any_request_is_a_valid_prompt(
     lines += titles
     now = ", ".join(filter(None, (clean(words) for words in context.values())))
     lines += [f"## Now: {now}"] if clean(now) else []
-    wanted = clean(told(reading) or "")
+    wanted = clean(intent_text(reading) or "")
     lines += [f"## Wanted: {wanted}"] if wanted else []
     end = model.detokenize(recommender.encode(asked))
     text = model.detokenize(token_ids)

@@ -16,7 +16,7 @@ histories = st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), max_si
 
 
 def assemble(titles: list[list[int]], max_tokens: int) -> tuple[list[int], int]:
-    return prompts.assemble(INSTRUCTION, titles, end_id=END, max_tokens=max_tokens)
+    return prompts.build_prompt(INSTRUCTION, titles, end_id=END, max_tokens=max_tokens)
 
 
 def test_the_words_of_this_version() -> None:
@@ -63,8 +63,8 @@ def test_titles_leave_a_long_prompt_eight_at_a_time() -> None:
             assert dropped % prompts.BLOCK == 0
             assert len(before[1]) + len(titles[n - 1]) + 1 > 200  # it was full
     assert dropped == 96
-    assert [prompts.too_many(n, 35) for n in (35, 36, 43, 44, 200)] == [0, 8, 8, 16, 168]
-    assert [prompts.too_many(n, 31) for n in (31, 32, 200)] == [0, 1, 169]  # a short one loses what it must
+    assert [prompts.n_titles_to_drop(n, 35) for n in (35, 36, 43, 44, 200)] == [0, 8, 8, 16, 168]
+    assert [prompts.n_titles_to_drop(n, 31) for n in (31, 32, 200)] == [0, 1, 169]  # a short one loses what it must
 
 
 def test_a_context_too_small_for_the_instruction_is_refused() -> None:

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.errors import CatalogError, DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KEY = IndexKey("revision", "tokenizer")
+KEY = TrieKey("revision", "tokenizer")
 TITLES = st.lists(st.text(alphabet="abc", min_size=1, max_size=6), min_size=1, max_size=40)
 
 
@@ -27,12 +27,12 @@ def ids(text: str) -> list[int]:
     return [ord(c) for c in text]
 
 
-def index_of(titles: list[str]) -> TitleIndex:
+def index_of(titles: list[str]) -> TitleTrie:
     return build([(10 * i, title, None) for i, title in enumerate(titles)], ids, KEY)
 
 
 def walk(
-    index: TitleIndex, node: int = 0, end: int | None = None, path: tuple[int, ...] = ()
+    index: TitleTrie, node: int = 0, end: int | None = None, path: tuple[int, ...] = ()
 ) -> Iterator[tuple[tuple[int, ...], int]]:
     """Yield (token path, catalog row) of every item, depth first."""
     end = index.n_items if end is None else end
@@ -144,7 +144,7 @@ def test_saved_and_opened_it_is_the_same_and_memory_mapped(tmp_path: Path) -> No
     index = index_of(["Alien", "Aliens", "Brazil", "Alien"])
     index.save(tmp_path / "index")
     index.save(tmp_path / "index")  # over the old one
-    opened = TitleIndex.open(tmp_path / "index")
+    opened = TitleTrie.open(tmp_path / "index")
     assert opened is not None
     assert opened.key == KEY
     assert isinstance(opened.tokens.base, np.memmap)
@@ -162,7 +162,7 @@ def test_a_damaged_index_is_no_index(tmp_path: Path, damage: str) -> None:
         tokens.write_bytes(tokens.read_bytes()[:-1])
     else:
         (tmp_path / "index" / "key.json").write_text("{}")
-    assert TitleIndex.open(tmp_path / "index") is None
+    assert TitleTrie.open(tmp_path / "index") is None
 
 
 def test_no_items_and_titles_without_tokens_are_refused() -> None:
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_old_index_and_nothing_else(tmp_path: Path, monke
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(DiskFullError, match="index"):
         index_of(["Brazil"]).save(tmp_path / "index")
-    opened = TitleIndex.open(tmp_path / "index")
+    opened = TitleTrie.open(tmp_path / "index")
     assert opened is not None
     assert opened.path(0) == ids("Alien")
     assert [p.name for p in tmp_path.iterdir()] == ["index"]

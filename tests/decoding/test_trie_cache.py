@@ -13,7 +13,7 @@ import pytest
 from genrec_edge.catalog import reader as catalogs
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.decoding import trie_cache
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def edit(path: Path, *statements: str, **values: object) -> None:
             other.execute(statement, values)
 
 
-def loaded(path: Path) -> tuple[TitleIndex, int]:
+def loaded(path: Path) -> tuple[TitleTrie, int]:
     """Return the index of a catalog, which is the one built from all its titles, and how many were tokenised for it."""
     texts: list[str] = []
 
@@ -99,7 +99,7 @@ def loaded(path: Path) -> tuple[TitleIndex, int]:
 
     with Catalog.open(path) as catalog:
         index = trie_cache.load(catalog, tokenize, "one")
-        expected = build(catalog.titles(), ids, IndexKey(catalog.revision, "one"))
+        expected = build(catalog.titles(), ids, TrieKey(catalog.revision, "one"))
     assert index.key == expected.key
     for name in ARRAYS:
         assert getattr(index, name).dtype == getattr(expected, name).dtype

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
-from genrec_edge.decoding.trie_update import hanging_together, updated
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie_update import affected_rows, updated
 from genrec_edge.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Titles = dict[int, tuple[str, int | None]]
 
-OLD, NEW = IndexKey("old", "tokenizer"), IndexKey("new", "tokenizer")
+OLD, NEW = TrieKey("old", "tokenizer"), TrieKey("new", "tokenizer")
 ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
 
 # Few letters, so that titles share beginnings and whole spellings; trailing articles, so that spellings are canonical.
@@ -35,7 +35,7 @@ def listed(catalog: Titles) -> list[Item]:
     return [(row, *catalog[row]) for row in sorted(catalog)]
 
 
-def follow(old: TitleIndex, after: Titles, changed: set[int]) -> tuple[TitleIndex, list[str]]:
+def follow(old: TitleTrie, after: Titles, changed: set[int]) -> tuple[TitleTrie, list[str]]:
     """Return the index brought up to date, and what was tokenised for it."""
     texts: list[str] = []
 
@@ -44,12 +44,12 @@ def follow(old: TitleIndex, after: Titles, changed: set[int]) -> tuple[TitleInde
         return ids(text)
 
     rows = np.array(sorted(changed), np.int64)
-    rows = hanging_together(old, rows, [item for item in listed(after) if item[0] in changed])
+    rows = affected_rows(old, rows, [item for item in listed(after) if item[0] in changed])
     items = [item for item in listed(after) if item[0] in rows]
     return updated(old, rows, items, tokenize, NEW), texts
 
 
-def assert_same(found: TitleIndex, expected: TitleIndex) -> None:
+def assert_same(found: TitleTrie, expected: TitleTrie) -> None:
     assert found.key == expected.key
     for name in ARRAYS:
         mine, theirs = getattr(found, name), getattr(expected, name)

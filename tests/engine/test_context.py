@@ -10,7 +10,7 @@ import pytest
 
 from genrec_edge.engine import context as engine_module
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine, Run, Usage
+from genrec_edge.engine.context import EngineUsage, LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, ModelInvalidError, UsageError
 
@@ -78,8 +78,8 @@ def test_the_next_prompt_reuses_the_common_prefix(
     engine: LlamaEngine, reference: Reference, second: list[int], reused: int
 ) -> None:
     engine.prompt(PROMPT)
-    list(engine.evaluate([Run(ROOT, (1, 2))]))
-    engine.usage = Usage()
+    list(engine.evaluate([TokenRun(ROOT, (1, 2))]))
+    engine.usage = EngineUsage()
     row, from_cache = engine.prompt(second)
     assert from_cache == reused
     assert engine.usage.tokens == len(second) - reused
@@ -88,11 +88,11 @@ def test_the_next_prompt_reuses_the_common_prefix(
 
 def test_runs_in_one_batch_see_their_own_path_only(engine: LlamaEngine, reference: Reference) -> None:
     engine.prompt(PROMPT)
-    runs = [Run(ROOT, (1, 2, 3)), Run(ROOT, (1,)), Run(ROOT, (4, 5))]
+    runs = [TokenRun(ROOT, (1, 2, 3)), TokenRun(ROOT, (1,)), TokenRun(ROOT, (4, 5))]
     results = list(_copied(engine.evaluate(runs)))
     for run, (_, row) in zip(runs, results, strict=True):
         assert_close(row, reference([*PROMPT, *run.token_ids])[-1])
-    below = [Run(results[0][0], (6,)), Run(results[1][0], (6, 7)), Run(results[2][0], (8,))]
+    below = [TokenRun(results[0][0], (6,)), TokenRun(results[1][0], (6, 7)), TokenRun(results[2][0], (8,))]
     for run, parent, (_, row) in zip(below, runs, _copied(engine.evaluate(below)), strict=True):
         assert_close(row, reference([*PROMPT, *parent.token_ids, *run.token_ids])[-1])
 
@@ -108,7 +108,7 @@ def test_a_tree_larger_than_the_sequences(
 
 def test_a_tree_larger_than_the_cache(tiny_llama: Path, reference: Reference) -> None:
     engine = LlamaEngine(Model(tiny_llama), n_ctx=256, n_threads=1)
-    engine.usage = Usage()
+    engine.usage = EngineUsage()
     _check_random_tree(engine, reference, n_levels=6, width=30)
     assert engine.usage.tokens > 256  # else the cache was large enough and the test shows nothing
     engine.close()
@@ -121,7 +121,7 @@ def _check_random_tree(engine: LlamaEngine, reference: Reference, *, n_levels: i
     paths: dict[int, list[int]] = {ROOT: []}
     for _ in range(n_levels):
         runs = [
-            Run(int(rng.choice(list(paths))), tuple(rng.integers(0, 250, rng.integers(1, 4)).tolist()))
+            TokenRun(int(rng.choice(list(paths))), tuple(rng.integers(0, 250, rng.integers(1, 4)).tolist()))
             for _ in range(width)
         ]
         for run, (node, row) in zip(runs, _copied(engine.evaluate(runs)), strict=True):
@@ -131,9 +131,9 @@ def _check_random_tree(engine: LlamaEngine, reference: Reference, *, n_levels: i
 
 def test_runs_that_are_not_kept_leave_room(engine: LlamaEngine) -> None:
     engine.prompt(PROMPT)
-    engine.usage = Usage()
+    engine.usage = EngineUsage()
     for i in range(200):
-        list(engine.evaluate([Run(ROOT, (i, i), keep=False) for _ in range(3)]))
+        list(engine.evaluate([TokenRun(ROOT, (i, i), keep=False) for _ in range(3)]))
     assert engine.usage.tokens == 200 * 6  # nothing was ever evaluated twice for lack of room
     assert engine.usage.calls == 200
 
@@ -142,7 +142,7 @@ def test_a_context_without_room_for_a_single_run_says_so(tiny_llama: Path) -> No
     engine = LlamaEngine(Model(tiny_llama), n_ctx=256, n_threads=1)
     engine.prompt([1] * 250)
     with pytest.raises(EngineError, match="no room"):
-        list(engine.evaluate([Run(ROOT, tuple(range(20)))]))
+        list(engine.evaluate([TokenRun(ROOT, tuple(range(20)))]))
     engine.prompt(PROMPT)  # and the engine goes on
     engine.close()
 
@@ -172,7 +172,7 @@ def test_prompts_that_cannot_be_are_refused_before_llama_cpp_sees_them(engine: L
     for prompt in ([], [1] * 512):
         with pytest.raises(UsageError, match="prompt"):
             engine.prompt(prompt)
-    for run in (Run(ROOT, ()), Run(ROOT, (1,) * 300), Run(ROOT, (-1,)), Run(ROOT, (10**6,))):
+    for run in (TokenRun(ROOT, ()), TokenRun(ROOT, (1,) * 300), TokenRun(ROOT, (-1,)), TokenRun(ROOT, (10**6,))):
         engine.prompt(PROMPT)
         with pytest.raises(UsageError, match="run"):
             list(engine.evaluate([run]))

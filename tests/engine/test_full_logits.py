@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genrec_edge.engine.bindings import Model, library
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ TEXT = "Alien\nThe Thing\nBrief Encounter\nAliens\n"
 
 
 @pytest.fixture
-def forward(tiny_llama: Path) -> Iterator[Forward]:
-    with closing(Forward(Model(tiny_llama), n_ctx=64, n_threads=1)) as opened:
+def forward(tiny_llama: Path) -> Iterator[FullLogitsModel]:
+    with closing(FullLogitsModel(Model(tiny_llama), n_ctx=64, n_threads=1)) as opened:
         yield opened
 
 
@@ -37,7 +37,7 @@ def expected_logits(path: Path, token_ids: list[int]) -> NDArray[np.float32]:
         return np.array(llama.scores[: len(token_ids)])
 
 
-def test_logits_are_those_of_the_high_level_bindings(forward: Forward, tiny_llama: Path) -> None:
+def test_logits_are_those_of_the_high_level_bindings(forward: FullLogitsModel, tiny_llama: Path) -> None:
     token_ids = forward.model.tokenize(TEXT)
     logits = forward.logits(token_ids)
     assert logits.dtype == np.float32
@@ -46,7 +46,7 @@ def test_logits_are_those_of_the_high_level_bindings(forward: Forward, tiny_llam
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-def test_every_sequence_starts_from_an_empty_cache(forward: Forward) -> None:
+def test_every_sequence_starts_from_an_empty_cache(forward: FullLogitsModel) -> None:
     a, b = forward.model.tokenize(TEXT), forward.model.tokenize("Something else altogether\n")
     alone = forward.logits(a)
     other = forward.logits(b)
@@ -54,26 +54,26 @@ def test_every_sequence_starts_from_an_empty_cache(forward: Forward) -> None:
     np.testing.assert_array_equal(forward.logits(a), alone)
 
 
-def test_a_position_sees_only_what_is_before_it(forward: Forward) -> None:
+def test_a_position_sees_only_what_is_before_it(forward: FullLogitsModel) -> None:
     token_ids = forward.model.tokenize(TEXT)
     whole = forward.logits(token_ids)
     for n in (1, 7, len(token_ids) - 1):
         np.testing.assert_allclose(forward.logits(token_ids[:n]), whole[:n], atol=1e-4)
 
 
-def test_returned_logits_are_a_copy(forward: Forward) -> None:
+def test_returned_logits_are_a_copy(forward: FullLogitsModel) -> None:
     first = forward.logits([65, 66, 67])
     kept = first.copy()
     forward.logits([70, 71, 72])
     np.testing.assert_array_equal(first, kept)
 
 
-def test_the_whole_context_can_be_used(forward: Forward) -> None:
+def test_the_whole_context_can_be_used(forward: FullLogitsModel) -> None:
     assert forward.logits([65] * 64).shape == (64, forward.model.n_vocab)
 
 
 @pytest.mark.parametrize("token_ids", [[], [65] * 65, [-1], [65, 100_000]])
-def test_what_would_end_the_process_is_refused(forward: Forward, token_ids: list[int]) -> None:
+def test_what_would_end_the_process_is_refused(forward: FullLogitsModel, token_ids: list[int]) -> None:
     with pytest.raises(UsageError, match=f"{len(token_ids)} tokens cannot be evaluated in a context of 64"):
         forward.logits(token_ids)
     assert forward.logits([65]).shape[0] == 1
@@ -90,13 +90,13 @@ def test_a_callback_sees_the_operations(tiny_llama: Path) -> None:
 
     native = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)(on_tensor)
     callback = ctypes.cast(native, lib.ggml_backend_sched_eval_callback)
-    with closing(Forward(Model(tiny_llama), n_ctx=64, n_threads=1, on_tensor=callback)) as forward:
+    with closing(FullLogitsModel(Model(tiny_llama), n_ctx=64, n_threads=1, on_tensor=callback)) as forward:
         before = seen
         forward.logits([65, 66])
         assert seen > before + 20  # two layers
 
 
 def test_closing_twice_is_allowed(tiny_llama: Path) -> None:
-    forward = Forward(Model(tiny_llama), n_ctx=64, n_threads=1)
+    forward = FullLogitsModel(Model(tiny_llama), n_ctx=64, n_threads=1)
     forward.close()
     forward.close()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from genrec_edge.engine.kv_tree import ROOT, BranchTree, Placed
+from genrec_edge.engine.kv_tree import ROOT, KVTree, Placement
 
 PROMPT = (900, 901, 902)
 
@@ -17,7 +17,7 @@ class Cache(RuleBasedStateMachine):
     @initialize(n_sequences=st.integers(2, 6))
     def start(self, n_sequences: int) -> None:
         self.n_sequences = n_sequences
-        self.tree = BranchTree(n_sequences)
+        self.tree = KVTree(n_sequences)
         self.tree.reset(len(PROMPT))
         self.held: dict[int, tuple[int, ...]] = {0: PROMPT}
         self.paths: dict[int, tuple[int, ...]] = {ROOT: PROMPT}
@@ -72,9 +72,9 @@ TestCache = Cache.TestCase
 TestCache.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def full_tree(n_sequences: int) -> tuple[BranchTree, list[Placed]]:
+def full_tree(n_sequences: int) -> tuple[KVTree, list[Placement]]:
     """Return a tree whose sequences are all taken by children of the prompt."""
-    tree = BranchTree(n_sequences)
+    tree = KVTree(n_sequences)
     tree.reset(1)
     placed = [tree.place(ROOT, (token,), room=9, worth=worthless) for token in range(n_sequences - 1)]
     tree.begin_batch()

@@ -9,9 +9,9 @@ import pytest
 
 from genrec_edge.engine import ggml_tensor
 from genrec_edge.engine.bindings import Model, quantize
-from genrec_edge.engine.context import LlamaEngine, Run
+from genrec_edge.engine.context import LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
-from genrec_edge.engine.output_head import Head, OutputRows
+from genrec_edge.engine.output_head import OutputHead, OutputMatrix
 from genrec_edge.errors import EngineError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.recommender import Recommender
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PROMPT = [10, 20, 30, 40, 50]
 
 
-def rows_of(engine: LlamaEngine, runs: list[Run]) -> list[NDArray[np.float32]]:
+def rows_of(engine: LlamaEngine, runs: list[TokenRun]) -> list[NDArray[np.float32]]:
     engine.prompt(PROMPT)
     rows = [row.copy() for _, row in engine.evaluate(runs)]
     engine.close()
@@ -33,12 +33,12 @@ def rows_of(engine: LlamaEngine, runs: list[Run]) -> list[NDArray[np.float32]]:
 
 
 def engine_of(path: Path, *, own_head: bool, n_threads: int = 1) -> LlamaEngine:
-    rows = OutputRows.open(read_header(path), path) if own_head else None
+    rows = OutputMatrix.open(read_header(path), path) if own_head else None
     assert (rows is not None) == own_head
     return LlamaEngine(Model(path), n_ctx=1024, n_threads=n_threads, output_rows=rows)
 
 
-def compare(path: Path, runs: list[Run], n_threads: int = 1) -> None:
+def compare(path: Path, runs: list[TokenRun], n_threads: int = 1) -> None:
     """Compare the wanted logits of runs with those that llama.cpp computes for the very same batches."""
     found, expected = (
         rows_of(engine_of(path, own_head=own_head, n_threads=n_threads), runs) for own_head in (True, False)
@@ -48,10 +48,10 @@ def compare(path: Path, runs: list[Run], n_threads: int = 1) -> None:
         np.testing.assert_allclose(row, whole, rtol=0, atol=2e-4)
 
 
-def random_runs(n: int, n_vocab: int, length: int, seed: int = 0) -> list[Run]:
+def random_runs(n: int, n_vocab: int, length: int, seed: int = 0) -> list[TokenRun]:
     rng = np.random.default_rng(seed)
     return [
-        Run(
+        TokenRun(
             ROOT,
             tuple(rng.integers(0, n_vocab, length).tolist()),
             wanted=rng.integers(0, n_vocab, rng.integers(1, 30)).astype(np.int32),
@@ -80,7 +80,7 @@ def test_the_logits_of_the_default_model(default_model: Path) -> None:
 
 def test_whoever_asks_for_all_logits_gets_them(tiny_llama: Path) -> None:
     wanted = np.array([3, 1, 4], np.int32)
-    runs = [Run(ROOT, (1,), wanted=wanted), Run(ROOT, (2,))]
+    runs = [TokenRun(ROOT, (1,), wanted=wanted), TokenRun(ROOT, (2,))]
     few, whole = rows_of(engine_of(tiny_llama, own_head=True), runs)
     expected, same = rows_of(engine_of(tiny_llama, own_head=False), runs)
     np.testing.assert_array_equal(few, expected)
@@ -107,7 +107,7 @@ def test_what_is_not_just_a_product_is_left_to_llama_cpp(
 ) -> None:
     usual = {"token_embd.weight": np.zeros((100, 8), np.float32), "output_norm.weight": np.ones(8, np.float32)}
     path = tiny_gguf(tmp_path / "model.gguf", architecture=architecture, tensors=usual | tensors)
-    rows = OutputRows.open(read_header(path), path)
+    rows = OutputMatrix.open(read_header(path), path)
     assert (rows is not None) == usable
     if rows is not None:  # the right matrix of the two
         (logits,) = rows.logits(np.ones((1, 8), np.float32), [np.array([0, 99], np.int32)])
@@ -129,7 +129,7 @@ def test_an_unknown_layout_of_tensors_is_left_to_llama_cpp(tiny_llama: Path, mon
 
 
 def test_what_llama_cpp_did_not_give_is_an_error() -> None:
-    head = Head(OutputRows(np.zeros((4, 8), np.float32)))
+    head = OutputHead(OutputMatrix(np.zeros((4, 8), np.float32)))
     head.begin(wanted=True)
     with pytest.raises(EngineError, match="gave 0 hidden states, 1 were asked for"):
         head.logits([np.array([0], np.int32)])
@@ -143,7 +143,7 @@ def test_recommendations_of_the_default_model_are_the_same(
     with Recommender.open(default_model) as r:
         assert r.engine._head is not None
         found = r.recommend(history, k=20)
-    monkeypatch.setattr(OutputRows, "open", lambda _header, _path: None)
+    monkeypatch.setattr(OutputMatrix, "open", lambda _header, _path: None)
     with Recommender.open(default_model) as r:
         expected = r.recommend(history, k=20)
     assert [item.item.id for item in found.items] == [item.item.id for item in expected.items]

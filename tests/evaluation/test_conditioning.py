@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from genrec_edge import cli
 from genrec_edge.datasets.folder import CATALOG
-from genrec_edge.datasets.item_facts import Lore, facts_of
+from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import load, split_of
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
-from genrec_edge.evaluation.conditioning import Teller, Told, summary_of
-from genrec_edge.evaluation.judge_quality import Asked, ask, verdicts_of
-from genrec_edge.evaluation.llm_ranker import LlmRanker, Prior
-from genrec_edge.evaluation.protocol import questions
+from genrec_edge.evaluation.conditioning import Conditioner, Conditioning, summary_of
+from genrec_edge.evaluation.judge_quality import JudgeMargins, collect_margins, judge_quality_of
+from genrec_edge.evaluation.llm_ranker import LlmRanker, PriorTerm
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.evaluation.runner import evaluate
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.splits import Dataset, Split
-    from genrec_edge.evaluation.report import Report
+    from genrec_edge.evaluation.report import EvaluationReport
 
 
 @pytest.fixture(scope="module")
@@ -44,85 +44,85 @@ def split(dataset: Dataset) -> Split:
 
 
 @pytest.fixture(scope="module")
-def lore(dataset: Dataset, split: Split) -> Lore:
-    return Lore(facts_of(dataset), split.train)
+def item_facts(dataset: Dataset, split: Split) -> ItemFacts:
+    return ItemFacts(facts_of(dataset), split.train)
 
 
 def text_of(parts: tuple[prompts.Part, ...]) -> str:
-    return "".join(f"{part.mark} {part.text}\n" for part in parts if isinstance(part, prompts.Line))
+    return "".join(f"{part.mark} {part.text}\n" for part in parts if isinstance(part, prompts.PromptLine))
 
 
-def test_each_preference_tells_what_it_says(lore: Lore) -> None:
+def test_each_preference_tells_what_it_says(item_facts: ItemFacts) -> None:
     history, target = np.array([1, 4, 7, 10, 13], np.int32), 16
 
-    def told(preference: Any, **options: Any) -> Told:
-        return Teller(lore, preference, **options).told(0, history, target)
+    def told(preference: Any, **options: Any) -> Conditioning:
+        return Conditioner(item_facts, preference, **options).told(0, history, target)
 
     assert told("history").titles.tolist() == history.tolist()
     assert (told("history").before, told("history").after, told("history").fits) == ((), (), None)
     assert told("none").is_of_nobody
     words = told("words")
     assert (len(words.titles), words.is_of_nobody) == (0, False)
-    assert text_of(words.before) == f"## Taste: {lore.profile(history.tolist())}\n"
+    assert text_of(words.before) == f"## Taste: {item_facts.profile(history.tolist())}\n"
     both = told("both", recent=2)
     assert both.titles.tolist() == [10, 13]
-    assert text_of(both.before) == f"## Taste: {lore.profile([1, 4, 7])}\n"
+    assert text_of(both.before) == f"## Taste: {item_facts.profile([1, 4, 7])}\n"
     assert told("both", recent=9).before == ()  # nothing is left to be summarised
 
 
-def test_oracle_intentions_fit_the_target_and_honest_ones_do_not_know_it(lore: Lore) -> None:
+def test_oracle_intentions_fit_the_target_and_honest_ones_do_not_know_it(item_facts: ItemFacts) -> None:
     history = np.array([1, 4, 7], np.int32)
     for intent in ("vague", "specific"):
         for target in range(24):
-            told = Teller(lore, intent=intent).told(3, history, target)
+            told = Conditioner(item_facts, intent=intent).told(3, history, target)
             assert told.fits is not None
             assert told.fits[target]
             assert 0 < told.fits.sum() < 24
             assert text_of(told.after).startswith("## Wanted: ")
-            honest = [Teller(lore, intent=f"honest-{intent}").told(3, history, t) for t in (target, 0)]  # type: ignore[arg-type]
+            honest = [Conditioner(item_facts, intent=f"honest-{intent}").told(3, history, t) for t in (target, 0)]  # type: ignore[arg-type]
             assert text_of(honest[0].after) == text_of(honest[1].after)
-    texts = {text_of(Teller(lore, intent="specific").told(user, history, 5).after) for user in range(30)}
+    texts = {text_of(Conditioner(item_facts, intent="specific").told(user, history, 5).after) for user in range(30)}
     assert len(texts) > 2
 
 
-def test_summaries_block_by_block_are_those_of_the_whole(lore: Lore) -> None:
+def test_summaries_block_by_block_are_those_of_the_whole(item_facts: ItemFacts) -> None:
     items = list(range(0, 24, 3))
-    assert summary_of(lore, items, "whole") == lore.profile(items)
-    assert summary_of(lore, items, "recurrent") == lore.profile(items)
-    assert summary_of(lore, items, "hierarchical") == lore.profile(items)
-    assert summary_of(lore, [], "hierarchical") == ""
+    assert summary_of(item_facts, items, "whole") == item_facts.profile(items)
+    assert summary_of(item_facts, items, "recurrent") == item_facts.profile(items)
+    assert summary_of(item_facts, items, "hierarchical") == item_facts.profile(items)
+    assert summary_of(item_facts, [], "hierarchical") == ""
 
 
-def test_a_hierarchical_summary_is_of_the_latest_blocks_and_what_is_told_follows(lore: Lore) -> None:
+def test_a_hierarchical_summary_is_of_the_latest_blocks_and_what_is_told_follows(item_facts: ItemFacts) -> None:
     """Of 65 items, the first forty are in none of the five blocks of five."""
     comedies, others = [*range(0, 15, 3)] * 8, [i for i in range(24) if i % 3] + [1, 2, 4, 5, 7, 8, 10, 11, 13]
     assert len(others) == 25
     items = np.array([*comedies, *others], np.int32)
-    assert "Comedy" in lore.profile(items.tolist())
-    told = Teller(lore, "words", summary="hierarchical").told(0, items, 18)
-    assert text_of(told.before) == f"## Taste: {lore.profile(items[40:].tolist())}\n"
+    assert "Comedy" in item_facts.profile(items.tolist())
+    told = Conditioner(item_facts, "words", summary="hierarchical").told(0, items, 18)
+    assert text_of(told.before) == f"## Taste: {item_facts.profile(items[40:].tolist())}\n"
     assert "Comedy" not in text_of(told.before)
 
 
 def test_hard_negatives_are_the_best_of_a_baseline_that_the_user_never_meets(split: Split) -> None:
     scores = np.random.default_rng(0).random(split.n_items)
-    asked = questions(split, candidates=3, hard=lambda _history: scores)
+    asked = cases_of(split, candidates=3, hard=lambda _history: scores)
     assert asked.candidates is not None
     for user, target, pool in zip(asked.users, asked.targets, asked.candidates, strict=True):
         met = {*split.train[user].tolist(), int(split.validation[user]), int(split.test[user])}
         best = sorted((i for i in range(split.n_items) if i not in met), key=lambda i: -scores[i])[:3]
         assert sorted(pool.tolist()) == sorted([*best, int(target)])
     with pytest.raises(UsageError, match="need a number of candidates"):
-        questions(split, hard=lambda _history: scores)
+        cases_of(split, hard=lambda _history: scores)
 
 
-def test_what_fits_comes_first_and_words_are_nothing_to_those_that_count(split: Split, lore: Lore) -> None:
+def test_what_fits_comes_first_and_words_are_nothing_to_those_that_count(split: Split, item_facts: ItemFacts) -> None:
     def by_number(history: NDArray[np.int32]) -> NDArray[np.float64]:
         return np.arange(24.0) + (100 if len(history) else 0)
 
     fits = np.zeros(24, np.bool_)
     fits[[3, 5]] = True
-    told = Told(np.empty(0, np.int32), (), (), fits)
+    told = Conditioning(np.empty(0, np.int32), (), (), fits)
     history = np.array([23], np.int32)
     with ScoreRanker("a", lambda: by_number) as plain, ScoreRanker("a", lambda: by_number, fit_first=True) as first:
         assert (plain.name, first.name) == ("a", "a, fit first")
@@ -137,9 +137,11 @@ def model_file(tiny_llama: Path) -> ModelFile:
     return resolve_model(tiny_llama, ModelStore())
 
 
-def test_a_model_is_told_in_its_prompt(model_file: ModelFile, dataset: Dataset, split: Split, lore: Lore) -> None:
+def test_a_model_is_told_in_its_prompt(
+    model_file: ModelFile, dataset: Dataset, split: Split, item_facts: ItemFacts
+) -> None:
     """Beside scores of the same prompt, put together by hand, in a session of its own."""
-    asked = questions(split, users=3, candidates=5, teller=Teller(lore, "both", "specific", recent=2))
+    asked = cases_of(split, users=3, candidates=5, conditioner=Conditioner(item_facts, "both", "specific", recent=2))
     assert asked.told is not None
     with (
         LlmRanker(model_file, dataset, n_threads=1) as ranker,
@@ -152,8 +154,8 @@ def test_a_model_is_told_in_its_prompt(model_file: ModelFile, dataset: Dataset, 
         for told, answer, sorted_first in zip(asked.told, answers, ordered, strict=True):
             rows = dataset.rows[told.titles]
             row, _ = session.engine.prompt(session.prompt_ids(rows, told.before, told.after)[0])
-            everything = session.search(np.zeros(24), 24).everything(row)
-            of_item = {int(r): everything[p] for p, r in enumerate(session.index.rows.tolist())}
+            score_all = session.search(np.zeros(24), 24).score_all(row)
+            of_item = {int(r): score_all[p] for p, r in enumerate(session.index.rows.tolist())}
             truth = [of_item[int(dataset.rows[item])] for item in answer.items]
             assert answer.scores.tolist() == pytest.approx(truth, abs=1e-3)
             assert set(sorted_first.items.tolist()) == set(answer.items.tolist())
@@ -162,7 +164,9 @@ def test_a_model_is_told_in_its_prompt(model_file: ModelFile, dataset: Dataset, 
             assert fitting == sorted(fitting, reverse=True)
 
 
-def test_a_prior_does_not_know_the_history_of_nobody(model_file: ModelFile, dataset: Dataset, lore: Lore) -> None:
+def test_a_prior_does_not_know_the_history_of_nobody(
+    model_file: ModelFile, dataset: Dataset, item_facts: ItemFacts
+) -> None:
     """What is told of the user decides: else the counted prior would give a search the history behind its back."""
     given: list[list[int]] = []
 
@@ -171,20 +175,20 @@ def test_a_prior_does_not_know_the_history_of_nobody(model_file: ModelFile, data
         return np.zeros(24)
 
     history = np.array([1, 4, 7], np.int32)
-    with LlmRanker(model_file, dataset, prior=Prior("made", log_prob, 1.0), n_threads=1) as ranker:
+    with LlmRanker(model_file, dataset, prior=PriorTerm("made", log_prob, 1.0), n_threads=1) as ranker:
         for preference in ("none", "words", "history"):
-            told = Teller(lore, preference, "specific").told(0, history, 10)
+            told = Conditioner(item_facts, preference, "specific").told(0, history, 10)
             assert not {1, 4, 7} & set(ranker.rank(history, 24, told=told).items.tolist())
     assert given == [[], [1, 4, 7], [1, 4, 7]]
 
 
 def test_answers_to_what_was_told_otherwise_are_refused(
-    model_file: ModelFile, dataset: Dataset, split: Split, lore: Lore, tmp_path: Path
+    model_file: ModelFile, dataset: Dataset, split: Split, item_facts: ItemFacts, tmp_path: Path
 ) -> None:
-    def run(**options: Any) -> Report:
-        teller = Teller(lore, **{"preference": "both", "intent": "specific", **options})
+    def run(**options: Any) -> EvaluationReport:
+        conditioner = Conditioner(item_facts, **{"preference": "both", "intent": "specific", **options})
         system = LlmRanker(model_file, dataset, n_threads=1)
-        return evaluate(split, [system], users=2, candidates=4, k=3, teller=teller, resume_path=tmp_path)
+        return evaluate(split, [system], users=2, candidates=4, k=3, conditioner=conditioner, resume_path=tmp_path)
 
     assert "preference: both (whole summary, latest 20 titles); intention: specific (oracle" in run().headline()
     for options, named in (
@@ -212,20 +216,26 @@ def test_short_answers_among_candidates_have_the_figures_they_can_have(split: Sp
     assert next(iter(a.segments.values())).means.keys() == {"hr@1", "ndcg@3", "hr@3", "mrr@3"}
 
 
-def test_a_report_says_that_vague_words_do_not_name_what_fits_first(split: Split, lore: Lore) -> None:
+def test_a_report_says_that_vague_words_do_not_name_what_fits_first(split: Split, item_facts: ItemFacts) -> None:
     def notes(intent: Any, *, fit_first: bool) -> str:
         system = ScoreRanker("a", lambda: lambda history: np.arange(24.0), fit_first=fit_first)
-        return " ".join(evaluate(split, [system], candidates=5, teller=Teller(lore, intent=intent)).notes())
+        return " ".join(
+            evaluate(split, [system], candidates=5, conditioner=Conditioner(item_facts, intent=intent)).notes()
+        )
 
     assert "fit first: what has the genre that the vague words" in notes("vague", fit_first=True)
     assert "fit first" in notes("honest-vague", fit_first=True)
     assert "fit first" not in notes("specific", fit_first=True) + notes("vague", fit_first=False)
 
 
-def test_the_report_marks_oracles_and_looks_at_short_lists(split: Split, lore: Lore) -> None:
+def test_the_report_marks_oracles_and_looks_at_short_lists(split: Split, item_facts: ItemFacts) -> None:
     systems = [ScoreRanker("a", lambda: lambda history: np.arange(24.0))]
     report = evaluate(
-        split, systems, candidates=5, teller=Teller(lore, "none", "vague"), hard=("a", lambda h: np.arange(24.0))
+        split,
+        systems,
+        candidates=5,
+        conditioner=Conditioner(item_facts, "none", "vague"),
+        hard=("a", lambda h: np.arange(24.0)),
     )
     headline = report.headline()
     assert "1 + 5 items ranked, the best of a" in headline
@@ -236,13 +246,13 @@ def test_the_report_marks_oracles_and_looks_at_short_lists(split: Split, lore: L
     assert system["metrics"]["hr@3"]["mean"] == pytest.approx((ranks <= 3).mean())
     assert system["metrics"]["mrr@3"]["mean"] == pytest.approx(np.where(ranks <= 3, 1 / ranks, 0).mean())
     assert system["segments"]["history > 50 events"]["users"] == 0
-    honest = evaluate(split, systems, candidates=5, teller=Teller(lore, intent="honest-vague"))
+    honest = evaluate(split, systems, candidates=5, conditioner=Conditioner(item_facts, intent="honest-vague"))
     assert "oracle" not in honest.headline()
     assert "oracle" not in evaluate(split, systems).headline()
 
 
 def _asked(split: Split) -> list[tuple[int, list[int]]]:
-    asked = questions(split, candidates=5, hard=lambda _: np.arange(24.0))
+    asked = cases_of(split, candidates=5, hard=lambda _: np.arange(24.0))
     return list(zip(asked.targets.tolist(), [pool.tolist() for pool in asked.candidates or ()], strict=True))
 
 
@@ -251,9 +261,9 @@ def test_verdicts_by_hand() -> None:
     users = np.arange(40, dtype=np.int32)
     rng = np.random.default_rng(0)
     met, stranger = rng.normal(1, 1, 40), rng.normal(-1, 1, 40)
-    fitted = Asked(users, met, stranger, met - stranger, met - stranger)
-    measured = Asked(users, met, stranger, np.where(users < 30, 1.0, -1.0), np.where(users % 2, 1.0, -2.0))
-    found = verdicts_of(fitted, measured, seed=1)
+    fitted = JudgeMargins(users, met, stranger, met - stranger, met - stranger)
+    measured = JudgeMargins(users, met, stranger, np.where(users < 30, 1.0, -1.0), np.where(users % 2, 1.0, -2.0))
+    found = judge_quality_of(fitted, measured, seed=1)
     half = set(np.random.default_rng(1).permutation(users)[:20].tolist())
     left = [u for u in range(40) if u not in half]
     assert found.n_users == 20
@@ -263,9 +273,9 @@ def test_verdicts_by_hand() -> None:
     pairs = [(a, b) for a in met[left] for b in stranger[left]]
     assert found.auc == pytest.approx(np.mean([a > b for a, b in pairs]))
     assert json.loads(json.dumps(found.to_json()))["pointwise"]["ece"] == found.error
-    same = Asked(users, met, met, met, met)
+    same = JudgeMargins(users, met, met, met, met)
     with pytest.raises(UsageError, match="no line can be fitted"):
-        verdicts_of(Asked(users, met + 9, stranger - 9, met, met), same)
+        judge_quality_of(JudgeMargins(users, met + 9, stranger - 9, met, met), same)
 
 
 def odds_of(session: Session, rows: NDArray[np.int64], pair: tuple[int, int], preferred: int) -> float:
@@ -285,9 +295,9 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
     dataset = load(facts_data)
     split = split_of(dataset, "leave-one-out", "file")
     with Session.open(smollm2, dataset.path / CATALOG, n_threads=2) as session:
-        asked = ask(session, dataset, split, "test", users=3)
+        asked = collect_margins(session, dataset, split, "test", users=3)
         (user,) = asked.users[:1].tolist()
-        q = questions(split, users=3, candidates=1)
+        q = cases_of(split, users=3, candidates=1)
         assert q.candidates is not None
         history, target = q.histories[0], int(q.targets[0])
         (other,) = (item for item in q.candidates[0].tolist() if item != target)

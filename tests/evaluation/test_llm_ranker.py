@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from genrec_edge import Recommender
 from genrec_edge.datasets.splits import Dataset, load
 from genrec_edge.errors import EngineError, UsageError
-from genrec_edge.evaluation.llm_ranker import N_TEXTS, LlmRanker, Prior
+from genrec_edge.evaluation.llm_ranker import N_TEXTS, LlmRanker, PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.records import Interaction
 from genrec_edge.serving.session import Session
-from genrec_edge.serving.training_record import tuned_on
+from genrec_edge.serving.training_record import training_split_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.evaluation.ranker import Ranked
+    from genrec_edge.evaluation.ranker import Ranking
     from genrec_edge.hub.store import ModelFile
     from genrec_edge.records import ScoreKind
 
@@ -133,25 +133,25 @@ def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
         return really_open(*arguments, **options)
 
     monkeypatch.setattr(Session, "open", counted)
-    twins: list[Session] = []
-    really_twin = Session.twin
+    clones: list[Session] = []
+    really_twin = Session.clone
 
-    def twin(session: Session) -> Session:
-        twins.append(really_twin(session))
-        return twins[-1]
+    def clone(session: Session) -> Session:
+        clones.append(really_twin(session))
+        return clones[-1]
 
-    monkeypatch.setattr(Session, "twin", twin)
+    monkeypatch.setattr(Session, "clone", clone)
     rng = np.random.default_rng(1)
     histories = [indexes(rng.permutation(12)[: rng.integers(1, 7)].tolist()) for _ in range(30)]
     pools = [indexes(np.sort(rng.permutation(12)[:9]).tolist()) for _ in range(30)]
     with LlmRanker(file_of(tiny_llama), data, n_threads=3) as ranker:
         together = list(ranker.rank_many(histories, 4, candidates=pools))
-        begun = cast("Generator[Ranked]", ranker.rank_many(histories, 4))
+        begun = cast("Generator[Ranking]", ranker.rank_many(histories, 4))
         first = next(begun)
         begun.close()  # the users after it are not waited for
         assert list(ranker.rank_many([], 4)) == []
     assert opened == [3 // n_contexts]
-    assert len(twins) == n_contexts - 1
+    assert len(clones) == n_contexts - 1
     for history, pool, found in zip(histories, pools, together, strict=True):
         expected = tiny.rank(history, 4, candidates=pool)
         assert found.items.tolist() == expected.items.tolist()
@@ -192,7 +192,7 @@ def test_a_prior_is_added_to_the_score_before_the_search(bigram_path: Path, data
 
     alone = bigram.rank(indexes([C]), 11)
     own = dict(zip(alone.items.tolist(), alone.scores.tolist(), strict=True))
-    prior = Prior("made", log_prob, 0.5)
+    prior = PriorTerm("made", log_prob, 0.5)
     with LlmRanker(file_of(bigram_path), data, prior=prior, n_threads=1) as fused:
         ranked = fused.rank(indexes([C]), 11)
         assert (fused.name, fused.about["prior"], fused.about["prior_weight"]) == ("bigram + 0.5 made", "made", 0.5)
@@ -200,7 +200,7 @@ def test_a_prior_is_added_to_the_score_before_the_search(bigram_path: Path, data
     assert dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)) == pytest.approx(expected, abs=1e-3)
     assert (ranked.items[0], ranked.items[1:4].tolist().count(A), ranked.exact) == (HEAT, 0, True)
     with pytest.raises(UsageError, match="weight nan is no number"):
-        LlmRanker(file_of(bigram_path), data, prior=Prior("made", log_prob, math.nan))
+        LlmRanker(file_of(bigram_path), data, prior=PriorTerm("made", log_prob, math.nan))
 
 
 def test_what_answers_depend_on_is_said(bigram: LlmRanker, bigram_path: Path, tiny: LlmRanker) -> None:
@@ -215,14 +215,14 @@ def test_what_answers_depend_on_is_said(bigram: LlmRanker, bigram_path: Path, ti
     assert about["model_sha256"] != tiny.about["model_sha256"]
     assert not any(str(bigram_path) in str(value) for value in about.values())
     assert (bigram.name, bigram.is_baseline) == ("bigram", False)
-    assert about["tuned_on"] is None
+    assert about["training_split_of"] is None
 
 
 def test_what_a_model_was_tuned_on_is_read_from_its_record() -> None:
     record = {f"genrec_edge.train.{key}": key for key in ("data_sha256", "split", "ties", "seed")}
-    assert tuned_on(record) == {"sha256": "data_sha256", "split": "split", "ties": "ties"}
+    assert training_split_of(record) == {"sha256": "data_sha256", "split": "split", "ties": "ties"}
     del record["genrec_edge.train.ties"]
-    assert tuned_on(record) is None
+    assert training_split_of(record) is None
 
 
 def test_free_text_is_counted_and_grounded(bigram_path: Path, data: Dataset) -> None:
@@ -256,16 +256,16 @@ def test_text_that_means_nothing_is_invalid(bigram_llama: BigramLlama, data: Dat
 def test_scores_are_ranked_as_plain_sorting_does(
     scores: list[int], history: set[int], pool: set[int] | None, k: int
 ) -> None:
-    everything = range(len(scores))
-    allowed = [i for i in everything if i not in history and (pool is None or i in pool)]
+    score_all = range(len(scores))
+    allowed = [i for i in score_all if i not in history and (pool is None or i in pool)]
     with ScoreRanker("s", lambda: lambda _: np.array(scores, np.float64)) as ranker:
         ranked = ranker.rank(
-            indexes(sorted(history & set(everything))),
+            indexes(sorted(history & set(score_all))),
             k,
-            candidates=None if pool is None else indexes(sorted(pool & set(everything))),
+            candidates=None if pool is None else indexes(sorted(pool & set(score_all))),
         )
     assert ranked.items.tolist() == sorted(allowed, key=lambda i: (-scores[i], i))[:k]
-    for target in everything:
+    for target in score_all:
         places = [p for p, s in enumerate(sorted((scores[i] for i in allowed), reverse=True), 1) if s == scores[target]]
         assert ranked.rank_of(target) == (sum(places) / len(places) if target in allowed else math.inf)
 

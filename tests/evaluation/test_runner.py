@@ -16,8 +16,8 @@ from genrec_edge.datasets.splits import Split
 from genrec_edge.errors import LockedError, UsageError
 from genrec_edge.evaluation.external_scores import read_scores, save_scores
 from genrec_edge.evaluation.llm_ranker import LlmRanker
-from genrec_edge.evaluation.protocol import history_of, questions
-from genrec_edge.evaluation.ranker import Ranked, ScoreRanker
+from genrec_edge.evaluation.protocol import cases_of, history_of
+from genrec_edge.evaluation.ranker import Ranking, ScoreRanker
 from genrec_edge.evaluation.runner import evaluate
 from genrec_edge.hub.store import ModelStore, resolve_model
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.evaluation.conditioning import Told
+    from genrec_edge.evaluation.conditioning import Conditioning
     from genrec_edge.evaluation.protocol import Target
-    from genrec_edge.evaluation.report import Report
+    from genrec_edge.evaluation.report import EvaluationReport
 
 N_ITEMS = 40
 TIMES = {"latency_p50_s", "latency_p95_s", "users_per_s", "peak_memory_mib"}
@@ -67,7 +67,7 @@ class Scripted:
         self.about: Mapping[str, Any] = {"kind": "scripted"}
         self.asked: list[tuple[int, ...]] = []
         self.dies_after: int | None = None
-        self.told: Sequence[Told] | None = None
+        self.told: Sequence[Conditioning] | None = None
         self._answers = answers
 
     def rank_many(
@@ -76,8 +76,8 @@ class Scripted:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Told] | None = None,
-    ) -> Iterator[Ranked]:
+        told: Sequence[Conditioning] | None = None,
+    ) -> Iterator[Ranking]:
         self.told = told
         for n, history in enumerate(histories):
             if n == self.dies_after:
@@ -85,7 +85,7 @@ class Scripted:
             self.asked.append(tuple(history.tolist()))
             items = indexes(self._answers[self.asked[-1]][:k])
             scores, n_tokens = -np.arange(len(items), dtype=float), 100 + len(history)
-            yield Ranked(items, scores, exact=len(history) % 2 == 0, gap=0.0, tokens=n_tokens, seconds=0.5)
+            yield Ranking(items, scores, exact=len(history) % 2 == 0, gap=0.0, tokens=n_tokens, seconds=0.5)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ FIRST = Scripted(
 SECOND = Scripted("second", {key: [30, 30] for key in HISTORIES})
 
 
-def timeless(report: Report) -> str:
+def timeless(report: EvaluationReport) -> str:
     """Return all that a report says, but for times and memory."""
     document = report.to_json()
     for system in document["systems"]:
@@ -114,12 +114,12 @@ def timeless(report: Report) -> str:
 
 
 def test_the_history_is_what_came_before_the_target() -> None:
-    asked = questions(SPLIT)
+    asked = cases_of(SPLIT)
     assert asked.users.tolist() == [0, 1, 2, 3]
     assert asked.targets.tolist() == [7, 0, 2, 8]
     assert [tuple(history.tolist()) for history in asked.histories] == list(HISTORIES)
     assert asked.candidates is None
-    validation = questions(SPLIT, target="validation")
+    validation = cases_of(SPLIT, target="validation")
     assert validation.users.tolist() == [0, 1, 3]
     assert validation.targets.tolist() == [4, 5, 6]
     assert [history.tolist() for history in validation.histories] == [[0, 1], [1, 2, 3], [0, 1, 2, 3]]
@@ -198,7 +198,7 @@ def test_longer_answers_have_longer_figures() -> None:
 
 def test_texts_are_counted_where_they_were_written() -> None:
     class Writer(Scripted):
-        def rank_many(self, *arguments: Any, **options: Any) -> Iterator[Ranked]:
+        def rank_many(self, *arguments: Any, **options: Any) -> Iterator[Ranking]:
             for ranked in super().rank_many(*arguments, **options):
                 yield replace(ranked, texts=10, invalid=4, repeated=3)
 
@@ -215,11 +215,11 @@ def test_equal_scores_share_their_places() -> None:
 def test_all_systems_are_asked_the_same_sample_and_a_larger_one_contains_it() -> None:
     train = [[i % 7, 8 + i % 5] for i in range(30)]
     split = split_of(train, [20] * 30, [30] * 30)
-    samples = [set(questions(split, users=n, seed=3).users.tolist()) for n in (5, 10, 29, 99)]
+    samples = [set(cases_of(split, users=n, seed=3).users.tolist()) for n in (5, 10, 29, 99)]
     assert [len(sample) for sample in samples] == [5, 10, 29, 30]
     assert samples[0] < samples[1] < samples[2] < samples[3]
-    assert questions(split, users=5, seed=4).users.tolist() != sorted(samples[0])
-    answers = {tuple(history.tolist()): [30] for history in questions(split).histories}
+    assert cases_of(split, users=5, seed=4).users.tolist() != sorted(samples[0])
+    answers = {tuple(history.tolist()): [30] for history in cases_of(split).histories}
     one, other = Scripted("one", answers), Scripted("other", answers)
     evaluate(split, [one, other], users=5, seed=3)
     assert one.asked == other.asked
@@ -228,17 +228,17 @@ def test_all_systems_are_asked_the_same_sample_and_a_larger_one_contains_it() ->
 
 @pytest.mark.parametrize("target", ["test", "validation"])
 def test_sampled_candidates_are_never_met(target: Target) -> None:
-    asked = questions(SPLIT, target=target, candidates=9, seed=1)
+    asked = cases_of(SPLIT, target=target, candidates=9, seed=1)
     assert asked.candidates is not None
     for user, wanted, pool in zip(asked.users.tolist(), asked.targets.tolist(), asked.candidates, strict=True):
         met = {*SPLIT.train[user].tolist(), int(SPLIT.validation[user]), int(SPLIT.test[user])}
         assert set(pool.tolist()) & met == {wanted}
         assert (len(set(pool.tolist())), pool.dtype) == (10, np.dtype(np.int32))
-    alone = questions(SPLIT, target=target, candidates=9, seed=1, users=1)
+    alone = cases_of(SPLIT, target=target, candidates=9, seed=1, users=1)
     assert alone.candidates is not None
     place = asked.users.tolist().index(int(alone.users[0]))
     assert alone.candidates[0].tolist() == asked.candidates[place].tolist()
-    other = questions(SPLIT, target=target, candidates=9, seed=2)
+    other = cases_of(SPLIT, target=target, candidates=9, seed=2)
     assert other.candidates is not None
     assert [pool.tolist() for pool in other.candidates] != [pool.tolist() for pool in asked.candidates]
 
@@ -246,7 +246,7 @@ def test_sampled_candidates_are_never_met(target: Target) -> None:
 def test_candidates_are_all_that_is_ranked() -> None:
     best = ScoreRanker("best first", lambda: lambda _: -np.arange(N_ITEMS, dtype=float))
     report = evaluate(SPLIT, [best], candidates=4, seed=2)
-    asked = questions(SPLIT, candidates=4, seed=2)
+    asked = cases_of(SPLIT, candidates=4, seed=2)
     assert asked.candidates is not None
     expected = [1 + pool.tolist().index(wanted) for pool, wanted in zip(asked.candidates, asked.targets, strict=True)]
     assert report.systems[0].ranks.tolist() == expected
@@ -471,7 +471,7 @@ def test_a_real_model_killed_and_resumed(
     split = leave_one_out(data, "file")
     model_file = resolve_model(tiny_llama, ModelStore())
 
-    def run(folder: Path, **options: Any) -> Report:
+    def run(folder: Path, **options: Any) -> EvaluationReport:
         return evaluate(split, [LlmRanker(model_file, data, n_threads=1)], resume_path=folder, **options)
 
     def stop(_name: str, done: int, _total: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genrec_edge.errors import ModelInvalidError
-from genrec_edge.hub.manifest import Manifest, Source, load_manifest, save_manifest
+from genrec_edge.hub.manifest import Manifest, PackageSource, load_manifest, save_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ MANIFEST = Manifest(
     n_params=1000,
     licence="Apache-2.0",
     base_model="someone/tiny",
-    source=Source("tiny-package", "1.0", "cd" * 32, "tiny/tiny.gguf", "ef" * 32),
+    source=PackageSource("tiny-package", "1.0", "cd" * 32, "tiny/tiny.gguf", "ef" * 32),
     tokenizer_fingerprint="12" * 32,
     created="2026-11-22T00:00:00+00:00",
     tool_version="0.1.0",

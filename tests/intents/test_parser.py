@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.catalog import titles
-from genrec_edge.catalog.facts import FactBook, worded
+from genrec_edge.catalog.facts import CatalogFacts, facts_text
 from genrec_edge.catalog.reader import Catalog, add_item, build
 from genrec_edge.datasets.intent_phrases import VAGUE
 from genrec_edge.intents.lexicon import words_of
-from genrec_edge.intents.parser import IntentReader, told
+from genrec_edge.intents.parser import IntentParser, intent_text
 from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def films(films_path: Path) -> Iterator[Catalog]:
 
 
 @pytest.fixture(scope="module")
-def reader(films: Catalog) -> IntentReader:
-    return IntentReader(FactBook(films))
+def reader(films: Catalog) -> IntentParser:
+    return IntentParser(CatalogFacts(films))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def reader(films: Catalog) -> IntentReader:
         ("comedy' OR 1=1 --", [COMEDY], "1=1"),
     ],
 )
-def test_what_is_read(sentence: str, parts: list[str], rest: str, reader: IntentReader, films: Catalog) -> None:
+def test_what_is_read(sentence: str, parts: list[str], rest: str, reader: IntentParser, films: Catalog) -> None:
     reading = reader.read(sentence)
     assert (list(reading.parts), reading.rest, reading.text) == (parts, rest, sentence)
     assert reading.where is not None
@@ -185,22 +185,22 @@ def test_what_is_read(sentence: str, parts: list[str], rest: str, reader: Intent
         "'",
     ],
 )
-def test_what_names_nothing_is_left_as_it_is(sentence: str, reader: IntentReader) -> None:
+def test_what_names_nothing_is_left_as_it_is(sentence: str, reader: IntentParser) -> None:
     reading = reader.read(sentence)
     assert (reading.facts, reading.parts, reading.where) == ((), (), None)
     assert reading.rest == "".join(c for c in sentence if c.isprintable()).strip()
 
 
-def test_what_a_model_is_told(reader: IntentReader) -> None:
-    assert told(reader.read("a slow comedy from the 90s, no horror")) == "Comedy, 1990s; slow"
-    assert told(reader.read("Clint Eastwood")) == "Clint Eastwood"
-    assert told(reader.read("since 1994")) is None
-    assert told(None) is None
+def test_what_a_model_is_told(reader: IntentParser) -> None:
+    assert intent_text(reader.read("a slow comedy from the 90s, no horror")) == "Comedy, 1990s; slow"
+    assert intent_text(reader.read("Clint Eastwood")) == "Clint Eastwood"
+    assert intent_text(reader.read("since 1994")) is None
+    assert intent_text(None) is None
 
 
-def test_conditions_hold_for_the_items_that_have_the_facts_and_no_others(films: Catalog, reader: IntentReader) -> None:
+def test_conditions_hold_for_the_items_that_have_the_facts_and_no_others(films: Catalog, reader: IntentParser) -> None:
     rows = [row for row, _, _ in films.titles()]
-    facts_of = dict(zip(rows, map(set, FactBook(films).of(rows)), strict=True))
+    facts_of = dict(zip(rows, map(set, CatalogFacts(films).of(rows)), strict=True))
     comedy, nineties, horror = Fact("genres", "Comedy"), Fact("decade", "1990s"), Fact("genres", "Horror")
     france, french = Fact("country", "France"), Fact("language", "French")
     expected: dict[str, Callable[[set[Fact]], bool]] = {
@@ -236,7 +236,7 @@ def shop(path: Path) -> Path:
 
 def test_a_catalog_of_other_things(tmp_path: Path) -> None:
     with Catalog.open(shop(tmp_path / "c.db")) as catalog:
-        reader = IntentReader(FactBook(catalog))
+        reader = IntentParser(CatalogFacts(catalog))
         assert reader.read("apple or light").where == "(brand = 'Apple' OR kind = 'Light')"
         assert reader.read("an apple pie").where is None
         names = reader.read("something of Jim O'Hara").where
@@ -250,7 +250,7 @@ def test_a_catalog_of_other_things(tmp_path: Path) -> None:
 def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
     path = shop(tmp_path / "c.db")
     with Catalog.open(path) as catalog:
-        reader = IntentReader(FactBook(catalog))
+        reader = IntentParser(CatalogFacts(catalog))
         assert reader.read("by Zoe Quill").where is None
         add_item(path, "Clock", columns={"makers": "Zoe Quill"})
         assert reader.read("by Zoe Quill").where == "makers = 'Zoe Quill'"
@@ -268,7 +268,7 @@ def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
         "a, " * 9_000,
     ],
 )
-def test_endless_sentences(sentence: str, reader: IntentReader, films: Catalog) -> None:
+def test_endless_sentences(sentence: str, reader: IntentParser, films: Catalog) -> None:
     reading = reader.read(sentence)
     assert len(reading.rest) <= 2_000
     if reading.where is not None:
@@ -280,7 +280,7 @@ PIECES = "comedy|no|or|and|French|the|90s|,|Tom Cruise|with|by|from|1994|before|
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.lists(st.sampled_from(PIECES.split("|")), max_size=25).map(" ".join))
-def test_any_text_makes_a_condition_that_works(text: str, reader: IntentReader, films: Catalog) -> None:
+def test_any_text_makes_a_condition_that_works(text: str, reader: IntentParser, films: Catalog) -> None:
     reading = reader.read(text)
     assert bool(reading.parts) == (reading.where is not None)
     if reading.where is not None:
@@ -326,8 +326,8 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
     The facts are of random films, and the sentences ours; vague ones and titles name no fact, whatever is found.
     """
     rng = random.Random(seed)
-    book = FactBook(catalog)
-    reader = IntentReader(book)
+    book = CatalogFacts(catalog)
+    reader = IntentParser(book)
     rows = [row for row, _, _ in catalog.titles()]
     items = book.of(rng.sample(rows, 4 * n))
     pairs: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
@@ -337,7 +337,7 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
         if said is None or not people:
             continue
         some = rng.sample(facts, min(3, len(facts)))
-        pairs["facts alone"].append((worded(some), [fact.value for fact in some]))
+        pairs["facts alone"].append((facts_text(some), [fact.value for fact in some]))
         pairs["in a sentence"].append(said)
         pairs["in small letters"].append((said[0].lower(), said[1]))
         unseen = asked(UNSEEN_TEMPLATES[i % len(UNSEEN_TEMPLATES)], facts, rng)

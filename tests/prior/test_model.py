@@ -23,9 +23,9 @@ from genrec_edge.datasets.splits import Ties, histories, leave_one_out, load
 from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
 from genrec_edge.prior import build
 from genrec_edge.prior.bind import BoundPrior, bind
-from genrec_edge.prior.db import Prior
+from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.fit import fit, minimise
-from genrec_edge.prior.model import DECAYS, DEFAULT, SEEN, Coefficients, Counts, cross_fitted, log_prob
+from genrec_edge.prior.model import DECAYS, DEFAULT, SEEN, Coefficients, PriorCounts, cross_fitted, log_prob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def by_definition(lists: Sequence[Sequence[int]], history: Sequence[int], kind: 
 @pytest.mark.parametrize("kind", ["popularity", "sequence"])
 @given(lists=HISTORIES, history=HISTORY)
 def test_a_prior_is_its_definition(kind: PriorKind, lists: list[list[int]], history: list[int]) -> None:
-    found = log_prob(Counts.of(arrays(lists), N_ITEMS), np.array(history, np.int64), kind, COEFFICIENTS)
+    found = log_prob(PriorCounts.of(arrays(lists), N_ITEMS), np.array(history, np.int64), kind, COEFFICIENTS)
     assert found.tolist() == pytest.approx(by_definition(lists, history, kind, COEFFICIENTS), abs=1e-5)
     assert np.isfinite(found).all()
     if unseen := [j for j in range(N_ITEMS) if j not in history]:
@@ -116,7 +116,7 @@ def test_a_history_is_explained_by_the_others_alone(lists: list[list[int]]) -> N
 
 
 def test_what_was_never_met_is_finite_and_below_what_was() -> None:
-    counts = Counts.of(arrays([[0, 1, 2], [0, 1, 3]]), 1000)
+    counts = PriorCounts.of(arrays([[0, 1, 2], [0, 1, 3]]), 1000)
     for history in ([], [0], [999]):
         found = log_prob(counts, np.array(history, np.int64), "sequence")
         assert np.isfinite(found).all()
@@ -179,7 +179,7 @@ def dataset_of(events: Sequence[tuple[str, int, float]], n_items: int = N_ITEMS)
     )
 
 
-def built(path: Path, events: Sequence[tuple[str, int, float]], ties: Ties = "file", **options: Any) -> Prior:
+def built(path: Path, events: Sequence[tuple[str, int, float]], ties: Ties = "file", **options: Any) -> ItemPrior:
     dataset = dataset_of(events)
     return build.build(path, dataset, histories(dataset, ties), ties, **options)
 
@@ -192,7 +192,7 @@ def written(path: Path, events: Sequence[tuple[str, int, float]]) -> Path:
     return path
 
 
-def assert_same(found: Prior, expected: Prior) -> None:
+def assert_same(found: ItemPrior, expected: ItemPrior) -> None:
     assert found.counts.events.tolist() == expected.counts.events.tolist()
     a, b = found.counts.transitions, expected.counts.transitions
     assert (a.rows.tolist(), a.columns.tolist()) == (b.rows.tolist(), b.columns.tolist())
@@ -210,7 +210,7 @@ def prior_path(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     made = built(tmp_path / "prior.db", EVENTS, "item", coefficients=COEFFICIENTS)
-    prior = Prior.open(tmp_path / "prior.db")
+    prior = ItemPrior.open(tmp_path / "prior.db")
     assert_same(prior, made)
     assert prior.card == made.card
     assert (prior.card.ties, prior.card.coefficients) == ("item", COEFFICIENTS)
@@ -242,7 +242,7 @@ def test_adding_in_pieces_equals_counting_anew(
             shuffled.sort(key=lambda numbered: (numbered[1][0], numbered[0]))
         added = build.update(path, written(tmp_path / "new.csv", [event for _, event in shuffled]))
         assert added.events == len(piece)
-    assert_same(Prior.open(path), built(tmp_path / "anew.db", events, ties, force=True))
+    assert_same(ItemPrior.open(path), built(tmp_path / "anew.db", events, ties, force=True))
 
 
 def test_the_splitting_of_movielens_into_pieces_changes_nothing(ml_100k: Path, tmp_path: Path) -> None:
@@ -258,8 +258,8 @@ def test_the_splitting_of_movielens_into_pieces_changes_nothing(ml_100k: Path, t
         csv.writer(file).writerows([("user", "item", "timestamp"), *((u, dataset.item_ids[i], t) for u, i, t in new)])
     added = build.update(path, tmp_path / "new.csv")
     assert (added.events, added.users > added.new_users > 0) == (20_000, True)
-    whole = Counts.of(histories(dataset, "file"), dataset.n_items)
-    prior = Prior.open(path)
+    whole = PriorCounts.of(histories(dataset, "file"), dataset.n_items)
+    prior = ItemPrior.open(path)
     assert prior.counts.events.tolist() == whole.events.tolist()
     assert prior.counts.transitions.columns.tolist() == whole.transitions.columns.tolist()
     assert prior.counts.transitions.values == pytest.approx(whole.transitions.values, abs=1e-9)
@@ -267,7 +267,7 @@ def test_the_splitting_of_movielens_into_pieces_changes_nothing(ml_100k: Path, t
 
 def test_on_movielens_the_default_coefficients_are_as_good_as_the_book_says(ml_100k: Path) -> None:
     split = leave_one_out(load(ml_100k), "file")
-    counts = Counts.of(split.train, split.n_items)
+    counts = PriorCounts.of(split.train, split.n_items)
     nats, hits = [], 0
     for user in split.users.tolist():
         found = log_prob(counts, np.append(split.train[user], split.validation[user]), "sequence")
@@ -302,7 +302,7 @@ def test_nothing_is_added_behind_a_gap(tmp_path: Path) -> None:
     path = tmp_path / "prior.db"
     made = build.build(path, dataset, split.train, "file", split=split)
     assert made.counts.events.tolist() == [1, 1, 1, 0, 0, 0, 0]
-    assert Prior.open(path).card.split == split.card()
+    assert ItemPrior.open(path).card.split == split.card()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM histories").fetchone() == (0,)
     with pytest.raises(UsageError, match="training part of a split") as error:
@@ -336,7 +336,7 @@ def test_a_file_that_is_there_is_replaced_only_on_demand(prior_path: Path) -> No
     with pytest.raises(UsageError, match="exists already"):
         built(prior_path, EVENTS)
     built(prior_path, EVENTS[:2], force=True)
-    assert Prior.open(prior_path).counts.events.sum() == 2
+    assert ItemPrior.open(prior_path).counts.events.sum() == 2
 
 
 def test_a_prior_that_is_written_to_is_locked(
@@ -347,7 +347,7 @@ def test_a_prior_that_is_written_to_is_locked(
     with closing(sqlite3.connect(prior_path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         with pytest.raises(LockedError):
-            Prior.open(prior_path)
+            ItemPrior.open(prior_path)
         with pytest.raises(LockedError):
             build.update(prior_path, new)
         connection.execute("ROLLBACK")
@@ -387,7 +387,7 @@ def test_a_damaged_prior_is_one_error(prior_path: Path, statement: str) -> None:
     with closing(sqlite3.connect(prior_path)) as connection:
         connection.executescript(statement)
     with pytest.raises(DatasetError) as error:
-        Prior.open(prior_path)
+        ItemPrior.open(prior_path)
     assert str(prior_path) in error.value.message
     assert error.value.hint
 
@@ -412,19 +412,19 @@ def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path
             if content:
                 content[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(content)
-        for message in (said(lambda: Prior.open(path)), said(lambda: build.update(path, new))):
+        for message in (said(lambda: ItemPrior.open(path)), said(lambda: build.update(path, new))):
             assert "\n" not in message
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
 
 
 def test_no_file_a_folder_and_a_text_are_no_priors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such prior"):
-        Prior.open(tmp_path / "none.db")
+        ItemPrior.open(tmp_path / "none.db")
     with pytest.raises(UsageError, match="no such prior"):
-        Prior.open(tmp_path)
+        ItemPrior.open(tmp_path)
     (tmp_path / "text.db").write_text("not this")
     with pytest.raises(DatasetError, match="is not a prior"):
-        Prior.open(tmp_path / "text.db")
+        ItemPrior.open(tmp_path / "text.db")
 
 
 # ---- binding
@@ -442,7 +442,7 @@ def make_catalog(tmp_path: Path) -> Callable[[Sequence[tuple[str, str, int | Non
     return make
 
 
-def bound_to(prior: Prior, path: Path) -> tuple[BoundPrior, dict[str, int]]:
+def bound_to(prior: ItemPrior, path: Path) -> tuple[BoundPrior, dict[str, int]]:
     """Bind to a catalog with its rows backwards; return also the place of each id."""
     with Catalog.open(path) as opened:
         rows = np.array([row for row, _, _ in opened.titles()][::-1], np.int64)
@@ -453,7 +453,7 @@ def bound_to(prior: Prior, path: Path) -> tuple[BoundPrior, dict[str, int]]:
 def test_its_own_catalog_is_bound_by_id(
     prior_path: Path, make_catalog: Callable[[Sequence[tuple[str, str, int | None]]], Path]
 ) -> None:
-    prior = Prior.open(prior_path)
+    prior = ItemPrior.open(prior_path)
     own = [(i, title, year) for i, (title, year) in zip(prior.item_ids, prior.titles, strict=True)]
     bound, place_of = bound_to(prior, make_catalog(own))
     assert bound.n_dropped == 0
@@ -505,5 +505,5 @@ def test_items_that_are_one_in_the_other_catalog_are_counted_together(
 
 
 def test_a_copy_of_a_prior_is_the_prior(prior_path: Path, tmp_path: Path) -> None:
-    assert_same(Prior.open(shutil.copy(prior_path, tmp_path / "copy.db")), Prior.open(prior_path))
-    assert Prior.open(prior_path).card.coefficients == DEFAULT
+    assert_same(ItemPrior.open(shutil.copy(prior_path, tmp_path / "copy.db")), ItemPrior.open(prior_path))
+    assert ItemPrior.open(prior_path).card.coefficients == DEFAULT

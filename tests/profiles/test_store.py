@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from genrec_edge.catalog.facts import FactBook
+from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
 from genrec_edge.profiles import db
-from genrec_edge.profiles.store import Event, ProfileStore
-from genrec_edge.profiles.summaries import FactSummarizer, Summary, hierarchical
+from genrec_edge.profiles.store import ProfileEvent, ProfileStore
+from genrec_edge.profiles.summaries import FactSummarizer, HistorySummary, hierarchical
 from genrec_edge.profiles.tastes import Tastes, profile_text
 from genrec_edge.records import Interaction
 
@@ -44,16 +44,16 @@ class Counting:
     kind = "facts"
 
     def __init__(self, catalog: Catalog, at_step: Callable[[], object] = lambda: None) -> None:
-        self._facts = FactSummarizer(FactBook(catalog))
+        self._facts = FactSummarizer(CatalogFacts(catalog))
         self._at_step = at_step
         self.steps: list[list[int]] = []
 
-    def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:
+    def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
         self.steps.append(list(rows))
         self._at_step()
         return self._facts.summarize(rows, previous)
 
-    def merge(self, parts: Sequence[Summary]) -> Summary:
+    def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
         return self._facts.merge(parts)
 
 
@@ -63,10 +63,10 @@ class Unable(Counting):
     kind = "unable"
 
 
-def met(catalog: Catalog, n: int, *, seed: int = 0, start: int = 0) -> list[Event]:
+def met(catalog: Catalog, n: int, *, seed: int = 0, start: int = 0) -> list[ProfileEvent]:
     """Return n events a second apart, of random items, the first of them at `start` seconds."""
     rows = np.random.default_rng(seed).integers(1, catalog.n_items + 1, start + n)[start:].tolist()
-    return [Event(item.id, item.title, 1000.0 + start + i) for i, item in enumerate(catalog.items(rows))]
+    return [ProfileEvent(item.id, item.title, 1000.0 + start + i) for i, item in enumerate(catalog.items(rows))]
 
 
 def parts_of(path: Path, user: str) -> str:
@@ -94,7 +94,7 @@ def test_updates_one_by_one_give_what_one_update_gives(films: Catalog, store: Pr
         (profiles[0].text, "facts", 43, 40, 3)
     }
     assert len({parts_of(store.path, p.user) for p in profiles}) == 1
-    book, rows = FactBook(films), [films.by_ids([e.item_id])[e.item_id].row for e in events]
+    book, rows = CatalogFacts(films), [films.by_ids([e.item_id])[e.item_id].row for e in events]
     assert profiles[0].text == profile_text(book.of(rows[:40]), book.share)
     assert counting.steps == [rows[i : i + 5] for i in range(0, 40, 5)] * 3
 
@@ -117,16 +117,16 @@ def test_what_is_known_is_left_out(films: Catalog, store: ProfileStore) -> None:
     again = store.update("u", [*events, *events[:2]], films, counting)
     assert (first.n_new, again.n_new, again.n_blocks) == (7, 0, 0)
     assert again.profile == first.profile
-    later = Event(events[0].item_id, events[0].title, 9999.0)
+    later = ProfileEvent(events[0].item_id, events[0].title, 9999.0)
     assert store.update("u", [later, later], films, counting).n_new == 1
-    untimed = Event(events[0].item_id, events[0].title)
+    untimed = ProfileEvent(events[0].item_id, events[0].title)
     assert [store.update("u", [untimed], films, counting).n_new for _ in range(2)] == [1, 0]
     assert len(counting.steps) == 1
 
 
 def test_what_is_not_enjoyed_counts_as_seen_and_no_more(films: Catalog, store: ProfileStore) -> None:
     events = met(films, 12)
-    mixed = [Event(e.item_id, e.title, e.timestamp, liked=i % 2 == 0) for i, e in enumerate(events)]
+    mixed = [ProfileEvent(e.item_id, e.title, e.timestamp, liked=i % 2 == 0) for i, e in enumerate(events)]
     counting = Counting(films)
     done = store.update("u", mixed, films, counting)
     liked = [films.by_ids([e.item_id])[e.item_id].row for e in mixed if e.liked]
@@ -147,8 +147,8 @@ def test_hierarchical_keeps_the_latest_blocks(films: Catalog, store: ProfileStor
     expected = hierarchical(rows, Counting(films), block=4, blocks=3)
     assert expected is not None
     assert store.get("u").text == expected.text
-    everything = store.update("v", events, films, counting, method="hierarchical")
-    assert (everything.n_blocks, everything.n_passed_over) == (5, 35)
+    score_all = store.update("v", events, films, counting, method="hierarchical")
+    assert (score_all.n_blocks, score_all.n_passed_over) == (5, 35)
 
 
 def test_blocks_beyond_those_asked_for_only_count_as_seen(films: Catalog, store: ProfileStore) -> None:
@@ -161,7 +161,7 @@ def test_blocks_beyond_those_asked_for_only_count_as_seen(films: Catalog, store:
 
 
 def test_items_that_have_left_the_catalog_are_passed_over(films: Catalog, store: ProfileStore) -> None:
-    gone = [Event("no such id", "Gone", float(i)) for i in range(5)]
+    gone = [ProfileEvent("no such id", "Gone", float(i)) for i in range(5)]
     counting = Counting(films)
     assert store.update("u", gone, films, counting).profile.text == ""
     done = store.update("u", met(films, 10), films, counting)
@@ -215,7 +215,7 @@ def test_an_update_on_top_of_another_one_is_done_again(films: Catalog, store: Pr
     done = store.update("u", events[:5], films, counting)
     assert (done.profile.n_events, done.profile.n_summarised, done.profile.n_waiting) == (10, 10, 0)
     rows = [films.by_ids([e.item_id])[e.item_id].row for e in events]
-    assert done.profile.text == profile_text(FactBook(films).of(rows), FactBook(films).share)
+    assert done.profile.text == profile_text(CatalogFacts(films).of(rows), CatalogFacts(films).share)
 
 
 def test_who_is_forgotten_meanwhile_stays_forgotten(films: Catalog, store: ProfileStore) -> None:
@@ -229,16 +229,16 @@ _WRITER = """
 import sys
 from pathlib import Path
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.catalog.facts import FactBook
-from genrec_edge.profiles.store import Event, ProfileStore
+from genrec_edge.catalog.facts import CatalogFacts
+from genrec_edge.profiles.store import ProfileEvent, ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer
 path, catalog_path, me = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 with Catalog.open(catalog_path) as catalog:
     items = catalog.items(range(1, 11))
     for i in range(30):
-        event = Event(items[i % 10].id, items[i % 10].title, float(i) + (0.5 if me == "b" else 0))
+        event = ProfileEvent(items[i % 10].id, items[i % 10].title, float(i) + (0.5 if me == "b" else 0))
         for user in ("both", me):
-            ProfileStore(path).update(user, [event], catalog, FactSummarizer(FactBook(catalog)))
+            ProfileStore(path).update(user, [event], catalog, FactSummarizer(CatalogFacts(catalog)))
 """
 
 
@@ -255,7 +255,7 @@ def test_two_processes_lose_nothing(facts_data: Path, store: ProfileStore) -> No
     with closing(sqlite3.connect(store.path)) as connection:
         ids = connection.execute("SELECT item FROM events WHERE user = 'both' ORDER BY place").fetchall()
     with Catalog.open(catalog_path) as catalog:
-        book, items = FactBook(catalog), catalog.by_ids([i for (i,) in ids])
+        book, items = CatalogFacts(catalog), catalog.by_ids([i for (i,) in ids])
         assert store.get("both").text == profile_text(book.of([items[i].row for (i,) in ids]), book.share)
 
 
@@ -286,10 +286,10 @@ def bytes_of(store: ProfileStore) -> bytes:
 
 def test_what_is_forgotten_is_in_no_byte_of_the_file(films: Catalog, store: ProfileStore) -> None:
     class Telling(Counting):
-        def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:
+        def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
             n = len(self.steps)
             self.steps.append(list(rows))
-            return Summary(f"hush-summary-{n}", "hush-model", Tastes())
+            return HistorySummary(f"hush-summary-{n}", "hush-model", Tastes())
 
     rng = np.random.default_rng(0)
     told = Telling(films)
@@ -298,7 +298,7 @@ def test_what_is_forgotten_is_in_no_byte_of_the_file(films: Catalog, store: Prof
         user = "hush-user" if step % 3 == 0 else others[int(rng.integers(40))]
         mark = "hush" if user == "hush-user" else "other"
         events = [
-            Event(f"{mark}-{step}-{i}", f"{mark} title " * int(rng.integers(1, 20)), float(step))
+            ProfileEvent(f"{mark}-{step}-{i}", f"{mark} title " * int(rng.integers(1, 20)), float(step))
             for i in range(int(rng.integers(1, 12)))
         ]
         store.update(user, events, films, told if mark == "hush" else Counting(films))
@@ -356,7 +356,7 @@ def test_what_is_no_name(user: str, films: Catalog, store: ProfileStore) -> None
 
 
 def test_all_that_is_wrong_with_an_update_is_told_at_once(films: Catalog, store: ProfileStore) -> None:
-    wrong = Event("1", "Heat", float("nan"))
+    wrong = ProfileEvent("1", "Heat", float("nan"))
     with pytest.raises(UsageError, match=r"block is 0.*; blocks is 101.*; 1 timestamps are no numbers.*'Heat'"):
         store.update("u", [wrong], films, Counting(films), block=0, blocks=101)
     with pytest.raises(UsageError, match="there is no profile"):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from genrec_edge.catalog.facts import FactBook
+from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.profiles import tastes as tastes_module
 from genrec_edge.profiles.llm_summarizer import MAX_NEW_TOKENS, ModelSummarizer, is_summary, item_texts
-from genrec_edge.profiles.summaries import FactSummarizer, Summary, advanced, hierarchical, recurrent
+from genrec_edge.profiles.summaries import FactSummarizer, HistorySummary, advanced, hierarchical, recurrent
 from genrec_edge.profiles.tastes import Tastes, dumped, loaded, profile_text
 from genrec_edge.records import Fact
 
@@ -148,14 +148,16 @@ class Scripted:
         self.asked: list[tuple[list[int], str | None]] = []
         self.merged: list[list[str]] = []
 
-    def summarize(self, rows: Sequence[int], previous: Summary | None) -> Summary:
+    def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
         self.asked.append((list(rows), None if previous is None else previous.text))
         text = "".join(f"{row} " for row in rows)
-        return Summary((previous.text if previous else "") + text, self.kind, Tastes())
+        return HistorySummary((previous.text if previous else "") + text, self.kind, Tastes())
 
-    def merge(self, parts: Sequence[Summary]) -> Summary:
+    def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
         self.merged.append([part.text for part in parts])
-        return parts[0] if len(parts) == 1 else Summary("|".join(part.text for part in parts), self.kind, Tastes())
+        return (
+            parts[0] if len(parts) == 1 else HistorySummary("|".join(part.text for part in parts), self.kind, Tastes())
+        )
 
 
 def test_recurrent_is_a_fold_over_blocks() -> None:
@@ -203,7 +205,7 @@ def films(films_path: Path) -> Iterator[Catalog]:
 
 
 def test_facts_of_blocks_are_those_of_the_history(films: Catalog) -> None:
-    book = FactBook(films)
+    book = CatalogFacts(films)
     rows = np.random.default_rng(0).integers(1, films.n_items, 24).tolist()
     for n in (1, 5, 13, 24):
         expected = profile_text(book.of(rows[:n]), book.share)
@@ -215,7 +217,7 @@ def test_facts_of_blocks_are_those_of_the_history(films: Catalog) -> None:
 
 
 def test_a_summary_is_not_changed_by_what_follows_it(films: Catalog) -> None:
-    facts = FactSummarizer(FactBook(films))
+    facts = FactSummarizer(CatalogFacts(films))
     first = facts.summarize([1, 2, 3], None)
     before = dumped(first.tastes)
     facts.summarize([4, 5, 6], first)
@@ -281,7 +283,7 @@ def writer(shelf: Catalog) -> Iterator[Callable[..., ModelSummarizer]]:
 
     def make(path: Path, n_ctx: int = 1024) -> ModelSummarizer:
         engines.append(LlamaEngine(Model(path), n_ctx=n_ctx, n_threads=1))
-        return ModelSummarizer(engines[-1], "mute", shelf, FactSummarizer(FactBook(shelf)))
+        return ModelSummarizer(engines[-1], "mute", shelf, FactSummarizer(CatalogFacts(shelf)))
 
     yield make
     for engine in engines:
@@ -306,7 +308,7 @@ def test_facts_stand_in_for_a_model_that_cannot_write(
     tmp_path: Path,
 ) -> None:
     mute = writer(bigram_llama(tmp_path / "mute.gguf", next_of))
-    facts = FactSummarizer(FactBook(shelf))
+    facts = FactSummarizer(CatalogFacts(shelf))
     rows = list(range(1, 13))
     for made in (recurrent, hierarchical):
         assert made(rows, mute) == made(rows, facts)
@@ -350,7 +352,7 @@ def test_control_tokens_in_titles_stay_text_and_long_texts_are_cut_to_fit(
 def test_the_real_model_writes_what_llama_cpp_writes(smollm2: Path, films: Catalog) -> None:
     import llama_cpp
 
-    facts = FactSummarizer(FactBook(films))
+    facts = FactSummarizer(CatalogFacts(films))
     rows = [item.row for title in ("Heat", "Alien", "Fargo", "Vertigo") for item in films.search(title, 1)]
     writer = ModelSummarizer.open(resolve_model(smollm2, ModelStore()), films, facts, n_threads=1)
     with closing(writer):

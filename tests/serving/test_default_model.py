@@ -13,7 +13,7 @@ from genrec_edge.convert.pipeline.shipped_model import shipped_adapter
 from genrec_edge.datasets.splits import load, split_of
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.runner import evaluate
-from genrec_edge.evaluation.systems import counting
+from genrec_edge.evaluation.systems import baseline_rankers
 from genrec_edge.hub.store import ModelStore, resolve_model
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_it_is_as_good_as_its_card_says_and_better_than_popularity(
     dataset = load(ml_100k)
     split = split_of(dataset, "leave-one-out", "file")
     model_file = resolve_model("genrec-films", ModelStore(real_models_path))
-    report = evaluate(split, [*counting(["popularity"], split), LlmRanker(model_file, dataset)], users=USERS)
+    report = evaluate(split, [*baseline_rankers(["popularity"], split), LlmRanker(model_file, dataset)], users=USERS)
     popularity, tuned = report.systems
     said = next(system for system in card["systems"] if system["name"] == "genrec-films")
     for metric in ("hr@10", "ndcg@10"):

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge import Recommender
-from genrec_edge.catalog.facts import worded
+from genrec_edge.catalog.facts import facts_text
 from genrec_edge.catalog.writer import build
 from genrec_edge.decoding import prompts
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import MAX_RUN
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import ModelInvalidError, NothingToRecommendError, UsageError
 from genrec_edge.profiles.tastes import profile_text
 from genrec_edge.records import Fact, Request
@@ -59,7 +59,7 @@ def recommender(tiny_llama: Path, catalog_path: Path) -> Iterator[Recommender]:
 @pytest.fixture(scope="module")
 def logits_after(tiny_llama: Path) -> Iterator[Callable[[Sequence[int]], NDArray[np.float64]]]:
     """Returns the logits after each token of a sequence, evaluated on its own."""
-    with closing(Forward(Model(tiny_llama), n_ctx=1024, n_threads=1)) as forward:
+    with closing(FullLogitsModel(Model(tiny_llama), n_ctx=1024, n_threads=1)) as forward:
         yield lambda token_ids: forward.logits(token_ids).astype(np.float64)
 
 
@@ -203,7 +203,7 @@ def phrase_shares(
 ) -> dict[tuple[Fact, ...], float]:
     """Return the share of each phrase: at every token a softmax over what some phrase goes on with."""
     model = r.engine.model
-    paths = {facts: (*model.tokenize(f" {worded(facts)}"), model.newline_id) for facts in phrases}
+    paths = {facts: (*model.tokenize(f" {facts_text(facts)}"), model.newline_id) for facts in phrases}
     shares = {}
     for facts, path in paths.items():
         rows, nats = logits_after([*prompt, *path])[len(prompt) - 1 : -1], 0.0
@@ -230,12 +230,12 @@ def test_every_query_finds_the_item_and_says_how_many_more(recommender: Recommen
     assert sum(p.share for p in found) == pytest.approx(1, abs=1e-6)
     shares = phrase_shares(recommender, logits_after, told_ids(recommender, (), prompts.asking_for(row)), phrases)
     assert {p.facts: p.share for p in found} == pytest.approx(shares, abs=1e-3)
-    everything = recommender.facts.of(list(range(1, 13)))
+    score_all = recommender.facts.of(list(range(1, 13)))
     for phrase in found:
-        having = [r for r, known in enumerate(everything, start=1) if set(phrase.facts) <= set(known)]
+        having = [r for r, known in enumerate(score_all, start=1) if set(phrase.facts) <= set(known)]
         assert row in having
         assert phrase.n_items == len(having)
-        assert phrase.text == worded(phrase.facts)
+        assert phrase.text == facts_text(phrase.facts)
 
 
 def test_reasons_are_what_scores_lose_without_a_title(recommender: Recommender, logits_after: Any) -> None:
@@ -326,7 +326,7 @@ def test_verdicts_are_the_odds_of_yes_over_no(smollm2: Path, catalog_path: Path)
     """On the real model, whose tokens have spaces; several items at once, each as if asked alone."""
     with (
         Recommender.open(smollm2, catalog_path, n_threads=2) as r,
-        closing(Forward(Model(smollm2), n_ctx=512, n_threads=2)) as forward,
+        closing(FullLogitsModel(Model(smollm2), n_ctx=512, n_threads=2)) as forward,
     ):
         found = r.judge(["Heat", "f6", "Alien"], HISTORY, **TOLD)
         assert [j.item.title for j in found] == ["Heat", "Ran", "Alien"]

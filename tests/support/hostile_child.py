@@ -27,7 +27,7 @@ from genrec_edge import cli
 from genrec_edge.catalog.titles import printable
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.pipeline.metadata import describe
-from genrec_edge.convert.pipeline.plan import Job
+from genrec_edge.convert.pipeline.plan import ConversionJob
 from genrec_edge.convert.pipeline.run import prepare
 from genrec_edge.errors import GenRecError
 from genrec_edge.gguf.header import read_header
@@ -333,12 +333,12 @@ def put_something_else(path: Path, rng: random.Random) -> None:
             path.touch()
 
 
-def job(base: Path, adapters: tuple[tuple[Path, float], ...] = ()) -> Job:
+def job(base: Path, adapters: tuple[tuple[Path, float], ...] = ()) -> ConversionJob:
     out = base.with_name("never-made")
-    return Job(base, out, "Tiny", "MIT", ("Q8_0",), catalog=None, adapters=adapters, verify="none")
+    return ConversionJob(base, out, "Tiny", "MIT", ("Q8_0",), catalog=None, adapters=adapters, verify="none")
 
 
-def prepared_and_written(wanted: Job) -> str:
+def prepared_and_written(wanted: ConversionJob) -> str:
     """Open the inputs of a job and write its F16 file to nowhere; return what came of it."""
     try:
         prepared = prepare(wanted)

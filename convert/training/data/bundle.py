@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.training.data import extra_titles
-from genrec_edge.convert.training.data.collate import Assembler
+from genrec_edge.convert.training.data.collate import Collator
 from genrec_edge.convert.training.data.extra_titles import PriorOf
-from genrec_edge.convert.training.data.instructions import Instructor
-from genrec_edge.convert.training.data.sequences import told
-from genrec_edge.convert.training.data.trie_targets import Lessons
-from genrec_edge.convert.training.data.windows import Corpus
+from genrec_edge.convert.training.data.instructions import InstructionSampler
+from genrec_edge.convert.training.data.sequences import as_titles
+from genrec_edge.convert.training.data.trie_targets import TrieTargets
+from genrec_edge.convert.training.data.windows import WindowSampler
 from genrec_edge.datasets.events import by_user
-from genrec_edge.datasets.item_facts import Lore, facts_of
+from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import Split, histories, k_core, split_of
 from genrec_edge.decoding import prompts
-from genrec_edge.decoding.trie import IndexKey, build
+from genrec_edge.decoding.trie import TrieKey, build
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import atomic_write
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.training.data.sequences import Example
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.datasets.splits import Dataset
-    from genrec_edge.decoding.trie import TitleIndex
+    from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
 Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
@@ -40,7 +40,7 @@ Count = Callable[[Sequence[NDArray[np.int32]], int], PriorOf]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TrainingData:
     """What a run trains on.
 
     Attributes:
@@ -52,18 +52,18 @@ class Material:
 
     dataset: Dataset
     split: Split | None
-    corpus: Corpus
-    assemblers: tuple[Assembler, ...]
+    corpus: WindowSampler
+    assemblers: tuple[Collator, ...]
     seed: int
     others: str
-    instructor: Instructor | None
+    instructor: InstructionSampler | None
 
     def examples(self, step: int, n: int) -> list[Example]:
         """Return what a step is trained on: windows of histories, in the forms of the recipe."""
         windows = self.corpus.draw(step, n)
-        return [told(w) for w in windows] if self.instructor is None else self.instructor.examples(windows, step)
+        return [as_titles(w) for w in windows] if self.instructor is None else self.instructor.examples(windows, step)
 
-    def assembler(self, step: int) -> Assembler:
+    def assembler(self, step: int) -> Collator:
         """Return the assembler of a step, drawn by the seed."""
         drawn = np.random.default_rng([self.seed, step, len(self.assemblers)]).integers(len(self.assemblers))
         return self.assemblers[int(drawn)]
@@ -74,7 +74,7 @@ class Material:
         words = set[int]() if self.instructor is None else set(self._words_of(self.instructor))
         return sorted(words.union(*(assembler.token_ids for assembler in self.assemblers)))
 
-    def _words_of(self, instructor: Instructor) -> Iterator[int]:
+    def _words_of(self, instructor: InstructionSampler) -> Iterator[int]:
         for text in instructor.texts():
             yield from self.assemblers[0].tokenize(text)
 
@@ -102,7 +102,7 @@ def _held_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split | None]:
     return dataset, split
 
 
-def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | None = None) -> Material:
+def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | None = None) -> TrainingData:
     """Lay out what is drawn from a data set.
 
     Args:
@@ -117,7 +117,7 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
     """
     dataset, split = _held_out(dataset, recipe)
     train = histories(dataset, recipe.data.ties) if split is None else list(split.train)
-    corpus = Corpus(
+    corpus = WindowSampler(
         [history.astype(np.int64) for history in train],
         window=recipe.data.window,
         seed=recipe.seed,
@@ -133,22 +133,22 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
     assemblers = []
     for which in beside:
         extra = [] if others is None else [(dataset.n_items + int(i), *others.titles[i]) for i in which]
-        key = IndexKey(dataset.card["interactions"]["sha256"], "training")
+        key = TrieKey(dataset.card["interactions"]["sha256"], "training")
         index = build(items + extra, vocabulary.tokenize, key)
         over = None if prior is None else extra_titles.prior_over(prior, index.rows, dataset.n_items, n_events)
         assemblers.append(_assembler(index, dataset, recipe, vocabulary, over))
     revision = "" if others is None else others.revision
     instructor = None
     if set(recipe.forms) != {"history"}:
-        lore = Lore(facts_of(dataset), train)
-        instructor = Instructor(lore, recipe.forms, recipe.seed)
-    return Material(dataset, split, corpus, tuple(assemblers), recipe.seed, revision, instructor)
+        item_facts = ItemFacts(facts_of(dataset), train)
+        instructor = InstructionSampler(item_facts, recipe.forms, recipe.seed)
+    return TrainingData(dataset, split, corpus, tuple(assemblers), recipe.seed, revision, instructor)
 
 
 def _assembler(
-    index: TitleIndex, dataset: Dataset, recipe: Recipe, vocabulary: Model, prior: PriorOf | None
-) -> Assembler:
-    lessons = Lessons(index, vocabulary.newline_id)
+    index: TitleTrie, dataset: Dataset, recipe: Recipe, vocabulary: Model, prior: PriorOf | None
+) -> Collator:
+    lessons = TrieTargets(index, vocabulary.newline_id)
     if not lessons.choices(0):
         raise UsageError(f"all titles of {dataset.name} are the same", hint="there is nothing to choose between")
     position_of = np.full(dataset.n_items, -1, np.int64)
@@ -156,7 +156,7 @@ def _assembler(
     position_of[index.rows[is_known]] = np.flatnonzero(is_known)
     layout = prompts.LAYOUTS[recipe.prompt]
     bos = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
-    return Assembler(
+    return Collator(
         lessons,
         paths=[index.path(position) for position in range(index.n_items)],
         position_of=position_of,

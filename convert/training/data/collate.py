@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.convert.training.data.sequences import Named, Said, Verdict
-from genrec_edge.convert.training.data.tensors import Draft
+from genrec_edge.convert.training.data.sequences import TitlesPiece, VerdictPiece, WordsPiece
+from genrec_edge.convert.training.data.tensors import BatchDraft
 from genrec_edge.decoding.prompts import NO, YES, encode
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.convert.training.data.sequences import Example, Pick
-    from genrec_edge.convert.training.data.tensors import Batch
-    from genrec_edge.convert.training.data.trie_targets import Lessons
+    from genrec_edge.convert.training.data.sequences import Example, PickPiece
+    from genrec_edge.convert.training.data.tensors import TrainingBatch
+    from genrec_edge.convert.training.data.trie_targets import TrieTargets
 
 _CACHED = 1 << 14
 _NOT_ASKED = 1e-3
@@ -31,7 +31,7 @@ _NOT_ASKED = 1e-3
 _LEAST_UNSEEN = 1e-3
 
 
-class Assembler:
+class Collator:
     """Makes batches.
 
     Args:
@@ -48,7 +48,7 @@ class Assembler:
 
     def __init__(
         self,
-        lessons: Lessons,
+        lessons: TrieTargets,
         paths: Sequence[Sequence[int]],
         position_of: NDArray[np.int64],
         head: Sequence[int],
@@ -74,37 +74,37 @@ class Assembler:
         titles = (self._paths[position] for position in self._position_of.tolist() if position >= 0)
         return {*self._head, *self._tail, self._end_id}.union(*titles)
 
-    def assemble(self, examples: Sequence[Example]) -> Batch:
+    def assemble(self, examples: Sequence[Example]) -> TrainingBatch:
         """Return the batch of some examples; shorter sequences are padded on the right, where no target looks."""
-        draft = Draft()
+        draft = BatchDraft()
         for example in examples:
             taught = self._taught(example)
             ids = list(self._head)
             for piece in example.pieces:
-                if isinstance(piece, Named):
+                if isinstance(piece, TitlesPiece):
                     self._name(draft, ids, piece, taught)
-                elif isinstance(piece, Said):
+                elif isinstance(piece, WordsPiece):
                     self._say(draft, ids, piece)
-                elif isinstance(piece, Verdict):
+                elif isinstance(piece, VerdictPiece):
                     self._judge(draft, ids, piece, taught)
                 else:
                     self._pick(draft, ids, piece, taught)
             draft.sequences.append(ids)
         return draft.batch(self._end_id)
 
-    def _taught(self, example: Example) -> _Taught | None:
+    def _taught(self, example: Example) -> _TeacherCursor | None:
         """Return what the prior says at each learned title of an example, and of what comes after them."""
         if self._prior is None:
             return None
         history = np.array(example.history if example.met is None else (*example.history, example.met), np.int64)
         rows = self._prior(example.user, history, example.n_given)
         seen = self._position_of[list(example.history)]
-        return _Taught(rows, seen[seen >= 0], int((self._position_of >= 0).sum()))
+        return _TeacherCursor(rows, seen[seen >= 0], int((self._position_of >= 0).sum()))
 
     def _path(self, item: int) -> list[int]:
         return [*self._paths[int(self._position_of[item])], self._end_id]
 
-    def _name(self, draft: Draft, ids: list[int], piece: Named, taught: _Taught | None) -> None:
+    def _name(self, draft: BatchDraft, ids: list[int], piece: TitlesPiece, taught: _TeacherCursor | None) -> None:
         for item in piece.items:
             position, path = int(self._position_of[item]), self._path(item)
             if piece.is_learned:
@@ -117,20 +117,20 @@ class Assembler:
         """Return by position what is asked for."""
         return None if fits is None else np.where(self._item_at >= 0, fits[self._item_at], np.False_)
 
-    def _say(self, draft: Draft, ids: list[int], piece: Said) -> None:
+    def _say(self, draft: BatchDraft, ids: list[int], piece: WordsPiece) -> None:
         ids += encode([piece.line], self.tokenize, lambda _: (), self._end_id)
         if piece.learned:
             words = [*self.tokenize(f" {piece.learned}"), self._end_id]
             draft.add_words(len(ids) - 1, words)
             ids += words
 
-    def _judge(self, draft: Draft, ids: list[int], piece: Verdict, taught: _Taught | None) -> None:
+    def _judge(self, draft: BatchDraft, ids: list[int], piece: VerdictPiece, taught: _TeacherCursor | None) -> None:
         yes, no = (self.tokenize(answer)[0] for answer in (YES, NO))
         share = float(piece.is_met) if taught is None else taught.is_met(int(self._position_of[piece.item]))
         draft.add_verdict(len(ids) - 1, (yes, no), is_first=piece.is_met, share=share)
         ids += [yes if piece.is_met else no, self._end_id]
 
-    def _pick(self, draft: Draft, ids: list[int], piece: Pick, taught: _Taught | None) -> None:
+    def _pick(self, draft: BatchDraft, ids: list[int], piece: PickPiece, taught: _TeacherCursor | None) -> None:
         first, second = self._path(piece.first), self._path(piece.second)
         if first != second:  # namesakes are one title, and there is nothing to choose between
             fork = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
@@ -142,7 +142,7 @@ class Assembler:
         ids += first if piece.is_first else second
 
 
-class _Taught:
+class _TeacherCursor:
     """What a teacher says at the places of one example: a row of log-probabilities for each, in order."""
 
     def __init__(self, rows: NDArray[np.float32], seen: NDArray[np.int64], n_known: int) -> None:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from genrec_edge.catalog.facts import FactBook
+from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import model_titles
 from genrec_edge.convert.training.data.fill_template import fill
-from genrec_edge.convert.training.data.sequences import Named, Pick, Said
+from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, WordsPiece
 from genrec_edge.convert.training.data.templates import TEMPLATES
-from genrec_edge.convert.training.data.windows import Corpus
+from genrec_edge.convert.training.data.windows import WindowSampler
 from genrec_edge.datasets.folder import CATALOG
-from genrec_edge.datasets.item_facts import Lore, facts_of
+from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import histories, load, split_of
 from genrec_edge.decoding.prompts import NO, YES
 from genrec_edge.errors import UsageError
@@ -74,19 +74,19 @@ def instruction_data(
         message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
         raise UsageError(message, hint="import it again with columns such as genres, people or years")
     train = histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
-    corpus = Corpus([history.astype(np.int64) for history in train], window=_WINDOW, seed=seed)
+    corpus = WindowSampler([history.astype(np.int64) for history in train], window=_WINDOW, seed=seed)
     titles = model_titles(dataset.titles)
     with ExitStack() as stack:
         writer = None if teacher is None else stack.enter_context(_writer(teacher, dataset))
-        lore = Lore(facts, train, writer)
-        return write_instances(path, corpus, lore, titles, n=n, seed=seed, on_instance=on_instance)
+        item_facts = ItemFacts(facts, train, writer)
+        return write_instances(path, corpus, item_facts, titles, n=n, seed=seed, on_instance=on_instance)
 
 
 @contextmanager
 def _writer(teacher: ModelFile, dataset: Dataset) -> Iterator[Callable[[Sequence[int]], str]]:
     """Yield what lets a model say what some items, oldest first, tell of who chose them."""
     with Catalog.open(dataset.path / CATALOG) as catalog:
-        facts = FactSummarizer(FactBook(catalog))
+        facts = FactSummarizer(CatalogFacts(catalog))
         model = ModelSummarizer.open(teacher, catalog, facts, n_threads=default_threads())
         with closing(model):
             yield lambda items: model.summarize(dataset.rows[list(items[-BLOCK:])].tolist(), None).text
@@ -94,8 +94,8 @@ def _writer(teacher: ModelFile, dataset: Dataset) -> Iterator[Callable[[Sequence
 
 def write_instances(
     path: Path,
-    corpus: Corpus,
-    lore: Lore,
+    corpus: WindowSampler,
+    item_facts: ItemFacts,
     titles: Sequence[str],
     *,
     n: int,
@@ -108,7 +108,7 @@ def write_instances(
     """
     counts: dict[str, int] = {}
     with atomic_write(path) as file:
-        for done, instance in enumerate(_instances(corpus, lore, titles, n, seed), start=1):
+        for done, instance in enumerate(_instances(corpus, item_facts, titles, n, seed), start=1):
             file.write(json.dumps(instance, ensure_ascii=False).encode() + b"\n")
             cell = str(instance["cell"])
             counts[cell] = counts.get(cell, 0) + 1
@@ -116,7 +116,9 @@ def write_instances(
     return counts
 
 
-def _instances(corpus: Corpus, lore: Lore, titles: Sequence[str], n: int, seed: int) -> Iterator[dict[str, str | int]]:
+def _instances(
+    corpus: WindowSampler, item_facts: ItemFacts, titles: Sequence[str], n: int, seed: int
+) -> Iterator[dict[str, str | int]]:
     for i in range(n):
         number, turn = i % len(TEMPLATES), i // len(TEMPLATES)
         template = TEMPLATES[number]
@@ -124,7 +126,7 @@ def _instances(corpus: Corpus, lore: Lore, titles: Sequence[str], n: int, seed: 
         for attempt in range(_TRIES):
             rng = np.random.default_rng([seed, i, attempt])
             (window,) = corpus.draw(i * _TRIES + attempt, 1)
-            example = fill(template, window, lore, rng, honest=honest)
+            example = fill(template, window, item_facts, rng, honest=honest)
             if example is not None:
                 break
         else:
@@ -134,7 +136,7 @@ def _instances(corpus: Corpus, lore: Lore, titles: Sequence[str], n: int, seed: 
         lines = [line for piece in said for line in _lines(piece, titles)]
         output = [line for piece in example.pieces[at:] for line in _lines(piece, titles)]
         first = example.pieces[at]
-        if isinstance(first, Said):
+        if isinstance(first, WordsPiece):
             lines.append(first.line.mark)
             output[0] = first.learned
         yield {
@@ -151,15 +153,15 @@ def _instances(corpus: Corpus, lore: Lore, titles: Sequence[str], n: int, seed: 
 
 def _answer_at(pieces: Sequence[Piece]) -> int:
     """Return where the answer begins: at the first words that are learned, else at the last piece."""
-    learned = [i for i, piece in enumerate(pieces) if isinstance(piece, Said) and piece.learned]
+    learned = [i for i, piece in enumerate(pieces) if isinstance(piece, WordsPiece) and piece.learned]
     return learned[0] if learned else len(pieces) - 1
 
 
 def _lines(piece: Piece, titles: Sequence[str]) -> list[str]:
-    if isinstance(piece, Said):
+    if isinstance(piece, WordsPiece):
         return [piece.line.mark]
-    if isinstance(piece, Named):
+    if isinstance(piece, TitlesPiece):
         return [titles[item] for item in piece.items]
-    if isinstance(piece, Pick):
+    if isinstance(piece, PickPiece):
         return [titles[piece.first if piece.is_first else piece.second]]
     return [(YES if piece.is_met else NO).strip()]

@@ -32,14 +32,14 @@ SHARES = (0.0, 1 / 16, 1 / 4, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
+class ExtraTitles:
     """Titles that are no items of a data set: (title, year), and the revision of the catalog they are from."""
 
     titles: tuple[tuple[str, int | None], ...]
     revision: str
 
 
-def other_titles(spec: str, dataset: Dataset) -> Others:
+def other_titles(spec: str, dataset: Dataset) -> ExtraTitles:
     """Return the titles of a catalog that the data set has not, nor with a year that differs by one.
 
     Args:
@@ -63,10 +63,10 @@ def other_titles(spec: str, dataset: Dataset) -> Others:
         revision = catalog.revision
     if not titles:
         raise UsageError(f"{path} has no titles beside those of {dataset.name}", hint="leave objective.others out")
-    return Others(titles, revision)
+    return ExtraTitles(titles, revision)
 
 
-def drawn(others: Others, seed: int) -> list[NDArray[np.int64]]:
+def drawn(others: ExtraTitles, seed: int) -> list[NDArray[np.int64]]:
     """Return which of the other titles are in each catalog: larger ones hold the smaller."""
     order = np.random.default_rng([seed, len(others.titles)]).permutation(len(others.titles))
     return [np.sort(order[: round(share * len(order))]) for share in SHARES]

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from genrec_edge.catalog.facts import worded
+from genrec_edge.catalog.facts import facts_text
 from genrec_edge.convert.training.data.fill_template import fill
-from genrec_edge.convert.training.data.sequences import Example, Named, Pick, Said, Verdict, asked, told
+from genrec_edge.convert.training.data.sequences import (
+    Example,
+    PickPiece,
+    TitlesPiece,
+    VerdictPiece,
+    WordsPiece,
+    as_pieces,
+    as_titles,
+)
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.datasets.intent_phrases import VAGUE, specific_intent
 from genrec_edge.decoding import prompts
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.training.data.sequences import Piece
     from genrec_edge.convert.training.data.windows import Window
-    from genrec_edge.datasets.item_facts import Lore
+    from genrec_edge.datasets.item_facts import ItemFacts
 
 _MOST_ASKED = 12
 """Titles that follow one intention."""
@@ -37,17 +45,17 @@ _ALSO = 0.3
 """How often a preference in words stands before a history and an intention."""
 
 
-class Instructor:
+class InstructionSampler:
     """Turns windows into examples, a form drawn for each.
 
     Args:
-        lore: what is known of the items.
+        item_facts: what is known of the items.
         forms: by name, how often a form comes; see `FORMS`.
         seed: of all draws.
     """
 
-    def __init__(self, lore: Lore, forms: Mapping[str, float], seed: int) -> None:
-        self._lore = lore
+    def __init__(self, item_facts: ItemFacts, forms: Mapping[str, float], seed: int) -> None:
+        self._lore = item_facts
         self._names = tuple(forms)
         weights = np.array([forms[name] for name in self._names])
         self._shares = weights / weights.sum()
@@ -57,7 +65,7 @@ class Instructor:
         """Yield all that words are made of, each with its leading space."""
         marks = [*prompts.before_history("x"), *prompts.after_history("x", {"": "x"})]
         marks += [*prompts.pointwise(0), *prompts.pairwise(0, 0), *prompts.describing(), *prompts.asking_for(0)]
-        yield from (part.mark for part in marks if isinstance(part, prompts.Line))
+        yield from (part.mark for part in marks if isinstance(part, prompts.PromptLine))
         yield from (prompts.YES, prompts.NO, ",", ";")
         yield from (re.sub(r"{\w+}", "", template.text) for template in TEMPLATES)
         for fact in self._lore.shared():  # "Jr.," is another token than "Jr." and ","
@@ -69,12 +77,12 @@ class Instructor:
         rng = np.random.default_rng([self._seed, step, _STREAM])
         drawn = rng.choice(len(self._names), len(windows), p=self._shares)
         return [
-            FORMS[self._names[form]](window, self._lore, rng) or told(window)
+            FORMS[self._names[form]](window, self._lore, rng) or as_titles(window)
             for window, form in zip(windows, drawn.tolist(), strict=True)
         ]
 
 
-def _taste(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _taste(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a profile of what came earlier, then titles (P2, or P1 and P2)."""
     n = len(window.items)
     enough = len(window.before) >= _LEAST_TO_SUMMARISE
@@ -82,97 +90,101 @@ def _taste(window: Window, lore: Lore, rng: np.random.Generator) -> Example | No
     if at >= n:
         return None
     known, shown = (*window.before, *window.items[:at]), window.items[at:]
-    pieces = (*asked(prompts.before_history(lore.profile(known))), Named(shown))
+    pieces = (*as_pieces(prompts.before_history(item_facts.profile(known))), TitlesPiece(shown))
     return Example(window.user, known, pieces)
 
 
-def _search(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _search(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return an intention alone, and those of the titles that fit it (P0)."""
-    wish = lore.wish(int(rng.choice(window.items)), rng)
+    wish = item_facts.wish(int(rng.choice(window.items)), rng)
     if wish is None:
         return None
     words, fits = wish
     fitting = [item for item in (*window.before, *window.items) if fits[item]]
     start = int(rng.integers(max(1, len(fitting) - _MOST_ASKED + 1)))
     chosen = tuple(dict.fromkeys(fitting[start : start + _MOST_ASKED]))
-    return Example(window.user, (), (*asked(prompts.after_history(words, {})), Named(chosen, fits=fits)))
+    return Example(window.user, (), (*as_pieces(prompts.after_history(words, {})), TitlesPiece(chosen, fits=fits)))
 
 
-def _personal(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _personal(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a history, or its profile, or both, an intention, and the titles after it that fit."""
-    pieces, known, rest = _told(window, lore, rng)
-    wish = lore.wish(rest[int(rng.integers(min(len(rest), _MOST_ASKED)))], rng)
+    pieces, known, rest = _told(window, item_facts, rng)
+    wish = item_facts.wish(rest[int(rng.integers(min(len(rest), _MOST_ASKED)))], rng)
     if wish is None:
         return None
     words, fits = wish
     chosen = tuple(item for item in rest if fits[item])[:_MOST_ASKED]
-    return Example(window.user, known, (*pieces, *asked(prompts.after_history(words, {})), Named(chosen, fits=fits)))
+    return Example(
+        window.user, known, (*pieces, *as_pieces(prompts.after_history(words, {})), TitlesPiece(chosen, fits=fits))
+    )
 
 
-def _judge(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _judge(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a history, and verdicts on what comes next and on what never came."""
-    pieces, known, rest = _told(window, lore, rng)
+    pieces, known, rest = _told(window, item_facts, rng)
     n = min(_MOST_JUDGED, len(rest))
     met = rng.permutation(min(2 * n, len(rest)))[:n]
-    strangers = lore.strangers(window.user, rng, n)
+    sampled_negatives = item_facts.sampled_negatives(window.user, rng, n)
     for i in range(n):
         is_met = bool(rng.random() < 0.5)
-        item = rest[int(met[i])] if is_met else strangers[i]
-        pieces = (*pieces, *asked(prompts.pointwise(item)), Verdict(item, is_met))
+        item = rest[int(met[i])] if is_met else sampled_negatives[i]
+        pieces = (*pieces, *as_pieces(prompts.pointwise(item)), VerdictPiece(item, is_met))
     return Example(window.user, known, pieces, met=rest[0])
 
 
-def _compare(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _compare(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a history, and pairs of what comes next and what never came."""
-    pieces, known, rest = _told(window, lore, rng)
+    pieces, known, rest = _told(window, item_facts, rng)
     n = min(_MOST_JUDGED, len(rest))
-    strangers = lore.strangers(window.user, rng, n, popular=bool(rng.random() < 0.5))
-    for item, stranger in zip(rest[:n], strangers, strict=True):
+    sampled_negatives = item_facts.sampled_negatives(window.user, rng, n, popular=bool(rng.random() < 0.5))
+    for item, stranger in zip(rest[:n], sampled_negatives, strict=True):
         is_first = bool(rng.random() < 0.5)
         first, second = (item, stranger) if is_first else (stranger, item)
-        pieces = (*pieces, *asked(prompts.pairwise(first, second)), Pick(first, second, is_first))
+        pieces = (*pieces, *as_pieces(prompts.pairwise(first, second)), PickPiece(first, second, is_first))
     return Example(window.user, known, pieces, met=rest[0])
 
 
-def _describe(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _describe(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a history, its profile as words to learn, and the titles after it (history to preference and item)."""
     cut = _cut(window, rng)
-    text = lore.profile(window.items[:cut])
+    text = item_facts.profile(window.items[:cut])
     if not text:
         return None
-    words = Said(_open(prompts.describing()), text)
-    return Example(window.user, window.before, (Named(window.items[:cut]), words, Named(window.items[cut:])))
+    words = WordsPiece(_open(prompts.describing()), text)
+    return Example(
+        window.user, window.before, (TitlesPiece(window.items[:cut]), words, TitlesPiece(window.items[cut:]))
+    )
 
 
-def _queries(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _queries(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return items and what one would ask for to be given them (item to query)."""
     pieces: tuple[Piece, ...] = ()
     for item in rng.permutation(window.items)[:_MOST_TAGGED].tolist():
-        wanted = specific_intent(lore.facts[item], rng, lore.share, lore.n_items)
+        wanted = specific_intent(item_facts.facts[item], rng, item_facts.share, item_facts.n_items)
         if wanted:
             *before, last = prompts.asking_for(item)
-            pieces = (*pieces, *asked(before), Said(_open([last]), worded(wanted)))
+            pieces = (*pieces, *as_pieces(before), WordsPiece(_open([last]), facts_text(wanted)))
     return Example(window.user, (), pieces) if pieces else None
 
 
-def _template(window: Window, lore: Lore, rng: np.random.Generator) -> Example | None:
+def _template(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a template of the collection, filled."""
-    return fill(TEMPLATES[int(rng.integers(len(TEMPLATES)))], window, lore, rng)
+    return fill(TEMPLATES[int(rng.integers(len(TEMPLATES)))], window, item_facts, rng)
 
 
 def _told(
-    window: Window, lore: Lore, rng: np.random.Generator
+    window: Window, item_facts: ItemFacts, rng: np.random.Generator
 ) -> tuple[tuple[Piece, ...], tuple[int, ...], tuple[int, ...]]:
     """Return what a sequence tells of the user, what the user had met besides, and the titles that are left."""
     cut = _cut(window, rng)
     given, rest = window.items[:cut], window.items[cut:]
     draw = rng.random()
     summarised = window.before if draw >= _ALSO / 2 else (*window.before, *given)
-    text = lore.profile(summarised) if draw < _ALSO and len(summarised) >= _LEAST_TO_SUMMARISE else ""
-    taste = asked(prompts.before_history(text))
+    text = item_facts.profile(summarised) if draw < _ALSO and len(summarised) >= _LEAST_TO_SUMMARISE else ""
+    taste = as_pieces(prompts.before_history(text))
     if text and draw < _ALSO / 2:
         return taste, summarised, rest
-    return (*taste, Named(given)), window.before, rest
+    return (*taste, TitlesPiece(given)), window.before, rest
 
 
 def _cut(window: Window, rng: np.random.Generator) -> int:
@@ -180,9 +192,9 @@ def _cut(window: Window, rng: np.random.Generator) -> int:
     return int(rng.integers(1, len(window.items)))
 
 
-def _open(parts: Sequence[prompts.Part]) -> prompts.Line:
+def _open(parts: Sequence[prompts.Part]) -> prompts.PromptLine:
     (line,) = parts
-    if not isinstance(line, prompts.Line) or not line.is_open:
+    if not isinstance(line, prompts.PromptLine) or not line.is_open:
         raise TypeError("words are learned after an open line")
     return line
 
@@ -192,11 +204,11 @@ _STREAM = 7
 
 
 class _Form(Protocol):
-    def __call__(self, window: Window, lore: Lore, rng: np.random.Generator) -> Example | None: ...
+    def __call__(self, window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None: ...
 
 
 FORMS: Mapping[str, _Form] = {
-    "history": lambda window, lore, rng: told(window),  # noqa: ARG005
+    "history": lambda window, item_facts, rng: as_titles(window),  # noqa: ARG005
     "taste": _taste,
     "search": _search,
     "personal": _personal,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genrec_edge.decoding.prompts import Line, Part, Title
+from genrec_edge.decoding.prompts import Part, PromptLine, PromptTitle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
+class TitlesPiece:
     """Titles, one a line.
 
     Attributes:
@@ -37,15 +37,15 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class WordsPiece:
     """A line of words. An open line is followed by the words that are learned, with the end of their line."""
 
-    line: Line
+    line: PromptLine
     learned: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerdictPiece:
     """Yes or no, on the open line before: whether `item` is what the user meets next."""
 
     item: int
@@ -53,7 +53,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class PickPiece:
     """The title of one of two items, the first or the second: which of them the user meets next."""
 
     first: int
@@ -61,7 +61,7 @@ class Pick:
     is_first: bool
 
 
-Piece = Named | Said | Verdict | Pick
+Piece = TitlesPiece | WordsPiece | VerdictPiece | PickPiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,14 @@ class Example:
     @property
     def n_targets(self) -> int:
         """How many titles are learned."""
-        return sum(len(piece.items) for piece in self.pieces if isinstance(piece, Named) and piece.is_learned)
+        return sum(len(piece.items) for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_learned)
 
     @property
     def n_given(self) -> int:
         """How many items of the history come before the first that is learned."""
         n = len(self.before)
         for piece in self.pieces:
-            if isinstance(piece, Named) and piece.is_history:
+            if isinstance(piece, TitlesPiece) and piece.is_history:
                 if piece.is_learned:
                     break
                 n += len(piece.items)
@@ -99,20 +99,22 @@ class Example:
     @property
     def history(self) -> tuple[int, ...]:
         """All that the user met, as far as it is told or known."""
-        named = (piece.items for piece in self.pieces if isinstance(piece, Named) and piece.is_history)
+        named = (piece.items for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_history)
         return (*self.before, *(item for items in named for item in items))
 
 
-def asked(parts: Iterable[Part]) -> tuple[Piece, ...]:
+def as_pieces(parts: Iterable[Part]) -> tuple[Piece, ...]:
     """Return parts of a prompt as pieces that nothing is learned of."""
     return tuple(
-        Named((part.item,), is_learned=False, is_history=False) if isinstance(part, Title) else Said(part)
+        TitlesPiece((part.item,), is_learned=False, is_history=False)
+        if isinstance(part, PromptTitle)
+        else WordsPiece(part)
         for part in parts
     )
 
 
-def told(window: Window) -> Example:
+def as_titles(window: Window) -> Example:
     """Return a window as a plain list of titles."""
-    given, asked = window.items[: window.first_target], window.items[window.first_target :]
-    pieces = (*((Named(given, is_learned=False),) if given else ()), Named(asked))
+    given, target = window.items[: window.first_target], window.items[window.first_target :]
+    pieces = (*((TitlesPiece(given, is_learned=False),) if given else ()), TitlesPiece(target))
     return Example(window.user, window.before, pieces)

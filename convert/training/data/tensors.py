@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from genrec_edge.convert.training.data.trie_targets import Choice
+    from genrec_edge.convert.training.data.trie_targets import TrieChoice
 
-_Record = TypeVar("_Record", "Batch", "Group", "Spelled", "Verdicts")
+_Record = TypeVar("_Record", "TrainingBatch", "ChoiceGroup", "SpelledTitles", "VerdictTargets")
 _WIDE = 32
 """Nodes with more children have a matrix product of their own; smaller ones are padded and done together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ChoiceGroup:
     """Choices done together: m of them, with up to c children.
 
     Attributes:
@@ -43,7 +43,7 @@ class Group:
     ends: Tensor
     dead: Tensor | None
 
-    def to(self, device: torch.device) -> Group:
+    def to(self, device: torch.device) -> ChoiceGroup:
         """Return the same on a device."""
         return _moved(self, device)
 
@@ -54,21 +54,21 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
-    """Every token of every target title and its end: (n,) each; see `Group` for the names."""
+class SpelledTitles:
+    """Every token of every target title and its end: (n,) each; see `ChoiceGroup` for the names."""
 
     sequences: Tensor
     places: Tensor
     titles: Tensor
     tokens: Tensor
 
-    def to(self, device: torch.device) -> Spelled:
+    def to(self, device: torch.device) -> SpelledTitles:
         """Return the same on a device."""
         return _moved(self, device)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class VerdictTargets:
     """Choices between two answers: (n,) each, but for `tokens`, (n, 2).
 
     `came` is 1 where the first answer came, else 0; `taught` is its share by the teacher, or `came` without one.
@@ -80,13 +80,13 @@ class Verdicts:
     came: Tensor
     taught: Tensor
 
-    def to(self, device: torch.device) -> Verdicts:
+    def to(self, device: torch.device) -> VerdictTargets:
         """Return the same on a device."""
         return _moved(self, device)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """One step's input.
 
     `prior` is (n_titles, n_positions) log-probabilities in the order of the trie, or None; `spelled`, `words` (whose
@@ -95,13 +95,13 @@ class Batch:
 
     input_ids: Tensor
     n_titles: int
-    groups: tuple[Group, ...]
-    spelled: Spelled | None
+    groups: tuple[ChoiceGroup, ...]
+    spelled: SpelledTitles | None
     prior: Tensor | None
-    words: Spelled | None = None
-    verdicts: Verdicts | None = None
+    words: SpelledTitles | None = None
+    verdicts: VerdictTargets | None = None
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> TrainingBatch:
         """Return the same on a device."""
         return _moved(replace(self, groups=tuple(group.to(device) for group in self.groups)), device)
 
@@ -110,7 +110,7 @@ def _moved(record: _Record, device: torch.device) -> _Record:
     """Return a record of tensors on a device."""
     values = {f.name: getattr(record, f.name) for f in fields(record)}
     moved: dict[str, Any] = {
-        k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor | Spelled | Verdicts)
+        k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor | SpelledTitles | VerdictTargets)
     }
     return replace(record, **moved)
 
@@ -122,10 +122,10 @@ class _Place:
     sequence: int
     place: int
     title: int
-    choice: Choice
+    choice: TrieChoice
 
 
-class Draft:
+class BatchDraft:
     """A batch while it is put together."""
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Draft:
         self._n_titles = 0
 
     def add_title(
-        self, at: int, path: Sequence[int], choices: Sequence[Choice], prior: NDArray[np.float32] | None
+        self, at: int, path: Sequence[int], choices: Sequence[TrieChoice], prior: NDArray[np.float32] | None
     ) -> None:
         """Learn a title, whose first token follows the place `at` of the sequence that is being put together."""
         sequence, title = len(self.sequences), self._n_titles
@@ -159,7 +159,7 @@ class Draft:
         self._answers.append(answers)
         self._shares.append((float(is_first), share))
 
-    def batch(self, end_id: int) -> Batch:
+    def batch(self, end_id: int) -> TrainingBatch:
         """Return what has been put together."""
         input_ids = np.full((len(self.sequences), max(map(len, self.sequences))), end_id, np.int64)
         for row, ids in zip(input_ids, self.sequences, strict=True):
@@ -168,8 +168,8 @@ class Draft:
         if self._verdicts:
             sequences, places = torch.tensor(self._verdicts).T.contiguous()
             came, taught = torch.tensor(self._shares).T.contiguous()
-            verdicts = Verdicts(sequences, places, torch.tensor(self._answers), came, taught)
-        return Batch(
+            verdicts = VerdictTargets(sequences, places, torch.tensor(self._answers), came, taught)
+        return TrainingBatch(
             torch.from_numpy(input_ids),
             self._n_titles,
             _group(self._places),
@@ -180,11 +180,11 @@ class Draft:
         )
 
 
-def _spelled(tokens: Sequence[tuple[int, int, int, int]]) -> Spelled:
-    return Spelled(*torch.tensor(tokens, dtype=torch.int64).T.contiguous())
+def _spelled(tokens: Sequence[tuple[int, int, int, int]]) -> SpelledTitles:
+    return SpelledTitles(*torch.tensor(tokens, dtype=torch.int64).T.contiguous())
 
 
-def _group(places: Sequence[_Place]) -> tuple[Group, ...]:
+def _group(places: Sequence[_Place]) -> tuple[ChoiceGroup, ...]:
     """Put choices at the same wide node together, and narrow ones with others of about their width."""
     by_key: defaultdict[tuple[str, int], list[_Place]] = defaultdict(list)
     for place in places:
@@ -193,13 +193,13 @@ def _group(places: Sequence[_Place]) -> tuple[Group, ...]:
     return tuple(_stack(found, is_shared=kind == "node") for (kind, _), found in by_key.items())
 
 
-def _stack(places: Sequence[_Place], *, is_shared: bool) -> Group:
+def _stack(places: Sequence[_Place], *, is_shared: bool) -> ChoiceGroup:
     nodes = [place.choice.node for place in places]
     where = torch.tensor([(p.sequence, p.place, p.title, p.choice.child) for p in places])
     sequences, spots, titles, children = where.T.contiguous()
     if is_shared:
         tokens, starts, ends = (torch.from_numpy(array) for array in (nodes[0].tokens, nodes[0].starts, nodes[0].ends))
-        return Group(sequences, spots, titles, children, tokens, starts, ends, None)
+        return ChoiceGroup(sequences, spots, titles, children, tokens, starts, ends, None)
     width = max(len(node.tokens) for node in nodes)
     padded = np.zeros((3, len(nodes), width), np.int64)
     dead = np.ones((len(nodes), width), np.bool_)
@@ -207,4 +207,4 @@ def _stack(places: Sequence[_Place], *, is_shared: bool) -> Group:
         padded[:, i, : len(node.tokens)] = node.tokens, node.starts, node.ends
         dead[i, : len(node.tokens)] = False
     tokens, starts, ends = torch.from_numpy(padded)
-    return Group(sequences, spots, titles, children, tokens, starts, ends, torch.from_numpy(dead))
+    return ChoiceGroup(sequences, spots, titles, children, tokens, starts, ends, torch.from_numpy(dead))

@@ -14,11 +14,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from genrec_edge.decoding.trie import TitleIndex
+    from genrec_edge.decoding.trie import TitleTrie
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class TrieNode:
     """A branching node of the trie.
 
     Attributes:
@@ -35,15 +35,15 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TrieChoice:
     """A branching node on the path of a title: `depth` tokens of the title lead to it, `child` leads on."""
 
     depth: int
-    node: Node
+    node: TrieNode
     child: int
 
 
-class Lessons:
+class TrieTargets:
     """The branching nodes on the way to each title.
 
     Args:
@@ -51,19 +51,19 @@ class Lessons:
         end_id: the end-of-title token.
     """
 
-    def __init__(self, index: TitleIndex, end_id: int) -> None:
+    def __init__(self, index: TitleTrie, end_id: int) -> None:
         self._index = index
         self._end_id = end_id
-        self._nodes: dict[int, Node] = {}
-        self._choices: dict[int, tuple[Choice, ...]] = {}
+        self._nodes: dict[int, TrieNode] = {}
+        self._choices: dict[int, tuple[TrieChoice, ...]] = {}
 
-    def choices(self, position: int) -> tuple[Choice, ...]:
+    def choices(self, position: int) -> tuple[TrieChoice, ...]:
         """Return the choices that lead to the title at a position of the index, from the root on."""
         if position not in self._choices:
             self._choices[position] = tuple(self._walk(position))
         return self._choices[position]
 
-    def _walk(self, position: int) -> list[Choice]:
+    def _walk(self, position: int) -> list[TrieChoice]:
         index, choices = self._index, []
         number, end, depth = 0, index.n_items, 0
         while True:
@@ -71,17 +71,17 @@ class Lessons:
             if len(below.tokens) + bool(own) > 1:
                 node = self._node(number, end)
                 child = int(np.flatnonzero((node.starts <= position) & (position < node.ends))[0])
-                choices.append(Choice(depth, node, child))
+                choices.append(TrieChoice(depth, node, child))
             if position in own:
                 return choices
             child = int(np.searchsorted(below.starts, position, side="right")) - 1
             number, end, depth = int(below.nodes[child]), int(below.ends[child]), depth + 1
 
-    def _node(self, number: int, end: int) -> Node:
+    def _node(self, number: int, end: int) -> TrieNode:
         if number not in self._nodes:
             below, own = self._index.children(number, end), self._index.own_items(number, end)
             last = [[self._end_id], [own.start], [own.stop]] if own else [[], [], []]
             columns = zip((below.tokens, below.starts, below.ends), last, strict=True)
             tokens, starts, ends = (np.concatenate([column, extra]).astype(np.int64) for column, extra in columns)
-            self._nodes[number] = Node(number, tokens, starts, ends)
+            self._nodes[number] = TrieNode(number, tokens, starts, ends)
         return self._nodes[number]

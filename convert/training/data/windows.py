@@ -40,7 +40,7 @@ class Window:
     first_target: int = 0
 
 
-class Corpus:
+class WindowSampler:
     """Training histories.
 
     Args:

@@ -19,7 +19,7 @@ from genrec_edge.convert.checkpoint.hf_writer import write_folder
 from genrec_edge.convert.tokenizer.export import write_hf_tokenizer
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.storage.files import atomic_write
@@ -92,7 +92,7 @@ def to_gguf(folder: Path, path: Path) -> Path:
 
 
 def logits(path: Path, token_ids: list[int]) -> NDArray[np.float32]:
-    forward = Forward(Model(path), n_ctx=256, n_threads=2)
+    forward = FullLogitsModel(Model(path), n_ctx=256, n_threads=2)
     try:
         return forward.logits(token_ids)
     finally:

@@ -26,12 +26,12 @@ from genrec_edge.convert.lora.merge import merged
 from genrec_edge.convert.lora.peft_reader import Adapter, Delta
 from genrec_edge.convert.pipeline import run
 from genrec_edge.convert.pipeline.metadata import describe
-from genrec_edge.convert.pipeline.plan import Job, check_quants, make_plan, merge_notes, store_names
+from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants, make_plan, merge_notes, store_names
 from genrec_edge.convert.quantization.quantize import NEEDS_IMATRIX, quantize_file
 from genrec_edge.convert.quantization.sizes import estimate_bytes
 from genrec_edge.convert.tokenizer.types import UNUSED, padding
 from genrec_edge.engine.bindings import FILE_TYPES, Model
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import DiskFullError, UsageError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.storage.files import atomic_write
@@ -130,7 +130,7 @@ def test_a_shallower_model_is_transformers_without_the_layers(tiny_llama: Path, 
     token_ids = list(range(5, 60))
     with torch.no_grad():
         expected = theirs(torch.tensor([token_ids]), use_cache=False).logits[0].numpy()
-    forward = Forward(Model(write(kept, tmp_path / "kept.gguf")), n_ctx=64, n_threads=1, f32_cache=True)
+    forward = FullLogitsModel(Model(write(kept, tmp_path / "kept.gguf")), n_ctx=64, n_threads=1, f32_cache=True)
     found = forward.logits(token_ids)
     forward.close()
     assert np.abs(found - expected).max() < 1e-2 * np.ptp(expected)
@@ -192,9 +192,9 @@ def test_no_file_is_larger_than_planned_nor_much_smaller(
     assert real <= planned <= 1.2 * real
 
 
-def job_of(base: Path, tmp_path: Path, **changes: Any) -> Job:
+def job_of(base: Path, tmp_path: Path, **changes: Any) -> ConversionJob:
     options = {"quants": ("Q8_0", "Q4_0"), "catalog": None, "verify": "none", "n_threads": 1, **changes}
-    return Job(base=base, out=tmp_path / "out", name="small", licence="MIT", **options)
+    return ConversionJob(base=base, out=tmp_path / "out", name="small", licence="MIT", **options)
 
 
 def test_a_plan_lists_what_will_be_done(tiny_llama: Path, tmp_path: Path) -> None:

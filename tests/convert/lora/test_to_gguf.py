@@ -23,7 +23,7 @@ from genrec_edge.convert.lora.peft_reader import Adapter, read_adapter
 from genrec_edge.convert.lora.to_gguf import write_adapter_gguf
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.gguf.header import read_header
@@ -113,7 +113,7 @@ def train(base: torch.nn.Module, folder: Path, **settings: Any) -> peft.PeftMode
 
 def logits_with(base_path: Path, adapter_path: Path | None, token_ids: list[int]) -> NDArray[np.float32]:
     model = Model(base_path, adapter_path=adapter_path)
-    forward = Forward(model, n_ctx=256, n_threads=1)
+    forward = FullLogitsModel(model, n_ctx=256, n_threads=1)
     try:
         model.apply_adapter(forward._context)
         return forward.logits(token_ids)

@@ -18,7 +18,7 @@ from genrec_edge.convert.quantization.quantize import NEEDS_IMATRIX, quantize_fi
 from genrec_edge.convert.verification.samples import draw_sequences
 from genrec_edge.engine import ggml_tensor
 from genrec_edge.engine.bindings import Model, library, tensor_library
-from genrec_edge.engine.full_logits import Forward
+from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import EngineError, GenRecError, ModelInvalidError, UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_listening_does_not_change_what_the_model_says(tiny_llama: Path) -> None
             return True
 
         callback = library().ggml_backend_sched_eval_callback(hear)
-        forward = Forward(Model(tiny_llama), n_ctx=64, n_threads=1, on_tensor=callback if listen else None)
+        forward = FullLogitsModel(Model(tiny_llama), n_ctx=64, n_threads=1, on_tensor=callback if listen else None)
         try:
             result = forward.logits(PROMPTS[2])
         finally:

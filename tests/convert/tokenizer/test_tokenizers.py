@@ -53,9 +53,9 @@ _LLAMA_NORMALIZER = bytes.fromhex("0a086964656e74697479 1200 1801 2000 3200")
 def titles(films_path: Path) -> list[str]:
     """500 real titles: every kind of accent, and a sample of the others."""
     with Catalog.open(films_path) as catalog:
-        everything = sorted({title for _, title, _ in catalog.titles()})
-    foreign = [title for title in everything if not title.isascii()][:150]
-    return foreign + random.Random(3).sample([t for t in everything if t.isascii()], 350)
+        score_all = sorted({title for _, title, _ in catalog.titles()})
+    foreign = [title for title in score_all if not title.isascii()][:150]
+    return foreign + random.Random(3).sample([t for t in score_all if t.isascii()], 350)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from genrec_edge.convert.training.job import TrainJob
-from genrec_edge.convert.training.loop import Trained, train
+from genrec_edge.convert.training.loop import TrainingResult, train
 from genrec_edge.convert.training.recipe import read_recipe
 from genrec_edge.errors import UsageError
 
@@ -71,7 +71,7 @@ def job(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., Trai
     return make
 
 
-def curve(trained: Trained) -> list[float]:
+def curve(trained: TrainingResult) -> list[float]:
     return [entry["loss"] for entry in trained.progress.log]
 
 

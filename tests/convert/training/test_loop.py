@@ -22,13 +22,13 @@ from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.types import Tensor
 from genrec_edge.convert.pipeline import run as run_module
-from genrec_edge.convert.pipeline.plan import Job
+from genrec_edge.convert.pipeline.plan import ConversionJob
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
 from genrec_edge.convert.training.data.bundle import prepare, write_vocabulary
-from genrec_edge.convert.training.data.sequences import told
+from genrec_edge.convert.training.data.sequences import as_titles
 from genrec_edge.convert.training.data.windows import Window
 from genrec_edge.convert.training.job import TrainJob
-from genrec_edge.convert.training.loop import Trained, train
+from genrec_edge.convert.training.loop import TrainingResult, train
 from genrec_edge.convert.training.recipe import FORM_NAMES, find_recipe, recipe_of
 from genrec_edge.convert.training.step import learning_rate
 from genrec_edge.datasets.splits import load, split_of
@@ -66,7 +66,7 @@ def job(data: Path, base: Path, out: Path, document: Mapping[str, Any] = SMALL, 
     return TrainJob(str(data), base, out, recipe_of(dict(document), "test"), n_threads=1, **options)
 
 
-def curve(trained: Trained) -> list[float]:
+def curve(trained: TrainingResult) -> list[float]:
     return [entry["loss"] for entry in trained.progress.log]
 
 
@@ -75,7 +75,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def plain(cycle_data: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def plain(cycle_data: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """One epoch as `SMALL` has it."""
     folder = tmp_path_factory.mktemp("plain")
     with pytest.MonkeyPatch.context() as patch:
@@ -94,7 +94,7 @@ def test_a_cycle_of_titles_is_learned(cycle_data: Path, tiny_base: Path, tmp_pat
     assert not trained.stopped_early
 
 
-def test_what_is_written(plain: Trained, cycle_data: Path) -> None:
+def test_what_is_written(plain: TrainingResult, cycle_data: Path) -> None:
     names = {path.name for path in plain.out.iterdir()}
     adapter = {"adapter_config.json", "adapter_model.safetensors", "genrec_edge.json"}
     assert names == adapter | {"run.json", "log.jsonl", "training.png"}
@@ -111,7 +111,7 @@ def test_what_is_written(plain: Trained, cycle_data: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(
-    plain: Trained, cycle_data: Path, tiny_base: Path, tmp_path: Path
+    plain: TrainingResult, cycle_data: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
     again = train(job(cycle_data, tiny_base, tmp_path / "again"))
     for name in ("adapter_config.json", "adapter_model.safetensors", "genrec_edge.json"):
@@ -121,7 +121,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(
     assert curve(other) != curve(plain)
 
 
-def test_pieces_of_a_batch_add_up_to_it(plain: Trained, cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_pieces_of_a_batch_add_up_to_it(
+    plain: TrainingResult, cycle_data: Path, tiny_base: Path, tmp_path: Path
+) -> None:
     pieces = train(job(cycle_data, tiny_base, tmp_path / "out", changed(optimizer={"micro_batch": 2})))
     assert curve(pieces) == pytest.approx(curve(plain), rel=1e-4)
     assert pieces.progress.log[0]["norm"] == pytest.approx(plain.progress.log[0]["norm"], rel=1e-4)
@@ -130,13 +132,15 @@ def test_pieces_of_a_batch_add_up_to_it(plain: Trained, cycle_data: Path, tiny_b
 
 def converted(tmp_path: Path, base: Path, adapter: Path, **options: Any) -> Path:
     """Return the F16 file of what `convert` makes of an adapter."""
-    wanted = Job(base, tmp_path / "made", "toy", "CC0-1.0", ("F16",), None, ((adapter, 1.0),), verify="none", **options)
+    wanted = ConversionJob(
+        base, tmp_path / "made", "toy", "CC0-1.0", ("F16",), None, ((adapter, 1.0),), verify="none", **options
+    )
     outcome = run_module.convert(run_module.prepare(wanted))
     return outcome.files["F16"]
 
 
 def test_the_adapter_is_converted_as_it_is_and_recommends(
-    plain: Trained, cycle_data: Path, tiny_base: Path, tmp_path: Path
+    plain: TrainingResult, cycle_data: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
     path = converted(tmp_path, tiny_base, plain.out)
     metadata = read_header(path).metadata
@@ -334,7 +338,7 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
             index = recommender.index
             for window in windows:
                 asked = Window(window.user, window.before, window.items, len(window.items) - 1)
-                ids = material.assembler(0).assemble([told(asked)]).input_ids[0].tolist()
+                ids = material.assembler(0).assemble([as_titles(asked)]).input_ids[0].tolist()
                 rows = dataset.rows[list(window.items)]
                 served, _ = recommender.prompt_ids(rows[:-1])
                 (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()

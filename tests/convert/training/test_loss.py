@@ -20,17 +20,25 @@ from genrec_edge.convert.lora.merge import merged
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.training.data import tensors
 from genrec_edge.convert.training.data.bundle import write_vocabulary
-from genrec_edge.convert.training.data.collate import Assembler
-from genrec_edge.convert.training.data.sequences import Example, Named, Pick, Said, Verdict, asked, told
-from genrec_edge.convert.training.data.trie_targets import Lessons
+from genrec_edge.convert.training.data.collate import Collator
+from genrec_edge.convert.training.data.sequences import (
+    Example,
+    PickPiece,
+    TitlesPiece,
+    VerdictPiece,
+    WordsPiece,
+    as_pieces,
+    as_titles,
+)
+from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.convert.training.data.windows import Window
-from genrec_edge.convert.training.loss import VERDICT_WEIGHT, WORD_WEIGHT, TitleObjective
-from genrec_edge.convert.training.model import load_trainee, write_adapter
+from genrec_edge.convert.training.loss import VERDICT_WEIGHT, WORD_WEIGHT, TitleLoss
+from genrec_edge.convert.training.model import load_trainable, write_adapter
 from genrec_edge.convert.training.recipe import Recipe, recipe_of
 from genrec_edge.convert.training.state import trained_weights
 from genrec_edge.decoding import prompts
-from genrec_edge.decoding.best_first import Budget, ChildPrior, Search
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.decoding.best_first import Budget, ChildPrior, TrieSearch
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
 
@@ -67,16 +75,16 @@ def vocabulary(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def index(vocabulary: Model) -> TitleIndex:
+def index(vocabulary: Model) -> TitleTrie:
     listed = [(row, title, year) for row, (title, year) in enumerate(TITLES)]
-    return build(listed, vocabulary.tokenize, IndexKey("r", "t"))
+    return build(listed, vocabulary.tokenize, TrieKey("r", "t"))
 
 
 @pytest.fixture(scope="module")
 def model(tiny_base: Path) -> Any:
     """A model with an adapter that changes it, in eval mode; tests that move its weights put them back."""
     torch.manual_seed(1)
-    adapted = load_trainee(tiny_base, recipe_of({"lora": {"r": 4}}, "test"))
+    adapted = load_trainable(tiny_base, recipe_of({"lora": {"r": 4}}, "test"))
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
@@ -86,22 +94,22 @@ def model(tiny_base: Path) -> Any:
 
 
 def assembler(
-    index: TitleIndex,
+    index: TitleTrie,
     vocabulary: Model,
     prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
-) -> Assembler:
+) -> Collator:
     paths = [index.path(position) for position in range(index.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
-    lessons, positions = Lessons(index, end_id), np.arange(index.n_items)
-    return Assembler(lessons, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
+    lessons, positions = TrieTargets(index, end_id), np.arange(index.n_items)
+    return Collator(lessons, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
 
 
 def next_title(position: int) -> Example:
     """Return the example that asks for one title after the history."""
-    return told(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
+    return as_titles(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
 
 
-def everything(index: TitleIndex) -> list[Example]:
+def score_all(index: TitleTrie) -> list[Example]:
     return [next_title(position) for position in range(index.n_items)]
 
 
@@ -112,7 +120,7 @@ def log_priors(n_items: int) -> NDArray[np.float64]:
     return shares.astype(np.float32).astype(np.float64)
 
 
-def prior_of(index: TitleIndex) -> PriorOf:
+def prior_of(index: TitleTrie) -> PriorOf:
     """Return the prior of `next_title` windows: a row for each position that is asked for."""
     rows = log_priors(index.n_items)
     return lambda user, _history, _start: rows[user : user + 1].astype(np.float32)
@@ -124,7 +132,7 @@ class BruteForce:
     Sets of prefixes say what may come next; the trie is not used.
     """
 
-    def __init__(self, model: Any, vocabulary: Model, index: TitleIndex) -> None:
+    def __init__(self, model: Any, vocabulary: Model, index: TitleTrie) -> None:
         end_id = vocabulary.newline_id
         spelled = [vocabulary.tokenize(title) for title in model_titles(TITLES)]
         self.paths = [(*spelled[row], end_id) for row in index.rows.tolist()]
@@ -164,12 +172,12 @@ class BruteForce:
         return -sum(float(log_probs[came]) for log_probs, _, came in self.steps(position, **options))
 
 
-def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, index: TitleTrie) -> None:
     brute = BruteForce(model, vocabulary, index)
     with torch.no_grad():
-        batch = assembler(index, vocabulary).assemble(everything(index))
+        batch = assembler(index, vocabulary).assemble(score_all(index))
         assert any(group.dead is not None and bool(group.dead.any()) for group in batch.groups)
-        losses = TitleObjective(model, "catalog")(batch)
+        losses = TitleLoss(model, "catalog")(batch)
         truth = [brute.nats(position) for position in range(index.n_items)]
     assert losses.hard.tolist() == pytest.approx(truth, abs=1e-4)
     assert float(losses.loss) == pytest.approx(sum(truth), rel=1e-5)
@@ -179,15 +187,15 @@ def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabula
 
 
 def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
-    model: Any, vocabulary: Model, index: TitleIndex
+    model: Any, vocabulary: Model, index: TitleTrie
 ) -> None:
     """Every title a target, windows of different lengths in a batch, against one title at a time."""
     windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
-    objective, make = TitleObjective(model, "catalog"), assembler(index, vocabulary)
+    objective, make = TitleLoss(model, "catalog"), assembler(index, vocabulary)
     with torch.no_grad():
-        together = objective(make.assemble([told(window) for window in windows])).hard.tolist()
+        together = objective(make.assemble([as_titles(window) for window in windows])).hard.tolist()
         alone = [
-            float(objective(make.assemble([told(Window(0, (), w.items[: k + 1], first_target=k))])).hard)
+            float(objective(make.assemble([as_titles(Window(0, (), w.items[: k + 1], first_target=k))])).hard)
             for w in windows
             for k in range(w.first_target, len(w.items))
         ]
@@ -196,7 +204,7 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
 
 @pytest.mark.parametrize("kind", ["catalog", "residual"])
 def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together(
-    kind: Any, model: Any, vocabulary: Model, index: TitleIndex, monkeypatch: pytest.MonkeyPatch
+    kind: Any, model: Any, vocabulary: Model, index: TitleTrie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the prior holds next to nothing: a child that is none would have as much."""
 
@@ -208,14 +216,14 @@ def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together
     found = []
     for wide in (1, 10**6):
         monkeypatch.setattr(tensors, "_WIDE", wide)
-        batch = assembler(index, vocabulary, certain).assemble(everything(index))
+        batch = assembler(index, vocabulary, certain).assemble(score_all(index))
         assert {group.is_shared for group in batch.groups} == {wide == 1}
-        found.append(loss_and_gradient(TitleObjective(model, kind, distill=0.3), batch))
+        found.append(loss_and_gradient(TitleLoss(model, kind, distill=0.3), batch))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-4)
 
 
-def loss_and_gradient(objective: TitleObjective, batch: tensors.Batch) -> tuple[float, torch.Tensor]:
+def loss_and_gradient(objective: TitleLoss, batch: tensors.TrainingBatch) -> tuple[float, torch.Tensor]:
     objective.zero_grad()
     loss = objective(batch).loss
     loss.backward()
@@ -226,10 +234,10 @@ def loss_and_gradient(objective: TitleObjective, batch: tensors.Batch) -> tuple[
 
 @pytest.mark.parametrize("distill", [0.6, 1.0])
 def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
-    distill: float, model: Any, vocabulary: Model, index: TitleIndex
+    distill: float, model: Any, vocabulary: Model, index: TitleTrie
 ) -> None:
     rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
-    objective = TitleObjective(model, "catalog", distill)
+    objective = TitleLoss(model, "catalog", distill)
     wanted = [next_title(position) for position in (0, 4, 8, 17, 18)]
     found = loss_and_gradient(objective, assembler(index, vocabulary, prior_of(index)).assemble(wanted))
     loss = torch.zeros(())
@@ -248,14 +256,14 @@ def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
 
 @pytest.mark.parametrize(("tau", "lambda_"), [(0.0, 1.0), (0.3, 0.8)])
 def test_the_residual_loss_is_what_brute_force_finds(
-    tau: float, lambda_: float, model: Any, vocabulary: Model, index: TitleIndex
+    tau: float, lambda_: float, model: Any, vocabulary: Model, index: TitleTrie
 ) -> None:
     rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
-    objective = TitleObjective(model, "residual")
+    objective = TitleLoss(model, "residual")
     with torch.no_grad():
         objective.tau.fill_(tau)
         objective.lambda_.fill_(lambda_)
-        batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+        batch = assembler(index, vocabulary, prior_of(index)).assemble(score_all(index))
         hard = objective(batch).hard.tolist()
         options = {"tau": tau, "lambda_": lambda_}
         truth = [brute.nats(position, prior=rows[position], **options) for position in range(index.n_items)]
@@ -275,33 +283,35 @@ def seen(n_items: int) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("distill", [0.0, 0.7])
 def test_verdicts_are_cross_entropies_of_two_answers(
-    distill: float, model: Any, vocabulary: Model, index: TitleIndex
+    distill: float, model: Any, vocabulary: Model, index: TitleTrie
 ) -> None:
     """Yes and no after a question, and one of two titles where they part, beside transformers' own logits."""
     row = seen(index.n_items)
     make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
-    given = Named(HISTORY, is_learned=False)
+    given = TitlesPiece(HISTORY, is_learned=False)
     alike = [(a, b) for a in range(20) for b in range(a) if index.path(a)[0] == index.path(b)[0]]
     pair = next((a, b) for a, b in alike if index.path(a) != index.path(b) and not {a, b} & set(HISTORY))
     judged = 7
     picked = [
-        Example(0, (), (given, *asked(prompts.pairwise(*pair)), Pick(*pair, is_first)), met=pair[1 - is_first])
+        Example(0, (), (given, *as_pieces(prompts.pairwise(*pair)), PickPiece(*pair, is_first)), met=pair[1 - is_first])
         for is_first in (True, False)
     ]
-    verdict = Example(0, (), (given, *asked(prompts.pointwise(judged)), Verdict(judged, is_met=True)), met=judged)
-    objective = TitleObjective(model, "catalog", distill)
+    verdict = Example(
+        0, (), (given, *as_pieces(prompts.pointwise(judged)), VerdictPiece(judged, is_met=True)), met=judged
+    )
+    objective = TitleLoss(model, "catalog", distill)
     shares = np.exp(row[0].astype(np.float64))
     for example in (verdict, *picked):
         batch = make.assemble([example])
         ids = batch.input_ids[0].tolist()
         parts = example.pieces[-1]
-        tail = prompts.pointwise(judged) if isinstance(parts, Verdict) else prompts.pairwise(*pair)
+        tail = prompts.pointwise(judged) if isinstance(parts, VerdictPiece) else prompts.pairwise(*pair)
         titles = [index.path(position) for position in HISTORY]
         head = vocabulary.tokenize(prompts.INSTRUCTION)
         asked_ids = prompts.encode(tail, vocabulary.tokenize, index.path, vocabulary.newline_id)
-        prompt, _ = prompts.assemble(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
+        prompt, _ = prompts.build_prompt(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
         assert ids[: len(prompt)] == prompt  # the words of the runtime, token for token
-        if isinstance(parts, Verdict):
+        if isinstance(parts, VerdictPiece):
             answers, at = [vocabulary.tokenize(text)[0] for text in (prompts.YES, prompts.NO)], len(prompt) - 1
             unseen = 1 - shares[list(HISTORY)].sum()
             p = shares[judged] / unseen
@@ -311,7 +321,7 @@ def test_verdicts_are_cross_entropies_of_two_answers(
             fork = next(i for i in range(99) if a[i] != b[i])
             assert fork
             answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
-            assert isinstance(parts, Pick)
+            assert isinstance(parts, PickPiece)
             taught, came = shares[pair[0]] / shares[list(pair)].sum(), float(parts.is_first)
         with torch.no_grad():
             logits = model(input_ids=batch.input_ids).logits[0, at, answers]
@@ -322,44 +332,44 @@ def test_verdicts_are_cross_entropies_of_two_answers(
         assert len(found.hard) == 0
 
 
-def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleIndex) -> None:
-    twins = next((a, b) for a in range(index.n_items) for b in range(a) if index.path(a) == index.path(b))
-    batch = assembler(index, vocabulary).assemble([Example(0, (), (Pick(*twins, is_first=True),), met=twins[0])])
+def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleTrie) -> None:
+    clones = next((a, b) for a in range(index.n_items) for b in range(a) if index.path(a) == index.path(b))
+    batch = assembler(index, vocabulary).assemble([Example(0, (), (PickPiece(*clones, is_first=True),), met=clones[0])])
     assert batch.verdicts is None
 
 
-def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: TitleTrie) -> None:
     make = assembler(index, vocabulary)
     (line,) = prompts.describing()
-    assert isinstance(line, prompts.Line)
-    batch = make.assemble([Example(0, (), (Named(HISTORY, is_learned=False), Said(line, "Comedy, 1990s")))])
+    assert isinstance(line, prompts.PromptLine)
+    batch = make.assemble([Example(0, (), (TitlesPiece(HISTORY, is_learned=False), WordsPiece(line, "Comedy, 1990s")))])
     words = [*vocabulary.tokenize(" Comedy, 1990s"), vocabulary.newline_id]
     assert batch.input_ids[0, -len(words) :].tolist() == words
     labels = torch.full_like(batch.input_ids, -100)
     labels[0, -len(words) :] = torch.tensor(words)
     with torch.no_grad():
         mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
-        whole = float(TitleObjective(model, "catalog")(batch).loss)
+        whole = float(TitleLoss(model, "catalog")(batch).loss)
         some = sorted({*words, *range(5, 40)})
-        among = float(TitleObjective(model, "catalog", token_ids=some)(batch).loss)
+        among = float(TitleLoss(model, "catalog", token_ids=some)(batch).loss)
         logits = model(input_ids=batch.input_ids).logits[0, -len(words) - 1 : -1][:, some]
     assert whole == pytest.approx(WORD_WEIGHT * float(mean) * len(words), rel=1e-5)
     picked = torch.log_softmax(logits, -1)[range(len(words)), [some.index(word) for word in words]]
     assert among == pytest.approx(-WORD_WEIGHT * float(picked.sum()), rel=1e-4)
     few = [word for word in some if word != words[2]]
     with torch.no_grad():
-        fewer = float(TitleObjective(model, "catalog", token_ids=few)(batch).loss)
+        fewer = float(TitleLoss(model, "catalog", token_ids=few)(batch).loss)
     kept = [i for i, word in enumerate(words) if word in few]  # a token that is not trained is not learned
     left = torch.log_softmax(logits[:, [some.index(word) for word in few]], -1)
     truth = -WORD_WEIGHT * sum(float(left[i, few.index(words[i])]) for i in kept)
     assert fewer == pytest.approx(truth, rel=1e-4)
 
 
-def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleIndex) -> None:
+def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleTrie) -> None:
     row, fits = seen(index.n_items), np.zeros(index.n_items, np.bool_)
     fits[[2, 5]] = True
     make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
-    batch = make.assemble([Example(0, (), (*asked(prompts.after_history("x", {})), Named((5,), fits=fits)))])
+    batch = make.assemble([Example(0, (), (*as_pieces(prompts.after_history("x", {})), TitlesPiece((5,), fits=fits)))])
     assert batch.prior is not None
     shares = np.exp(batch.prior[0].double().numpy())
     weights = np.exp(row[0].astype(np.float64)) * np.where(fits, 1, 1e-3)
@@ -367,17 +377,17 @@ def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleIndex
 
 
 def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
-    model: Any, vocabulary: Model, index: TitleIndex
+    model: Any, vocabulary: Model, index: TitleTrie
 ) -> None:
     batch = assembler(index, vocabulary).assemble([next_title(0)])
     with pytest.raises(ValueError, match="with a prior"):
-        TitleObjective(model, "residual")(batch)
+        TitleLoss(model, "residual")(batch)
 
 
-def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleIndex) -> None:
-    make, objective = assembler(index, vocabulary), TitleObjective(model, "vocabulary")
+def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleTrie) -> None:
+    make, objective = assembler(index, vocabulary), TitleLoss(model, "vocabulary")
     for window in (Window(5, (), (*HISTORY, 5), 3), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
-        batch = make.assemble([told(window)])
+        batch = make.assemble([as_titles(window)])
         labels = torch.full_like(batch.input_ids, -100)
         n = sum(len(index.path(position)) + 1 for position in window.items[window.first_target :])
         labels[0, -n:] = batch.input_ids[0, -n:]
@@ -388,31 +398,31 @@ def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Mod
         assert float(losses.hard.sum()) == pytest.approx(float(losses.loss), rel=1e-6)
 
 
-def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleIndex) -> None:
+def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleTrie) -> None:
     layout = prompts.LAYOUTS["genrec-1"]
     head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
     paths = [index.path(position) for position in range(index.n_items)]
-    lessons, positions = Lessons(index, end_id), np.arange(index.n_items)
-    make = Assembler(lessons, paths, positions, head, tail, end_id, vocabulary.tokenize)
+    lessons, positions = TrieTargets(index, end_id), np.arange(index.n_items)
+    make = Collator(lessons, paths, positions, head, tail, end_id, vocabulary.tokenize)
     batch = make.assemble([next_title(5)])
     history = [paths[position] for position in HISTORY]
-    prompt, _ = prompts.assemble(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
+    prompt, _ = prompts.build_prompt(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
     assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
     assert batch.spelled is not None
     assert batch.spelled.places.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
 
 
 def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
-    tiny_base: Path, vocabulary: Model, index: TitleIndex
+    tiny_base: Path, vocabulary: Model, index: TitleTrie
 ) -> None:
     recipe = recipe_of({"lora": {"r": 4}, "base": {"dtype": "bfloat16", "gradient_checkpointing": True}}, "test")
-    adapted, whole = load_trainee(tiny_base, recipe), load_trainee(tiny_base, Recipe())
-    batch = assembler(index, vocabulary, prior_of(index)).assemble(everything(index))
+    adapted, whole = load_trainable(tiny_base, recipe), load_trainable(tiny_base, Recipe())
+    batch = assembler(index, vocabulary, prior_of(index)).assemble(score_all(index))
     for kind in ("catalog", "residual", "vocabulary"):
-        objective = TitleObjective(adapted, kind, distill=0.0 if kind == "vocabulary" else 0.5)
+        objective = TitleLoss(adapted, kind, distill=0.0 if kind == "vocabulary" else 0.5)
         losses = objective(batch)
         losses.loss.backward()
-        exact = TitleObjective(whole, kind)(batch)
+        exact = TitleLoss(whole, kind)(batch)
         assert losses.hard.dtype == torch.float32
         assert losses.hard.tolist() == pytest.approx(exact.hard.tolist(), rel=0.1, abs=1.0)
     gradients = [p.grad for name, p in adapted.named_parameters() if "lora_B" in name]
@@ -421,21 +431,21 @@ def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
-    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleTrie, tmp_path: Path
 ) -> None:
     """Losses beside brute force over peft's own model, loaded from what was written; gradients beside dense ones."""
     config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
     torch.manual_seed(3)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
     make = assembler(index, vocabulary)
-    adapted = load_trainee(tmp_path / "base", recipe_of({"lora": {"r": 4}}, "test")).eval()
-    objective = TitleObjective(adapted, "catalog", token_ids=sorted(make.token_ids))
+    adapted = load_trainable(tmp_path / "base", recipe_of({"lora": {"r": 4}}, "test")).eval()
+    objective = TitleLoss(adapted, "catalog", token_ids=sorted(make.token_ids))
     assert objective.rows is not None
     assert objective.rows.modules_changed == (("embed_tokens",) if tied else ("embed_tokens", "lm_head"))
     with torch.no_grad():
         for rows in objective.rows.parameters():
             rows.copy_((rows + 0.3 * torch.randn_like(rows)).half().float())  # as it will be written
-    batch = make.assemble(everything(index))
+    batch = make.assemble(score_all(index))
     (tmp_path / "adapter").mkdir()
     write_adapter(tmp_path / "adapter", objective, trained_weights(objective), "tiny")
     theirs = loaded_by_peft(tmp_path / "base", tmp_path / "adapter")
@@ -469,14 +479,14 @@ def loaded_by_peft(base: Path, adapter: Path) -> Any:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_rows_that_are_not_trained_are_those_of_the_base(
-    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleTrie, tmp_path: Path
 ) -> None:
     """Titles that no history has are chosen between with the base's own rows."""
     config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
-    adapted = load_trainee(tmp_path, recipe_of({"lora": {"r": 4}}, "test")).eval()
+    adapted = load_trainable(tmp_path, recipe_of({"lora": {"r": 4}}, "test")).eval()
     known = sorted(assembler(index, vocabulary).token_ids)
-    rows = TitleObjective(adapted, "catalog", token_ids=known[::2]).rows
+    rows = TitleLoss(adapted, "catalog", token_ids=known[::2]).rows
     assert rows is not None
     weight = adapted.get_output_embeddings().weight
     with torch.no_grad():
@@ -487,23 +497,23 @@ def test_rows_that_are_not_trained_are_those_of_the_base(
     assert torch.equal(found.view(12, -1)[::2], weight[known[:12:2]] + 1)
 
 
-def search(path: Path, index: TitleIndex, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
+def search(path: Path, index: TitleTrie, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
     """Return the log-probability of every position, from the runtime's search over a real file."""
     engine = LlamaEngine(Model(path), n_ctx=1024, n_threads=1)
     with closing(engine):
         row, _ = engine.prompt(list(prompt))
         settings: dict[str, Any] = {"kind": "catalog", "bias": np.zeros(index.n_items), "k": index.n_items}
-        found = Search(index, engine, end_id=engine.model.newline_id, prior=prior, **settings)
+        found = TrieSearch(index, engine, end_id=engine.model.newline_id, prior=prior, **settings)
         answer = found.exact(row, Budget(tokens=10**6))
     assert answer.exact
     return {f.position: f.logprob for f in answer.found}
 
 
 def test_the_search_of_the_runtime_returns_what_was_trained(
-    model: Any, tiny_base: Path, vocabulary: Model, index: TitleIndex, tmp_path: Path
+    model: Any, tiny_base: Path, vocabulary: Model, index: TitleTrie, tmp_path: Path
 ) -> None:
     """The adapter written, merged and put into a GGUF; the score of all titles, with and without a prior."""
-    objective = TitleObjective(model, "residual")
+    objective = TitleLoss(model, "residual")
     write_adapter(tmp_path, objective, trained_weights(objective), "tiny")
     base = read_folder(tiny_base)
     with (tmp_path / "model.gguf").open("wb") as file:
@@ -514,8 +524,8 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
         index, vocabulary, lambda _user, _history, _start: log_priors(index.n_items)[:1].astype(np.float32)
     )
     with torch.no_grad():
-        batch = make.assemble(everything(index))
-        alone = TitleObjective(model, "catalog")(batch).hard.tolist()
+        batch = make.assemble(score_all(index))
+        alone = TitleLoss(model, "catalog")(batch).hard.tolist()
         objective.tau.fill_(0.4)
         fused = objective(batch).hard.tolist()
     # Weights and KV cells of llama.cpp are half floats: hundredths of a nat over long titles (see test_exact.py).

@@ -14,7 +14,7 @@ from matplotlib import image
 
 from genrec_edge.convert.pipeline.card import card
 from genrec_edge.convert.verification import plot
-from genrec_edge.convert.verification.logit_divergence import Agreement
+from genrec_edge.convert.verification.logit_divergence import LogitAgreement
 from genrec_edge.convert.verification.recommendations import HitRate
 from genrec_edge.convert.verification.report import COLUMNS, findings, megabytes, rows, write_report
 from genrec_edge.convert.verification.results import CheckpointCheck, FileFigures, TokenizerCheck, Verification
@@ -33,7 +33,7 @@ def figures(file_type: str, n_bytes: int, kl: float, overlap: float, request_s: 
         n_bytes=n_bytes,
         bits_per_weight=n_bytes * 8 / 134.5e6,
         same_tokenizer=True,
-        agreement=Agreement(2000, 0, kl, 20 * kl, 0.9512, 1.5),
+        agreement=LogitAgreement(2000, 0, kl, 20 * kl, 0.9512, 1.5),
         overlap=overlap,
         exact_share=1.0,
         request_s=request_s,
@@ -92,7 +92,7 @@ def test_what_was_skipped_is_said(verification: Verification) -> None:
     other = replace(
         verification,
         tokenizer=TokenizerCheck("skipped", "there is none"),
-        checkpoint=CheckpointCheck("passed", agreement=Agreement(2000, 0, 1e-6, 1e-4, 0.9995, 0.0123)),
+        checkpoint=CheckpointCheck("passed", agreement=LogitAgreement(2000, 0, 1e-6, 1e-4, 0.9995, 0.0123)),
         files=(verification.files[0], replace(verification.files[1], exact_share=0.96)),
     )
     assert list(findings(other)) == [

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from genrec_edge.catalog.reader import Catalog, build
 from genrec_edge.convert.verification import reference as reference_module
 from genrec_edge.convert.verification import samples
-from genrec_edge.convert.verification.logit_divergence import Agreement, Comparison, compare
+from genrec_edge.convert.verification.logit_divergence import DivergenceAccumulator, LogitAgreement, compare
 from genrec_edge.convert.verification.recommendations import hit_rate
 from genrec_edge.convert.verification.results import agrees
 from genrec_edge.convert.verification.run import verify
@@ -182,7 +182,7 @@ def small_verify(family: Family, files: list[Path], checkpoint: Path | None, **c
     return verify(reference, files, checkpoint=checkpoint, catalog=family.catalog, **{**sizes, **changed})
 
 
-def agreement_of(figures: FileFigures) -> Agreement:
+def agreement_of(figures: FileFigures) -> LogitAgreement:
     assert figures.agreement is not None
     return figures.agreement
 
@@ -348,7 +348,7 @@ def with_nan(source: Path, target: Path) -> Path:
 def test_logits_that_are_no_numbers_are_a_problem(family: Family, tmp_path: Path, own_home: Path) -> None:
     nan = with_nan(family.q8, tmp_path / "nan-Q8_0.gguf")
     found = small_verify(family, [nan, family.q8], None)
-    assert found.files[1].agreement == Agreement(40, 40, None, None, None, None)
+    assert found.files[1].agreement == LogitAgreement(40, 40, None, None, None, None)
     assert found.problems == (
         "nan-Q8_0.gguf: logits are not finite at 40 of 40 positions",
         "nan-Q8_0.gguf cannot recommend: the model's logits are not numbers",
@@ -387,7 +387,7 @@ def test_without_a_checkpoint_it_says_so(family: Family, own_home: Path) -> None
     ],
 )
 def test_where_agreement_ends(n_not_finite: int, kl: float | None, top1: float | None, good: bool) -> None:
-    assert agrees(Agreement(2000, n_not_finite, kl, kl, top1, 0.1)) is good
+    assert agrees(LogitAgreement(2000, n_not_finite, kl, kl, top1, 0.1)) is good
 
 
 def test_a_folder_transformers_cannot_load_says_so(family: Family, tmp_path: Path, own_home: Path) -> None:
@@ -473,7 +473,7 @@ def test_figures_equal_those_of_torch_however_the_logits_are_cut() -> None:
     rng = np.random.default_rng(0)
     p = (rng.normal(0, 4, (50, 3000))).astype(np.float32)
     q = (p + rng.normal(0, 0.5, p.shape)).astype(np.float32)
-    comparison = Comparison()
+    comparison = DivergenceAccumulator()
     for start, end in ((0, 1), (1, 30), (30, 50)):
         comparison.add(p[start:end], q[start:end])
     found = comparison.agreement()
@@ -510,12 +510,12 @@ def test_positions_without_numbers_are_counted_and_left_out() -> None:
     assert (found.n_positions, found.n_not_finite) == (6, 2)
     assert found.mean_kl == pytest.approx(whole.mean_kl)
     assert found.top1 == whole.top1
-    assert compared(p[:1], q[:1]) == Agreement(1, 1, None, None, None, None)
+    assert compared(p[:1], q[:1]) == LogitAgreement(1, 1, None, None, None, None)
 
 
 def test_other_vocabularies_cannot_be_compared() -> None:
     with pytest.raises(ModelInvalidError, match="vocabularies of 5 and 6 tokens"):
-        Comparison().add(np.zeros((2, 5), np.float32), np.zeros((2, 6), np.float32))
+        DivergenceAccumulator().add(np.zeros((2, 5), np.float32), np.zeros((2, 6), np.float32))
 
 
 def test_only_positions_from_the_start_on_count() -> None:
@@ -530,8 +530,8 @@ def test_only_positions_from_the_start_on_count() -> None:
     assert calls == [(1, 2, 3)] * 2 + [(1, 2, 3, 1)] * 2
 
 
-def compared(p: NDArray[np.float32], q: NDArray[np.float32]) -> Agreement:
-    comparison = Comparison()
+def compared(p: NDArray[np.float32], q: NDArray[np.float32]) -> LogitAgreement:
+    comparison = DivergenceAccumulator()
     comparison.add(p, q)
     return comparison.agreement()
 

@@ -12,8 +12,8 @@ import pytest
 from genrec_edge.catalog.writer import build
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.training.data.bundle import prepare, write_vocabulary
-from genrec_edge.convert.training.data.extra_titles import Others, drawn, other_titles, prior_over
-from genrec_edge.convert.training.data.sequences import told
+from genrec_edge.convert.training.data.extra_titles import ExtraTitles, drawn, other_titles, prior_over
+from genrec_edge.convert.training.data.sequences import as_titles
 from genrec_edge.convert.training.data.windows import Window
 from genrec_edge.convert.training.recipe import recipe_of
 from genrec_edge.datasets.splits import load
@@ -61,7 +61,7 @@ def test_a_catalog_that_is_none_or_holds_nothing_else_is_refused(tmp_path: Path,
 
 
 def test_larger_catalogs_hold_the_smaller_ones() -> None:
-    others = Others(tuple((str(i), None) for i in range(160)), "r")
+    others = ExtraTitles(tuple((str(i), None) for i in range(160)), "r")
     parts = drawn(others, 3)
     assert [len(part) for part in parts] == [0, 10, 40, 160]
     assert all(set(small) < set(large) for small, large in itertools.pairwise(parts))
@@ -100,7 +100,7 @@ def test_steps_see_the_data_set_alone_and_among_others(
 
         def spelled(which: int) -> str:
             asked = Window(0, (), tuple(dataset.titles.index((title, 1980)) for title in ("Heat", "Up", "Alien")))
-            batch = material.assemblers[which].assemble([told(asked)])
+            batch = material.assemblers[which].assemble([as_titles(asked)])
             assert batch.prior is not None
             np.testing.assert_allclose(batch.prior.exp().sum(1), 1, 1e-5)
             assert set(batch.input_ids[0].tolist()) <= set(material.token_ids)

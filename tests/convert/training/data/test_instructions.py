@@ -11,13 +11,13 @@ import pytest
 
 from genrec_edge.convert.training.data.export_jsonl import write_instances
 from genrec_edge.convert.training.data.fill_template import fill
-from genrec_edge.convert.training.data.instructions import FORMS, Instructor
-from genrec_edge.convert.training.data.sequences import Named, Pick, Said, Verdict
+from genrec_edge.convert.training.data.instructions import FORMS, InstructionSampler
+from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, VerdictPiece, WordsPiece
 from genrec_edge.convert.training.data.templates import TEMPLATES
-from genrec_edge.convert.training.data.windows import Corpus, Window
+from genrec_edge.convert.training.data.windows import Window, WindowSampler
 from genrec_edge.convert.training.recipe import FORM_NAMES
 from genrec_edge.datasets.intent_phrases import VAGUE
-from genrec_edge.datasets.item_facts import Lore
+from genrec_edge.datasets.item_facts import ItemFacts
 from genrec_edge.decoding import prompts
 from genrec_edge.records import Fact
 
@@ -37,7 +37,7 @@ def facts_of(item: int) -> tuple[Fact, ...]:
 
 
 HISTORIES = [np.arange(start, start + 18) % N_ITEMS for start in range(12)]
-LORE = Lore([facts_of(item) for item in range(N_ITEMS)], HISTORIES)
+LORE = ItemFacts([facts_of(item) for item in range(N_ITEMS)], HISTORIES)
 WINDOW = Window(3, (3, 4, 5, 6, 7, 8), tuple(range(9, 21)))
 
 
@@ -47,12 +47,12 @@ def drawn(form: str, n: int = 200) -> list[Example]:
 
 
 def said(example: Example) -> dict[str, str]:
-    lines = [piece.line for piece in example.pieces if isinstance(piece, Said)]
+    lines = [piece.line for piece in example.pieces if isinstance(piece, WordsPiece)]
     return {line.mark: line.text for line in lines}
 
 
-def learned(example: Example) -> list[Named]:
-    return [piece for piece in example.pieces if isinstance(piece, Named) and piece.is_learned]
+def learned(example: Example) -> list[TitlesPiece]:
+    return [piece for piece in example.pieces if isinstance(piece, TitlesPiece) and piece.is_learned]
 
 
 def asks_for(words: str) -> set[int]:
@@ -72,9 +72,9 @@ def test_every_form_tells_things_of_its_user_and_learns_something(form: str) -> 
     for example in examples:
         assert set(example.history) <= set(HISTORIES[3].tolist())
         kinds = {type(piece) for piece in example.pieces}
-        words = [piece for piece in example.pieces if isinstance(piece, Said) and piece.learned]
-        assert example.n_targets or words or kinds & {Verdict, Pick}
-        assert (example.met is not None) == bool(kinds & {Verdict, Pick})
+        words = [piece for piece in example.pieces if isinstance(piece, WordsPiece) and piece.learned]
+        assert example.n_targets or words or kinds & {VerdictPiece, PickPiece}
+        assert (example.met is not None) == bool(kinds & {VerdictPiece, PickPiece})
         if example.met is not None:
             assert example.met not in example.history
 
@@ -95,11 +95,11 @@ def test_a_personal_search_comes_after_what_is_told_and_a_taste_before_it() -> N
     seen = Counter[str]()
     for example in drawn("personal"):
         *before, wanted, answer = example.pieces
-        assert isinstance(wanted, Said)
+        assert isinstance(wanted, WordsPiece)
         assert wanted.line.mark == prompts.WANTED
-        assert isinstance(answer, Named)
+        assert isinstance(answer, TitlesPiece)
         assert set(answer.items) <= set(WINDOW.items)
-        told_of = {item for piece in before if isinstance(piece, Named) for item in piece.items}
+        told_of = {item for piece in before if isinstance(piece, TitlesPiece) for item in piece.items}
         assert told_of.isdisjoint(answer.items)
         assert set(example.before) | told_of <= set(range(3, 21))
         seen["taste" if prompts.TASTE in said(example) else "no taste"] += 1
@@ -117,7 +117,7 @@ def test_a_profile_is_that_of_what_came_before() -> None:
 def test_verdicts_are_of_what_comes_next_and_of_strangers() -> None:
     answers = Counter[bool]()
     for example in drawn("judge"):
-        verdicts = [piece for piece in example.pieces if isinstance(piece, Verdict)]
+        verdicts = [piece for piece in example.pieces if isinstance(piece, VerdictPiece)]
         assert 1 <= len(verdicts) <= 3
         for verdict in verdicts:
             answers[verdict.is_met] += 1
@@ -129,7 +129,7 @@ def test_verdicts_are_of_what_comes_next_and_of_strangers() -> None:
 def test_pairs_have_the_better_one_first_as_often_as_second() -> None:
     first = Counter[bool]()
     for example in drawn("compare"):
-        for pick in (piece for piece in example.pieces if isinstance(piece, Pick)):
+        for pick in (piece for piece in example.pieces if isinstance(piece, PickPiece)):
             met, other = (pick.first, pick.second) if pick.is_first else (pick.second, pick.first)
             assert met in HISTORIES[3]
             assert other not in HISTORIES[3]
@@ -139,19 +139,19 @@ def test_pairs_have_the_better_one_first_as_often_as_second() -> None:
 
 def test_words_are_learned_of_histories_and_of_items() -> None:
     for example in drawn("describe"):
-        (words,) = (piece for piece in example.pieces if isinstance(piece, Said))
+        (words,) = (piece for piece in example.pieces if isinstance(piece, WordsPiece))
         given, rest = learned(example)
-        assert words.line == prompts.Line(prompts.TASTE, is_open=True)
+        assert words.line == prompts.PromptLine(prompts.TASTE, is_open=True)
         assert words.learned == LORE.profile(given.items)
         assert (*given.items, *rest.items) == WINDOW.items
     for example in drawn("queries"):
-        asked_of = [piece.items[0] for piece in example.pieces if isinstance(piece, Named)]
-        queries = [piece.learned for piece in example.pieces if isinstance(piece, Said) and piece.learned]
+        asked_of = [piece.items[0] for piece in example.pieces if isinstance(piece, TitlesPiece)]
+        queries = [piece.learned for piece in example.pieces if isinstance(piece, WordsPiece) and piece.learned]
         assert all(item in asks_for(query) for item, query in zip(asked_of, queries, strict=True))
 
 
 def test_the_same_step_has_the_same_examples_and_forms_come_as_often_as_asked_for() -> None:
-    instructor = Instructor(LORE, {"history": 3.0, "queries": 1.0}, seed=0)
+    instructor = InstructionSampler(LORE, {"history": 3.0, "queries": 1.0}, seed=0)
     assert repr(instructor.examples([WINDOW] * 4, 5)) == repr(instructor.examples([WINDOW] * 4, 5))
     found = [e for step in range(200) for e in instructor.examples([WINDOW] * 4, step)]
     share = sum(example.n_targets == 0 for example in found) / len(found)
@@ -202,7 +202,7 @@ def test_the_most_typical_item_has_most_in_common_with_the_others() -> None:
 
 def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path) -> None:
     path, titles = tmp_path / "instances.jsonl", [f"Film {i}" for i in range(N_ITEMS)]
-    corpus = Corpus(HISTORIES, window=12, seed=0)
+    corpus = WindowSampler(HISTORIES, window=12, seed=0)
     told_of: list[tuple[int, int]] = []
     counts = write_instances(
         path, corpus, LORE, titles, n=390, seed=0, on_instance=lambda done, total: told_of.append((done, total))

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.convert.training.data.trie_targets import Lessons
-from genrec_edge.decoding.trie import IndexKey, TitleIndex, build
+from genrec_edge.convert.training.data.trie_targets import TrieTargets
+from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 
 END = 10
-KEY = IndexKey("r", "t")
+KEY = TrieKey("r", "t")
 titles = st.lists(st.text(alphabet="abc", min_size=1, max_size=5), min_size=1, max_size=15)
 
 
-def index_of(spellings: list[str]) -> TitleIndex:
+def index_of(spellings: list[str]) -> TitleTrie:
     """Return the trie of titles, a token for each character; no years, so that equal ones share a leaf."""
     return build([(i, title, None) for i, title in enumerate(spellings)], lambda text: [*text.encode()], KEY)
 
@@ -35,7 +35,7 @@ def expected(spelling: str, spellings: list[str]) -> list[tuple[int, list[int], 
 @given(titles)
 def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_ways(spellings: list[str]) -> None:
     index = index_of(spellings)
-    lessons = Lessons(index, END)
+    lessons = TrieTargets(index, END)
     for position in range(index.n_items):
         choices = lessons.choices(position)
         found = [(c.depth, sorted(c.node.tokens.tolist()), int(c.node.tokens[c.child])) for c in choices]
@@ -47,7 +47,7 @@ def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_w
 @given(titles)
 def test_the_children_of_a_node_share_its_positions(spellings: list[str]) -> None:
     index = index_of(spellings)
-    lessons = Lessons(index, END)
+    lessons = TrieTargets(index, END)
     for choice in (choice for position in range(index.n_items) for choice in lessons.choices(position)):
         covered = np.concatenate([np.arange(*ends) for ends in zip(choice.node.starts, choice.node.ends, strict=True)])
         assert sorted(covered.tolist()) == list(range(covered.min(), covered.max() + 1))
@@ -55,5 +55,5 @@ def test_the_children_of_a_node_share_its_positions(spellings: list[str]) -> Non
 
 @pytest.mark.parametrize("spellings", [["abc"], ["abc", "abc"]])
 def test_one_title_leaves_nothing_to_choose(spellings: list[str]) -> None:
-    lessons = Lessons(index_of(spellings), END)
+    lessons = TrieTargets(index_of(spellings), END)
     assert [lessons.choices(position) for position in range(len(spellings))] == [()] * len(spellings)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.convert.training.data.windows import Corpus, Window
+from genrec_edge.convert.training.data.windows import Window, WindowSampler
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def histories(lengths: tuple[int, ...] | list[int] = LENGTHS) -> list[NDArray[np
     return [1000 * user + np.arange(n) for user, n in enumerate(lengths)]
 
 
-def drawn(corpus: Corpus, n_steps: int = 400) -> list[Window]:
+def drawn(corpus: WindowSampler, n_steps: int = 400) -> list[Window]:
     return [window for step in range(n_steps) for window in corpus.draw(step, 6)]
 
 
@@ -32,7 +32,7 @@ def drawn(corpus: Corpus, n_steps: int = 400) -> list[Window]:
     st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(lambda n: max(n) > 1), st.integers(2, 50), st.booleans()
 )
 def test_a_window_is_a_piece_of_a_history(lengths: list[int], window: int, all_targets: bool) -> None:
-    corpus = Corpus(histories(lengths), window=window, seed=3, all_targets=all_targets)
+    corpus = WindowSampler(histories(lengths), window=window, seed=3, all_targets=all_targets)
     assert corpus.n_events == sum(n for n in lengths if n > 1)
     for found in drawn(corpus, 10):
         n = len(found.items)
@@ -44,7 +44,7 @@ def test_a_window_is_a_piece_of_a_history(lengths: list[int], window: int, all_t
 
 
 def test_a_step_is_a_function_of_seed_and_step() -> None:
-    corpus, again, other = (Corpus(histories(), window=36, seed=seed) for seed in (3, 3, 4))
+    corpus, again, other = (WindowSampler(histories(), window=36, seed=seed) for seed in (3, 3, 4))
     before = [corpus.draw(step, 6) for step in range(20)]
     assert before == [again.draw(step, 6) for step in reversed(range(20))][::-1]
     assert before != [other.draw(step, 6) for step in range(20)]
@@ -53,7 +53,7 @@ def test_a_step_is_a_function_of_seed_and_step() -> None:
 
 @pytest.mark.parametrize("all_targets", [True, False])
 def test_users_come_in_proportion_to_their_events_and_those_with_one_never(all_targets: bool) -> None:
-    corpus = Corpus(histories(), window=36, seed=3, all_targets=all_targets)
+    corpus = WindowSampler(histories(), window=36, seed=3, all_targets=all_targets)
     windows = drawn(corpus)
     counts = Counter(window.user for window in windows)
     assert counts.keys() == {0, 1, 2, 3}
@@ -64,7 +64,7 @@ def test_users_come_in_proportion_to_their_events_and_those_with_one_never(all_t
 
 def contexts(window: int) -> Counter[int]:
     """Return how often a target of the longest history had so many titles before it in its window."""
-    corpus = Corpus(histories((120,)), window=window, seed=3)
+    corpus = WindowSampler(histories((120,)), window=window, seed=3)
     return Counter(before for found in drawn(corpus) for before in range(len(found.items)))
 
 
@@ -73,14 +73,14 @@ def test_every_title_is_a_target_and_short_and_long_contexts_are_seen(window: in
     seen = contexts(window)
     assert seen.keys() == set(range(window))
     assert seen[window - 1] > 0.5 * seen[0]
-    corpus = Corpus(histories((120,)), window=window, seed=3)
+    corpus = WindowSampler(histories((120,)), window=window, seed=3)
     targets = Counter(position for found in drawn(corpus) for position in found.items)
     assert targets.keys() == set(range(120))
     assert min(targets.values()) > 0.1 * max(targets.values())
 
 
 def test_the_last_title_of_a_window_can_be_any_but_the_first_of_a_history() -> None:
-    corpus = Corpus(histories((120,)), window=36, seed=3, all_targets=False)
+    corpus = WindowSampler(histories((120,)), window=36, seed=3, all_targets=False)
     windows = drawn(corpus)
     assert {window.items[-1] for window in windows} == set(range(1, 120))
     assert {len(window.items) for window in windows} == set(range(2, 37))
@@ -89,4 +89,4 @@ def test_the_last_title_of_a_window_can_be_any_but_the_first_of_a_history() -> N
 @pytest.mark.parametrize("lengths", [(0,), (1, 1, 0)])
 def test_histories_of_one_title_are_nothing_to_learn_from(lengths: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="no user has two events"):
-        Corpus(histories(lengths), window=36, seed=0)
+        WindowSampler(histories(lengths), window=36, seed=0)
