@@ -508,7 +508,7 @@ def interrupt_quantizing(stage: str, _done: int, _total: int) -> None:
 SLOW = """
 import signal, sys, threading
 from genrec_edge import __version__, cli
-from genrec_edge.convert import steps
+from genrec_edge.convert.pipeline import steps
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def endless(*_arguments, **_options):

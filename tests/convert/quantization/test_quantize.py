@@ -432,5 +432,5 @@ def test_a_large_tensor_does_not_take_large_buffers(tiny_gguf: Write, tmp_path: 
     tiny_gguf(source, n_tokens=n_rows, keys=keys(2048, 32, n_layers=1), tensors=tensors)
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({320 << 20}, {320 << 20}))"
     assert in_child(source, tmp_path / "x.gguf", "Q8_0", before=limit) == "written"
-    unlimited = f"{limit}; from genrec_edge import llama; llama._QUANTIZER_BUFFER_BYTES = 8 << 30"
+    unlimited = f"{limit}; from genrec_edge.engine import bindings; bindings._QUANTIZER_BUFFER_BYTES = 8 << 30"
     assert "std::bad_alloc" in in_child(source, tmp_path / "x.gguf", "Q8_0", before=unlimited)
