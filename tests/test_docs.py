@@ -1,9 +1,12 @@
-"""What README.md and docs/ show can be typed: commands, options, Python and exit codes exist, and none is left out."""
+"""What README.md and docs/ show is true: commands, options, links, paths and Python exist, and none is left out."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import dataclasses
 import inspect
+import io
 import itertools
 import re
 import shlex
@@ -13,18 +16,29 @@ import pytest
 import typer
 
 import genrec_edge
-from genrec_edge import cli, errors
+from genrec_edge import cli, errors, records
+from genrec_edge.catalog import writer
+from genrec_edge.hub.registry import load_registry
+from genrec_edge.hub.store import ModelStore
+from tests import test_architecture
 from tests.support.folders import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PYTHON = DOCS / "python.md"
 DOCUMENTS = [
-    ROOT / "README.md",
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "convert" / "README.md",
+    ROOT / "genrec_edge" / "data" / "README.md",
     ROOT / "models" / "genrec-films" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
 ]
+_MAX_README_BYTES = 8192
 
 _MENTION = re.compile(r"(?<![\w/.@-])genrec-edge(?= )[^\n`]*")
 _OTHERS = {0: "ok", 1: "a bug", 141: "the reader has gone"}
@@ -72,7 +86,11 @@ def problem(line: str) -> str:
     return f"{line}: no option {unknown[0]}" if unknown else ""
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_every_command_that_is_shown_exists(path: Path) -> None:
     assert [said for line in mentions(path.read_text(encoding="utf-8")) if (said := problem(line))] == []
 
@@ -111,11 +129,11 @@ def python_blocks(text: str) -> list[str]:
     return [block for block in (*fenced, *plain) if re.search(r"^(?:from|import) genrec_edge", block, re.MULTILINE)]
 
 
-def test_the_python_of_the_readme_compiles_and_its_names_exist() -> None:
-    blocks = python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert blocks
-    for block in blocks:
-        assert wrong_names(block) == []
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_the_python_that_is_shown_compiles_and_its_names_exist(path: Path) -> None:
+    blocks = python_blocks(path.read_text(encoding="utf-8"))
+    assert blocks or path not in {README, PYTHON}
+    assert [wrong for block in blocks for wrong in wrong_names(block)] == []
 
 
 def wrong_names(block: str) -> list[str]:
@@ -149,7 +167,217 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     assert documented == raised | _OTHERS.keys()
 
 
-def test_links_to_files_of_the_repository_are_not_broken() -> None:
-    for path in DOCUMENTS:
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+def without_code(text: str) -> str:
+    """Return a document without its fenced and indented blocks and what stands between backticks."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^ {4}.*$", "", text, flags=re.MULTILINE))
+
+
+def anchors(path: Path) -> set[str]:
+    """Return what links can name in a document: its headings, as GitHub writes them."""
+    found: set[str] = set()
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(
+            slug if slug not in found else next(f"{slug}-{n}" for n in range(1, 99) if f"{slug}-{n}" not in found)
+        )
+    return found
+
+
+def broken_links(path: Path) -> list[str]:
+    """Return the relative links of a document whose file or heading does not exist."""
+    broken = []
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        name, _, heading = target.partition("#")
+        file = (path.parent / name) if name else path
+        if not file.exists() or (heading and heading not in anchors(file)):
+            broken.append(target)
+    return broken
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_relative_links_lead_to_a_file_and_a_heading(path: Path) -> None:
+    assert broken_links(path) == []
+
+
+def test_a_broken_link_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# The `one` idea\n\n## Same\n\n## Same\n", encoding="utf-8")
+    page = tmp_path / "b.md"
+    page.write_text("[x](a.md#the-one-idea) [x](a.md#same-1) [x](a.md#same-2) [x](c.md) [x](#no) [x](https://no.md)")
+    assert broken_links(page) == ["a.md#same-2", "c.md", "#no"]
+
+
+_PATH = re.compile(r"(?<![\w./<~-])(?:genrec_edge|convert|models|benchmarks|tests|docs|\.ci)/[\w./*-]*\w(?:/|\b)")
+
+
+def missing_paths(text: str) -> list[str]:
+    """Return the files and folders of the repository that a text names and that do not exist."""
+    return [found for found in _PATH.findall(text) if not any(ROOT.glob(found.rstrip("/")))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_path_that_is_named_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"\(was\s+`[^`]*`\)", "", text)  # of the changelog: what is not there any more
+    assert missing_paths(re.sub(r"https?://\S+", "", text)) == []
+
+
+def test_the_modules_that_moved_are_where_the_changelog_says() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    moved = [
+        f"{folder}{name}.py"
+        for folder, names in re.findall(r"^- `([\w/]+/)`: ((?:.|\n  )*)", text, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", re.sub(r"\(was\s+`[^`]*`\)", "", names))
+    ]
+    assert len(moved) > 150
+    assert missing_paths(" ".join(moved)) == []
+
+
+def test_a_path_that_does_not_exist_would_be_seen() -> None:
+    text = "`genrec_edge/engine/nothing.py` and convert/lora/, models/recipes/*.toml and tests/nowhere/."
+    assert missing_paths(text) == ["genrec_edge/engine/nothing.py", "tests/nowhere/"]
+
+
+def test_the_readme_is_short_and_each_of_its_commands_is_one_line() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.encode()) <= _MAX_README_BYTES
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)*^ {4}.*\n(?:^(?: {4}.*)?\n)*", outside, re.MULTILINE)
+    lines = [[line for line in block.splitlines() if line] for block in blocks]
+    commands = [block for block in lines if re.match(r" {4}(genrec-edge|python|pip|git|export)", block[0])]
+    assert len(commands) >= 8
+    assert [block for block in commands if len(block) > 1] == []
+    for mark in ("install", "test"):  # as .ci/run reads them
+        assert re.search(rf"^<!-- {mark} -->\n\n {{4}}\S.*\n\n", text, re.MULTILINE)
+
+
+def test_the_index_of_documents_names_all_of_them() -> None:
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in DOCS.glob("*.md") if path.name != "README.md" and f"]({path.name})" not in text] == []
+    records_text = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+    numbered = sorted(path.name for path in (DOCS / "decisions").glob("0*.md"))
+    assert [name for name in numbered if f"({name})" not in records_text] == []
+    assert [int(name[:4]) for name in numbered] == list(range(1, len(numbered) + 1))
+
+
+def test_the_architecture_names_every_package_and_the_order_that_is_tested() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for name in ("RUNTIME_ORDER", "CONVERT_ORDER"):
+        found = re.search(rf"<!-- order: {name} -->\n\n {{4}}(.*)\n", text)
+        assert found
+        assert found[1].split() == getattr(test_architecture, name).split()
+    folders = {path.parent for stage in ("genrec_edge", "convert") for path in (ROOT / stage).rglob("*/__init__.py")}
+    folders -= {ROOT / "genrec_edge", ROOT / "convert"}
+    assert [name_of(path) for path in folders if f"`{name_of(path)}/`" not in text] == []
+
+
+def section(title: str) -> str:
+    """Return what stands in docs/python.md below a heading, up to the next of the same or a higher level."""
+    text = PYTHON.read_text(encoding="utf-8")
+    found = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,3}} |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/python.md has no heading {title!r}"
+    return found[2]
+
+
+def code_of(title: str) -> str:
+    """Return what stands between backticks in a section of docs/python.md."""
+    return " ".join(re.findall(r"`[^`]+`", re.sub(r"^```.*?^```", "", section(title), flags=re.MULTILINE | re.DOTALL)))
+
+
+def test_every_public_name_is_documented() -> None:
+    text = PYTHON.read_text(encoding="utf-8")
+    assert [name for name in genrec_edge.__all__ if f"`{name}`" not in text and f"[`{name}`]" not in text] == []
+
+
+def own_methods(kind: type, *modules: str) -> dict[str, Any]:
+    """Return the public functions of a class that it, or a base of it in one of `modules`, defines."""
+    found = {}
+    for base in kind.__mro__:
+        if base.__module__ in modules:
+            found |= {n: getattr(kind, n) for n, v in vars(base).items() if n[0] != "_" and not isinstance(v, property)}
+    return {name: value for name, value in found.items() if callable(value)}
+
+
+def parameters_of(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def test_every_method_of_a_recommender_is_documented_with_its_arguments() -> None:
+    methods = own_methods(genrec_edge.Recommender, "genrec_edge.recommender", "genrec_edge.tasks")
+    methods |= {name: getattr(genrec_edge.Recommender, name) for name in ("open", "resolve", "calibrate", "forget")}
+    methods |= {name: getattr(genrec_edge.Recommender, name) for name in ("cancel", "close", "describe_model")}
+    assert {"recommend", "judge", "open"} <= methods.keys()
+    undocumented = []
+    for name, method in methods.items():
+        text = code_of(name)
+        undocumented += [f"{name}: {p}" for p in parameters_of(method) if not re.search(rf"\b{p}\b", text)]
+    assert undocumented == []
+
+
+def test_every_method_and_property_of_a_catalog_is_documented() -> None:
+    text = code_of("Catalog")
+    names = [name for name in vars(genrec_edge.Catalog) if not name.startswith("_")]
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_the_functions_that_change_a_catalog_are_documented_with_their_arguments() -> None:
+    text = section("Make and change a catalog")
+    for function in (writer.build, writer.add, writer.add_item, writer.remove):
+        shown = re.search(rf"`{function.__name__}\(([^`]*)\)`", text)
+        assert shown, function.__name__
+        names = [part.split("=")[0].strip() for part in re.split(r",(?![^(]*\))", shown[1])]
+        assert names == parameters_of(function)
+    assert [f.name for f in dataclasses.fields(writer.BuildReport) if f"`{f.name}`" not in text] == []
+
+
+def test_every_field_of_a_record_is_documented() -> None:
+    text = PYTHON.read_text(encoding="utf-8")
+    kinds = [value for value in vars(records).values() if dataclasses.is_dataclass(value)]
+    fields = [(kind, field.name) for kind in kinds for field in dataclasses.fields(kind)]
+    assert len(fields) > 60
+    for kind, name in fields:
+        where = (
+            section(kind.__name__) if f" {kind.__name__}\n" in text else text
+        )  # small ones stand where they are used
+        assert f"`{name}`" in where, f"{kind.__name__}.{name}"
+
+
+def test_the_errors_of_the_library_are_those_of_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\w-]+) \| (\d+) \|", section("Errors"), re.MULTILINE)
+    kinds = [value for value in vars(errors).values() if inspect.isclass(value)]
+    wanted = {(k.__name__, k.code, str(k.exit_code)) for k in kinds if issubclass(k, errors.GenRecError)}
+    assert set(rows) == wanted - {("GenRecError", "error", "1")}
+
+
+def examples(text: str) -> list[tuple[str, str | None]]:
+    """Return the fenced Python of a document, each with the text that is shown as its output, None where none is."""
+    found = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", text, re.MULTILINE | re.DOTALL)
+    return [(code, shown or None) for code, shown in found]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("path", [README, PYTHON], ids=name_of)
+def test_the_python_that_is_shown_runs_and_prints_what_is_shown(
+    path: Path, default_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All examples of a document in one namespace, one after the other, with the default model."""
+    assert ModelStore().get(load_registry().default)[0] == default_model
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for code, shown in examples(path.read_text(encoding="utf-8")):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(code, name_of(path), "exec"), names)
+        assert shown is None or printed.getvalue() == shown, code
+
+
+def test_every_schema_that_is_named_exists() -> None:
+    sources = [path for stage in ("genrec_edge", "convert", "models") for path in (ROOT / stage).rglob("*.*")]
+    code = "".join(path.read_text(encoding="utf-8") for path in sources if path.suffix in {".py", ".json"})
+    named = {
+        schema
+        for path in DOCUMENTS
+        for schema in re.findall(r"genrec-edge/[\w-]+@\d+", path.read_text(encoding="utf-8"))
+    }
+    assert "genrec-edge/manifest@1" in named
+    assert sorted(schema for schema in named if schema not in code) == []

@@ -1,7 +1,7 @@
 """Several sessions that answer at the same time, each by a context of its own with one thread.
 
 The same answers as one after the other, and less waiting of threads for each other than in one context with all of
-them: docs/architecture.md has the figures, also for all users in one batch.
+them. Figures, also for all users in one batch: docs/decisions/0002-contexts-instead-of-shared-batches.md.
 """
 
 from __future__ import annotations
