@@ -28,11 +28,11 @@ SUPPORTED = "LLaMA 1 to 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3"
 MAX_LAYERS = 512
 """Source: src/llama-hparams.h, LLAMA_MAX_LAYERS (llama.cpp 0c1e57098)."""
 
-LARGEST_SIZE = (1 << 31) - 1
+MAX_SIZE = (1 << 31) - 1
 """Of any count: what an int32 of llama.cpp holds."""
 
 
-def is_real(value: object) -> bool:
+def is_positive_float32(value: object) -> bool:
     """Whether a value out of a file is a positive number that a float32 holds, and its reciprocal, too."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 1e-30 < value < 1e30
 
@@ -81,7 +81,7 @@ class ModelConfig:
     Attributes:
         hf_class: the class of transformers that runs it, such as "LlamaForCausalLM".
         layers: which layers of the original model this one has, in order; 0 to n - 1 for a whole one.
-        original_layers: how many layers the original has.
+        n_original_layers: how many layers the original has.
         tied: the output matrix is the embedding.
         attention_bias, output_bias, mlp_bias: which linear layers carry a bias: q, k and v; o; the three of the MLP.
         qk_norm: queries and keys are normalised per head (Qwen3).
@@ -92,7 +92,7 @@ class ModelConfig:
     vocab_size: int
     hidden_size: int
     layers: tuple[int, ...]
-    original_layers: int
+    n_original_layers: int
     n_heads: int
     n_kv_heads: int
     head_size: int

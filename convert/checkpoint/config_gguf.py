@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from genrec_edge.convert.checkpoint.config import LARGEST_SIZE, SUPPORTED, ModelConfig, RopeScaling, is_real
-from genrec_edge.convert.checkpoint.layers import claimed_layers
+from genrec_edge.convert.checkpoint.config import MAX_SIZE, SUPPORTED, ModelConfig, RopeScaling, is_positive_float32
+from genrec_edge.convert.checkpoint.layers import recorded_layers
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.training_keys import LAYERS_KEY, LAYERS_OF_KEY
 from genrec_edge.gguf.validate import shown
@@ -65,14 +65,16 @@ def read_config(header: GgufHeader) -> ModelConfig:
     layers, heads, hidden = size("block_count"), size("attention.head_count"), size("embedding_length")
     head_size = size("attention.key_length", hidden // heads)
     base = _real(header, "rope.freq_base", 10000.0)
-    kept, original_layers = claimed_layers(header.metadata.get(LAYERS_KEY), header.metadata.get(LAYERS_OF_KEY), layers)
+    kept, n_original_layers = recorded_layers(
+        header.metadata.get(LAYERS_KEY), header.metadata.get(LAYERS_OF_KEY), layers
+    )
     config = ModelConfig(
         architecture=arch,
         hf_class=_HF_CLASS[arch],
         vocab_size=tensors["token_embd.weight"].shape[1],
         hidden_size=hidden,
         layers=kept,
-        original_layers=original_layers,
+        n_original_layers=n_original_layers,
         n_heads=heads,
         n_kv_heads=size("attention.head_count_kv", heads),
         head_size=head_size,
@@ -94,7 +96,7 @@ def read_config(header: GgufHeader) -> ModelConfig:
 
 def _unsayable(config: ModelConfig) -> str:
     """Say what no class of transformers computes, or ""."""
-    if config.context_length > LARGEST_SIZE:
+    if config.context_length > MAX_SIZE:
         return f"its context length is {config.context_length:,}"
     biases = (config.attention_bias, config.output_bias, config.mlp_bias)
     possible = {"qwen2": [(True, False, False)], "qwen3": [(False, False, False)]}
@@ -120,14 +122,16 @@ def _scaling(header: GgufHeader, freqs: TensorInfo | None, rope_base: float, hea
     if freqs.type == "F32" and freqs.shape == (head_size // 2,) and arch == "llama" and linear is None:
         found = np.fromfile(header.path, np.float32, freqs.n_elements, offset=freqs.offset)
         scaling = RopeScaling("llama3", _short(float(found.max())))
-        if is_real(scaling.factor) and np.allclose(found, scaling.divisors(rope_base, head_size), rtol=_TOLERANCE):
+        if is_positive_float32(scaling.factor) and np.allclose(
+            found, scaling.divisors(rope_base, head_size), rtol=_TOLERANCE
+        ):
             return scaling
     raise ModelInvalidError(f"{header.path}: {ROPE_FREQS} is not what LLaMA 3 models have", hint=_HINT)
 
 
 def _real(header: GgufHeader, name: str, default: float) -> float:
     value = header.metadata.get(f"{header.architecture}.{name}", default)
-    if not is_real(value):
+    if not is_positive_float32(value):
         message = f"{header.path}: {header.architecture}.{name} is {shown(value)}, not a positive number"
         raise ModelInvalidError(message, hint=_HINT)
     return _short(cast("float", value))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from genrec_edge.convert.checkpoint.config import (
     FAMILIES,
-    LARGEST_SIZE,
     MAX_LAYERS,
+    MAX_SIZE,
     SUPPORTED,
     ModelConfig,
     RopeScaling,
-    is_real,
+    is_positive_float32,
 )
-from genrec_edge.convert.checkpoint.layers import claimed_layers, shown_layers
+from genrec_edge.convert.checkpoint.layers import format_layers, recorded_layers
 from genrec_edge.convert.hf_json import CONFIG_NAME, read_json
 from genrec_edge.errors import ModelInvalidError
 
@@ -71,7 +71,7 @@ class _ConfigReader:
     def size(self, key: str, default: int | None = None) -> int:
         value = self.document.get(key)
         value = default if value is None else value
-        if type(value) is not int or not 0 < value <= LARGEST_SIZE:
+        if type(value) is not int or not 0 < value <= MAX_SIZE:
             self.problems.append(f"{key} is {_shown(value)}, not a positive number")
             return 1
         return value
@@ -81,7 +81,7 @@ class _ConfigReader:
         return self.positive(key, _DEFAULTS[key] if value is None else value)
 
     def positive(self, name: str, value: Any) -> float:
-        if not is_real(value):
+        if not is_positive_float32(value):
             self.problems.append(f"{name} is {_shown(value)}, not a positive number")
             return 1.0
         return float(value)
@@ -104,14 +104,14 @@ def _config(read: _ConfigReader, hf_class: str) -> ModelConfig:
     base, scaling = _rope(read)
     own = read.document.get(_OWN)
     own = own if isinstance(own, dict) else {}
-    kept, original_layers = claimed_layers(own.get("layers"), own.get("layers_of"), layers)
+    kept, n_original_layers = recorded_layers(own.get("layers"), own.get("layers_of"), layers)
     return ModelConfig(
         architecture=FAMILIES[hf_class],
         hf_class=hf_class,
         vocab_size=read.size("vocab_size"),
         hidden_size=hidden,
         layers=kept,
-        original_layers=original_layers,
+        n_original_layers=n_original_layers,
         n_heads=heads,
         n_kv_heads=read.size("num_key_value_heads", heads if is_llama else None),
         head_size=read.size("head_dim", head_size),
@@ -224,8 +224,8 @@ def config_document(config: ModelConfig) -> dict[str, Any]:
         "attention_bias": config.output_bias,
         "mlp_bias": config.mlp_bias,
     }
-    if config.n_layers < config.original_layers:
-        document[_OWN] = {"layers": shown_layers(config.layers), "layers_of": config.original_layers}
+    if config.n_layers < config.n_original_layers:
+        document[_OWN] = {"layers": format_layers(config.layers), "layers_of": config.n_original_layers}
     # For transformers 4, which knows nothing of rope_parameters.
     if config.rope_scaling is not None:
         document["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.config import ModelConfig
     from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 
-Value = str | int | float | bool | list[str]
+MetadataValue = str | int | float | bool | list[str]
 """A value of the metadata: integers are written as uint32, real numbers as float32."""
 
 F16_FILE_TYPE = 1
@@ -35,7 +35,7 @@ _INFINITE = 0x7C00  # the exponent of a half float that is infinite or no number
 def write_gguf(
     checkpoint: Checkpoint,
     file: BinaryIO,
-    metadata: Mapping[str, Value],
+    metadata: Mapping[str, MetadataValue],
     *,
     on_weights: Callable[[int], object] = lambda _n: None,
 ) -> None:
@@ -57,18 +57,18 @@ def write_gguf(
     for tensor in checkpoint.tensors.values():
         dtype = np.dtype(np.float16 if len(tensor.shape) == 2 else np.float32)
         writer.add_tensor_info(gguf_name(tensor.name), tensor.shape, dtype, tensor.n_elements * dtype.itemsize)
-    start_tensors(writer, file)
+    write_header(writer, file)
     if divisors is not None:
         file.write(divisors.tobytes())
-        pad(file)
+        write_padding(file)
     for tensor in checkpoint.tensors.values():
         for chunk in _chunks(tensor, config):
             file.write(chunk.data)
             on_weights(chunk.size)
-        pad(file)
+        write_padding(file)
 
 
-def add_fields(writer: gguf.GGUFWriter, fields: Mapping[str, Value]) -> None:
+def add_fields(writer: gguf.GGUFWriter, fields: Mapping[str, MetadataValue]) -> None:
     """Add metadata."""
     for key, value in fields.items():
         if isinstance(value, bool):  # before int, which it is
@@ -83,7 +83,7 @@ def add_fields(writer: gguf.GGUFWriter, fields: Mapping[str, Value]) -> None:
             writer.add_string(key, value)
 
 
-def start_tensors(writer: gguf.GGUFWriter, file: BinaryIO) -> None:
+def write_header(writer: gguf.GGUFWriter, file: BinaryIO) -> None:
     """Write all that stands before the tensor data, which comes next in the order it was announced, each one padded.
 
     The package would open and close a file by its name; here somebody else does, who makes it appear whole.
@@ -93,10 +93,10 @@ def start_tensors(writer: gguf.GGUFWriter, file: BinaryIO) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    pad(file)
+    write_padding(file)
 
 
-def pad(file: BinaryIO) -> None:
+def write_padding(file: BinaryIO) -> None:
     """Fill up to where the next tensor may start."""
     file.write(bytes(-file.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
 
@@ -119,8 +119,8 @@ def _chunks(tensor: Tensor, config: ModelConfig) -> Iterator[NDArray[np.generic]
                 raise _not_finite(tensor)
             yield vector
             continue
-        if tensor.halves is not None:
-            halves = np.ascontiguousarray(tensor.halves(taken))
+        if tensor.read_f16 is not None:
+            halves = np.ascontiguousarray(tensor.read_f16(taken))
         else:
             with np.errstate(over="ignore"):
                 halves = tensor.read(taken).astype(np.float16)

@@ -61,8 +61,8 @@ def read_folder(folder: Path) -> Checkpoint:
 
 
 def _tensor(stored: StoredTensor) -> Tensor:
-    halves = stored.halves if stored.dtype == "F16" else None
-    return Tensor(stored.name, stored.shape, stored.dtype, stored.rows, halves)
+    halves = stored.read_f16 if stored.dtype == "F16" else None
+    return Tensor(stored.name, stored.shape, stored.dtype, stored.read, halves)
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -34,7 +34,7 @@ def parse_layers(text: str) -> tuple[int, ...]:
     return tuple(layers)
 
 
-def shown_layers(layers: Sequence[int]) -> str:
+def format_layers(layers: Sequence[int]) -> str:
     """Return layers as `parse_layers` reads them."""
     ranges: list[list[int]] = []
     for layer in layers:
@@ -45,7 +45,7 @@ def shown_layers(layers: Sequence[int]) -> str:
     return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
 
 
-def claimed_layers(text: object, of: object, n_layers: int) -> tuple[tuple[int, ...], int]:
+def recorded_layers(text: object, of: object, n_layers: int) -> tuple[tuple[int, ...], int]:
     """Return which layers of how many a model of `n_layers` says it has; its own if it says nothing that fits."""
     try:
         layers = parse_layers(text) if isinstance(text, str) else ()

@@ -56,7 +56,7 @@ class StoredTensor:
     path: Path
     _data: NDArray[np.uint8] = field(repr=False)
 
-    def rows(self, rows: Rows) -> NDArray[np.float32]:
+    def read(self, rows: Rows) -> NDArray[np.float32]:
         """Return rows as a new float32 array of shape (n, *shape[1:]).
 
         Raises:
@@ -71,14 +71,14 @@ class StoredTensor:
         values: NDArray[np.float32] = np.left_shift(stored, 16, dtype="<u4").view("<f4")
         return values
 
-    def halves(self, rows: Rows) -> NDArray[np.float16]:
+    def read_f16(self, rows: Rows) -> NDArray[np.float16]:
         """Return rows of an F16 tensor as they are stored: a slice of them is a read-only view of the file."""
         stored: NDArray[np.float16] = self._data.view("<f2").reshape(self.shape)[rows]
         return stored
 
-    def all(self) -> NDArray[np.float32]:
+    def read_all(self) -> NDArray[np.float32]:
         """Return the whole tensor, as `rows` does."""
-        return self.rows(slice(None))
+        return self.read(slice(None))
 
 
 def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:

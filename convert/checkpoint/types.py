@@ -36,21 +36,21 @@ class Tensor:
         shape: as in torch: rows (outputs) first; one or two dimensions.
         dtype: how it is stored: "F32", "F16", "BF16", or a quantized type of ggml.
         read: given rows, returns them as a new float32 array of shape (n, *shape[1:]).
-        halves: the same as float16, where they are stored so and nothing changes them: saves two conversions.
+        read_f16: the same as float16, where they are stored so and nothing changes them: saves two conversions.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[Rows], NDArray[np.float32]]
-    halves: Callable[[Rows], NDArray[np.float16]] | None = None
+    read_f16: Callable[[Rows], NDArray[np.float16]] | None = None
 
     @property
     def n_elements(self) -> int:
         """The number of weights."""
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def all(self) -> NDArray[np.float32]:
+    def read_all(self) -> NDArray[np.float32]:
         """Return the whole tensor."""
         return self.read(slice(0, self.shape[0]))
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.lora.peft_reader import Adapter, Delta, NewRows
 
 
-def merged(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Checkpoint:
+def merge_adapters(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Checkpoint:
     """Return a checkpoint whose tensors are those of `checkpoint` with the adapters merged in; nothing is written.
 
     Its config is no longer `tied` where embedding and output matrix have become two.
@@ -39,7 +39,7 @@ def merged(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Checkpoint:
     Raises:
         ModelInvalidError: an adapter changes nothing, or two of them cannot be merged together.
     """
-    adapters = [without_copies(adapter, checkpoint) for adapter in adapters]
+    adapters = [drop_copies(adapter, checkpoint) for adapter in adapters]
     _check_together(adapters)
     config = checkpoint.config
     tensors = {tensor.name: _merged(tensor, adapters) for tensor in _bases(checkpoint).values()}
@@ -51,7 +51,7 @@ def merged(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Checkpoint:
     return replace(checkpoint, config=config, tensors=tensors)
 
 
-def without_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
+def drop_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
     """Return the adapter without the tensors that are the same in the base: PEFT saves copies of embeddings unasked.
 
     Raises:
@@ -61,10 +61,14 @@ def without_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
     bases = _bases(checkpoint)
     replaced = {name: t for name, t in adapter.replaced.items() if not _equal(_tensor(name, t), bases[name])}
     changed = any(_changes(delta, bases[name]) for name, delta in adapter.deltas.items())
-    if not replaced and not changed and not any(_differs(rows, bases[name]) for name, rows in adapter.rows.items()):
+    if (
+        not replaced
+        and not changed
+        and not any(_differs(rows, bases[name]) for name, rows in adapter.replaced_rows.items())
+    ):
         message = f"{adapter.path} changes nothing: every B @ A is zero"
         raise ModelInvalidError(message, hint="name the folder that was saved after the training, or leave it out")
-    if (whole := [*replaced, *adapter.rows]) and adapter.weight != 1:
+    if (whole := [*replaced, *adapter.replaced_rows]) and adapter.weight != 1:
         names = ", ".join(dict.fromkeys(whole))
         message = f"{adapter.path} replaces {names}, of which {adapter.weight:g} times is not defined"
         raise ModelInvalidError(message, hint="leave its weight out")
@@ -72,7 +76,7 @@ def without_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
 
 
 def _tensor(name: str, stored: StoredTensor) -> Tensor:
-    return Tensor(name, stored.shape, stored.dtype, stored.rows)
+    return Tensor(name, stored.shape, stored.dtype, stored.read)
 
 
 def _bases(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -84,14 +88,14 @@ def _bases(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _check_together(adapters: Sequence[Adapter]) -> None:
-    touched = Counter(name for a in adapters for name in a.deltas.keys() | a.replaced.keys() | a.rows.keys())
+    touched = Counter(name for a in adapters for name in a.deltas.keys() | a.replaced.keys() | a.replaced_rows.keys())
     problems = [
         f"{name} is replaced in part, and also changed"
         for adapter in adapters
-        for name in adapter.rows.keys() & (adapter.deltas.keys() | adapter.replaced.keys())
+        for name in adapter.replaced_rows.keys() & (adapter.deltas.keys() | adapter.replaced.keys())
     ]
     for name in (name for name, count in touched.items() if count > 1):
-        if any(name in adapter.replaced or name in adapter.rows for adapter in adapters):
+        if any(name in adapter.replaced or name in adapter.replaced_rows for adapter in adapters):
             problems.append(f"{name} is replaced by one and changed by another")
         elif any(name in adapter.deltas and adapter.deltas[name].magnitude is not None for adapter in adapters):
             problems.append(f"{name} is changed by several, and by one of them with DoRA")
@@ -106,7 +110,7 @@ def _merged(base: Tensor, adapters: Sequence[Adapter]) -> Tensor:
     for adapter in adapters:
         if stored := adapter.replaced.get(name):
             base = _tensor(name, stored)
-        if new := adapter.rows.get(name):
+        if new := adapter.replaced_rows.get(name):
             base = Tensor(name, base.shape, "F32", partial(_read_rows, base, new))
     changes = [(adapter.weight, adapter.deltas[name]) for adapter in adapters if name in adapter.deltas]
     if not changes:
@@ -152,7 +156,7 @@ def _alike(adapters: Sequence[Adapter]) -> bool:
     return all(
         _same_delta(adapter.deltas.get(EMBEDDING), adapter.deltas.get(OUTPUT))
         and _same_stored(adapter.replaced.get(EMBEDDING), adapter.replaced.get(OUTPUT))
-        and adapter.rows.get(EMBEDDING) is adapter.rows.get(OUTPUT)
+        and adapter.replaced_rows.get(EMBEDDING) is adapter.replaced_rows.get(OUTPUT)
         for adapter in adapters
     )
 

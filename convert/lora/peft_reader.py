@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.convert.checkpoint.config import is_real
+from genrec_edge.convert.checkpoint.config import is_positive_float32
 from genrec_edge.convert.checkpoint.safetensors import StoredTensor, read_safetensors, shown
 from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT, expected_shapes
 from genrec_edge.convert.lora.peft_config import CONFIG_NAME, AdapterConfig, read_adapter_config
@@ -102,7 +102,7 @@ class Adapter:
     alpha: float
     deltas: Mapping[str, Delta]
     replaced: Mapping[str, StoredTensor]
-    rows: Mapping[str, NewRows]
+    replaced_rows: Mapping[str, NewRows]
 
 
 def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> Adapter:
@@ -113,7 +113,7 @@ def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> A
         ModelInvalidError: another kind of adapter, or one that does not fit; the message lists everything found.
     """
     folder = Path(folder)
-    if not is_real(abs(weight)):
+    if not is_positive_float32(abs(weight)):
         message = f"the weight {weight:g} of {folder} would change nothing, or far too much"
         raise UsageError(message, hint="give a number such as 0.5")
     path = _weights_path(folder)
@@ -129,7 +129,7 @@ def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> A
     if reader.problems:
         raise _misfit(path, reader.problems)
     digest = sha256_file(path)
-    return Adapter(folder, digest, weight, settings.rank, settings.alpha, deltas, reader.replaced, reader.rows)
+    return Adapter(folder, digest, weight, settings.rank, settings.alpha, deltas, reader.replaced, reader.replaced_rows)
 
 
 def _weights_path(folder: Path) -> Path:
@@ -158,7 +158,7 @@ class _TensorPlacer:
     def __init__(self, settings: AdapterConfig, config: ModelConfig) -> None:
         self.problems: list[str] = []
         self.replaced: dict[str, StoredTensor] = {}
-        self.rows: dict[str, NewRows] = {}
+        self.replaced_rows: dict[str, NewRows] = {}
         self._settings = settings
         self._tied = config.tied
         self._shapes = expected_shapes(config)
@@ -207,7 +207,7 @@ class _TensorPlacer:
             self.problems.append(f"{shown(key)} belongs to neither the embedding nor the output matrix")
         elif not ends:
             self.problems.append(f"{shown(key)} belongs to no module of trainable_token_indices")
-        elif name in self.rows:
+        elif name in self.replaced_rows:
             self.problems.append(f"{shown(key)} stands there twice")
         else:
             token_ids = np.array(self._settings.tokens[ends[0]], np.int64)
@@ -215,7 +215,7 @@ class _TensorPlacer:
             if len(token_ids) and token_ids.max() >= n_tokens:
                 self.problems.append(f"trainable_token_indices has {token_ids.max()}, and {name} {n_tokens} rows")
             elif self._is_sound(tensor, (len(token_ids), width)):
-                self.rows[name] = NewRows(token_ids, tensor.all())
+                self.replaced_rows[name] = NewRows(token_ids, tensor.read_all())
 
     def deltas(self) -> dict[str, Delta]:
         """Return the pairs of A and B by the name of the tensor they change."""
@@ -249,8 +249,8 @@ class _TensorPlacer:
         if embeds and self._settings.dora:
             self.problems.append(f"{module} is an embedding with DoRA, which is not supported")
             return None
-        magnitude = parts["lora_magnitude_vector"].all() if self._settings.dora else None
-        first, second = parts[a].all(), parts[b].all()
+        magnitude = parts["lora_magnitude_vector"].read_all() if self._settings.dora else None
+        first, second = parts[a].read_all(), parts[b].read_all()
         if embeds:
             first, second = np.ascontiguousarray(second.T), np.ascontiguousarray(first.T)
         return Delta(first, second, self._settings.scale_of(module), magnitude)
@@ -265,7 +265,7 @@ class _TensorPlacer:
             self.problems.append(f"{shown(key)} has the shape {tensor.shape}, not {shape}{reason}")
             return False
         step = max(1, _CHECKED_ELEMENTS * shape[0] // math.prod(shape))
-        chunks = (tensor.rows(slice(start, start + step)) for start in range(0, shape[0], step))
+        chunks = (tensor.read(slice(start, start + step)) for start in range(0, shape[0], step))
         if not all(np.isfinite(chunk).all() for chunk in chunks):
             self.problems.append(f"{shown(key)} holds values that are no finite numbers")
             return False
@@ -276,8 +276,10 @@ class _TensorPlacer:
         if self._tied:
             for name in self._copies:  # of the one matrix that is both
                 self.replaced.setdefault(OUTPUT if name == EMBEDDING else EMBEDDING, self.replaced[name])
-            if EMBEDDING in self.rows:  # PEFT lets the output matrix follow the embedding, but not the other way round
-                self.rows.setdefault(OUTPUT, self.rows[EMBEDDING])
+            if (
+                EMBEDDING in self.replaced_rows
+            ):  # PEFT lets the output matrix follow the embedding, but not the other way round
+                self.replaced_rows.setdefault(OUTPUT, self.replaced_rows[EMBEDDING])
         modules = [name.removesuffix(".weight") for name, shape in self._shapes.items() if len(shape) == 2]
         missing = [m for m in modules if self._settings.is_target(m) and m not in self._parts]
         self.problems += [f"{module} has no A and B, and target_modules names it" for module in missing]
@@ -285,7 +287,7 @@ class _TensorPlacer:
             if not any(name.rpartition(".")[0].endswith(end) for name in self.replaced):
                 self.problems.append(f"{shown(end)} of modules_to_save has no tensor")
         for end, token_ids in self._settings.tokens.items():
-            if token_ids and not any(name.removesuffix(".weight").endswith(end) for name in self.rows):
+            if token_ids and not any(name.removesuffix(".weight").endswith(end) for name in self.replaced_rows):
                 self.problems.append(f"{shown(end)} of trainable_token_indices has no tensor")
-        if not self._parts and not self.replaced and not self.rows and not self.problems:
+        if not self._parts and not self.replaced and not self.replaced_rows and not self.problems:
             self.problems.append("it holds no tensors")

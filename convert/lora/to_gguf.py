@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import gguf
 import numpy as np
 
-from genrec_edge.convert.checkpoint.gguf_writer import add_fields, pad, start_tensors
+from genrec_edge.convert.checkpoint.gguf_writer import add_fields, write_header, write_padding
 from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT, gguf_name, row_order
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.storage.files import atomic_write
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.convert.checkpoint.config import ModelConfig
-    from genrec_edge.convert.checkpoint.gguf_writer import Value
+    from genrec_edge.convert.checkpoint.gguf_writer import MetadataValue
     from genrec_edge.convert.lora.peft_reader import Adapter, Delta
 
 
-def write_adapter_gguf(adapter: Adapter, config: ModelConfig, path: Path, metadata: Mapping[str, Value]) -> None:
+def write_adapter_gguf(
+    adapter: Adapter, config: ModelConfig, path: Path, metadata: Mapping[str, MetadataValue]
+) -> None:
     """Write an adapter for GGUF models of this config to `path`, as float32, whole or not at all.
 
-    Give it the result of `merge.without_copies`; else the copies of embeddings that PEFT saves count as trained.
+    Give it the result of `merge.drop_copies`; else the copies of embeddings that PEFT saves count as trained.
 
     Raises:
         ModelInvalidError: part of the adapter can only be merged; the message lists what.
@@ -45,19 +47,23 @@ def write_adapter_gguf(adapter: Adapter, config: ModelConfig, path: Path, metada
     alpha = _alpha(adapter)
     with atomic_write(path) as file:
         writer = gguf.GGUFWriter(None, config.architecture)
-        kind: dict[str, Value] = {"general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": alpha}
+        kind: dict[str, MetadataValue] = {
+            "general.type": "adapter",
+            "adapter.type": "lora",
+            "adapter.lora.alpha": alpha,
+        }
         add_fields(writer, {**metadata, **kind})
         for name, shape in _shapes(adapter):
             writer.add_tensor_info(name, shape, np.dtype(np.float32), 4 * shape[0] * shape[1])
-        start_tensors(writer, file)
+        write_header(writer, file)
         for name, delta in adapter.deltas.items():
             for matrix in _pair(name, delta, adapter.weight, alpha, config):
                 file.write(np.ascontiguousarray(matrix, np.float32).data)
-                pad(file)
+                write_padding(file)
 
 
 def _only_merged(adapter: Adapter, config: ModelConfig) -> Iterator[str]:
-    for name in {**adapter.replaced, **adapter.rows}:
+    for name in {**adapter.replaced, **adapter.replaced_rows}:
         yield f"{name} is replaced, not changed by A and B"
     for name, delta in adapter.deltas.items():
         if delta.magnitude is not None:

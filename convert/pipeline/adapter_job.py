@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.convert.checkpoint.layers import keep_layers
 from genrec_edge.convert.checkpoint.open import open_base, require_absent
-from genrec_edge.convert.lora.merge import without_copies
+from genrec_edge.convert.lora.merge import drop_copies
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.lora.to_gguf import write_adapter_gguf
 from genrec_edge.convert.pipeline.metadata import (
     adapter_fields,
     base_name,
     file_name,
-    general,
+    general_fields,
     layers_to_keep,
-    training,
+    training_record,
 )
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import NAMESPACE
@@ -47,9 +47,9 @@ def convert_adapter(job: ConversionJob) -> Path:
         layers = layers_to_keep(job.layers, base, [path])
         if layers is not None:
             base = keep_layers(base, layers)
-        adapter = without_copies(read_adapter(path, base.config, weight=weight), base)
+        adapter = drop_copies(read_adapter(path, base.config, weight=weight), base)
     n_params = sum(delta.a.size + delta.b.size for delta in adapter.deltas.values())
-    metadata = general(job.name, job.licence, base_name(job.base), n_params, training(base, [adapter]))
+    metadata = general_fields(job.name, job.licence, base_name(job.base), n_params, training_record(base, [adapter]))
     metadata |= {f"{NAMESPACE}.adapter.0.{key}": value for key, value in adapter_fields(adapter).items()}
     name = file_name(job.name, n_params, "F32", "LoRA")
     identifier = {"adapter": adapter.sha256, "weight": weight}

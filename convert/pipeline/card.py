@@ -42,7 +42,7 @@ _LIMITS = """
 - As a writer of free text it was neither tested nor made safe here."""
 
 
-def card(
+def model_card(
     *,
     name: str,
     licence: str,

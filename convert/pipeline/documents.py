@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge._version import __version__
-from genrec_edge.convert.checkpoint.layers import shown_layers
-from genrec_edge.convert.pipeline.card import card
-from genrec_edge.convert.pipeline.metadata import base_name, training
+from genrec_edge.convert.checkpoint.layers import format_layers
+from genrec_edge.convert.pipeline.card import model_card
+from genrec_edge.convert.pipeline.metadata import base_name, training_record
 from genrec_edge.convert.verification.report import write_report
 from genrec_edge.storage.files import atomic_write
 
@@ -28,7 +28,7 @@ _REPORT_NAME = "report.json"
 _PLOT_NAME = "report.png"
 
 
-def describe_files(steps: ConversionRun, reports: Mapping[str, QuantReport], job_digest: str) -> dict[str, Any]:
+def make_manifest(steps: ConversionRun, reports: Mapping[str, QuantReport], job_digest: str) -> dict[str, Any]:
     """Return the manifest: what was made of what, every file with its hash. No times: the same job, the same bytes."""
     prepared = steps.prepared
     steps.on_event("hashing", 0, 0)
@@ -39,7 +39,7 @@ def describe_files(steps: ConversionRun, reports: Mapping[str, QuantReport], job
         "name": prepared.job.name,
         "license": prepared.job.licence,
         "base": {path.name: steps.sha256(path) for path in prepared.checkpoint.files},
-        "layers": shown_layers(prepared.checkpoint.config.layers),
+        "layers": format_layers(prepared.checkpoint.config.layers),
         "adapters": [
             {"name": a.path.resolve().name, "sha256": a.sha256, "weight": a.weight} for a in prepared.adapters
         ],
@@ -73,17 +73,17 @@ def write_documents(steps: ConversionRun, verification: Verification | None, man
 
 
 def _card(prepared: PreparedConversion, verification: Verification | None, manifest: Mapping[str, Any]) -> str:
-    record = training(prepared.checkpoint, prepared.adapters)
+    record = training_record(prepared.checkpoint, prepared.adapters)
     config = prepared.checkpoint.config
-    layers = f"{manifest['layers']} of {config.original_layers}"
-    return card(
+    layers = f"{manifest['layers']} of {config.n_original_layers}"
+    return model_card(
         name=prepared.job.name,
         licence=prepared.job.licence,
         base_model=base_name(prepared.job.base),
         files={entry["file"]: entry["sha256"] for entry in manifest["files"]},
         verification=verification,
         adapters=[adapter["name"] for adapter in manifest["adapters"]],
-        layers=layers if config.n_layers < config.original_layers else "",
+        layers=layers if config.n_layers < config.n_original_layers else "",
         datasets=[str(record["data"])] if "data" in record else [],
         training={key: value for key, value in record.items() if key != "data"},
     )

@@ -12,7 +12,7 @@ import gguf
 
 from genrec_edge._version import __version__
 from genrec_edge.catalog.titles import clean
-from genrec_edge.convert.checkpoint.layers import parse_layers, shown_layers
+from genrec_edge.convert.checkpoint.layers import format_layers, parse_layers
 from genrec_edge.convert.hf_json import CONFIG_NAME, read_json
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.header import read_header
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from genrec_edge.convert.checkpoint.gguf_writer import Value
+    from genrec_edge.convert.checkpoint.gguf_writer import MetadataValue
     from genrec_edge.convert.checkpoint.types import Checkpoint
     from genrec_edge.convert.lora.peft_reader import Adapter
 
@@ -112,19 +112,23 @@ def base_name(base: Path) -> str:
     return clean(named if isinstance(named, str) and named else base.stem)
 
 
-def describe(checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str, licence: str) -> dict[str, Value]:
+def model_metadata(
+    checkpoint: Checkpoint, adapters: Sequence[Adapter], name: str, licence: str
+) -> dict[str, MetadataValue]:
     """Return the metadata of a model made of a checkpoint and what was merged into it."""
-    config, trained = checkpoint.config, training(checkpoint, adapters)
-    fields = general(name, licence, base_name(checkpoint.path), checkpoint.n_params, trained)
-    if config.n_layers < config.original_layers:
-        fields |= {LAYERS_KEY: shown_layers(config.layers), LAYERS_OF_KEY: config.original_layers}
+    config, trained = checkpoint.config, training_record(checkpoint, adapters)
+    fields = general_fields(name, licence, base_name(checkpoint.path), checkpoint.n_params, trained)
+    if config.n_layers < config.n_original_layers:
+        fields |= {LAYERS_KEY: format_layers(config.layers), LAYERS_OF_KEY: config.n_original_layers}
     fields[f"{NAMESPACE}.adapter_count"] = len(adapters)
     for i, adapter in enumerate(adapters):
         fields |= {f"{NAMESPACE}.adapter.{i}.{key}": value for key, value in adapter_fields(adapter).items()}
     return fields
 
 
-def general(name: str, licence: str, base: str, n_params: int, trained: Mapping[str, Value]) -> dict[str, Value]:
+def general_fields(
+    name: str, licence: str, base: str, n_params: int, trained: Mapping[str, MetadataValue]
+) -> dict[str, MetadataValue]:
     """Return the keys that every file of ours has; `trained` is the record of its training, which may be empty."""
     return {
         "general.name": name,
@@ -144,12 +148,12 @@ def general(name: str, licence: str, base: str, n_params: int, trained: Mapping[
     }
 
 
-def adapter_fields(adapter: Adapter) -> dict[str, Value]:
+def adapter_fields(adapter: Adapter) -> dict[str, MetadataValue]:
     """Return what a file says of one adapter."""
     return {"name": clean(adapter.path.resolve().name), "sha256": adapter.sha256, "weight": float(adapter.weight)}
 
 
-def training(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> dict[str, Value]:
+def training_record(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> dict[str, MetadataValue]:
     """Return the record of the training: the last adapter's, or what the base itself says where none has one.
 
     Raises:
@@ -183,19 +187,19 @@ def layers_to_keep(
         ModelInvalidError: a record names no layers under "layers".
     """
     config = base.config
-    had = None if wanted is None else (shown_layers([config.layers[i] for i in wanted if i < config.n_layers]))
+    had = None if wanted is None else (format_layers([config.layers[i] for i in wanted if i < config.n_layers]))
     for path in adapters:
         record = read_json(path / RECORD_NAME) if (path / RECORD_NAME).exists() else {}
         if "layers" not in record:
             continue
         layers, of = _layers(path / RECORD_NAME, record)
-        message = f"{path} was trained on the layers {shown_layers(layers)} of {of}"
-        if config.original_layers != of or (config.n_layers < of and config.layers != layers):
-            found = f"{shown_layers(config.layers)} of {config.original_layers}"
+        message = f"{path} was trained on the layers {format_layers(layers)} of {of}"
+        if config.n_original_layers != of or (config.n_layers < of and config.layers != layers):
+            found = f"{format_layers(config.layers)} of {config.n_original_layers}"
             raise UsageError(f"{message}, and {base.path} has {found}", hint="name the base it was trained on")
-        if had is not None and had != shown_layers(layers):
+        if had is not None and had != format_layers(layers):
             raise UsageError(f"{message}, and {had} are to be kept", hint="leave out --keep-layers, or that adapter")
-        had = shown_layers(layers)
+        had = format_layers(layers)
         wanted = layers if config.layers != layers else wanted
     return wanted
 
@@ -208,7 +212,7 @@ def _layers(path: Path, record: Mapping[str, Any]) -> tuple[tuple[int, ...], obj
         raise ModelInvalidError(f"{path} names no layers: {found}", hint="remove it, or train again") from e
 
 
-def _scalars(path: Path, record: Mapping[str, Any]) -> dict[str, Value]:
+def _scalars(path: Path, record: Mapping[str, Any]) -> dict[str, MetadataValue]:
     wrong = [key for key, value in record.items() if not (_TRAIN_KEY.fullmatch(key) and _is_scalar(value))]
     if wrong:
         found = ", ".join(repr(key)[:60] for key in wrong[:_SHOWN])

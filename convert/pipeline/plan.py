@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.convert.pipeline.metadata import file_name
-from genrec_edge.convert.quantization.quantize import own_type
+from genrec_edge.convert.quantization.quantize import base_type
 from genrec_edge.convert.quantization.sizes import estimate_bytes
 from genrec_edge.engine.bindings import FILE_TYPES
 from genrec_edge.errors import UsageError
@@ -106,14 +106,14 @@ class PreparedConversion:
     """A job whose inputs are open and fit together; nothing has been written.
 
     Attributes:
-        obstacle: why transformers will not be compared with; empty where it will.
+        skip_reason: why transformers will not be compared with; empty where it will.
     """
 
     job: ConversionJob
     checkpoint: Checkpoint
     adapters: tuple[Adapter, ...]
     plan: ConversionPlan
-    obstacle: str
+    skip_reason: str
 
 
 def check_quants(quants: tuple[str, ...]) -> None:
@@ -134,7 +134,7 @@ def merge_notes(base: Checkpoint, checkpoint: Checkpoint, quants: tuple[str, ...
     """Say what a merge does that nobody would expect."""
     notes = [_UNTIED] if base.config.tied and not checkpoint.config.tied else []
     changed = {t.dtype for name, t in base.tensors.items() if checkpoint.tensors[name] is not t}
-    notes += [_SAME_GRID.format(type=own_type(q), quant=q) for q in quants if own_type(q) in changed - _FINE]
+    notes += [_SAME_GRID.format(type=base_type(q), quant=q) for q in quants if base_type(q) in changed - _FINE]
     return tuple(notes)
 
 

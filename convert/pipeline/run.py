@@ -16,10 +16,10 @@ from genrec_edge._version import __version__
 from genrec_edge.convert.checkpoint.layers import keep_layers
 from genrec_edge.convert.checkpoint.open import open_base, require_absent
 from genrec_edge.convert.hf_json import read_json
-from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.check_inputs import check_inputs
-from genrec_edge.convert.pipeline.documents import MANIFEST_NAME, describe_files, write_documents
+from genrec_edge.convert.pipeline.documents import MANIFEST_NAME, make_manifest, write_documents
 from genrec_edge.convert.pipeline.metadata import layers_to_keep
 from genrec_edge.convert.pipeline.plan import ConversionJob, PreparedConversion, make_plan, merge_notes
 from genrec_edge.convert.pipeline.steps import CHECKPOINT_NAME, ConversionRun
@@ -68,14 +68,14 @@ def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
         if job.layers is not None:
             base = keep_layers(base, job.layers)
         adapters = tuple(read_adapter(path, base.config, weight=weight) for path, weight in job.adapters)
-        checkpoint = merged(base, adapters) if adapters else base
+        checkpoint = merge_adapters(base, adapters) if adapters else base
     if job.verify is None:
         job = replace(job, verify="full" if checkpoint.n_params <= _QUICK_BEYOND else "quick")
-    obstacle = reference.obstacle(checkpoint.n_params) if job.verify != "none" else "nothing is verified"
-    copies = not obstacle and not job.is_plain
+    skip_reason = reference.skip_reason(checkpoint.n_params) if job.verify != "none" else "nothing is verified"
+    copies = not skip_reason and not job.is_plain
     notes = merge_notes(base, checkpoint, job.quants) if adapters else ()
     plan = make_plan(job, checkpoint, adapters, copies=copies, notes=notes)
-    return PreparedConversion(job, checkpoint, adapters, plan, obstacle)
+    return PreparedConversion(job, checkpoint, adapters, plan, skip_reason)
 
 
 def convert(
@@ -106,7 +106,7 @@ def convert(
         checkpoint_path = steps.write_checkpoint()
         reports = steps.quantize(f16_path)
         verification = steps.verify(f16_path, checkpoint_path)
-        manifest = describe_files(steps, reports, _digest(identifier))
+        manifest = make_manifest(steps, reports, _digest(identifier))
         kept = write_documents(steps, verification, manifest) | {steps.path(quant).name for quant in reports}
         finish(folder, job.out, kept | ({CHECKPOINT_NAME} if job.keep_checkpoint else set()))
     files = {quant: job.out / plan.files[quant] for quant in reports}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.layers import keep_layers
 from genrec_edge.convert.checkpoint.open import open_base
-from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
-from genrec_edge.convert.pipeline.metadata import describe, layers_to_keep
+from genrec_edge.convert.pipeline.metadata import layers_to_keep, model_metadata
 from genrec_edge.engine.bindings import quantize
 from genrec_edge.storage.files import atomic_write
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from genrec_edge.hub.registry import KnownModel
 
 
-def shipped_adapter(name: str) -> Path:
+def shipped_adapter_path(name: str) -> Path:
     """Return the folder of an adapter that comes with the package."""
     return Path(str(resources.files("genrec_edge.models").joinpath(name)))
 
 
-def make_tuned(source: Path, target: Path, known: KnownModel) -> None:
+def make_tuned_model(source: Path, target: Path, known: KnownModel) -> None:
     """Write `target`: the base `source` with the adapter that `known` names, of the type it wants.
 
     Writes an F16 file beside it for as long as this takes. Nothing is verified against transformers here: that is what
@@ -34,16 +34,16 @@ def make_tuned(source: Path, target: Path, known: KnownModel) -> None:
         ModelInvalidError: the base is not the one that the adapter was trained on.
         EngineError: llama.cpp could not quantize it.
     """
-    folder = shipped_adapter(known.adapter)
+    folder = shipped_adapter_path(known.adapter)
     base = open_base(source)
     layers = layers_to_keep(None, base, [folder])
     if layers is not None:
         base = keep_layers(base, layers)
     adapter = read_adapter(folder, base.config)
-    checkpoint = merged(base, [adapter])
+    checkpoint = merge_adapters(base, [adapter])
     f16_path = target.with_name(f"{target.name}.f16")
     with atomic_write(f16_path) as file:
-        write_gguf(checkpoint, file, describe(checkpoint, [adapter], known.adapter, known.licence))
+        write_gguf(checkpoint, file, model_metadata(checkpoint, [adapter], known.adapter, known.licence))
     try:
         quantize(f16_path, target, known.quant)
     finally:

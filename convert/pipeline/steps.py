@@ -15,9 +15,9 @@ import numpy as np
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
-from genrec_edge.convert.pipeline.metadata import describe, training
-from genrec_edge.convert.quantization.imatrix import importance
-from genrec_edge.convert.quantization.quantize import Fallback, QuantReport, examine, quantize_file
+from genrec_edge.convert.pipeline.metadata import model_metadata, training_record
+from genrec_edge.convert.quantization.imatrix import importance_matrix
+from genrec_edge.convert.quantization.quantize import Fallback, QuantReport, quantize_file, report_on
 from genrec_edge.convert.verification import samples
 from genrec_edge.convert.verification.run import verify
 from genrec_edge.engine.bindings import Model
@@ -84,7 +84,7 @@ class ConversionRun:
         """Write the F16 file that everything else is made from."""
         path, checkpoint = self.path("F16"), self.prepared.checkpoint
         if not path.exists():
-            metadata = describe(checkpoint, self.prepared.adapters, self.job.name, self.job.licence)
+            metadata = model_metadata(checkpoint, self.prepared.adapters, self.job.name, self.job.licence)
             with atomic_write(path) as file:
                 write_gguf(checkpoint, file, metadata, on_weights=self._counter("writing F16", checkpoint.n_params))
         return path
@@ -93,14 +93,14 @@ class ConversionRun:
         """Write the merged checkpoint where it is wanted, and return where transformers finds one."""
         checkpoint = self.prepared.checkpoint
         if not self.job.keep_checkpoint:
-            if self.prepared.obstacle:
+            if self.prepared.skip_reason:
                 return None
             if self.job.is_plain:
                 return self.job.base
         folder = self.folder / (CHECKPOINT_NAME if self.job.keep_checkpoint else _MERGED)
         if not (folder / "config.json").exists():  # which is written last
             on_weights = self._counter("writing the checkpoint", checkpoint.n_params)
-            if record := training(checkpoint, self.prepared.adapters):
+            if record := training_record(checkpoint, self.prepared.adapters):
                 with atomic_write(folder / RECORD_NAME) as file:
                     file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
             write_folder(checkpoint, folder, "F16" if self.job.keep_checkpoint else "F32", on_weights=on_weights)
@@ -124,7 +124,7 @@ class ConversionRun:
 
     def _quantize_one(self, f16_path: Path, quant: str, imatrix: dict[str, np.ndarray] | None) -> QuantReport:
         if quant == "F16":
-            return examine(f16_path, quant)
+            return report_on(f16_path, quant)
         return quantize_file(
             f16_path,
             self.path(quant),
@@ -140,7 +140,7 @@ class ConversionRun:
             with Catalog.open(catalog_path) as catalog, closing(Model(f16_path, vocab_only=True)) as model:
                 drawn = samples.draw_sequences(model, catalog, _IMATRIX_TOKENS, SEED + 1)
             on_progress = partial(self.on_event, "weighing")
-            found = importance(f16_path, drawn.token_ids, n_threads=self.n_threads, on_progress=on_progress)
+            found = importance_matrix(f16_path, drawn.token_ids, n_threads=self.n_threads, on_progress=on_progress)
             with atomic_write(path) as file:
                 np.savez(file, allow_pickle=False, **found)
         with np.load(path) as stored:
@@ -158,7 +158,7 @@ class ConversionRun:
         found = verify(
             f16_path,
             [self.path(quant) for quant in job.quants],
-            checkpoint=None if self.prepared.obstacle else checkpoint_path,
+            checkpoint=None if self.prepared.skip_reason else checkpoint_path,
             tokenizer=job.base if job.base.is_dir() else None,
             catalog=job.catalog,
             test=job.test,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genrec_edge.gguf.header import GgufHeader
 
 
-def importance(
+def importance_matrix(
     model_path: Path,
     sequences: Iterable[Sequence[int]],
     *,

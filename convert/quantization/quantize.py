@@ -106,7 +106,8 @@ def quantize_file(
         source: a GGUF of any types; the fewer bits it has, the more is lost already.
         target: where the result belongs; may be `source`.
         file_type: one of `llama.FILE_TYPES`, such as "Q4_K_M".
-        imatrix: by tensor, the mean square of each column's input, (row length,) float32; see `imatrix.importance`.
+        imatrix: by tensor, the mean square of each column's input, (row length,) float32; see
+            `imatrix.importance_matrix`.
         n_threads: None takes all CPUs.
         on_progress: told how many tensors of how many are done.
 
@@ -141,12 +142,12 @@ def quantize_file(
     return _report(after, file_type, log.wanted)
 
 
-def own_type(file_type: str) -> str:
+def base_type(file_type: str) -> str:
     """Return the tensor type that a file type is named after: "Q4_K" of "Q4_K_M"."""
     return _BASE.get(file_type, re.sub("_K_[SML]$", "_K", file_type))
 
 
-def examine(path: Path, file_type: str) -> QuantReport:
+def report_on(path: Path, file_type: str) -> QuantReport:
     """Return what a GGUF that nobody had to quantize consists of. Read-only."""
     return _report(read_header(path), file_type, {})
 
@@ -264,7 +265,7 @@ def _fallback(tensor: TensorInfo, file_type: str, wanted: Mapping[str, str]) -> 
     not tell what was asked for: a mixture asks for more bits than the file's own type in places.
     """
     row_length = tensor.shape[0]
-    asked = wanted.get(tensor.name, own_type(file_type))
+    asked = wanted.get(tensor.name, base_type(file_type))
     if len(tensor.shape) < 2 or tensor.type == "F32" or not row_length % _BLOCK[asked]:
         return None
     return Fallback(tensor.name, asked, tensor.type, row_length)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT
-from genrec_edge.convert.quantization.quantize import own_type
+from genrec_edge.convert.quantization.quantize import base_type
 from genrec_edge.gguf.types import GGML_TYPES
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _n_bytes(tensor: Tensor, file_type: str, *, tied: bool) -> float:
 
 def _type(tensor: Tensor, file_type: str, *, tied: bool) -> str:
     """Return the type of a matrix in a file."""
-    kind = own_type(file_type)
+    kind = base_type(file_type)
     if file_type not in _EVEN:
         if tensor.name == OUTPUT or (tied and tensor.name == EMBEDDING):
             kind = _OUTPUT

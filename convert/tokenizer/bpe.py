@@ -30,7 +30,7 @@ _WHOLE_WORDS = frozenset({"llama-bpe"})
 """Where a word that is a token is not merged from its letters (`ignore_merges`)."""
 
 
-def pre_of(document: Mapping[str, Any]) -> str:
+def detect_pre(document: Mapping[str, Any]) -> str:
     """Return llama.cpp's name of the rules in a `tokenizer.json` with byte-level BPE.
 
     Raises:
@@ -100,7 +100,7 @@ def spm_sections(*, adds_space: bool, unknown: str | None) -> dict[str, Any]:
     }
 
 
-def odd_settings(model: Mapping[str, Any]) -> Iterator[str]:
+def unsupported_settings(model: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings of a BPE model that llama.cpp has no counterpart of."""
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name) not in (None, ""):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genrec_edge.convert.tokenizer.bpe import bpe_sections, spm_sections
 from genrec_edge.convert.tokenizer.hf import MODEL_NAME, SPECIAL_NAME, TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 from genrec_edge.convert.tokenizer.special_tokens import HF_NAMES
-from genrec_edge.convert.tokenizer.spm import SentencePiece, merges_of, model_bytes
+from genrec_edge.convert.tokenizer.spm import SentencePiece, encode_model, merges_from_scores
 from genrec_edge.convert.tokenizer.types import (
     CONTROL,
     NORMAL,
@@ -19,7 +19,7 @@ from genrec_edge.convert.tokenizer.types import (
     UNUSED,
     USER_DEFINED,
     Tokenizer,
-    padding,
+    padding_token,
 )
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.storage.files import atomic_write
@@ -60,7 +60,7 @@ def write_hf_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
 def _pieces(tokenizer: Tokenizer) -> dict[int, str]:
     """Return the tokens by id, without the rows of the embedding that are none."""
     rows = enumerate(zip(tokenizer.tokens, tokenizer.types, strict=True))
-    return {i: token.decode() for i, (token, kind) in rows if kind != UNUSED or token != padding(i)}
+    return {i: token.decode() for i, (token, kind) in rows if kind != UNUSED or token != padding_token(i)}
 
 
 def _document(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _document(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
         normal = {token: tokenizer.scores[i] for i, token in pieces.items() if tokenizer.types[i] == NORMAL}
         unknown = next((token for i, token in pieces.items() if tokenizer.types[i] == UNKNOWN), None)
         sections = spm_sections(adds_space=tokenizer.adds_space, unknown=unknown)
-        merges = [f"{left} {right}" for left, right in merges_of(normal)]
+        merges = [f"{left} {right}" for left, right in merges_from_scores(normal)]
     else:
         sections = bpe_sections(tokenizer.pre)
         merges = [merge.decode() for merge in tokenizer.merges]
@@ -142,4 +142,4 @@ def _model_file(tokenizer: Tokenizer, n_pieces: int) -> bytes:
         {name: i for name, i in tokenizer.special.items() if i < n_pieces},
         tokenizer.adds_space,
     )
-    return model_bytes(model)
+    return encode_model(model)

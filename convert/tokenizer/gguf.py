@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 from gguf import GGUFValueType
 
-from genrec_edge.convert.tokenizer.types import NORMAL, Field, Special, Tokenizer, check
+from genrec_edge.convert.tokenizer.types import NORMAL, MetadataField, SpecialToken, Tokenizer, check_vocabulary
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.header import read_strings
 from genrec_edge.gguf.types import ArrayInfo
@@ -23,7 +23,7 @@ _PREFIX = "tokenizer."
 _GGML = "tokenizer.ggml."
 _TEMPLATE = "tokenizer.chat_template"
 _ARRAYS = {f"{_GGML}{name}" for name in ("tokens", "token_type", "scores", "merges")}
-_SPECIAL = {f"{_GGML}{name}_token_id": name for name in get_args(Special)}
+_SPECIAL = {f"{_GGML}{name}_token_id": name for name in get_args(SpecialToken)}
 _FLAGS = {f"{_GGML}{name}": name for name in ("add_bos_token", "add_eos_token", "add_space_prefix")}
 _HINT = "convert or fetch the model again"
 
@@ -56,29 +56,29 @@ def read_gguf_tokenizer(header: GgufHeader) -> Tokenizer:
         chat_template=_typed(header, _TEMPLATE, str, None),
         extra=tuple(_extra(header)),
     )
-    check(tokenizer, path)
+    check_vocabulary(tokenizer, path)
     return tokenizer
 
 
-def gguf_fields(tokenizer: Tokenizer) -> list[Field]:
+def gguf_fields(tokenizer: Tokenizer) -> list[MetadataField]:
     """Return the metadata that says `tokenizer`, in the order upstream writes it.
 
     For `gguf.GGUFWriter.add_key_value(key, value, GGUFValueType(type), sub_type)`.
     """
     string, array = GGUFValueType.STRING, GGUFValueType.ARRAY
     fields = [
-        Field(f"{_GGML}model", tokenizer.model, string),
-        *([Field(f"{_GGML}pre", tokenizer.pre, string)] if tokenizer.pre else ()),
-        Field(f"{_GGML}tokens", tokenizer.tokens, array, string),
-        Field(f"{_GGML}scores", tokenizer.scores, array, GGUFValueType.FLOAT32),
-        Field(f"{_GGML}token_type", tokenizer.types, array, GGUFValueType.INT32),
-        Field(f"{_GGML}merges", tokenizer.merges, array, string),
-        *(Field(f"{_GGML}{name}_token_id", n, GGUFValueType.UINT32) for name, n in tokenizer.special.items()),
-        *(Field(f"{_GGML}{name}", value, GGUFValueType.BOOL) for name, value in tokenizer.flags.items()),
+        MetadataField(f"{_GGML}model", tokenizer.model, string),
+        *([MetadataField(f"{_GGML}pre", tokenizer.pre, string)] if tokenizer.pre else ()),
+        MetadataField(f"{_GGML}tokens", tokenizer.tokens, array, string),
+        MetadataField(f"{_GGML}scores", tokenizer.scores, array, GGUFValueType.FLOAT32),
+        MetadataField(f"{_GGML}token_type", tokenizer.types, array, GGUFValueType.INT32),
+        MetadataField(f"{_GGML}merges", tokenizer.merges, array, string),
+        *(MetadataField(f"{_GGML}{name}_token_id", n, GGUFValueType.UINT32) for name, n in tokenizer.special.items()),
+        *(MetadataField(f"{_GGML}{name}", value, GGUFValueType.BOOL) for name, value in tokenizer.flags.items()),
         *tokenizer.extra,
     ]
     if tokenizer.chat_template is not None:
-        fields.append(Field(_TEMPLATE, tokenizer.chat_template, string))
+        fields.append(MetadataField(_TEMPLATE, tokenizer.chat_template, string))
     return [field for field in fields if field.value != ()]
 
 
@@ -107,18 +107,18 @@ def _typed(header: GgufHeader, key: str, kind: type, default: Any) -> Any:
     return value
 
 
-def _extra(header: GgufHeader) -> Iterator[Field]:
+def _extra(header: GgufHeader) -> Iterator[MetadataField]:
     known = {f"{_GGML}model", f"{_GGML}pre", _TEMPLATE, *_ARRAYS, *_SPECIAL, *_FLAGS}
     for key, value in header.metadata.items():
         if not key.startswith(_PREFIX) or key in known:
             continue
         kind, item_kind = _kinds(header, key)
         if not isinstance(value, ArrayInfo):
-            yield Field(key, value, kind)
+            yield MetadataField(key, value, kind)
         elif item_kind == GGUFValueType.STRING:
-            yield Field(key, tuple(read_strings(header, key)), kind, item_kind)
+            yield MetadataField(key, tuple(read_strings(header, key)), kind, item_kind)
         else:
-            yield Field(key, tuple(_array(header, value)), kind, item_kind)
+            yield MetadataField(key, tuple(_array(header, value)), kind, item_kind)
 
 
 def _kinds(header: GgufHeader, key: str) -> tuple[int, int]:

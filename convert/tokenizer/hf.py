@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.convert.hf_json import CONFIG_NAME, read_json
-from genrec_edge.convert.tokenizer.bpe import odd_settings, pre_of, spm_adds_space
-from genrec_edge.convert.tokenizer.special_tokens import all_flags, chat_template, special_ids, template_flags
-from genrec_edge.convert.tokenizer.spm import read_model, scores_of
+from genrec_edge.convert.tokenizer.bpe import detect_pre, spm_adds_space, unsupported_settings
+from genrec_edge.convert.tokenizer.special_tokens import (
+    post_processor_flags,
+    read_chat_template,
+    special_ids,
+    tokenizer_flags,
+)
+from genrec_edge.convert.tokenizer.spm import read_model, scores_from_merges
 from genrec_edge.convert.tokenizer.types import (
     BYTE,
     CONTROL,
@@ -23,8 +28,8 @@ from genrec_edge.convert.tokenizer.types import (
     UNUSED,
     USER_DEFINED,
     Tokenizer,
-    check,
-    padding,
+    check_vocabulary,
+    padding_token,
 )
 from genrec_edge.errors import ModelInvalidError
 
@@ -102,7 +107,7 @@ def _from_json(document: Mapping[str, Any]) -> _Vocabulary:
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind != "BPE":
         raise ValueError(f"its model is {reprlib.repr(kind)}, not 'BPE'")
-    if problems := [*odd_settings(model)]:
+    if problems := [*unsupported_settings(model)]:
         raise ValueError(", ".join(problems))
     vocab, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocab, dict) or not all(type(n) is int for n in vocab.values()) or not isinstance(merges, list):
@@ -113,7 +118,7 @@ def _from_json(document: Mapping[str, Any]) -> _Vocabulary:
     if _falls_back_to_bytes(document):
         return _like_sentencepiece(document, tokens, pairs)
     lines = tuple(f"{left} {right}".encode() for left, right in pairs)
-    return _Vocabulary(tokens, dict.fromkeys(tokens, NORMAL), merges=lines, pre=pre_of(document))
+    return _Vocabulary(tokens, dict.fromkeys(tokens, NORMAL), merges=lines, pre=detect_pre(document))
 
 
 def _falls_back_to_bytes(document: Mapping[str, Any]) -> bool:
@@ -137,7 +142,7 @@ def _like_sentencepiece(
     added = {token_id for token_id, _, _ in _added(document.get("added_tokens", []), "id")}
     unknown = document["model"].get("unk_token")
     types = {token_id: _type(token, token_id in added, unknown) for token_id, token in tokens.items()}
-    scores = scores_of([token for token_id, token in tokens.items() if types[token_id] == NORMAL], pairs)
+    scores = scores_from_merges([token for token_id, token in tokens.items() if types[token_id] == NORMAL], pairs)
     return _Vocabulary(
         tokens=dict(tokens),
         types=types,
@@ -163,11 +168,11 @@ def _tokenizer(folder: Path, path: Path, found: _Vocabulary, document: Mapping[s
         raise ValueError(f"the token ids go up to {max(outside):,}, and {CONFIG_NAME} has {vocab_size:,} tokens")
     is_bpe = bool(found.merges)
     rows = range(vocab_size)
-    tokens = tuple(found.tokens[i].encode() if i in found.tokens else padding(i) for i in rows)
+    tokens = tuple(found.tokens[i].encode() if i in found.tokens else padding_token(i) for i in rows)
     named = {**_json(folder / SPECIAL_NAME), **{key: value for key, value in config.items() if value is not None}}
     numbered = [_json(folder / CONFIG_NAME), _json(folder / "generation_config.json")]
     ids = {token: i for i, token in enumerate(tokens)}
-    flags = template_flags(document.get("post_processor"))
+    flags = post_processor_flags(document.get("post_processor"))
     tokenizer = Tokenizer(
         model="gpt2" if is_bpe else "llama",
         pre=found.pre,
@@ -176,10 +181,10 @@ def _tokenizer(folder: Path, path: Path, found: _Vocabulary, document: Mapping[s
         scores=() if is_bpe else tuple(found.scores.get(i, _PADDING_SCORE) for i in rows),
         merges=found.merges,
         special=special_ids(named, numbered, found.special, ids),
-        flags=all_flags(config, flags, adds_space=None if is_bpe else found.adds_space),
-        chat_template=chat_template(folder, config),
+        flags=tokenizer_flags(config, flags, adds_space=None if is_bpe else found.adds_space),
+        chat_template=read_chat_template(folder, config),
     )
-    check(tokenizer, path)
+    check_vocabulary(tokenizer, path)
     return tokenizer
 
 

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from genrec_edge.convert.tokenizer.types import Special
+    from genrec_edge.convert.tokenizer.types import SpecialToken
 
 TEMPLATE_NAME = "chat_template.jinja"
-HF_NAMES: Mapping[Special, str] = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad", "eot": "eot"}
-"""Special tokens: the middle of a GGUF key, and the front of a key in the JSON files."""
+HF_NAMES: Mapping[SpecialToken, str] = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad", "eot": "eot"}
+"""SpecialToken tokens: the middle of a GGUF key, and the front of a key in the JSON files."""
 
 _MAX_TEMPLATE_BYTES = 1 << 20
 
@@ -23,7 +23,7 @@ def special_ids(
     numbered: Iterable[Mapping[str, Any]],
     defaults: Mapping[str, int],
     ids: Mapping[bytes, int],
-) -> dict[Special, int]:
+) -> dict[SpecialToken, int]:
     """Return the ids of special tokens.
 
     Args:
@@ -35,7 +35,7 @@ def special_ids(
     Raises:
         ValueError: a token that is not in the vocabulary, or none that ends a text.
     """
-    special: dict[Special, int] = {}
+    special: dict[SpecialToken, int] = {}
     for name, hf_name in HF_NAMES.items():
         token = named.get(f"{hf_name}_token")
         token = token.get("content") if isinstance(token, dict) else token
@@ -54,7 +54,7 @@ def special_ids(
     return special
 
 
-def template_flags(processor: Any) -> dict[str, bool]:
+def post_processor_flags(processor: Any) -> dict[str, bool]:
     """Return which flags the templates of a post-processor set: a special token first or last in a single text."""
     flags: dict[str, bool] = {}
     if not isinstance(processor, dict):
@@ -68,7 +68,9 @@ def template_flags(processor: Any) -> dict[str, bool]:
     return flags
 
 
-def all_flags(config: Mapping[str, Any], template: Mapping[str, bool], *, adds_space: bool | None) -> dict[str, bool]:
+def tokenizer_flags(
+    config: Mapping[str, Any], template: Mapping[str, bool], *, adds_space: bool | None
+) -> dict[str, bool]:
     """Return what is added around a text, where it is known; `template` beats the configuration, as upstream.
 
     `adds_space` is what the vocabulary says, None for byte-level BPE.
@@ -90,7 +92,7 @@ def all_flags(config: Mapping[str, Any], template: Mapping[str, bool], *, adds_s
     return flags
 
 
-def chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+def read_chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """Return the chat template as data: of its own file, or of the configuration, where there may be several.
 
     Raises:

@@ -32,7 +32,7 @@ _ID_FIELDS = {"unknown": 40, "bos": 41, "eos": 42, "padding": 43}
 _ID_DEFAULTS = {"unknown": 0, "bos": 1, "eos": 2, "padding": -1}
 _PIECE_FIELDS = {"unknown": 45, "bos": 46, "eos": 47}
 
-Value = int | float | bytes
+ProtobufValue = int | float | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def read_model(path: Path, vocab_size: int) -> SentencePiece:
     pieces: list[bytes] = []
     scores: list[float] = []
     types: list[int] = []
-    trainer: dict[int, Value] = {}
-    normalizer: dict[int, Value] = {}
+    trainer: dict[int, ProtobufValue] = {}
+    normalizer: dict[int, ProtobufValue] = {}
     try:
         for number, value in _message(path.read_bytes()):
             if number == _PIECE:
@@ -83,7 +83,7 @@ def read_model(path: Path, vocab_size: int) -> SentencePiece:
     return SentencePiece(tuple(pieces), tuple(scores), tuple(types), special, normalizer.get(3, 1) == 1)
 
 
-def pieces_bytes(pieces: Sequence[bytes], scores: Sequence[float], types: Sequence[int]) -> bytes:
+def encode_pieces(pieces: Sequence[bytes], scores: Sequence[float], types: Sequence[int]) -> bytes:
     """Return the part of a `tokenizer.model` that holds the pieces, byte for byte as the trainer writes it."""
     rows = zip(pieces, scores, types, strict=True)
     return b"".join(
@@ -92,7 +92,7 @@ def pieces_bytes(pieces: Sequence[bytes], scores: Sequence[float], types: Sequen
     )
 
 
-def model_bytes(model: SentencePiece) -> bytes:
+def encode_model(model: SentencePiece) -> bytes:
     """Return a `tokenizer.model` with these pieces and no word of how they were trained."""
     special = {name: model.special.get(name, -1) for name in _ID_FIELDS}
     trainer = [
@@ -103,11 +103,11 @@ def model_bytes(model: SentencePiece) -> bytes:
         *(_field(number, model.pieces[special[name]]) for name, number in _PIECE_FIELDS.items() if special[name] >= 0),
     ]
     normalizer = _field(1, b"identity") + _field(3, int(model.adds_space)) + _field(4, 0)
-    pieces = pieces_bytes(model.pieces, model.scores, model.types)
+    pieces = encode_pieces(model.pieces, model.scores, model.types)
     return pieces + _field(_TRAINER, b"".join(trainer)) + _field(_NORMALIZER, normalizer)
 
 
-def merges_of(pieces: Mapping[str, float]) -> list[tuple[str, str]]:
+def merges_from_scores(pieces: Mapping[str, float]) -> list[tuple[str, str]]:
     """Return the merges that build `pieces` (with their scores) as SentencePiece does: best score first.
 
     Raises:
@@ -129,7 +129,7 @@ def merges_of(pieces: Mapping[str, float]) -> list[tuple[str, str]]:
     return [(left, right) for _, _, left, right in ranked]
 
 
-def scores_of(pieces: Sequence[str], merges: Sequence[tuple[str, str]]) -> dict[str, float]:
+def scores_from_merges(pieces: Sequence[str], merges: Sequence[tuple[str, str]]) -> dict[str, float]:
     """Return scores with which SentencePiece cuts text as `merges` do; pieces that no merge builds come last.
 
     llama.cpp joins any two neighbours that are a piece together, and the better piece first; merges can say other
@@ -146,7 +146,7 @@ def scores_of(pieces: Sequence[str], merges: Sequence[tuple[str, str]]) -> dict[
         built.setdefault(piece, -float(len(built)))
         last = piece
     scores = {piece: built.get(piece, -float(len(built))) for piece in pieces}
-    n_missing = len(set(merges_of(scores)) ^ set(merges))
+    n_missing = len(set(merges_from_scores(scores)) ^ set(merges))
     if 100 * (n_missing + n_again) > len(merges):
         raise ValueError(
             f"{n_missing + n_again:,} of its {len(merges):,} merges are not those of a SentencePiece model"
@@ -154,7 +154,7 @@ def scores_of(pieces: Sequence[str], merges: Sequence[tuple[str, str]]) -> dict[
     return scores
 
 
-def _not_like_llama(trainer: Mapping[int, Value], normalizer: Mapping[int, Value]) -> Iterator[str]:
+def _not_like_llama(trainer: Mapping[int, ProtobufValue], normalizer: Mapping[int, ProtobufValue]) -> Iterator[str]:
     if trainer.get(3, 1) != _BPE:
         yield "its model type is not BPE"
     if trainer.get(24, 0) != 0:
@@ -167,7 +167,7 @@ def _not_like_llama(trainer: Mapping[int, Value], normalizer: Mapping[int, Value
         yield "it does not escape spaces"
 
 
-def _message(data: bytes) -> Iterator[tuple[int, Value]]:
+def _message(data: bytes) -> Iterator[tuple[int, ProtobufValue]]:
     """Yield number and value of each field. Every step moves on, so a message costs at most its length."""
     position = 0
     while position < len(data):
@@ -198,7 +198,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     raise ValueError(f"a number without end at byte {position:,}")
 
 
-def _field(number: int, value: Value) -> bytes:
+def _field(number: int, value: ProtobufValue) -> bytes:
     if isinstance(value, bytes):
         return _number(number << 3 | 2) + _number(len(value)) + value
     if isinstance(value, float):
@@ -214,18 +214,18 @@ def _number(value: int) -> bytes:
     return bytes([*parts, value])
 
 
-def _signed(value: Value) -> int:
+def _signed(value: ProtobufValue) -> int:
     value = _int(value) & (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
 
 
-def _int(value: Value) -> int:
+def _int(value: ProtobufValue) -> int:
     if not isinstance(value, int):
         raise ValueError("a number is missing")  # noqa: TRY004 - of the file, not of the program
     return value
 
 
-def _bytes(value: Value) -> bytes:
+def _bytes(value: ProtobufValue) -> bytes:
     if not isinstance(value, bytes):
         raise ValueError("a text is missing")  # noqa: TRY004 - of the file, not of the program
     return value

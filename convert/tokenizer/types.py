@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Source: include/llama.h, enum llama_token_type (llama.cpp 0c1e57098).
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
-Special = Literal["bos", "eos", "unknown", "padding", "eot"]
+SpecialToken = Literal["bos", "eos", "unknown", "padding", "eot"]
 """The special tokens that are modelled, by the middle of their GGUF keys: `tokenizer.ggml.<name>_token_id`."""
 
 SPACE = "\u2581"
@@ -32,7 +32,7 @@ _MAX_TOKEN_BYTES = 1024  # the longest pieces in use are 128 spaces
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class MetadataField:
     """One key of a GGUF's metadata; `type` and `item_type` (of an array) are numbers of `gguf.GGUFValueType`."""
 
     key: str
@@ -67,10 +67,10 @@ class Tokenizer:
     types: tuple[int, ...]
     scores: tuple[float, ...] = ()
     merges: tuple[bytes, ...] = ()
-    special: Mapping[Special, int] = field(default_factory=dict)
+    special: Mapping[SpecialToken, int] = field(default_factory=dict)
     flags: Mapping[str, bool] = field(default_factory=dict)
     chat_template: str | None = None
-    extra: tuple[Field, ...] = ()
+    extra: tuple[MetadataField, ...] = ()
 
     @property
     def adds_bos(self) -> bool:
@@ -83,12 +83,12 @@ class Tokenizer:
         return self.model == "llama" and self.flags.get("add_space_prefix", True)
 
 
-def padding(token_id: int) -> bytes:
+def padding_token(token_id: int) -> bytes:
     """Return the name that upstream's converter gives to a row of the embedding that is no token."""
     return b"[PAD%d]" % token_id
 
 
-def check(tokenizer: Tokenizer, path: Path) -> None:
+def check_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
     """Check that llama.cpp neither refuses nor aborts on a vocabulary; `path` is where it was found.
 
     Raises:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from genrec_edge._version import __version__
-from genrec_edge.convert.checkpoint.layers import shown_layers
+from genrec_edge.convert.checkpoint.layers import format_layers
 from genrec_edge.gguf.training_keys import RECORD_NAME
 from genrec_edge.storage.files import atomic_write, sha256_file
 from genrec_edge.storage.work_folder import identity as file_identity
@@ -77,7 +77,7 @@ def record(job: TrainJob, base: Checkpoint, material: TrainingData, look: Mappin
         "ties": str(split["ties"]),
     }
     if recipe.base.layers:
-        found |= {"layers": shown_layers(base.config.layers), "layers_of": base.config.original_layers}
+        found |= {"layers": format_layers(base.config.layers), "layers_of": base.config.n_original_layers}
     if recipe.objective.kind == "residual":
         found["prior"] = "sequence"
     return found | {key: float(value) for key, value in look.items() if key not in {"step", "events"}}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
-from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
-from genrec_edge.convert.pipeline.metadata import describe
+from genrec_edge.convert.pipeline.metadata import model_metadata
 from genrec_edge.evaluation.llm_ranker import LlmRanker, PriorTerm
 from genrec_edge.evaluation.metrics import hit, ndcg
 from genrec_edge.evaluation.protocol import cases_of
@@ -34,9 +34,9 @@ def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, jo
     """
     gguf_path = adapter / "look.gguf"
     read = read_adapter(adapter, base.config)
-    checkpoint = merged(base, [read])
+    checkpoint = merge_adapters(base, [read])
     with atomic_write(gguf_path) as file:
-        write_gguf(checkpoint, file, describe(checkpoint, [read], "validate", "LicenseRef-none"))
+        write_gguf(checkpoint, file, model_metadata(checkpoint, [read], "validate", "LicenseRef-none"))
     asked = cases_of(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
     prior = None
     if job.recipe.objective.kind == "residual":

@@ -89,19 +89,19 @@ class DivergenceAccumulator:
         self._n_finite += len(p)
         self._n_same += int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
         self._diff_max = max(self._diff_max, float(np.abs(p - q).max()))
-        kl = divergence(p, q)
+        kl = kl_divergence(p, q)
         self._kl_sum += float(kl.sum())
         self._kl_max = max(self._kl_max, float(kl.max()))
 
 
-def divergence(p_logits: NDArray[np.float64], q_logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def kl_divergence(p_logits: NDArray[np.float64], q_logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return KL(p || q) of each row in nats, (n,), never negative; the arguments are finite logits, (n, n_vocab)."""
     p, q = _log_softmax(p_logits), _log_softmax(q_logits)
     kl: NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
     return np.maximum(kl, 0.0)  # equal distributions can come out as -1e-17
 
 
-def compare(
+def compare_logits(
     reference: Logits,
     other: Logits,
     sequences: Sequence[Sequence[int]],

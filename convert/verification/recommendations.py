@@ -36,7 +36,7 @@ class HitRate:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelAnswers:
+class ModelRecommendations:
     """A model's answers to a list of histories.
 
     Attributes:
@@ -59,7 +59,7 @@ class ModelAnswers:
         return sum(len(ids) < K for ids in self.items)
 
 
-def answer(
+def collect_recommendations(
     model_path: Path,
     catalog_path: Path,
     histories: Sequence[Sequence[Interaction]],
@@ -67,7 +67,7 @@ def answer(
     *,
     n_threads: int,
     on_answer: Callable[[int, int], object] = lambda _done, _total: None,
-) -> ModelAnswers:
+) -> ModelRecommendations:
     """Ask a model for `K` items after each history and each case.
 
     Args:
@@ -89,7 +89,7 @@ def answer(
             ranks.append(ids.index(case.target_id) + 1 if case.target_id in ids else None)
             on_answer(done, total)
     timings = [result.timings for result in results]
-    return ModelAnswers(
+    return ModelRecommendations(
         items=tuple(map(_ids, results)),
         exact_share=sum(result.exact for result in results) / len(results),
         request_s=statistics.median(t.prompt_s + t.decode_s for t in timings),
@@ -104,7 +104,7 @@ def hit_rate(ranks: Sequence[int | None]) -> HitRate:
     return HitRate(len(ranks), sum(rank is not None for rank in ranks) / len(ranks), sum(gains) / len(ranks))
 
 
-def overlap(reference: ModelAnswers, other: ModelAnswers) -> float:
+def overlap(reference: ModelRecommendations, other: ModelRecommendations) -> float:
     """Return the mean share of the reference's items that the other model recommends too, 0..1."""
     shares = [len(set(a) & set(b)) / max(1, len(a)) for a, b in zip(reference.items, other.items, strict=True)]
     return sum(shares) / len(shares)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec_edge.convert.verification.logit_divergence import compare
+from genrec_edge.convert.verification.logit_divergence import compare_logits
 from genrec_edge.convert.verification.results import CheckpointCheck, Mismatch, TokenizerCheck, agrees
 from genrec_edge.convert.verification.samples import MAX_SEQUENCE
 from genrec_edge.engine.bindings import Model
@@ -30,7 +30,7 @@ _MEMORY_FACTOR = 1.2
 _MEMORY_FILES = (Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max"))
 
 
-def obstacle(n_params: int) -> str:
+def skip_reason(n_params: int) -> str:
     """Say what keeps transformers from running a model of `n_params` weights here; "" if nothing does."""
     for module in sorted(_EXTRA):
         if find_spec(module) is None:
@@ -72,7 +72,7 @@ def check_checkpoint(
     on_sequence: Callable[[int, int], object],
 ) -> CheckpointCheck:
     """Compare the logits of a GGUF with those of a Hugging Face folder, where memory allows."""
-    if reason := obstacle(reference.n_params):
+    if reason := skip_reason(reference.n_params):
         return CheckpointCheck("skipped", reason)
     if folder is None:
         return CheckpointCheck("skipped", "there is no merged Hugging Face checkpoint")
@@ -83,7 +83,7 @@ def check_checkpoint(
     except Exception as e:  # transformers raises anything at all
         return CheckpointCheck("skipped", _reason(e, folder))
     with closing(model), closing(open_full_logits(reference.path, n_threads)) as forward:
-        agreement = compare(
+        agreement = compare_logits(
             model.logits, forward.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
         )
     return CheckpointCheck("passed" if agrees(agreement) else "failed", agreement=agreement)

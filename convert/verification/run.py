@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.verification import samples
-from genrec_edge.convert.verification.logit_divergence import compare
-from genrec_edge.convert.verification.recommendations import K, ModelAnswers, answer, overlap
+from genrec_edge.convert.verification.logit_divergence import compare_logits
+from genrec_edge.convert.verification.recommendations import K, ModelRecommendations, collect_recommendations, overlap
 from genrec_edge.convert.verification.reference import check_checkpoint, check_tokenizer, open_full_logits
 from genrec_edge.convert.verification.results import FileFigures, Verification
 from genrec_edge.engine.bindings import Model
@@ -111,7 +111,7 @@ def _agreement(
         closing(open_full_logits(path, n_threads)) as found,
     ):
         on_sequence = partial(on_progress, f"logits of {path.name}")
-        return compare(
+        return compare_logits(
             expected.logits, found.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
         )
 
@@ -123,10 +123,10 @@ def _answers(
     split: HeldOutCases,
     n_threads: int,
     on_progress: OnProgress,
-) -> ModelAnswers | EngineError:
+) -> ModelRecommendations | EngineError:
     on_answer = partial(on_progress, f"recommendations of {path.name}")
     try:
-        return answer(path, catalog, histories, split.cases, n_threads=n_threads, on_answer=on_answer)
+        return collect_recommendations(path, catalog, histories, split.cases, n_threads=n_threads, on_answer=on_answer)
     except EngineError as e:  # logits that are no numbers; a finding, and the other files have to be asked yet
         return e
 
@@ -135,7 +135,7 @@ def _figures(
     header: GgufHeader,
     reference: Path,
     agreements: Mapping[Path, LogitAgreement],
-    asked: Mapping[Path, ModelAnswers | EngineError],
+    asked: Mapping[Path, ModelRecommendations | EngineError],
 ) -> FileFigures:
     own, first = asked.get(header.path), asked[reference]
     figures = FileFigures(
@@ -147,11 +147,11 @@ def _figures(
         agreement=agreements.get(header.path),
         error=own.message if isinstance(own, EngineError) else "",
     )
-    if not isinstance(own, ModelAnswers):
+    if not isinstance(own, ModelRecommendations):
         return figures
     return replace(
         figures,
-        overlap=overlap(first, own) if isinstance(first, ModelAnswers) and header.path != reference else None,
+        overlap=overlap(first, own) if isinstance(first, ModelRecommendations) and header.path != reference else None,
         exact_share=own.exact_share,
         n_short=own.n_short,
         request_s=own.request_s,

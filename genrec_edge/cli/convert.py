@@ -165,8 +165,8 @@ def _show_plan(prepared: PreparedConversion, *, json: bool, quiet: bool) -> None
     )
     for note in plan.notes:
         say(note, quiet=quiet)
-    if prepared.obstacle:
-        say(f"not compared with transformers: {prepared.obstacle}", quiet=quiet)
+    if prepared.skip_reason:
+        say(f"not compared with transformers: {prepared.skip_reason}", quiet=quiet)
 
 
 def _show(outcome: ConversionResult, names: list[str], *, quiet: bool) -> None:

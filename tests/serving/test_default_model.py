@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genrec_edge import Recommender
-from genrec_edge.convert.pipeline.shipped_model import shipped_adapter
+from genrec_edge.convert.pipeline.shipped_model import shipped_adapter_path
 from genrec_edge.datasets.splits import load, split_of
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.runner import evaluate
@@ -26,7 +26,7 @@ USERS = 200
 @pytest.fixture(scope="module")
 def card() -> dict[str, Any]:
     """What was measured with all users, as `genrec-edge evaluate --plot` writes it; see the README beside it."""
-    document: dict[str, Any] = json.loads((shipped_adapter("genrec-films") / "evaluation.json").read_bytes())
+    document: dict[str, Any] = json.loads((shipped_adapter_path("genrec-films") / "evaluation.json").read_bytes())
     return document
 
 
@@ -65,7 +65,7 @@ def test_it_knows_what_goes_together_in_the_shipped_catalog(default_model: Path)
 
 
 def test_its_adapter_says_what_it_was_trained_on() -> None:
-    folder = shipped_adapter("genrec-films")
+    folder = shipped_adapter_path("genrec-films")
     record = json.loads((folder / "genrec_edge.json").read_bytes())
     assert (record["data"], record["split"], record["ties"]) == ("ml-100k", "leave-one-out", "file")
     text = (folder / "README.md").read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ import typer
 from genrec_edge import cli
 from genrec_edge.catalog.titles import printable
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
-from genrec_edge.convert.pipeline.metadata import describe
+from genrec_edge.convert.pipeline.metadata import model_metadata
 from genrec_edge.convert.pipeline.plan import ConversionJob
 from genrec_edge.convert.pipeline.run import prepare
 from genrec_edge.errors import GenRecError
@@ -345,7 +345,7 @@ def prepared_and_written(wanted: ConversionJob) -> str:
     except GenRecError as e:
         return told(e)
     try:
-        metadata = describe(prepared.checkpoint, prepared.adapters, wanted.name, wanted.licence)
+        metadata = model_metadata(prepared.checkpoint, prepared.adapters, wanted.name, wanted.licence)
         write_gguf(prepared.checkpoint, io.BytesIO(), metadata)
     except GenRecError as e:
         return told(e)

@@ -37,10 +37,10 @@ def smollm2(real_models_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def default_model(real_models_path: Path) -> Path:
     """Returns the GGUF of the real default model, made on first use."""
-    from genrec_edge.convert.pipeline.shipped_model import make_tuned
+    from genrec_edge.convert.pipeline.shipped_model import make_tuned_model
     from genrec_edge.hub.registry import load_registry
 
-    return _pulled(real_models_path, load_registry().default, make_tuned)
+    return _pulled(real_models_path, load_registry().default, make_tuned_model)
 
 
 def _pulled(models_path: Path, name: str, make: Make) -> Path:

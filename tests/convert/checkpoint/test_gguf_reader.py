@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from genrec_edge.convert.checkpoint import types as checkpoint_module
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
-from genrec_edge.convert.checkpoint.gguf_writer import Value, write_gguf
+from genrec_edge.convert.checkpoint.gguf_writer import MetadataValue, write_gguf
 from genrec_edge.convert.checkpoint.tensor_names import gguf_name
 from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 from genrec_edge.engine.bindings import Model
@@ -115,7 +115,7 @@ def test_every_type_is_dequantized_as_the_package_does_whichever_rows_are_asked_
     assert {gguf_name(name) for name in checkpoint.tensors} == expected.keys()
     rng = np.random.default_rng(0)
     for name, tensor in checkpoint.tensors.items():
-        whole = tensor.all()
+        whole = tensor.read_all()
         assert whole.dtype == np.float32
         assert np.isfinite(whole).all()
         assert np.array_equal(whole, expected[gguf_name(name)]), name
@@ -123,18 +123,20 @@ def test_every_type_is_dequantized_as_the_package_does_whichever_rows_are_asked_
         picks = rng.integers(0, tensor.shape[0], 7)
         for rows in (slice(3, 8), slice(0, 1), slice(5, 10_000), picks, picks[:1]):
             assert np.array_equal(tensor.read(rows), whole[rows])
-            if tensor.halves is not None:
-                assert tensor.halves(rows).dtype == np.float16
-                assert np.array_equal(tensor.halves(rows), whole[rows].astype(np.float16))
-        assert (tensor.halves is not None) == (kind == "F16" and len(tensor.shape) == 2)
+            if tensor.read_f16 is not None:
+                assert tensor.read_f16(rows).dtype == np.float16
+                assert np.array_equal(tensor.read_f16(rows), whole[rows].astype(np.float16))
+        assert (tensor.read_f16 is not None) == (kind == "F16" and len(tensor.shape) == 2)
         whole[:] = 0  # it is the caller's own
-        assert np.array_equal(tensor.all(), expected[gguf_name(name)])
+        assert np.array_equal(tensor.read_all(), expected[gguf_name(name)])
 
 
 @pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
 def test_vectors_may_be_of_any_plain_type(kind: str, tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf", "Q4_0", kind)
-    assert np.array_equal(read_gguf(path).tensors["model.norm.weight"].all(), reference(path)["output_norm.weight"])
+    assert np.array_equal(
+        read_gguf(path).tensors["model.norm.weight"].read_all(), reference(path)["output_norm.weight"]
+    )
 
 
 def test_what_does_not_fit_is_named_and_counted(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_chunks_cover_every_row_once_and_hold_no_more_than_they_may(
         assert (chunks[0].stop + 1) * row_elements > chunk
 
 
-METADATA: dict[str, Value] = {
+METADATA: dict[str, MetadataValue] = {
     "general.name": "n\u00e4me",
     "test.true": True,
     "test.false": False,
@@ -263,7 +265,7 @@ def test_a_bad_weight_in_a_late_chunk_is_found(value: float, tmp_path: Path, mon
     monkeypatch.setattr(checkpoint_module, "CHUNK_ELEMENTS", 1000)
     base = read_gguf(write_model(tmp_path / "base.gguf", "F32"))
     name = "model.layers.0.mlp.down_proj.weight"
-    values = base.tensors[name].all()
+    values = base.tensors[name].read_all()
     values[-1, -1] = value
     bad = replace(base.tensors[name], read=lambda rows: values[rows])
     with pytest.raises(ModelInvalidError, match=r"down_proj\.weight \(F32\) holds weights that are no numbers"):

@@ -19,17 +19,17 @@ from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
-from genrec_edge.convert.checkpoint.layers import claimed_layers, keep_layers, parse_layers, shown_layers
+from genrec_edge.convert.checkpoint.layers import format_layers, keep_layers, parse_layers, recorded_layers
 from genrec_edge.convert.checkpoint.tensor_names import expected_shapes
 from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
-from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import Adapter, Delta
 from genrec_edge.convert.pipeline import run
-from genrec_edge.convert.pipeline.metadata import describe
+from genrec_edge.convert.pipeline.metadata import model_metadata
 from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants, make_plan, merge_notes, store_names
 from genrec_edge.convert.quantization.quantize import NEEDS_IMATRIX, quantize_file
 from genrec_edge.convert.quantization.sizes import estimate_bytes
-from genrec_edge.convert.tokenizer.types import UNUSED, padding
+from genrec_edge.convert.tokenizer.types import UNUSED, padding_token
 from genrec_edge.engine.bindings import FILE_TYPES, Model
 from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import DiskFullError, UsageError
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_layers_are_read_as_they_are_shown(chosen: set[int]) -> None:
     layers = tuple(sorted(chosen))
-    assert parse_layers(shown_layers(layers)) == layers
+    assert parse_layers(format_layers(layers)) == layers
     assert parse_layers(",".join(map(str, layers))) == layers
 
 
@@ -78,7 +78,7 @@ def random_checkpoint(base: Checkpoint, config: ModelConfig) -> Checkpoint:
     more = range(len(tokenizer.tokens), config.vocab_size)
     tokenizer = replace(
         tokenizer,
-        tokens=(*tokenizer.tokens, *map(padding, more)),
+        tokens=(*tokenizer.tokens, *map(padding_token, more)),
         types=(*tokenizer.types, *[UNUSED] * len(more)),
     )
     tensors = {name: tensor(name, shape) for name, shape in expected_shapes(config).items()}
@@ -119,7 +119,7 @@ def test_a_shallower_model_is_transformers_without_the_layers(tiny_llama: Path, 
     whole = replace(base, config=config, tensors={name: tensor(name) for name in expected_shapes(config)})
     kept = keep_layers(whole, (0, 2, 3))
     assert kept.config == replace(config, layers=(0, 2, 3))
-    assert kept.config.original_layers == 5
+    assert kept.config.n_original_layers == 5
     assert {name: tensor.shape for name, tensor in kept.tensors.items()} == expected_shapes(kept.config)
     assert all(tensor.name == name for name, tensor in kept.tensors.items())
 
@@ -141,7 +141,7 @@ def test_a_shallower_model_is_transformers_without_the_layers(tiny_llama: Path, 
     again = keep_layers(kept, (1, 2))  # of those that are left
     assert again.config.layers == (2, 3)
     assert np.array_equal(
-        again.tensors["model.layers.1.mlp.up_proj.weight"].all(), weights["model.layers.3.mlp.up_proj.weight"]
+        again.tensors["model.layers.1.mlp.up_proj.weight"].read_all(), weights["model.layers.3.mlp.up_proj.weight"]
     )
     with pytest.raises(UsageError, match=r"names layer 3, and .* has 3 \(0 is the first\)"):
         keep_layers(kept, (0, 3))
@@ -290,11 +290,11 @@ def test_which_layers_are_kept_is_said_through_every_form(tiny_llama: Path, tmp_
     shallow = keep_layers(four, (1,))
     write_folder(shallow, tmp_path / "shallow", "F16")
     again = read_folder(tmp_path / "shallow")
-    assert (again.config.layers, again.config.original_layers) == ((1,), 2)
+    assert (again.config.layers, again.config.n_original_layers) == ((1,), 2)
     with atomic_write(tmp_path / "shallow.gguf") as file:
-        write_gguf(again, file, describe(again, [], "shallow", "MIT"))
+        write_gguf(again, file, model_metadata(again, [], "shallow", "MIT"))
     config = read_gguf(tmp_path / "shallow.gguf").config
-    assert (config.layers, config.original_layers) == ((1,), 2)
+    assert (config.layers, config.n_original_layers) == ((1,), 2)
 
 
 def write_layers(path: Path, folder: Path) -> Checkpoint:
@@ -304,11 +304,11 @@ def write_layers(path: Path, folder: Path) -> Checkpoint:
 
 @pytest.mark.parametrize(("text", "of"), [("0-1", 2), ("5", 3), ("2", 2), (7, 9), ("x", 9), ("2", "9"), (None, None)])
 def test_claims_of_layers_that_do_not_fit_are_not_believed(text: object, of: object) -> None:
-    assert claimed_layers(text, of, 1) == ((0,), 1)
+    assert recorded_layers(text, of, 1) == ((0,), 1)
 
 
 def test_claims_of_layers_that_fit() -> None:
-    assert claimed_layers("0-2,7", 9, 4) == ((0, 1, 2, 7), 9)
+    assert recorded_layers("0-2,7", 9, 4) == ((0, 1, 2, 7), 9)
 
 
 @pytest.mark.parametrize("type_of_base", ["Q8_0", "F16"])
@@ -322,13 +322,13 @@ def test_rounding_to_the_grid_of_the_base_undoes_small_changes(
     a, b = (rng.normal(0, 0.02, shape).astype(np.float32) for shape in ((4, columns), (rows, 4)))
     adapter = Adapter(tmp_path, "", 1.0, 4, 4.0, {name: Delta(a, b, 1.0)}, {}, {})
     with atomic_write(tmp_path / "f16.gguf") as file:
-        write_gguf(merged(base, [adapter]), file, {})
+        write_gguf(merge_adapters(base, [adapter]), file, {})
     quantize_file(tmp_path / "f16.gguf", tmp_path / "merged.gguf", "Q8_0")
     quantize_file(tmp_path / "base.gguf", tmp_path / "plain.gguf", "Q8_0")
-    before, after = (read_gguf(tmp_path / f).tensors[name].all() for f in ("plain.gguf", "merged.gguf"))
+    before, after = (read_gguf(tmp_path / f).tensors[name].read_all() for f in ("plain.gguf", "merged.gguf"))
     change = b @ a
     left = float(((after - before) * change).sum() / (change * change).sum())
-    notes = merge_notes(base, merged(base, [adapter]), ("Q4_0", "Q8_0"))
+    notes = merge_notes(base, merge_adapters(base, [adapter]), ("Q4_0", "Q8_0"))
     if type_of_base == "Q8_0":
         assert abs(left) < 0.3
         assert [note for note in notes if "are Q8_0 already: rounded to Q8_0 again" in note] == list(notes) != []

@@ -73,12 +73,12 @@ def test_what_the_library_writes_is_read_as_it_reads_it(
         stored = found[name]
         assert (stored.name, stored.shape, stored.dtype) == (name, tuple(tensor.shape), layout[name][0])
         if stored.dtype in FLOATS and stored.shape:
-            values = stored.all()
+            values = stored.read_all()
             assert values.dtype == np.float32
             assert np.array_equal(values, tensor.float().numpy())
         else:
             with pytest.raises(ModelInvalidError, match="not weights"):
-                stored.all()
+                stored.read_all()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -95,11 +95,11 @@ def test_rows_by_slice_and_by_number_are_copies(tmp_path: Path, dtype: str) -> N
     expected = tensor.float().numpy()
 
     for rows in (slice(2, 5), slice(0, 0), np.array([6, 0, 0, 3]), np.array([], np.intp)):
-        values = stored.rows(rows)
+        values = stored.read(rows)
         assert values.dtype == np.float32
         assert np.array_equal(values, expected[rows])
         values[...] = 0
-    assert np.array_equal(stored.all(), expected)
+    assert np.array_equal(stored.read_all(), expected)
     assert path.read_bytes() == content
 
 
@@ -108,7 +108,7 @@ def test_every_bfloat16_is_what_torch_makes_of_it(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(file_of({"w": entry("BF16", [1 << 16], [0, 1 << 17])}, bits.tobytes()))
     expected = torch.from_numpy(bits.copy()).view(torch.bfloat16).float().numpy()
-    assert np.array_equal(read_safetensors(path)["w"].all(), expected, equal_nan=True)
+    assert np.array_equal(read_safetensors(path)["w"].read_all(), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_mutated_headers_are_refused_or_read_as_the_library_reads_them(tmp_path:
         }
         for name, stored in found.items():
             if stored.dtype == "F32" and stored.shape:
-                assert stored.all().tobytes() == bytes(library[name]["data"])
+                assert stored.read_all().tobytes() == bytes(library[name]["data"])
     assert accepted > 50
     assert refused_by_both > 1000
     assert stricter < 50

@@ -18,7 +18,7 @@ import transformers
 from genrec_edge.convert.checkpoint.config_hf import read_config
 from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT, expected_shapes
 from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
-from genrec_edge.convert.lora.merge import merged, without_copies
+from genrec_edge.convert.lora.merge import drop_copies, merge_adapters
 from genrec_edge.convert.lora.peft_reader import Adapter, read_adapter
 from genrec_edge.convert.tokenizer.types import Tokenizer
 from genrec_edge.errors import ModelInvalidError
@@ -115,7 +115,7 @@ def assert_same(found: Checkpoint, expected: torch.nn.Module) -> None:
     state = expected.state_dict()
     assert found.tensors.keys() == expected_shapes(found.config).keys()
     for name, tensor in found.tensors.items():
-        values = tensor.all()
+        values = tensor.read_all()
         assert values.dtype == np.float32
         assert values.shape == tensor.shape
         assert np.abs(values - state[name].float().numpy()).max() <= 1e-6, name
@@ -132,7 +132,7 @@ def run(found: Checkpoint) -> torch.Tensor:
     document = json.loads((found.path / "config.json").read_text()) | {"tie_word_embeddings": found.config.tied}
     config = getattr(transformers, f"{document['model_type'].capitalize()}Config")(**document)
     model = getattr(transformers, name)(config).eval()
-    state = {name: torch.from_numpy(tensor.all()) for name, tensor in found.tensors.items()}
+    state = {name: torch.from_numpy(tensor.read_all()) for name, tensor in found.tensors.items()}
     missing = model.load_state_dict(state, strict=False)
     assert set(missing.missing_keys) <= ({OUTPUT} if found.config.tied else set())
     assert not missing.unexpected_keys
@@ -188,7 +188,7 @@ def test_a_merge_is_that_of_peft(family: str, variant: str, tmp_path: Path) -> N
     wrapped = wrap(base, **VARIANTS[variant])
     checkpoint = checkpoint_of(base, tmp_path)
     adapter = read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)
-    found = merged(checkpoint, [adapter])
+    found = merge_adapters(checkpoint, [adapter])
     assert found.config == checkpoint.config
     assert_same(found, unloaded(wrapped))
     changed = {name for name in found.tensors if found.tensors[name] is not checkpoint.tensors[name]}
@@ -201,7 +201,7 @@ def test_a_merge_into_embedding_and_output_is_that_of_peft(family: str, variant:
     base = base_model(family, tmp_path)
     wrapped = wrap(base, **(EMBEDDINGS | ROWS)[variant])
     checkpoint = checkpoint_of(base, tmp_path)
-    found = merged(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
     assert_same(found, unloaded(wrapped))
 
 
@@ -212,7 +212,7 @@ def test_tied_embeddings_compute_what_was_trained(family: str, variant: str, tmp
     base = base_model(family, tmp_path)
     wrapped = wrap(base, **EMBEDDINGS[variant])
     checkpoint = checkpoint_of(base, tmp_path)
-    found = merged(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
     assert not found.config.tied
     expected = logits(wrapped)
     assert (run(found) - expected).abs().max() < 1e-4
@@ -230,7 +230,7 @@ def test_tied_embeddings_that_were_adapted_alike_stay_tied(kind: dict[str, Any],
     checkpoint = checkpoint_of(base, tmp_path)
     adapter = read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)
     assert {EMBEDDING, OUTPUT} <= adapter.deltas.keys() | adapter.replaced.keys()
-    found = merged(checkpoint, [adapter])
+    found = merge_adapters(checkpoint, [adapter])
     assert found.config == checkpoint.config
     assert OUTPUT not in found.tensors
     assert (run(found) - logits(wrapped)).abs().max() < 1e-4
@@ -241,10 +241,10 @@ def test_rows_of_tied_embeddings_are_replaced_in_both(family: str, tmp_path: Pat
     base = base_model(family, tmp_path)
     wrapped = wrap(base, trainable_token_indices=[90, 3, 41])
     checkpoint = checkpoint_of(base, tmp_path)
-    found = merged(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
     assert found.config == checkpoint.config
     assert (run(found) - logits(wrapped)).abs().max() < 1e-4
-    before, after = checkpoint.tensors[EMBEDDING].all(), found.tensors[EMBEDDING].all()
+    before, after = checkpoint.tensors[EMBEDDING].read_all(), found.tensors[EMBEDDING].read_all()
     assert np.flatnonzero((before != after).any(axis=1)).tolist() == [3, 41, 90]
 
 
@@ -266,7 +266,7 @@ def test_several_adapters_are_their_weighted_sum(tmp_path: Path) -> None:
     save(wrapped, tmp_path / "adapters")
     folders = [tmp_path / "adapters", tmp_path / "adapters" / "second", tmp_path / "adapters" / "third"]
     adapters = [read_adapter(f, checkpoint.config, weight=w) for f, w in zip(folders, weights.values(), strict=True)]
-    found = merged(checkpoint, adapters)
+    found = merge_adapters(checkpoint, adapters)
 
     for module in wrapped.modules():  # for each layer, "cat" of those adapters that it has
         if isinstance(module, peft.tuners.lora.Linear):
@@ -277,7 +277,7 @@ def test_several_adapters_are_their_weighted_sum(tmp_path: Path) -> None:
                 )
     state = wrapped.unload().state_dict()
     for name, tensor in found.tensors.items():
-        assert np.abs(tensor.all() - state[name].numpy()).max() <= 1e-6, name
+        assert np.abs(tensor.read_all() - state[name].numpy()).max() <= 1e-6, name
 
 
 def test_two_adapters_are_what_peft_calls_cat(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_two_adapters_are_what_peft_calls_cat(tmp_path: Path) -> None:
         wrapped.load_adapter(str(folders[1]), "two")
         wrapped.add_weighted_adapter(["one", "two"], [0.3, 1.5], "both", combination_type="cat")
     wrapped.set_adapter("both")
-    found = merged(
+    found = merge_adapters(
         checkpoint,
         [read_adapter(f, checkpoint.config, weight=w) for f, w in zip(folders, (0.3, 1.5), strict=True)],
     )
@@ -305,7 +305,7 @@ def test_adapters_of_half_precision_are_merged_in_float32(dtype: torch.dtype, tm
     adapter = read_adapter(save(wrapped.to(dtype), tmp_path / "adapter"), checkpoint.config)
     stored = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
     assert {torch.float16: b'"F16"', torch.bfloat16: b'"BF16"'}[dtype] in stored
-    assert_same(merged(checkpoint, [adapter]), unloaded(expected))
+    assert_same(merge_adapters(checkpoint, [adapter]), unloaded(expected))
 
 
 @pytest.mark.parametrize("variant", ["plain", "DoRA", "a norm and a matrix as a whole", "rows of both"])
@@ -313,15 +313,15 @@ def test_rows_are_computed_alone(variant: str, tmp_path: Path) -> None:
     base = base_model("llama", tmp_path)
     checkpoint = checkpoint_of(base, tmp_path)
     folder = save(wrap(base, **(VARIANTS | ROWS)[variant]), tmp_path / "adapter")
-    found = merged(checkpoint, [read_adapter(folder, checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(folder, checkpoint.config)])
     for name, tensor in found.tensors.items():
-        whole = tensor.all()
+        whole = tensor.read_all()
         for rows in (slice(3, 9), slice(5, 5), np.array([7, 0, 0, 20])):
             part = tensor.read(rows)
             assert part.dtype == np.float32
             assert np.allclose(part, whole[rows], rtol=0, atol=1e-7), name
         whole[:] = 0
-        assert tensor.all().any(), name
+        assert tensor.read_all().any(), name
 
 
 def adapters(base: torch.nn.Module, checkpoint: Checkpoint, folder: Path, *settings: dict[str, Any]) -> list[Adapter]:
@@ -335,18 +335,18 @@ def test_adapters_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     settings = ({"modules_to_save": ["down_proj"]}, {"use_dora": True}, {"target_modules": ["down_proj", "v_proj"]})
     whole, dora, plain = adapters(base, checkpoint, tmp_path, *settings)
     with pytest.raises(ModelInvalidError) as caught:
-        merged(checkpoint, [whole, dora, plain])
+        merge_adapters(checkpoint, [whole, dora, plain])
     for layer in (0, 1):
         assert f"layers.{layer}.mlp.down_proj.weight is replaced by one and changed by another" in caught.value.message
         assert f"layers.{layer}.self_attn.v_proj.weight is changed by several, and by one" in caught.value.message
     dora_elsewhere = adapters(base, checkpoint, tmp_path / "b", {"use_dora": True, "target_modules": ["o_proj"]})
-    merged(checkpoint, [*dora_elsewhere, plain])
+    merge_adapters(checkpoint, [*dora_elsewhere, plain])
     rows = ({"trainable_token_indices": [1]}, {"trainable_token_indices": [2]}, {"modules_to_save": ["embed_tokens"]})
     for two in itertools.combinations(adapters(base, checkpoint, tmp_path / "c", *rows), 2):
         with pytest.raises(ModelInvalidError, match=r"embed_tokens\.weight is replaced by one and changed by another"):
-            merged(checkpoint, two)
+            merge_adapters(checkpoint, two)
     with pytest.raises(ModelInvalidError, match=r"replaces model\.embed_tokens\.weight, of which 0\.5 times"):
-        merged(checkpoint, [read_adapter(tmp_path / "c" / "adapter-0", checkpoint.config, weight=0.5)])
+        merge_adapters(checkpoint, [read_adapter(tmp_path / "c" / "adapter-0", checkpoint.config, weight=0.5)])
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_an_adapter_that_changes_nothing_is_refused(settings: dict[str, Any], fa
         untrained = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(**settings))
     adapter = read_adapter(save(untrained, tmp_path / "adapter"), checkpoint.config)
     with pytest.raises(ModelInvalidError, match="changes nothing"):
-        merged(checkpoint, [adapter])
+        merge_adapters(checkpoint, [adapter])
 
 
 def test_copies_of_embeddings_are_no_part_of_an_adapter(tmp_path: Path) -> None:
@@ -371,21 +371,21 @@ def test_copies_of_embeddings_are_no_part_of_an_adapter(tmp_path: Path) -> None:
     folder = save(wrap(base, target_modules=["embed_tokens", "q_proj"]), tmp_path / "adapter")
     adapter = read_adapter(folder, checkpoint.config, weight=0.5)
     assert adapter.replaced.keys() == {EMBEDDING}
-    assert without_copies(adapter, checkpoint).replaced == {}
-    merged(checkpoint, [adapter])
+    assert drop_copies(adapter, checkpoint).replaced == {}
+    merge_adapters(checkpoint, [adapter])
 
     other = checkpoint_of(base_model("qwen2", tmp_path / "other"), tmp_path / "other")
     moved = Checkpoint(tmp_path, checkpoint.config, checkpoint.tokenizer, other.tensors, ())
     with pytest.raises(ModelInvalidError, match=r"replaces model.embed_tokens.weight, of which 0.5 times"):
-        merged(moved, [adapter])
+        merge_adapters(moved, [adapter])
     assert np.array_equal(
-        merged(moved, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].all(),
-        merged(checkpoint, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].all(),
+        merge_adapters(moved, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].read_all(),
+        merge_adapters(checkpoint, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].read_all(),
     )
 
 
 def test_no_adapter_is_no_change(tmp_path: Path) -> None:
     checkpoint = checkpoint_of(base_model("llama, tied", tmp_path), tmp_path)
-    found = merged(checkpoint, [])
+    found = merge_adapters(checkpoint, [])
     assert found.config == checkpoint.config
     assert found.tensors == checkpoint.tensors

@@ -18,7 +18,7 @@ from genrec_edge.convert.checkpoint.config_hf import read_config
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.tensor_names import expected_shapes
 from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
-from genrec_edge.convert.lora.merge import without_copies
+from genrec_edge.convert.lora.merge import drop_copies
 from genrec_edge.convert.lora.peft_reader import Adapter, read_adapter
 from genrec_edge.convert.lora.to_gguf import write_adapter_gguf
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
@@ -122,7 +122,7 @@ def logits_with(base_path: Path, adapter_path: Path | None, token_ids: list[int]
 
 
 def adapter_file(adapter: Adapter, checkpoint: Checkpoint, path: Path) -> Path:
-    write_adapter_gguf(without_copies(adapter, checkpoint), checkpoint.config, path, {"general.name": "ours"})
+    write_adapter_gguf(drop_copies(adapter, checkpoint), checkpoint.config, path, {"general.name": "ours"})
     return path
 
 

@@ -20,9 +20,9 @@ from genrec_edge.convert.pipeline.metadata import (
     base_name,
     check_licence,
     check_name,
-    describe,
     file_name,
-    training,
+    model_metadata,
+    training_record,
 )
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.header import read_header
@@ -186,13 +186,13 @@ def checkpoint(tiny_llama: Path) -> Checkpoint:
 def written(checkpoint: Checkpoint, adapters: list[Adapter], path: Path) -> dict[str, Any]:
     """Write a file and return what the gguf package reads of it."""
     with path.open("wb") as file:
-        write_gguf(checkpoint, file, describe(checkpoint, adapters, "films", "MIT"))
+        write_gguf(checkpoint, file, model_metadata(checkpoint, adapters, "films", "MIT"))
     return {key: field.contents() for key, field in gguf.GGUFReader(path).fields.items()}
 
 
 def test_a_file_says_what_it_is_made_of_and_the_next_file_still_does(checkpoint: Checkpoint, tmp_path: Path) -> None:
     adapters = [adapter_at(tmp_path / "first", {"seed": 1}), adapter_at(tmp_path / "second", RECORD, 0.5)]
-    layers = replace(checkpoint.config, layers=(0, 2), original_layers=4)
+    layers = replace(checkpoint.config, layers=(0, 2), n_original_layers=4)
     found = written(replace(checkpoint, config=layers), adapters, tmp_path / "model.gguf")
     assert found["general.name"] == found["general.basename"] == "films"
     assert found["general.license"] == "MIT"
@@ -210,9 +210,9 @@ def test_a_file_says_what_it_is_made_of_and_the_next_file_still_does(checkpoint:
     assert {key: found[f"genrec_edge.train.{key}"] for key in RECORD} == RECORD
 
     again = read_gguf(tmp_path / "model.gguf")
-    assert training(again, []) == RECORD
-    assert training(again, [adapter_at(tmp_path / "silent")]) == RECORD
-    assert training(again, [adapter_at(tmp_path / "third", {"seed": 2})]) == {"seed": 2}
+    assert training_record(again, []) == RECORD
+    assert training_record(again, [adapter_at(tmp_path / "silent")]) == RECORD
+    assert training_record(again, [adapter_at(tmp_path / "third", {"seed": 2})]) == {"seed": 2}
     carried = written(again, [], tmp_path / "next.gguf")
     assert {key: carried[f"genrec_edge.train.{key}"] for key in RECORD} == RECORD
     assert (carried["genrec_edge.layers"], carried["genrec_edge.layers_of"]) == ("0,2", 4)
@@ -221,9 +221,9 @@ def test_a_file_says_what_it_is_made_of_and_the_next_file_still_does(checkpoint:
 
 def test_the_record_of_a_folder_is_carried_over(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = folder_base(tmp_path / "base", config_document(checkpoint.config))
-    assert training(replace(checkpoint, path=folder), []) == {}
+    assert training_record(replace(checkpoint, path=folder), []) == {}
     (folder / RECORD_NAME).write_text(json.dumps(RECORD))
-    assert training(replace(checkpoint, path=folder), []) == RECORD
+    assert training_record(replace(checkpoint, path=folder), []) == RECORD
 
 
 BAD: dict[str, Any] = {
@@ -244,14 +244,14 @@ BAD: dict[str, Any] = {
 def test_a_record_that_cannot_be_written_is_refused_by_name(case: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     adapter = adapter_at(tmp_path / "a", {"seed": 1, "odd": BAD[case], "worse": [2]})
     with pytest.raises(ModelInvalidError, match="holds 'odd', 'worse': not a text") as caught:
-        training(checkpoint, [adapter])
+        training_record(checkpoint, [adapter])
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("key", ["", "A", "a b", "a.", ".a", "a\u00e4", "a\n", "1"])
 def test_keys_of_a_record_are_keys_of_a_gguf(key: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ModelInvalidError, match="not a text"):
-        training(checkpoint, [adapter_at(tmp_path / "a", {key: 1})])
+        training_record(checkpoint, [adapter_at(tmp_path / "a", {key: 1})])
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "7", ""])
@@ -259,7 +259,7 @@ def test_a_record_that_is_none_is_refused(content: str, checkpoint: Checkpoint, 
     adapter = adapter_at(tmp_path / "a")
     (tmp_path / "a" / RECORD_NAME).write_text(content)
     with pytest.raises(ModelInvalidError, match=RECORD_NAME):
-        training(checkpoint, [adapter])
+        training_record(checkpoint, [adapter])
 
 
 def test_what_a_foreign_gguf_says_of_its_training_cannot_break_the_next_file(
@@ -280,5 +280,5 @@ def test_what_a_foreign_gguf_says_of_its_training_cannot_break_the_next_file(
     writer.close()
     assert read_header(path).metadata["genrec_edge.train.negative"] == -1
     foreign = replace(checkpoint, path=path)
-    assert training(foreign, []) == {"good": "kept"}
-    write_gguf(foreign, io.BytesIO(), describe(foreign, [], "films", "MIT"))
+    assert training_record(foreign, []) == {"good": "kept"}
+    write_gguf(foreign, io.BytesIO(), model_metadata(foreign, [], "films", "MIT"))

@@ -45,7 +45,7 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float3
     settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "target_modules": ["q_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     (folder / "genrec_edge.json").write_text(json.dumps(RECORD))
-    monkeypatch.setattr(shipped_model, "shipped_adapter", lambda name: folder.parent / name)
+    monkeypatch.setattr(shipped_model, "shipped_adapter_path", lambda name: folder.parent / name)
     return b @ a
 
 
@@ -90,8 +90,8 @@ def test_a_tuned_model_is_merged_cut_and_described_on_arrival(
     assert store.verify("tuned") == manifest
     made, base = read_gguf(path), read_gguf(tiny_llama)
     assert made.config.n_layers == 1
-    expected = base.tensors[QUERIES].all() + change
-    np.testing.assert_allclose(made.tensors[QUERIES.replace("1", "0")].all(), expected, rtol=2e-3, atol=2e-3)
+    expected = base.tensors[QUERIES].read_all() + change
+    np.testing.assert_allclose(made.tensors[QUERIES.replace("1", "0")].read_all(), expected, rtol=2e-3, atol=2e-3)
     with Recommender.open(catalog=films_path) as recommender:
         described = recommender.describe_model()
         assert (described["name"], described["score"], described["prompt"]) == ("tuned", "catalog", "titles-1")
@@ -101,8 +101,8 @@ def test_a_tuned_model_is_merged_cut_and_described_on_arrival(
 
 @pytest.mark.usefixtures("change")
 def test_a_base_that_is_another_is_refused_and_nothing_is_left(known: KnownModel, own_home: Path) -> None:
-    folder = shipped_model.shipped_adapter("tuned")
+    folder = shipped_model.shipped_adapter_path("tuned")
     (folder / "genrec_edge.json").write_text(json.dumps({**RECORD, "layers_of": 30}))
     with pytest.raises(UsageError, match=r"was trained on the layers 1 of 30, and .* has 0-1 of 2"):
-        ModelStore().pull("tuned", make=shipped_model.make_tuned, offline=False, on_event=lambda *_: None)
+        ModelStore().pull("tuned", make=shipped_model.make_tuned_model, offline=False, on_event=lambda *_: None)
     assert {p.name for p in (own_home / "models").iterdir()} == {".lock"}

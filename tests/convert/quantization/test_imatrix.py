@@ -13,7 +13,7 @@ import transformers
 
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.quantization import imatrix as imatrix_module
-from genrec_edge.convert.quantization.imatrix import importance
+from genrec_edge.convert.quantization.imatrix import importance_matrix
 from genrec_edge.convert.quantization.quantize import NEEDS_IMATRIX, quantize_file
 from genrec_edge.convert.verification.samples import draw_sequences
 from genrec_edge.engine import ggml_tensor
@@ -103,7 +103,7 @@ def mean_squares(model: transformers.LlamaForCausalLM, prompts: list[list[int]])
 
 def test_the_means_are_those_of_transformers(tiny_llama: Path, reference: transformers.LlamaForCausalLM) -> None:
     expected = mean_squares(reference, PROMPTS)
-    found = importance(tiny_llama, PROMPTS, n_threads=1)
+    found = importance_matrix(tiny_llama, PROMPTS, n_threads=1)
     assert found.keys() == expected.keys()
     assert len(found) == 2 * 7 + 1
     for name, values in found.items():
@@ -116,8 +116,8 @@ def test_the_means_are_those_of_transformers(tiny_llama: Path, reference: transf
 
 
 def test_threads_and_the_order_of_sequences_do_not_matter(tiny_llama: Path) -> None:
-    one = importance(tiny_llama, PROMPTS, n_threads=1)
-    two = importance(tiny_llama, iter([tuple(ids) for ids in reversed(PROMPTS)]), n_threads=2)
+    one = importance_matrix(tiny_llama, PROMPTS, n_threads=1)
+    two = importance_matrix(tiny_llama, iter([tuple(ids) for ids in reversed(PROMPTS)]), n_threads=2)
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-3)
@@ -149,7 +149,7 @@ def test_prompts_of_the_catalog_make_low_bit_types_possible(tiny_llama: Path, fi
         sequences = draw_sequences(model, films, 600, n_ctx=256, seed=3)
     model.close()
     told: list[tuple[int, int]] = []
-    values = importance(tiny_llama, sequences.token_ids, n_threads=1, on_progress=lambda *p: told.append(p))
+    values = importance_matrix(tiny_llama, sequences.token_ids, n_threads=1, on_progress=lambda *p: told.append(p))
     n = len(sequences.token_ids)
     assert told == [(i + 1, n) for i in range(n)]
     for file_type in sorted(NEEDS_IMATRIX):
@@ -160,7 +160,7 @@ def test_prompts_of_the_catalog_make_low_bit_types_possible(tiny_llama: Path, fi
 @pytest.mark.parametrize("prompts", [[], [[]], [[1], [10**6]], [[1], [-1]]])
 def test_sequences_that_cannot_be_evaluated_are_refused(tiny_llama: Path, prompts: list[list[int]]) -> None:
     with pytest.raises(UsageError):
-        importance(tiny_llama, prompts, n_threads=1)
+        importance_matrix(tiny_llama, prompts, n_threads=1)
 
 
 def test_a_failure_inside_a_callback_comes_out(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_a_failure_inside_a_callback_comes_out(tiny_llama: Path, monkeypatch: py
 
     monkeypatch.setattr(imatrix_module, "rows_at", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        importance(tiny_llama, PROMPTS, n_threads=1)
+        importance_matrix(tiny_llama, PROMPTS, n_threads=1)
 
 
 def test_activations_that_are_no_numbers_are_an_error(tiny_llama: Path, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_activations_that_are_no_numbers_are_an_error(tiny_llama: Path, tmp_path
     raw[tensor.data_offset : tensor.data_offset + tensor.n_bytes] = huge.tobytes()
     (tmp_path / "huge.gguf").write_bytes(raw)
     with pytest.raises(ModelInvalidError, match=r"huge\.gguf computes for blk\.0\.ffn_down") as caught:
-        importance(tmp_path / "huge.gguf", PROMPTS, n_threads=1)
+        importance_matrix(tmp_path / "huge.gguf", PROMPTS, n_threads=1)
     assert "\n" not in caught.value.message
 
 
@@ -210,7 +210,7 @@ def test_another_layout_is_noticed_before_it_is_used(
     shifted = type("Shifted", (ctypes.Structure,), {"_fields_": [*fields[:at], ("new", ctypes.c_int64), *fields[at:]]})
     monkeypatch.setattr(ggml_tensor, "GgmlTensor", shifted)
     with pytest.raises(EngineError, match="unknown way") as caught:
-        importance(tiny_llama, PROMPTS, n_threads=1)
+        importance_matrix(tiny_llama, PROMPTS, n_threads=1)
     assert caught.value.hint
     assert isinstance(caught.value, GenRecError)
 

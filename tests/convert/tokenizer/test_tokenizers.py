@@ -22,7 +22,7 @@ from genrec_edge.convert.tokenizer import spm
 from genrec_edge.convert.tokenizer.export import write_hf_tokenizer
 from genrec_edge.convert.tokenizer.gguf import gguf_fields, read_gguf_tokenizer
 from genrec_edge.convert.tokenizer.hf import read_hf_tokenizer
-from genrec_edge.convert.tokenizer.spm import merges_of, pieces_bytes
+from genrec_edge.convert.tokenizer.spm import encode_pieces, merges_from_scores
 from genrec_edge.convert.tokenizer.types import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Tokenizer
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import ModelInvalidError
@@ -36,7 +36,7 @@ VOCABS = ("llama-spm", "llama-bpe", "qwen2", "gpt-2")
 MODEL_TYPES = {"llama-spm": "llama", "llama-bpe": "llama", "qwen2": "qwen2"}
 
 # What Meta's tokenizer.model says after its pieces: how they were trained.
-_LLAMA_TRAINER_FIELDS: list[tuple[int, spm.Value]] = [
+_LLAMA_TRAINER_FIELDS: list[tuple[int, spm.ProtobufValue]] = [
     (1, b"/large_experiments/theorem/datasets/MERGED/all.test1.merged"),
     (2, b"spm_model_32k_200M_charcov099995_allowWSO__v2"),
     *((3, 2), (4, 32000), (6, 0), (7, b"text"), (10, 0.99995), (11, 200_000_000), (14, 1_000_000), (15, 0.75)),
@@ -228,7 +228,7 @@ def test_transformers_add_the_first_token_as_llama_cpp(exported: Callable[[str],
 
 def test_the_pieces_of_llama_are_those_of_the_original_file(llama_vocabs: Path, tmp_path: Path) -> None:
     llama = read_gguf_tokenizer(read_header(vocab_path(llama_vocabs, "llama-spm")))
-    pieces = pieces_bytes(llama.tokens, llama.scores, llama.types)
+    pieces = encode_pieces(llama.tokens, llama.scores, llama.types)
     rest = spm._field(2, _LLAMA_TRAINER) + spm._field(3, _LLAMA_NORMALIZER)
     content = pieces + rest
     assert hashlib.sha256(content).hexdigest() == "9e556afd44213b6bd1be2b850ebbbd98f5481437a8021afaf58ee7fb1818d347"
@@ -259,7 +259,7 @@ def test_mistral_is_cut_as_by_sentencepiece(mistral_v1: Path, titles: list[str],
 
 def test_merges_are_all_pairs_that_make_a_piece(small_spm: tuple[Tokenizer, Path]) -> None:
     pieces = {"a": 0.0, "b": 0.0, "ab": -2.0, "ba": -1.0, "aba": -3.0}
-    assert merges_of(pieces) == [("b", "a"), ("a", "b"), ("ab", "a"), ("a", "ba")]
+    assert merges_from_scores(pieces) == [("b", "a"), ("a", "b"), ("ab", "a"), ("a", "ba")]
     assert hf_cut(small_spm[1], ["alien alien"]) == [[274, 274]]
 
 

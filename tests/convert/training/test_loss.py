@@ -16,7 +16,7 @@ import transformers
 from genrec_edge.catalog.titles import model_titles
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
-from genrec_edge.convert.lora.merge import merged
+from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.training.data import tensors
 from genrec_edge.convert.training.data.bundle import write_vocabulary
@@ -517,7 +517,7 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
     write_adapter(tmp_path, objective, trained_weights(objective), "tiny")
     base = read_folder(tiny_base)
     with (tmp_path / "model.gguf").open("wb") as file:
-        write_gguf(merged(base, [read_adapter(tmp_path, base.config)]), file, {})
+        write_gguf(merge_adapters(base, [read_adapter(tmp_path, base.config)]), file, {})
     brute = BruteForce(model, vocabulary, index)
     same = [brute.paths.count(path) for path in brute.paths]
     make = assembler(

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from huggingface_hub import ModelCard
 from matplotlib import image
 
-from genrec_edge.convert.pipeline.card import card
+from genrec_edge.convert.pipeline.card import model_card
 from genrec_edge.convert.verification import plot
 from genrec_edge.convert.verification.logit_divergence import LogitAgreement
 from genrec_edge.convert.verification.recommendations import HitRate
@@ -157,7 +157,7 @@ def made_card(verification: Verification | None, **changed: Any) -> str:
         "files": {"films-F16.gguf": SHA, "films-Q8_0.gguf": SHA[::-1]},
         "verification": verification,
     }
-    text: str = card(**{**arguments, **changed})
+    text: str = model_card(**{**arguments, **changed})
     return text
 
 

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from genrec_edge.catalog.reader import Catalog, build
 from genrec_edge.convert.verification import reference as reference_module
 from genrec_edge.convert.verification import samples
-from genrec_edge.convert.verification.logit_divergence import DivergenceAccumulator, LogitAgreement, compare
+from genrec_edge.convert.verification.logit_divergence import DivergenceAccumulator, LogitAgreement, compare_logits
 from genrec_edge.convert.verification.recommendations import hit_rate
 from genrec_edge.convert.verification.results import agrees
 from genrec_edge.convert.verification.run import verify
@@ -525,7 +525,7 @@ def test_only_positions_from_the_start_on_count() -> None:
         calls.append(tuple(token_ids))
         return np.eye(len(token_ids), 4, dtype=np.float32)
 
-    found = compare(model, model, [(1, 2, 3), (1, 2, 3, 1)], start=2)
+    found = compare_logits(model, model, [(1, 2, 3), (1, 2, 3, 1)], start=2)
     assert found.n_positions == 3
     assert calls == [(1, 2, 3)] * 2 + [(1, 2, 3, 1)] * 2
 
