@@ -23,6 +23,19 @@ pytest_plugins = [
     "tests.support.packages",
 ]
 
+_FROM_AN_INDEX = frozenset({"default_model", "llama_vocabs", "mistral_v1", "recbole_wheel", "smollm2"})
+"""Fixtures that get what they return from a package index the first time."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests `index` by their fixtures; those, and tests of the real models, are `slow` as well."""
+    for item in items:
+        fixtures = item.fixturenames if isinstance(item, pytest.Function) else []
+        if item.get_closest_marker("model") or not _FROM_AN_INDEX.isdisjoint(fixtures):
+            item.add_marker("index")
+            item.add_marker("slow")
+
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -345,7 +345,8 @@ def test_20_kills_at_random_moments_leave_nothing_or_a_whole_model(
 
 def test_pip_ends_with_the_process_that_started_it() -> None:
     """The child holds our pipe open for as long as it lives."""
-    child = wheel_module._PIP.split("sys.argv")[0] + "import time; print('up', flush=True); time.sleep(60); print('alive')"
+    waits = "import time; print('up', flush=True); time.sleep(60); print('alive')"
+    child = wheel_module._PIP.split("sys.argv")[0] + waits
     script = f"""
         import subprocess, sys
         subprocess.Popen([sys.executable, "-c", {child!r}], stdin=subprocess.PIPE).wait()
