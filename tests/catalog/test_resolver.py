@@ -289,9 +289,7 @@ def test_accepted_answers_are_right(films_path: Path, tmp_path: Path) -> None:
     assert counts["random words"]["accepted"] / counts["random words"]["n"] <= 0.01
 
 
-def test_the_keys_of_a_catalog_are_read_once_for_all_answers(
-    films_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_keys_of_a_catalog_are_read_once_for_all_answers(films_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Catalog.open(films_path) as catalog:
         grounder = TitleResolver(catalog)
         title_keys, read = catalog.title_keys, []

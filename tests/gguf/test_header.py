@@ -308,9 +308,7 @@ def mutant(rng: random.Random, whole: bytes, header_bytes: int) -> bytes:
     return bytes(data)
 
 
-def test_of_a_gigabyte_of_empty_strings_only_a_header_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_gigabyte_of_empty_strings_only_a_header_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "zeros.gguf"
     path.write_bytes(gguf_bytes((pair(b"a", ARRAY, array(STRING, (1 << 30) // 8 - 100)),)))
     os.truncate(path, 1 << 30)
