@@ -20,8 +20,9 @@ import numpy as np
 
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.cli.output import progress
+from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
-from genrec_edge.datasets.splits import load, split_of
+from genrec_edge.datasets.splits import split_of
 from genrec_edge.evaluation import metrics
 from genrec_edge.evaluation.conditioning import Conditioner, PreferenceKind
 from genrec_edge.evaluation.llm_ranker import LlmRanker

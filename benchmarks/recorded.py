@@ -57,8 +57,8 @@ def n_tokens(steps: list[Step]) -> int:
 @contextmanager
 def recorded_searches() -> Iterator[type[Recorded]]:
     """Have requests search with `Recorded`, whose `last` is the search of the latest one."""
-    session.Search = Recorded  # type: ignore[attr-defined]
+    session.TrieSearch = Recorded  # type: ignore[attr-defined]
     try:
         yield Recorded
     finally:
-        session.Search = best_first.TrieSearch  # type: ignore[attr-defined]
+        session.TrieSearch = best_first.TrieSearch  # type: ignore[attr-defined]

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from genrec_edge.datasets.splits import k_core, leave_one_out, load
+from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.splits import k_core, leave_one_out
 from genrec_edge.evaluation.external_scores import save_scores
 from genrec_edge.evaluation.metrics import hit, ndcg, rank_of
 from genrec_edge.evaluation.significance import estimate

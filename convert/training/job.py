@@ -10,13 +10,13 @@ import torch
 
 from genrec_edge.convert.checkpoint.layers import keep_layers, parse_layers
 from genrec_edge.convert.checkpoint.open import open_base, require_absent
-from genrec_edge.datasets.splits import load
+from genrec_edge.datasets.folder import load
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
     from genrec_edge.convert.training.recipe import Recipe
-    from genrec_edge.datasets.splits import Dataset
+    from genrec_edge.datasets.folder import Dataset
 
 _LIBRARIES = 700 << 20
 """Interpreter and libraries with their code, on the host: measured with torch 2.13, transformers 5.23, peft 0.21."""

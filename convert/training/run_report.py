@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.training.data.bundle import TrainingData
     from genrec_edge.convert.training.job import TrainJob
     from genrec_edge.convert.training.state import Progress
-    from genrec_edge.datasets.splits import Dataset
+    from genrec_edge.datasets.folder import Dataset
 
 RUN_NAME, LOG_NAME, PLOT_NAME = "run.json", "log.jsonl", "training.png"
 _SCHEMA = "genrec-edge/train@1"

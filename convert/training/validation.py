@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.checkpoint.types import Checkpoint
     from genrec_edge.convert.training.job import TrainJob
-    from genrec_edge.datasets.splits import Dataset, Split
+    from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.datasets.splits import Split
 
 K = 10
 

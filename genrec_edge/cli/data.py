@@ -78,10 +78,10 @@ def import_data(
     json: Json = False,
 ) -> None:
     """Make a data set of a file of events and a file of items."""
-    from genrec_edge.datasets.importer import About, Columns, import_files  # noqa: PLC0415
+    from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files  # noqa: PLC0415
 
-    columns = Columns(user=user, item=item, timestamp=timestamp, rating=rating, title=title, id=id_, year=year)
-    about = About(name, name, licence, terms)
+    columns = ColumnNames(user=user, item=item, timestamp=timestamp, rating=rating, title=title, id=id_, year=year)
+    about = DatasetInfo(name, name, licence, terms)
     with Bars(_STAGES, quiet=quiet) as bars:
         folder = import_files(interactions, items, out, about, columns, force=force, on_event=bars.show)
     _show_made("import", folder, json=json)
@@ -94,17 +94,18 @@ def show(
     json: Json = False,
 ) -> None:
     """Say what a data set holds, and what may be done with it."""
-    from genrec_edge.datasets.splits import load, summary  # noqa: PLC0415
+    from genrec_edge.datasets.folder import load  # noqa: PLC0415
+    from genrec_edge.datasets.splits import summarize  # noqa: PLC0415
 
-    importer = load(data)
-    facts = summary(importer)
+    dataset = load(data)
+    facts = summarize(dataset)
     if json:
-        emit_json("genrec-edge/data-show@1", {"path": str(importer.path), "card": dict(importer.card), "facts": facts})
+        emit_json("genrec-edge/data-show@1", {"path": str(dataset.path), "card": dict(dataset.card), "facts": facts})
         return
     rows = [
-        *((key, importer.card[key]) for key in ("name", "title", "licence", "terms")),
-        ("path", str(importer.path)),
-        ("source", _source(importer.card)),
+        *((key, dataset.card[key]) for key in ("name", "title", "licence", "terms")),
+        ("path", str(dataset.path)),
+        ("source", _source(dataset.card)),
         *_readable(facts),
     ]
     print_table(["field", "value"], rows)

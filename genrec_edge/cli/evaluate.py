@@ -127,7 +127,8 @@ def evaluate(
         with path_errors(plot):
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.datasets.splits import load, split_of  # noqa: PLC0415
+    from genrec_edge.datasets.folder import load  # noqa: PLC0415
+    from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
     from genrec_edge.evaluation.llm_ranker import LlmRanker  # noqa: PLC0415
     from genrec_edge.evaluation.runner import evaluate as run  # noqa: PLC0415
     from genrec_edge.evaluation.systems import (  # noqa: PLC0415

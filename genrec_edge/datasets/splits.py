@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from genrec_edge.datasets.events import by_user
-from genrec_edge.datasets.folder import Dataset, load
+from genrec_edge.datasets.events import group_by_user
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,29 +18,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "Dataset",
-    "Split",
-    "Ties",
-    "by_time",
-    "cold",
-    "histories",
-    "k_core",
-    "leave_one_out",
-    "load",
-    "split_of",
-    "summary",
-]
+    from genrec_edge.datasets.folder import Dataset
+
 
 Ties = Literal["file", "item"]
 """The order of a user's events with equal timestamps: that of the file, or ascending item index."""
 
 
-def histories(dataset: Dataset, ties: Ties) -> list[NDArray[np.int32]]:
+def user_histories(dataset: Dataset, ties: Ties) -> list[NDArray[np.int32]]:
     """Return the item indexes of each user's events, oldest first; users without events have an empty array."""
     if ties not in get_args(Ties):
         raise UsageError(f"unknown rule for equal timestamps {ties!r}", hint=f"known: {', '.join(get_args(Ties))}")
-    return by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[0]
+    return group_by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[0]
 
 
 def k_core(dataset: Dataset, k: int) -> Dataset:
@@ -59,7 +47,7 @@ def k_core(dataset: Dataset, k: int) -> Dataset:
     return dataset.only(keep, f"{k}-core")
 
 
-def summary(dataset: Dataset) -> dict[str, int | float]:
+def summarize(dataset: Dataset) -> dict[str, int | float]:
     """Return what is worth knowing of a data set before it is split; lengths are those of users with events.
 
     `tied_last_two` counts the users whose last two events have the same timestamp. `tied_events` is the share of events
@@ -140,12 +128,12 @@ def leave_one_out(dataset: Dataset, ties: Ties, *, min_events: int = 3) -> Split
     """
     if min_events < 3:
         raise UsageError(f"{min_events} events cannot be split in three", hint="give at least 3")
-    sequences = histories(dataset, ties)
+    sequences = user_histories(dataset, ties)
     n_train = [len(items) - 2 if len(items) >= min_events else len(items) for items in sequences]
     return _split(dataset, ties, "leave-one-out", sequences, n_train, {"min_events": min_events})
 
 
-def by_time(dataset: Dataset, ties: Ties, *, share: float = 0.9) -> Split:
+def split_by_time(dataset: Dataset, ties: Ties, *, share: float = 0.9) -> Split:
     """Train on the events before the time below which `share` of all events lie, the same for all users.
 
     Of users with events before that time, the first one after it is the validation target, the second the test target.
@@ -158,11 +146,11 @@ def by_time(dataset: Dataset, ties: Ties, *, share: float = 0.9) -> Split:
     cut = np.sort(dataset.timestamps)[int(share * dataset.n_events)]
     early = np.bincount(dataset.users[dataset.timestamps < cut], minlength=dataset.n_users)
     return _split(
-        dataset, ties, "by time", histories(dataset, ties), early.tolist(), {"share": share, "cut": float(cut)}
+        dataset, ties, "by time", user_histories(dataset, ties), early.tolist(), {"share": share, "cut": float(cut)}
     )
 
 
-def cold(split: Split, *, share: float = 0.1, seed: int = 0) -> Split:
+def split_cold_items(split: Split, *, share: float = 0.1, seed: int = 0) -> Split:
     """Take test targets out of every training history, and evaluate the users whose test target is one of them.
 
     Args:
@@ -211,9 +199,9 @@ def split_of(
     if min_count:
         dataset = k_core(dataset, min_count)
     if kind == "time":
-        return by_time(dataset, ties)
+        return split_by_time(dataset, ties)
     split = leave_one_out(dataset, ties)
-    return cold(split, seed=seed) if kind == "cold" else split
+    return split_cold_items(split, seed=seed) if kind == "cold" else split
 
 
 def _split(

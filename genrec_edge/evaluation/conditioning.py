@@ -101,10 +101,10 @@ class Conditioner:
         if self.intent == "none":
             return None, None
         is_honest = self.intent.startswith("honest")
-        source = self.item_facts.typical(history[-_TYPICAL_OF:].tolist()) if is_honest else target
+        source = self.item_facts.most_typical(history[-_TYPICAL_OF:].tolist()) if is_honest else target
         rng = np.random.default_rng([self.seed, user])
-        wanted = self.item_facts.wanted(source, rng, is_vague=self.intent.endswith("vague"))
-        return (None, None) if wanted is None else (wanted[0], self.item_facts.fitting(wanted[1]))
+        wanted = self.item_facts.intent_phrase(source, rng, is_vague=self.intent.endswith("vague"))
+        return (None, None) if wanted is None else (wanted[0], self.item_facts.matching_items(wanted[1]))
 
 
 def summary_of(item_facts: ItemFacts, items: Sequence[int], kind: SummaryKind) -> str:

@@ -154,7 +154,7 @@ class LlmRanker:
             "n_ctx": session.engine.n_ctx,
             "decode": self._decode,
             "fit_first": self._fit_first,
-            "training_split_of": self._tuned_on,
+            "tuned_on": self._tuned_on,
         }
         return self
 

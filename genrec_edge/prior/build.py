@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.datasets.events import by_user, find_columns, read_events
+from genrec_edge.datasets.events import find_columns, group_by_user, read_events
 from genrec_edge.errors import UsageError, several
 from genrec_edge.prior.cooccurrence import SparseRows, count_transitions, event_counts
 from genrec_edge.prior.db import (
@@ -101,13 +101,13 @@ def build(
         UsageError: the file is there and not to be replaced, or cannot be written.
         DiskFullError: no room.
     """
-    check_free(path, force=force)
+    refuse_existing(path, force=force)
     about = {"split": "all", "filters": list(dataset.filters)} if split is None else split.card()
     card = PriorCard(dataset.name, about, ties, coefficients)
     prior = ItemPrior(card, dataset.item_ids, dataset.titles, PriorCounts.of(histories, dataset.n_items))
     kept: list[_NewEvents] = []
     if split is None:
-        times = by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
+        times = group_by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
         kept = [_NewEvents(*new, 0) for new in zip(dataset.user_ids, histories, times, strict=True)]
     with (
         path_errors(path),
@@ -119,7 +119,7 @@ def build(
     return prior
 
 
-def check_free(path: Path, *, force: bool) -> None:
+def refuse_existing(path: Path, *, force: bool) -> None:
     """Raise UsageError if a file is in the way."""
     if path.exists() and not (force and path.is_file()):
         raise UsageError(f"{path} exists already", hint="replace it with --force, or choose another name")
@@ -194,7 +194,7 @@ def update(path: Path, interactions_path: Path) -> PriorUpdate:
 
 def _new_histories(path: Path, events: Events, tails: Mapping[str, _Tail], ties: str) -> list[_NewEvents]:
     """Return the new events of each user; refuse what belongs before events that were counted."""
-    histories, times = by_user(events.timestamps, events.users, events.items, len(events.user_ids), ties)
+    histories, times = group_by_user(events.timestamps, events.users, events.items, len(events.user_ids), ties)
     late = []
     for user, items, when in zip(events.user_ids, histories, times, strict=True):
         if (tail := tails.get(user)) is None:

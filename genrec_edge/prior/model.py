@@ -10,9 +10,9 @@ Two kinds:
 
 n_j are the events of an item, T as in `transitions.py`, E as in `closeness.py`, N the items of the catalog. T counts
 both ways because what was met on one day comes in any order. The constant makes the probabilities of the items outside
-of the history sum to one; those of the history get `SEEN`, so that a request may still ask for them. Where nothing was
-counted of any item of the history, the sequence prior is the popularity prior: by the formula alone the less popular
-items would then be the likelier ones.
+of the history sum to one; those of the history get `SEEN_LOGPROB`, so that a request may still ask for them. Where
+nothing was counted of any item of the history, the sequence prior is the popularity prior: by the formula alone the
+less popular items would then be the likelier ones.
 
 Knows counts and indexes; no titles, no files. `prior_file.py` keeps them, `prior_fit.py` finds the coefficients.
 """
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 WINDOW = 10
 """Places that an item looks ahead."""
 DECAYS = (0.5, 0.95)
-SEEN = float(np.log(1e-12))
+SEEN_LOGPROB = float(np.log(1e-12))
 """Log-probability of each item of the history."""
-UNMET = 0.5
+SMOOTHING = 0.5
 """Events that each item gets beside its own, so that one without any has a chance."""
 _ALPHA = 0.8
 _NOISE = 1e-12
@@ -121,7 +121,7 @@ def features(sums: NDArray[np.float64], events: NDArray[np.int64]) -> NDArray[np
         sums: (n, n_decays + 1, n_items), each S_c and E.
         events: (n_items,), of each item.
     """
-    popular = np.broadcast_to(events + UNMET, (len(sums), 1, len(events)))
+    popular = np.broadcast_to(events + SMOOTHING, (len(sums), 1, len(events)))
     counted = np.concatenate([popular, sums], axis=1)
     totals = counted.sum(axis=-1, keepdims=True)
     return np.asarray(len(events) * counted / np.where(totals > 0, totals, 1))
@@ -137,13 +137,13 @@ def _distribution(
     floors = np.exp(np.array(coefficients.log_floors))[:, None]
     logs = np.log(features(sums, events) + floors)
     scores: NDArray[np.float64] = np.einsum("k,nkj->nj", np.array(coefficients.weights), logs)
-    scores[~sums.any((1, 2))] = np.log(events + UNMET)
+    scores[~sums.any((1, 2))] = np.log(events + SMOOTHING)
     for i, items in enumerate(seen):
         unseen = np.ones(len(events), np.bool_)
         unseen[items] = False
         if unseen.any():
             scores[i] -= np.logaddexp.reduce(scores[i, unseen])
-        scores[i, items] = SEEN
+        scores[i, items] = SEEN_LOGPROB
     return scores
 
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from genrec_edge import cli
 from genrec_edge.cli import output
-from genrec_edge.datasets.splits import k_core, leave_one_out, load
+from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.splits import k_core, leave_one_out
 from genrec_edge.engine.bindings import quantize
 from genrec_edge.evaluation.external_scores import save_scores
 

@@ -19,10 +19,10 @@ from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.pipeline.metadata import model_metadata
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import histories, leave_one_out
+from genrec_edge.datasets.splits import leave_one_out, user_histories
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.prior.db import ItemPrior
-from genrec_edge.prior.model import DEFAULT, SEEN, PriorCounts, log_prob
+from genrec_edge.prior.model import DEFAULT, SEEN_LOGPROB, PriorCounts, log_prob
 from genrec_edge.records import Interaction
 from tests.support.folders import TRICKY_CSV
 
@@ -167,7 +167,7 @@ def test_all_events_are_counted_and_more_are_added(
     done = run("prior", "update", "--prior", out, "--interactions", written(tmp_path / "late.csv", late))
     assert done.stdout == f"{out}\n"
     assert f"{len(late)} events of" in done.stderr
-    expected = PriorCounts.of(histories(load(data), "file"), 60)
+    expected = PriorCounts.of(user_histories(load(data), "file"), 60)
     counts = ItemPrior.open(out).counts
     assert counts.events.tolist() == expected.events.tolist()
     assert counts.transitions.values == pytest.approx(expected.transitions.values, abs=1e-9)
@@ -253,7 +253,7 @@ def test_a_sequence_prior_of_weight_four_is_what_a_file_alone_means(
 def test_seen_items_and_conditions_are_as_without_a_prior(ask: Callable[..., dict[str, Any]], prior_path: Path) -> None:
     assert not set(by_id(ask("--prior-file", prior_path))) & set(HISTORY)
     with_seen = ask("--prior-file", prior_path, "--allow-seen", k=60)
-    assert {i: v for i, v in by_id(with_seen, "prior").items() if v == SEEN}.keys() == set(HISTORY)
+    assert {i: v for i, v in by_id(with_seen, "prior").items() if v == SEEN_LOGPROB}.keys() == set(HISTORY)
     few = ask("--prior-file", prior_path, "--where", "year = 1995", k=2)
     assert {item["year"] for item in few["items"]} == {1995}
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.events import EventColumns, read_events
-from genrec_edge.datasets.importer import About, Columns, import_files, pull
-from genrec_edge.datasets.intent_phrases import VAGUE
+from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files, pull
+from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES
 from genrec_edge.datasets.join_facts import the_film
-from genrec_edge.datasets.splits import load
 from genrec_edge.errors import CatalogError, DatasetError, GenRecError, LockedError, OfflineError, UsageError
 from genrec_edge.records import Item
 from genrec_edge.storage.files import sha256_file
@@ -31,7 +31,7 @@ from genrec_edge.storage.infer_columns import scalar
 from genrec_edge.storage.tables import open_source
 from genrec_edge.storage.work_folder import workplace
 
-ABOUT = About("made", "Made", "CC0-1.0")
+ABOUT = DatasetInfo("made", "Made", "CC0-1.0")
 ITEMS = "id,title,genre\na,Alien (1979),Horror|Sci-Fi\nb,Brazil,Drama\nc,,\n"
 EVENTS = "user,item,timestamp,rating\nx,b,10,4\ny,a,11,\n"
 
@@ -45,7 +45,7 @@ def make(folder: Path, events: str | bytes = EVENTS, items: str = ITEMS, **optio
     interactions = folder / "events.csv"
     interactions.write_bytes(events if isinstance(events, bytes) else events.encode())
     (folder / "items.csv").write_text(items, encoding="utf-8")
-    options = {"about": ABOUT, "columns": Columns(), "force": False, "on_event": no_event, **options}
+    options = {"about": ABOUT, "columns": ColumnNames(), "force": False, "on_event": no_event, **options}
     return import_files(interactions, folder / "items.csv", options.pop("out", folder / "made"), **options)
 
 
@@ -100,7 +100,7 @@ def test_most_events_are_about_films_with_facts_and_the_others_keep_their_own(ml
     assert known[dataset.items].mean() == pytest.approx(0.911, abs=0.001)
     assert len(genres) == 1680  # two are of an unknown genre
     spelled = {genre for values in genres.values() for genre in values}
-    assert spelled <= set(VAGUE)  # the genres of the films
+    assert spelled <= set(VAGUE_PHRASES)  # the genres of the films
 
 
 def test_a_film_is_the_one_of_its_year_or_the_only_one_near_it() -> None:
@@ -214,8 +214,8 @@ def test_columns_are_guessed_or_named_and_dates_are_read(tmp_path: Path) -> None
         make(tmp_path, events)
     assert caught.value.hint == "name the column with --user"
     with pytest.raises(UsageError, match="no column 'nobody', no column 'when'"):
-        make(tmp_path, events, columns=Columns(user="nobody", timestamp="when"))
-    dataset = load(make(tmp_path, events, columns=Columns(user="WHO")))
+        make(tmp_path, events, columns=ColumnNames(user="nobody", timestamp="when"))
+    dataset = load(make(tmp_path, events, columns=ColumnNames(user="WHO")))
     assert dataset.user_ids == ("1", "2")
     assert dataset.timestamps.tolist() == [86_400, 0, 1000]
     assert dataset.titles == (("Alien", 1979), ("Brazil", None))
@@ -260,9 +260,9 @@ def test_every_bad_event_is_counted_and_the_first_are_shown(tmp_path: Path) -> N
         ('{"user": 1}\n{"user": ', ITEMS, {}, UsageError, "line 2: not valid JSON"),
         (EVENTS, "id\tname\n", {}, CatalogError, "no row of"),
         (EVENTS, "id,title\na,A\na,B\n", {}, UsageError, "has the id 'a', as has"),
-        (EVENTS, ITEMS, {"columns": Columns(title="nothing")}, UsageError, "no column 'nothing'"),
-        (EVENTS, ITEMS, {"about": About("../up", "", "MIT")}, UsageError, "'../up' is not a data set's name"),
-        (EVENTS, ITEMS, {"about": About("made", "", " ")}, UsageError, "needs a licence"),
+        (EVENTS, ITEMS, {"columns": ColumnNames(title="nothing")}, UsageError, "no column 'nothing'"),
+        (EVENTS, ITEMS, {"about": DatasetInfo("../up", "", "MIT")}, UsageError, "'../up' is not a data set's name"),
+        (EVENTS, ITEMS, {"about": DatasetInfo("made", "", " ")}, UsageError, "needs a licence"),
         (EVENTS, ITEMS, {"out": Path("/proc/1/none")}, UsageError, "/proc/1/"),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
                 tmp_path / items,
                 tmp_path / "out",
                 ABOUT,
-                Columns(),
+                ColumnNames(),
                 force=False,
                 on_event=no_event,
             )

@@ -16,17 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.catalog import reader
+from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.datasets.splits import (
-    Dataset,
     Split,
     Ties,
-    by_time,
-    cold,
-    histories,
     k_core,
     leave_one_out,
-    load,
-    summary,
+    split_by_time,
+    split_cold_items,
+    summarize,
+    user_histories,
 )
 from genrec_edge.errors import DatasetError, GenRecError, UsageError
 from genrec_edge.storage.files import sha256_file
@@ -68,7 +67,7 @@ def sorted_lists(events: list[Event], ties: Ties, n_users: int = N_USERS) -> lis
 
 @given(EVENTS, st.sampled_from(TIES))
 def test_histories_are_in_the_order_of_time_and_of_the_rule(events: list[Event], ties: Ties) -> None:
-    found = histories(dataset_of(events), ties)
+    found = user_histories(dataset_of(events), ties)
     assert [h.tolist() for h in found] == [[item for item, _ in h] for h in sorted_lists(events, ties)]
     assert {h.dtype for h in found} == {np.dtype(np.int32)}
 
@@ -129,9 +128,9 @@ def test_a_split_by_time_trains_on_what_was_before_the_cut(events: list[Event], 
     expected = expected_split(sequences, [sum(time < cut for _, time in h) for h in timed])
     if max(expected[2]) < 0:
         with pytest.raises(UsageError, match="no user of made has a test target"):
-            by_time(dataset_of(events), ties, share=share)
+            split_by_time(dataset_of(events), ties, share=share)
         return
-    split = by_time(dataset_of(events), ties, share=share)
+    split = split_by_time(dataset_of(events), ties, share=share)
     check(split, expected)
     assert (split.card()["cut"], split.card()["train_events"]) == (cut, sum(time < cut for _, _, time in events))
 
@@ -140,7 +139,7 @@ def test_a_split_by_time_trains_on_what_was_before_the_cut(events: list[Event], 
 def test_cold_items_are_in_no_history_and_are_what_is_asked_for(events: list[Event], seed: int) -> None:
     try:
         whole = leave_one_out(dataset_of(events), "file")
-        split = cold(whole, share=0.4, seed=seed)
+        split = split_cold_items(whole, share=0.4, seed=seed)
     except UsageError:
         return  # too few events; what such an error says is tested elsewhere
     targets = {int(whole.test[user]) for user in whole.users}
@@ -154,7 +153,7 @@ def test_cold_items_are_in_no_history_and_are_what_is_asked_for(events: list[Eve
         assert split.test[user] == (whole.test[user] if asked else -1)
         assert (user in split.users) == asked
         assert split.validation[user] == (-1 if whole.validation[user] in held_out else whole.validation[user])
-    assert np.array_equal(cold(whole, share=0.4, seed=seed).held_out, split.held_out)
+    assert np.array_equal(split_cold_items(whole, share=0.4, seed=seed).held_out, split.held_out)
 
 
 def test_splits_refuse_what_they_cannot_do() -> None:
@@ -162,9 +161,9 @@ def test_splits_refuse_what_they_cannot_do() -> None:
     whole = leave_one_out(dataset, "file")
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: leave_one_out(dataset, "file", min_events=2), "2 events cannot be split"),
-        (lambda: by_time(dataset, "file", share=1.0), "a share of 1 is out of range"),
-        (lambda: cold(whole, share=0.01), "a share of 0.01 of 6 items is none"),
-        (lambda: histories(dataset, "random"), "unknown rule for equal timestamps 'random'"),  # type: ignore[arg-type]
+        (lambda: split_by_time(dataset, "file", share=1.0), "a share of 1 is out of range"),
+        (lambda: split_cold_items(whole, share=0.01), "a share of 0.01 of 6 items is none"),
+        (lambda: user_histories(dataset, "random"), "unknown rule for equal timestamps 'random'"),  # type: ignore[arg-type]
     ]
     for call, message in cases:
         with pytest.raises(UsageError, match=message) as caught:
@@ -173,13 +172,13 @@ def test_splits_refuse_what_they_cannot_do() -> None:
     # Each user has trained on one film alone, and it is what the other is asked for.
     events = [*((0, item, item) for item in (1, 2, 3)), *((1, item, -item) for item in (3, 2, 1))]
     with pytest.raises(UsageError, match="no user has a history left and a cold test target"):
-        cold(leave_one_out(dataset_of(events), "file"), share=0.4)
+        split_cold_items(leave_one_out(dataset_of(events), "file"), share=0.4)
 
 
 def test_movielens_has_its_published_counts(ml_100k: Path) -> None:
     """Source: the README of MovieLens 100K (users, items, ratings, 20 at least); ties and core: measured apart."""
     dataset = load(ml_100k)
-    facts = summary(dataset)
+    facts = summarize(dataset)
     assert (facts["users"], facts["items"], facts["catalog_items"], facts["events"]) == (943, 1682, 1682, 100_000)
     assert (facts["min_length"], facts["median_length"], facts["max_length"]) == (20, 65, 737)
     assert (facts["tied_last_two"], round(facts["tied_events"], 3), facts["repeats"]) == (415, 0.506, 0)

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
-from genrec_edge.datasets.folder import CATALOG
+from genrec_edge.datasets.folder import CATALOG, load
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
-from genrec_edge.datasets.splits import load, split_of
+from genrec_edge.datasets.splits import split_of
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.conditioning import Conditioner, Conditioning, summary_of
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.datasets.splits import Dataset, Split
+    from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.datasets.splits import Split
     from genrec_edge.evaluation.report import EvaluationReport
 
 

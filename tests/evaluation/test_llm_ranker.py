@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge import Recommender
-from genrec_edge.datasets.splits import Dataset, load
+from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.errors import EngineError, UsageError
 from genrec_edge.evaluation.llm_ranker import N_TEXTS, LlmRanker, PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
@@ -215,7 +215,7 @@ def test_what_answers_depend_on_is_said(bigram: LlmRanker, bigram_path: Path, ti
     assert about["model_sha256"] != tiny.about["model_sha256"]
     assert not any(str(bigram_path) in str(value) for value in about.values())
     assert (bigram.name, bigram.is_baseline) == ("bigram", False)
-    assert about["training_split_of"] is None
+    assert about["tuned_on"] is None
 
 
 def test_what_a_model_was_tuned_on_is_read_from_its_record() -> None:

@@ -464,7 +464,8 @@ def test_systems_must_differ_and_something_must_be_asked() -> None:
 def test_a_real_model_killed_and_resumed(
     small_data: Path, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genrec_edge.datasets.splits import leave_one_out, load
+    from genrec_edge.datasets.folder import load
+    from genrec_edge.datasets.splits import leave_one_out
 
     monkeypatch.setenv("GENREC_EDGE_CACHE", str(tmp_path / "cache"))
     data = load(small_data)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genrec_edge.catalog import titles
 from genrec_edge.catalog.facts import CatalogFacts, facts_text
 from genrec_edge.catalog.reader import Catalog, add_item, build
-from genrec_edge.datasets.intent_phrases import VAGUE
+from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES
 from genrec_edge.intents.lexicon import words_of
 from genrec_edge.intents.parser import IntentParser, intent_text
 from genrec_edge.records import Fact
@@ -88,7 +88,7 @@ a common friend, usher and prince
 
 def vague_sentences() -> list[str]:
     own = [sentence for line in VAGUE_SENTENCES.strip().splitlines() for sentence in line.split("|")]
-    return own + [sentence for sentences in VAGUE.values() for sentence in sentences]
+    return own + [sentence for sentences in VAGUE_PHRASES.values() for sentence in sentences]
 
 
 @pytest.fixture(scope="module")

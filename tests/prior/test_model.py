@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from genrec_edge.catalog import reader
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.datasets.folder import Dataset
-from genrec_edge.datasets.splits import Ties, histories, leave_one_out, load
+from genrec_edge.datasets.folder import Dataset, load
+from genrec_edge.datasets.splits import Ties, leave_one_out, user_histories
 from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
 from genrec_edge.prior import build
 from genrec_edge.prior.bind import BoundPrior, bind
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.fit import fit, minimise
-from genrec_edge.prior.model import DECAYS, DEFAULT, SEEN, Coefficients, PriorCounts, cross_fitted, log_prob
+from genrec_edge.prior.model import DECAYS, DEFAULT, SEEN_LOGPROB, Coefficients, PriorCounts, cross_fitted, log_prob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ def by_definition(lists: Sequence[Sequence[int]], history: Sequence[int], kind: 
             for j in range(N_ITEMS):
                 scores[j] += weight * math.log(N_ITEMS * s[j] / (sum(s) or 1) + math.exp(log_floor))
     total = sum(math.exp(score) for j, score in enumerate(scores) if j not in history)
-    return [SEEN if j in history else score - math.log(total) for j, score in enumerate(scores)]
+    return [SEEN_LOGPROB if j in history else score - math.log(total) for j, score in enumerate(scores)]
 
 
 @pytest.mark.parametrize("kind", ["popularity", "sequence"])
@@ -121,7 +121,9 @@ def test_what_was_never_met_is_finite_and_below_what_was() -> None:
         found = log_prob(counts, np.array(history, np.int64), "sequence")
         assert np.isfinite(found).all()
         assert len({found[i] for i in range(10, 900)}) == 1
-    assert log_prob(counts, np.array([0]), "sequence")[1] > log_prob(counts, np.array([0]), "sequence")[500] > SEEN
+    assert (
+        log_prob(counts, np.array([0]), "sequence")[1] > log_prob(counts, np.array([0]), "sequence")[500] > SEEN_LOGPROB
+    )
 
 
 def test_the_best_of_a_smooth_function_is_found() -> None:
@@ -181,7 +183,7 @@ def dataset_of(events: Sequence[tuple[str, int, float]], n_items: int = N_ITEMS)
 
 def built(path: Path, events: Sequence[tuple[str, int, float]], ties: Ties = "file", **options: Any) -> ItemPrior:
     dataset = dataset_of(events)
-    return build.build(path, dataset, histories(dataset, ties), ties, **options)
+    return build.build(path, dataset, user_histories(dataset, ties), ties, **options)
 
 
 def written(path: Path, events: Sequence[tuple[str, int, float]]) -> Path:
@@ -252,13 +254,13 @@ def test_the_splitting_of_movielens_into_pieces_changes_nothing(ml_100k: Path, t
     late[order[80_000:]] = True
     early = dataset.only(~late, "early")
     path = tmp_path / "prior.db"
-    build.build(path, early, histories(early, "file"), "file")
+    build.build(path, early, user_histories(early, "file"), "file")
     new = [(dataset.user_ids[dataset.users[e]], dataset.items[e], dataset.timestamps[e]) for e in np.flatnonzero(late)]
     with (tmp_path / "new.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("user", "item", "timestamp"), *((u, dataset.item_ids[i], t) for u, i, t in new)])
     added = build.update(path, tmp_path / "new.csv")
     assert (added.events, added.users > added.new_users > 0) == (20_000, True)
-    whole = PriorCounts.of(histories(dataset, "file"), dataset.n_items)
+    whole = PriorCounts.of(user_histories(dataset, "file"), dataset.n_items)
     prior = ItemPrior.open(path)
     assert prior.counts.events.tolist() == whole.events.tolist()
     assert prior.counts.transitions.columns.tolist() == whole.transitions.columns.tolist()
@@ -469,7 +471,7 @@ def test_another_catalog_is_bound_by_title_and_year(tmp_path: Path, make_catalog
     titles = [("Heat", 1995), ("Heat", 1986), ("Matrix, The", 1999), ("Alien", 1979), ("Solo", None), ("Gone", 2000)]
     counted = dataset_of([("ann", i, float(i)) for i in range(6)], n_items=6)
     named = Dataset(**{**{f: getattr(counted, f) for f in counted.__slots__}, "titles": tuple(titles)})
-    prior = build.build(tmp_path / "prior.db", named, histories(named, "file"), "file")
+    prior = build.build(tmp_path / "prior.db", named, user_histories(named, "file"), "file")
     other = [
         ("i3", "Something else", 1979),  # the id of Alien, and not Alien
         ("a", "heat", 1987),  # a year off
@@ -497,7 +499,7 @@ def test_items_that_are_one_in_the_other_catalog_are_counted_together(
     counted = dataset_of([("ann", 0, 0.0), ("ann", 1, 1.0), ("bob", 0, 0.0), ("bob", 2, 1.0)], n_items=3)
     titles = (("Before", None), ("Hero", 2002), ("Hero", 2002))
     named = Dataset(**{**{f: getattr(counted, f) for f in counted.__slots__}, "titles": titles})
-    prior = build.build(tmp_path / "prior.db", named, histories(named, "file"), "file")
+    prior = build.build(tmp_path / "prior.db", named, user_histories(named, "file"), "file")
     bound, place_of = bound_to(prior, make_catalog([("x", "Before", None), ("y", "Hero", 2002)]))
     assert bound.counts.events[[place_of["x"], place_of["y"]]].tolist() == [2, 2]
     columns, values = bound.counts.transitions.row(place_of["x"])

@@ -10,7 +10,8 @@ import pytest
 
 from genrec_edge import Recommender
 from genrec_edge.convert.pipeline.shipped_model import shipped_adapter_path
-from genrec_edge.datasets.splits import load, split_of
+from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.splits import split_of
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.runner import evaluate
 from genrec_edge.evaluation.systems import baseline_rankers

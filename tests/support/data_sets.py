@@ -39,7 +39,7 @@ def tricky_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a data set of 12 films, two of them namesakes, and 6 users with 4 to 9 events each."""
-    from genrec_edge.datasets.importer import About, Columns, import_files
+    from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
 
     folder = tmp_path_factory.mktemp("small")
     titles = [
@@ -62,9 +62,9 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     met = [rng.permutation(12)[:n].tolist() for n in (4, 5, 6, 7, 8, 9)]
     events = "".join(f"u{u},i{item},{time}\n" for u, own in enumerate(met) for time, item in enumerate(own))
     (folder / "events.csv").write_text(f"user,item,timestamp\n{events}", encoding="utf-8")
-    about, out = About("small", "Small", "CC0-1.0"), folder / "small"
+    about, out = DatasetInfo("small", "Small", "CC0-1.0"), folder / "small"
     files = (folder / "events.csv", folder / "items.csv")
-    return import_files(*files, out, about, Columns(), force=False, on_event=lambda *_: None)
+    return import_files(*files, out, about, ColumnNames(), force=False, on_event=lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def cycle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Titles begin alike, contain each other, and one is there twice, so that its two items have one spelling.
     """
-    from genrec_edge.datasets.importer import About, Columns, import_files
+    from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
 
     folder = tmp_path_factory.mktemp("cycle")
     titles = (
@@ -91,9 +91,9 @@ def cycle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     events = "".join(f"u{user},i{item},{time}\n" for user, item, time in met)
     (folder / "events.csv").write_text(f"user,item,timestamp\n{events}", encoding="utf-8")
-    about, out = About("cycle", "Cycle", "CC0-1.0"), folder / "cycle"
+    about, out = DatasetInfo("cycle", "Cycle", "CC0-1.0"), folder / "cycle"
     files = (folder / "events.csv", folder / "items.csv")
-    return import_files(*files, out, about, Columns(), force=False, on_event=lambda *_: None)
+    return import_files(*files, out, about, ColumnNames(), force=False, on_event=lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +102,7 @@ def facts_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Two of the films have one spelling.
     """
-    from genrec_edge.datasets.importer import About, Columns, import_files
+    from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
 
     folder = tmp_path_factory.mktemp("facts")
     titles = [
@@ -121,9 +121,9 @@ def facts_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         own = rng.permutation(np.arange(user % 3, 24, 3))[: 5 + user % 4]
         events += [f"u{user},i{item},{time}" for time, item in enumerate(own.tolist())]
     (folder / "events.csv").write_text("\n".join(events), encoding="utf-8")
-    about, out = About("facts", "Facts", "CC0-1.0"), folder / "facts"
+    about, out = DatasetInfo("facts", "Facts", "CC0-1.0"), folder / "facts"
     files = (folder / "events.csv", folder / "items.csv")
-    return import_files(*files, out, about, Columns(), force=False, on_event=lambda *_: None)
+    return import_files(*files, out, about, ColumnNames(), force=False, on_event=lambda *_: None)
 
 
 @pytest.fixture(scope="session")

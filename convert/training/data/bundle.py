@@ -17,9 +17,9 @@ from genrec_edge.convert.training.data.instructions import InstructionSampler
 from genrec_edge.convert.training.data.sequences import as_titles
 from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.convert.training.data.windows import WindowSampler
-from genrec_edge.datasets.events import by_user
+from genrec_edge.datasets.events import group_by_user
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
-from genrec_edge.datasets.splits import Split, histories, k_core, split_of
+from genrec_edge.datasets.splits import Split, k_core, split_of, user_histories
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.trie import TrieKey, build
 from genrec_edge.errors import UsageError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Checkpoint
     from genrec_edge.convert.training.data.sequences import Example
     from genrec_edge.convert.training.recipe import Recipe
-    from genrec_edge.datasets.splits import Dataset
+    from genrec_edge.datasets.folder import Dataset
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
@@ -116,7 +116,7 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
         CatalogError: a title has no tokens; the catalog of other titles is damaged.
     """
     dataset, split = _held_out(dataset, recipe)
-    train = histories(dataset, recipe.data.ties) if split is None else list(split.train)
+    train = user_histories(dataset, recipe.data.ties) if split is None else list(split.train)
     corpus = WindowSampler(
         [history.astype(np.int64) for history in train],
         window=recipe.data.window,
@@ -170,7 +170,9 @@ def _assembler(
 
 def _times(dataset: Dataset, split: Split | None, recipe: Recipe) -> list[NDArray[np.float64]]:
     """Return the times of each user's training events, oldest first."""
-    everything, times = by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, recipe.data.ties)
+    everything, times = group_by_user(
+        dataset.timestamps, dataset.users, dataset.items, dataset.n_users, recipe.data.ties
+    )
     if split is None:
         return times
     return [

@@ -20,9 +20,9 @@ from genrec_edge.convert.training.data.fill_template import fill
 from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, WordsPiece
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.convert.training.data.windows import WindowSampler
-from genrec_edge.datasets.folder import CATALOG
+from genrec_edge.datasets.folder import CATALOG, load
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
-from genrec_edge.datasets.splits import histories, load, split_of
+from genrec_edge.datasets.splits import split_of, user_histories
 from genrec_edge.decoding.prompts import NO, YES
 from genrec_edge.errors import UsageError
 from genrec_edge.profiles.llm_summarizer import ModelSummarizer
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.convert.training.data.sequences import Piece
-    from genrec_edge.datasets.splits import Dataset, Ties
+    from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.datasets.splits import Ties
     from genrec_edge.hub.store import ModelFile
 
     OnInstance = Callable[[int, int], object]
@@ -73,7 +74,7 @@ def instruction_data(
     if not any(facts):
         message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
         raise UsageError(message, hint="import it again with columns such as genres, people or years")
-    train = histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
+    train = user_histories(dataset, ties) if split == "all" else list(split_of(dataset, split, ties).train)
     corpus = WindowSampler([history.astype(np.int64) for history in train], window=_WINDOW, seed=seed)
     titles = model_titles(dataset.titles)
     with ExitStack() as stack:

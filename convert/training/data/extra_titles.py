@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from genrec_edge.catalog.reader import Catalog, default_catalog_path
 from genrec_edge.catalog.titles import key
 from genrec_edge.errors import UsageError
-from genrec_edge.prior.model import UNMET
+from genrec_edge.prior.model import SMOOTHING
 
 if TYPE_CHECKING:
-    from genrec_edge.datasets.splits import Dataset
+    from genrec_edge.datasets.folder import Dataset
 
 PriorOf = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
 """(user, history, start) -> log-probabilities of all items at the places of a history from `start` on, a row each."""
@@ -83,7 +83,7 @@ def prior_over(prior: PriorOf, rows: NDArray[np.int64], n_items: int, n_events: 
     """
     is_known = rows < n_items
     n_known, n_others = int(is_known.sum()), int((~is_known).sum())
-    rest = UNMET * n_others / (n_events + UNMET * (n_known + n_others))
+    rest = SMOOTHING * n_others / (n_events + SMOOTHING * (n_known + n_others))
 
     def over(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
         log_probs = prior(user, history, start)[:, rows[is_known]].astype(np.float64)

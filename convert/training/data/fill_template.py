@@ -40,16 +40,16 @@ def fill(
     if "{preference}" in template.text or "preference" in template.answer:
         words["preference"] = item_facts.profile(known)
     if template.has_query:
-        source = item_facts.typical(given) if honest else target
-        wanted = item_facts.wanted(source, rng, is_vague=template.intention == "I1")
+        source = item_facts.most_typical(given) if honest else target
+        wanted = item_facts.intent_phrase(source, rng, is_vague=template.intention == "I1")
         if wanted is None:
             return None
         words["intention"] = wanted[0]
-        fits = None if honest else item_facts.fitting(wanted[1])
+        fits = None if honest else item_facts.matching_items(wanted[1])
     if not all(words.values()):
         return None
     choice = _Candidates(
-        target, item_facts.sampled_negatives(window.user, rng, _CANDIDATES), is_first=bool(rng.random() < 0.5)
+        target, item_facts.sample_negatives(window.user, rng, _CANDIDATES), is_first=bool(rng.random() < 0.5)
     )
     pieces = [*_lines(template, words, choice, given, rng), *_answer(template, choice, fits)]
     # What the sequence does not tell, and the user has met, is known to a teacher; a search alone tells of nobody.

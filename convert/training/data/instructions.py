@@ -24,7 +24,7 @@ from genrec_edge.convert.training.data.sequences import (
     as_titles,
 )
 from genrec_edge.convert.training.data.templates import TEMPLATES
-from genrec_edge.datasets.intent_phrases import VAGUE, specific_intent
+from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES, specific_intent
 from genrec_edge.decoding import prompts
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class InstructionSampler:
         yield from (re.sub(r"{\w+}", "", template.text) for template in TEMPLATES)
         for fact in self._lore.shared():  # "Jr.," is another token than "Jr." and ","
             yield from (f" {fact.value}{end}" for end in ("", ",", ";"))
-        yield from (f" {sentence}" for sentences in VAGUE.values() for sentence in sentences)
+        yield from (f" {sentence}" for sentences in VAGUE_PHRASES.values() for sentence in sentences)
 
     def examples(self, windows: Sequence[Window], step: int) -> list[Example]:
         """Return an example for each window of a step; where a window cannot have the form drawn, its titles alone."""
@@ -96,7 +96,7 @@ def _taste(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> E
 
 def _search(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return an intention alone, and those of the titles that fit it (P0)."""
-    wish = item_facts.wish(int(rng.choice(window.items)), rng)
+    wish = item_facts.sample_intent(int(rng.choice(window.items)), rng)
     if wish is None:
         return None
     words, fits = wish
@@ -109,7 +109,7 @@ def _search(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> 
 def _personal(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Example | None:
     """Return a history, or its profile, or both, an intention, and the titles after it that fit."""
     pieces, known, rest = _told(window, item_facts, rng)
-    wish = item_facts.wish(rest[int(rng.integers(min(len(rest), _MOST_ASKED)))], rng)
+    wish = item_facts.sample_intent(rest[int(rng.integers(min(len(rest), _MOST_ASKED)))], rng)
     if wish is None:
         return None
     words, fits = wish
@@ -124,7 +124,7 @@ def _judge(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> E
     pieces, known, rest = _told(window, item_facts, rng)
     n = min(_MOST_JUDGED, len(rest))
     met = rng.permutation(min(2 * n, len(rest)))[:n]
-    sampled_negatives = item_facts.sampled_negatives(window.user, rng, n)
+    sampled_negatives = item_facts.sample_negatives(window.user, rng, n)
     for i in range(n):
         is_met = bool(rng.random() < 0.5)
         item = rest[int(met[i])] if is_met else sampled_negatives[i]
@@ -136,7 +136,7 @@ def _compare(window: Window, item_facts: ItemFacts, rng: np.random.Generator) ->
     """Return a history, and pairs of what comes next and what never came."""
     pieces, known, rest = _told(window, item_facts, rng)
     n = min(_MOST_JUDGED, len(rest))
-    sampled_negatives = item_facts.sampled_negatives(window.user, rng, n, popular=bool(rng.random() < 0.5))
+    sampled_negatives = item_facts.sample_negatives(window.user, rng, n, popular=bool(rng.random() < 0.5))
     for item, stranger in zip(rest[:n], sampled_negatives, strict=True):
         is_first = bool(rng.random() < 0.5)
         first, second = (item, stranger) if is_first else (stranger, item)

@@ -31,7 +31,8 @@ from genrec_edge.convert.training.job import TrainJob
 from genrec_edge.convert.training.loop import TrainingResult, train
 from genrec_edge.convert.training.recipe import FORM_NAMES, find_recipe, recipe_of
 from genrec_edge.convert.training.step import learning_rate
-from genrec_edge.datasets.splits import load, split_of
+from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.splits import split_of
 from genrec_edge.decoding import prompts
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import ModelInvalidError, UsageError

@@ -16,7 +16,7 @@ from genrec_edge.convert.training.data.extra_titles import ExtraTitles, drawn, o
 from genrec_edge.convert.training.data.sequences import as_titles
 from genrec_edge.convert.training.data.windows import Window
 from genrec_edge.convert.training.recipe import recipe_of
-from genrec_edge.datasets.splits import load
+from genrec_edge.datasets.folder import load
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import CatalogError, UsageError
 

@@ -16,7 +16,7 @@ from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, 
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.convert.training.data.windows import Window, WindowSampler
 from genrec_edge.convert.training.recipe import FORM_NAMES
-from genrec_edge.datasets.intent_phrases import VAGUE
+from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES
 from genrec_edge.datasets.item_facts import ItemFacts
 from genrec_edge.decoding import prompts
 from genrec_edge.records import Fact
@@ -37,12 +37,12 @@ def facts_of(item: int) -> tuple[Fact, ...]:
 
 
 HISTORIES = [np.arange(start, start + 18) % N_ITEMS for start in range(12)]
-LORE = ItemFacts([facts_of(item) for item in range(N_ITEMS)], HISTORIES)
+ITEM_FACTS = ItemFacts([facts_of(item) for item in range(N_ITEMS)], HISTORIES)
 WINDOW = Window(3, (3, 4, 5, 6, 7, 8), tuple(range(9, 21)))
 
 
 def drawn(form: str, n: int = 200) -> list[Example]:
-    found = [FORMS[form](WINDOW, LORE, np.random.default_rng(i)) for i in range(n)]
+    found = [FORMS[form](WINDOW, ITEM_FACTS, np.random.default_rng(i)) for i in range(n)]
     return [example for example in found if example is not None]
 
 
@@ -86,7 +86,7 @@ def test_a_search_tells_of_nobody_and_is_answered_by_what_fits() -> None:
         assert named.fits is not None
         assert all(named.fits[item] for item in named.items)
         words = said(example)[prompts.WANTED]
-        vague = [genre for genre, sentences in VAGUE.items() if words in sentences]
+        vague = [genre for genre, sentences in VAGUE_PHRASES.items() if words in sentences]
         truth = asks_for(words if not vague else vague[0])
         assert set(np.flatnonzero(named.fits).tolist()) == truth
 
@@ -110,7 +110,7 @@ def test_a_personal_search_comes_after_what_is_told_and_a_taste_before_it() -> N
 
 def test_a_profile_is_that_of_what_came_before() -> None:
     for example in drawn("taste"):
-        assert said(example) == {prompts.TASTE: LORE.profile(example.before)}
+        assert said(example) == {prompts.TASTE: ITEM_FACTS.profile(example.before)}
         assert (*example.before, *learned(example)[0].items) == (*WINDOW.before, *WINDOW.items)
 
 
@@ -142,7 +142,7 @@ def test_words_are_learned_of_histories_and_of_items() -> None:
         (words,) = (piece for piece in example.pieces if isinstance(piece, WordsPiece))
         given, rest = learned(example)
         assert words.line == prompts.PromptLine(prompts.TASTE, is_open=True)
-        assert words.learned == LORE.profile(given.items)
+        assert words.learned == ITEM_FACTS.profile(given.items)
         assert (*given.items, *rest.items) == WINDOW.items
     for example in drawn("queries"):
         asked_of = [piece.items[0] for piece in example.pieces if isinstance(piece, TitlesPiece)]
@@ -151,7 +151,7 @@ def test_words_are_learned_of_histories_and_of_items() -> None:
 
 
 def test_the_same_step_has_the_same_examples_and_forms_come_as_often_as_asked_for() -> None:
-    instructor = InstructionSampler(LORE, {"history": 3.0, "queries": 1.0}, seed=0)
+    instructor = InstructionSampler(ITEM_FACTS, {"history": 3.0, "queries": 1.0}, seed=0)
     assert repr(instructor.examples([WINDOW] * 4, 5)) == repr(instructor.examples([WINDOW] * 4, 5))
     found = [e for step in range(200) for e in instructor.examples([WINDOW] * 4, step)]
     share = sum(example.n_targets == 0 for example in found) / len(found)
@@ -179,8 +179,8 @@ def test_an_honest_intention_knows_nothing_of_the_target() -> None:
     template = next(t for t in TEMPLATES if t.cell == "P1,I2,T2" and t.answer == "title")
     fitting = Counter[bool]()
     for i in range(300):
-        oracle = fill(template, WINDOW, LORE, np.random.default_rng(i))
-        honest = fill(template, WINDOW, LORE, np.random.default_rng(i), honest=True)
+        oracle = fill(template, WINDOW, ITEM_FACTS, np.random.default_rng(i))
+        honest = fill(template, WINDOW, ITEM_FACTS, np.random.default_rng(i), honest=True)
         assert oracle is not None
         assert honest is not None
         for example, is_honest in ((oracle, False), (honest, True)):
@@ -190,14 +190,14 @@ def test_an_honest_intention_knows_nothing_of_the_target() -> None:
             assert fits or is_honest
             if is_honest:
                 fitting[fits] += 1
-                typical = LORE.typical(learned(example)[0].items)
+                typical = ITEM_FACTS.most_typical(learned(example)[0].items)
                 assert typical in asks_for(words)
     assert fitting[True] < 0.5 * fitting.total()
 
 
 def test_the_most_typical_item_has_most_in_common_with_the_others() -> None:
-    assert LORE.typical([4, 0, 6, 12]) == 12  # 0, 6 and 12 are comedies of one decade: the latest of them
-    assert LORE.typical([12, 6, 0, 4]) == 0
+    assert ITEM_FACTS.most_typical([4, 0, 6, 12]) == 12  # 0, 6 and 12 are comedies of one decade: the latest of them
+    assert ITEM_FACTS.most_typical([12, 6, 0, 4]) == 0
 
 
 def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path)
     corpus = WindowSampler(HISTORIES, window=12, seed=0)
     told_of: list[tuple[int, int]] = []
     counts = write_instances(
-        path, corpus, LORE, titles, n=390, seed=0, on_instance=lambda done, total: told_of.append((done, total))
+        path, corpus, ITEM_FACTS, titles, n=390, seed=0, on_instance=lambda done, total: told_of.append((done, total))
     )
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == sum(counts.values()) == 390
@@ -230,5 +230,5 @@ def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path)
     both = Counter(row["source"] for row in rows if TEMPLATES[row["template"]].can_be_honest)
     assert both["target"] == both["history"]
     again = tmp_path / "again.jsonl"
-    write_instances(again, corpus, LORE, titles, n=390, seed=0)
+    write_instances(again, corpus, ITEM_FACTS, titles, n=390, seed=0)
     assert again.read_bytes() == path.read_bytes()
