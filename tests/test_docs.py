@@ -109,6 +109,19 @@ def test_a_command_that_does_not_exist_would_be_seen() -> None:
     ]
 
 
+_NOT_OURS = {"--num_processes", "--cpu"}  # of accelerate
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_option_that_is_named_between_backticks_exists(path: Path) -> None:
+    ours = {option for command in COMMANDS.values() for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    benchmarks = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "benchmarks").glob("*.py"))
+    spans = re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))
+    named = {option for span in spans for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+    unknown = named - ours - {"--help"} - _NOT_OURS
+    assert [option for option in sorted(unknown) if f'"{option}"' not in benchmarks] == []
+
+
 def test_every_command_is_shown() -> None:
     text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/cli.md"))
     assert [" ".join(path) for path in LEAVES if f"genrec-edge {' '.join(path)}" not in text] == []
@@ -292,7 +305,7 @@ def test_every_public_name_is_documented() -> None:
 
 def own_methods(kind: type, *modules: str) -> dict[str, Any]:
     """Return the public functions of a class that it, or a base of it in one of `modules`, defines."""
-    found = {}
+    found: dict[str, Any] = {}
     for base in kind.__mro__:
         if base.__module__ in modules:
             found |= {n: getattr(kind, n) for n, v in vars(base).items() if n[0] != "_" and not isinstance(v, property)}
@@ -333,7 +346,7 @@ def test_the_functions_that_change_a_catalog_are_documented_with_their_arguments
 
 def test_every_field_of_a_record_is_documented() -> None:
     text = PYTHON.read_text(encoding="utf-8")
-    kinds = [value for value in vars(records).values() if dataclasses.is_dataclass(value)]
+    kinds = [v for v in vars(records).values() if inspect.isclass(v) and dataclasses.is_dataclass(v)]
     fields = [(kind, field.name) for kind in kinds for field in dataclasses.fields(kind)]
     assert len(fields) > 60
     for kind, name in fields:
