@@ -25,7 +25,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
 from genrec_edge import Recommender
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.records import Interaction
 
 CHUNK = 16

@@ -7,8 +7,9 @@ import random
 from itertools import count
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog import reader
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog import writer
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +95,7 @@ def make_catalog(films: Sequence[Film], n: int, kind: str, folder: Path) -> Path
     """Make a catalog of `n` films in a folder and return its path."""
     source, path = folder / f"{n}.csv", folder / f"{n}.db"
     write_csv(source, expanded(films, n, kind))
-    reader.build(source, path)
+    writer.build(source, path)
     return path
 
 

@@ -20,7 +20,8 @@ import peft
 import torch
 import transformers
 
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
 from genrec_edge.decoding.prompts import INSTRUCTION

@@ -66,7 +66,7 @@ def main() -> None:
             started = time.perf_counter()
             store.update(user, _events(score_all[n : n + MORE]), films, summarizer)
             update = f"{1000 * (time.perf_counter() - started):.0f} ms"
-            known = store.prompt_of(user)
+            known = store.context(user)
             measured = _measured(recommender, list(known.recent), known.preference, options.repeats)
             print(_row(n, "profile", *measured, update))
 

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from benchmarks.catalogs import KINDS, films_of, make_catalog, shared_histories, shipped_films, write_csv
 from benchmarks.recorded import n_tokens, recorded_searches
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
-from genrec_edge.catalog import reader
+from genrec_edge.catalog import edit
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.cli.output import progress
 from genrec_edge.decoding import trie_cache
@@ -127,9 +127,9 @@ def measure_updates(path: Path, model_path: Path) -> Figures:
         old = [(item.title, "2031", "") for item in items[: n // 2]]
         new = [(f"{item.title} and the Rest", "2031", "") for item in items[n // 2 : n]]
         write_csv(source, iter(old + new))
-        add_s, _ = timed(lambda: reader.add(path, source))
+        add_s, _ = timed(lambda: edit.add(path, source))
     follow_added_s, _ = timed(reloaded)
-    remove_s, _ = timed(lambda: reader.remove(path, [item.id for item in items[n:]]))
+    remove_s, _ = timed(lambda: edit.remove(path, [item.id for item in items[n:]]))
     follow_removed_s, _ = timed(reloaded)
     return {
         "changed": n,

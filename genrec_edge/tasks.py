@@ -188,7 +188,7 @@ class Tasks(Session):
         ]
 
     def _read(self, request: Request) -> Reading | None:
-        return None if request.intent is None else self.intents.read(request.intent)
+        return None if request.intent is None else self.intents.parse(request.intent)
 
     def _tell(self, request: Request) -> None:
         """Make all that a request says of its user the engine's prompt."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genrec_edge import Recommender
-from genrec_edge.catalog import reader, titles
+from genrec_edge.catalog import edit, titles, writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.decoding.best_first import Budget
 from genrec_edge.decoding.prompts import INSTRUCTION
@@ -606,11 +606,11 @@ def test_answers_follow_a_catalog_that_changes(
         assert before.catalog["items"] == 60
         with pytest.raises(NothingToRecommendError):
             r.recommend(["Zardoz"], k=1)
-        reader.add(own_catalog_path, more)
+        edit.add(own_catalog_path, more)
         added = r.recommend(["Zardoz", "Alien (1979)"], k=1, where="year = 2030")
         assert (ids(added), added.catalog["items"]) == (["901"], 62)
         assert added.catalog["revision"] != before.catalog["revision"]
-        reader.remove(own_catalog_path, ["900", "901"])
+        edit.remove(own_catalog_path, ["900", "901"])
         removed = r.recommend(["Alien"], k=5)
         assert removed.catalog["items"] == 60
         assert ids(removed) == ids(before)
@@ -625,7 +625,7 @@ def test_a_catalog_that_changes_during_a_request(
 ) -> None:
     with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
         first = r.recommend(k=1).items[0].item.id
-        change = iter([None, lambda: reader.remove(own_catalog_path, [first])])
+        change = iter([None, lambda: edit.remove(own_catalog_path, [first])])
 
         def remove_the_best() -> None:
             if function := next(change, None):
@@ -639,13 +639,13 @@ def test_a_catalog_that_changes_during_a_request(
 def test_a_catalog_that_became_empty_says_so(tiny_llama: Path, tmp_path: Path, cache: None) -> None:
     path = tmp_path / "empty.db"
     (tmp_path / "one.csv").write_text("title\nJaws\n")
-    reader.build(tmp_path / "one.csv", path)
+    writer.build(tmp_path / "one.csv", path)
     with Recommender.open(tiny_llama, path, n_threads=1) as r:
         assert len(r.recommend(k=1).items) == 1
         with Catalog.open(path) as opened:
             only = opened.items([row for row, _, _ in opened.titles()])[0]
         try:
-            reader.remove(path, [only.id])
+            edit.remove(path, [only.id])
         except UsageError:
             return  # the last item cannot be removed
         with pytest.raises((CatalogError, NothingToRecommendError)):
@@ -672,7 +672,7 @@ def bigram_path(bigram_llama: BigramLlama, tmp_path_factory: pytest.TempPathFact
 def bigram_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bigram-catalog")
     (folder / "bigram.csv").write_text("title\n" + "\n".join(BIGRAM_TITLES))
-    reader.build(folder / "bigram.csv", folder / "bigram.db")
+    writer.build(folder / "bigram.csv", folder / "bigram.db")
     return folder / "bigram.db"
 
 

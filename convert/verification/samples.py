@@ -116,7 +116,7 @@ def read_split(path: Path, catalog: Catalog) -> HeldOutCases:
         UsageError: the file cannot be read, holds nothing, or a line is no such object, names a target the catalog does
             not have, or a history of which it has nothing; the message lists the first lines of each.
     """
-    grounder = TitleResolver(catalog)
+    resolver = TitleResolver(catalog)
     cases, problems, n_unresolved = [], [], 0
     for where, line in _lines(path):
         parsed = _parsed(line)
@@ -124,10 +124,10 @@ def read_split(path: Path, catalog: Catalog) -> HeldOutCases:
             problems.append(f"{where} {parsed}")
             continue
         history, target = parsed
-        items = [_item_id(entry, catalog, grounder) for entry in history]
+        items = [_item_id(entry, catalog, resolver) for entry in history]
         known = [Interaction(id=item_id) for item_id in items if item_id is not None]
         n_unresolved += len(items) - len(known)
-        target_id = _item_id(target, catalog, grounder)
+        target_id = _item_id(target, catalog, resolver)
         if target_id is None:
             problems.append(f"{where} has the target {reprlib.repr(target)}, which is not surely in the catalog")
         elif not known:
@@ -167,10 +167,10 @@ def _parsed(line: bytes) -> tuple[list[str], str] | str:
     return history, target
 
 
-def _item_id(name: str, catalog: Catalog, grounder: TitleResolver) -> str | None:
+def _item_id(name: str, catalog: Catalog, resolver: TitleResolver) -> str | None:
     if name in catalog.by_ids([name]):
         return name
-    item = grounder.ground(name).item
+    item = resolver.resolve(name).item
     return None if item is None else item.id
 
 

@@ -132,10 +132,10 @@ class CatalogFacts:
         return all(_WORDS.fullmatch(value) for value in self.values(column) if isinstance(value, str))
 
 
-def condition(facts: Iterable[Fact]) -> str:
+def facts_condition(facts: Iterable[Fact]) -> str:
     """Return the SQL condition that all facts hold, as `--where` takes it; empty without facts.
 
-    >>> condition([Fact("genres", "Comedy"), Fact("decade", "1990s"), Fact("director", "Jim O'Hara")])
+    >>> facts_condition([Fact("genres", "Comedy"), Fact("decade", "1990s"), Fact("director", "Jim O'Hara")])
     "genres = 'Comedy' AND year BETWEEN 1990 AND 1999 AND director = 'Jim O''Hara'"
     """
     return " AND ".join(_holds(fact) for fact in facts)

@@ -6,7 +6,6 @@ functions are offered here too; `schema.py` says what is in the file.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from contextlib import ExitStack, contextmanager
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from genrec_edge.catalog import schema, titles
 from genrec_edge.catalog import where as where_module
-from genrec_edge.catalog.writer import BuildReport, add, add_item, build, remove
-from genrec_edge.errors import CatalogError, LockedError
+from genrec_edge.errors import CatalogError
 from genrec_edge.records import Item
-from genrec_edge.storage import paths
 from genrec_edge.storage.sqlite import quoted
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -31,14 +28,10 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.where_cache import RowSetCache
 
-__all__ = ["BuildReport", "Catalog", "add", "add_item", "build", "default_catalog_path", "remove"]
-
 _CHUNK = 500
 """Parameters per query; the oldest SQLite allows 999."""
-_LOCK_TIMEOUT_S = 120.0
 _WORD = re.compile(r"\w+")
 _MAX_WORDS = 32
-_FILMS_PATH = Path(__file__).parents[1] / "data" / "films.jsonl.xz"
 
 
 class Catalog:
@@ -266,33 +259,3 @@ class Catalog:
             for row, item_id, title, year, *rest in self._rows(query, chunk):
                 columns = dict(zip(self.item_columns, rest, strict=True))
                 yield Item(row, item_id, title, year, columns)
-
-
-def default_catalog_path(progress: Callable[[float], object] | None = None) -> Path:
-    """Return the catalog that the package brings along, built into the user's data folder on first use.
-
-    `progress` is told the share done, 0..1, if it has to be built. The file's name carries a hash of the films and the
-    format, so that another version of the package makes its own.
-
-    Raises:
-        CatalogError: the folder cannot be written.
-        LockedError: another process has been building it for two minutes.
-    """
-    digest = hashlib.sha256(_FILMS_PATH.read_bytes()).hexdigest()[:12]
-    path = paths.catalogs_path() / f"films-{digest}-v{schema.FORMAT_VERSION}.db"
-    if path.is_file():
-        return path
-    import filelock  # noqa: PLC0415 - only the first use needs it
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
-            if not path.is_file():
-                build(_FILMS_PATH, path, name="films", licence="CC0-1.0", progress=progress)
-    except filelock.Timeout as e:
-        message = f"another process has been building {path} for {_LOCK_TIMEOUT_S:.0f} s"
-        raise LockedError(message, hint="try again") from e
-    except OSError as e:
-        message = f"cannot write the default catalog to {path.parent} ({e.strerror})"
-        raise CatalogError(message, hint="set GENREC_EDGE_HOME to a folder that can be written") from e
-    return path

@@ -79,9 +79,9 @@ class TitleResolver:
                 return Match(interaction.id, item, "id", 1.0)
             if interaction.title is None:
                 return Match(interaction.id, None, "none", 0.0)
-        return self.ground(interaction.title or "")
+        return self.resolve(interaction.title or "")
 
-    def ground(self, text: str) -> Match:
+    def resolve(self, text: str) -> Match:
         """Return what a text means; any text is allowed. Read-only.
 
         `Match.item` is None with the method "ambiguous" when several titles fit equally, and "none" when no

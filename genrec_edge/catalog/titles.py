@@ -149,10 +149,10 @@ def model_titles(titles: Sequence[tuple[str, int | None]]) -> list[str]:
     >>> model_titles([("Heat", 1995), ("Heat", 1986), ("Matrix, The", 1999)])
     ['Heat (1995)', 'Heat (1986)', 'The Matrix']
     """
-    return told_apart([canonical(title) for title, _ in titles], [year for _, year in titles])
+    return disambiguate([canonical(title) for title, _ in titles], [year for _, year in titles])
 
 
-def told_apart(spellings: Sequence[str], years: Sequence[int | None]) -> list[str]:
+def disambiguate(spellings: Sequence[str], years: Sequence[int | None]) -> list[str]:
     """Return canonical spellings with the year where several are equal; all namesakes of each have to be among them."""
     counts = Counter(spellings)
     return [

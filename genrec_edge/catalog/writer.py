@@ -18,12 +18,10 @@ from genrec_edge.catalog import schema
 from genrec_edge.errors import CatalogError, UsageError
 from genrec_edge.storage import files
 from genrec_edge.storage import infer_columns as cols
-from genrec_edge.storage.tables import TableSource, distinct_names, open_source
+from genrec_edge.storage.tables import TableSource, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from genrec_edge.records import Value
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ def build(
         message = f"{out_path} exists already"
         raise UsageError(message, hint="replace it with --force, or choose another name with -o")
     source = open_source(source_path, table)
-    share = _progress_of(source, progress)
+    share = progress_reporter(source, progress)
     profile = cols.profile(source, _parse_lists(lists), lambda: share(0.0, 0.3))
     roles = cols.choose_roles(source.columns, title=title, id=id, year=year)
     plan = rows_module.ColumnPlan(source, roles, rows_module.own_names(profile, roles))
@@ -114,113 +112,11 @@ def build(
         schema.create_indexes(connection)
     if progress is not None:
         progress(1.0)
-    return _report(out_path, plan, counts)
+    return import_report(out_path, plan, counts)
 
 
-def add(
-    path: str | Path,
-    source_path: str | Path,
-    *,
-    title: str | None = None,
-    id: str | None = None,  # noqa: A002
-    year: str | None = None,
-    table: str | None = None,
-    progress: Callable[[float], object] | None = None,
-) -> BuildReport:
-    """Add the items of a file to a catalog, all or none. Arguments as for `build`.
-
-    Raises:
-        UsageError: the source is wrong, has a column the catalog does not have, or an id the catalog has
-        already.
-        CatalogError: `path` is not a catalog.
-        LockedError: another process is writing to it.
-    """
-    source = open_source(Path(source_path), table)
-    return _add(Path(path), source, lambda names: cols.choose_roles(names, title=title, id=id, year=year), progress)
-
-
-def add_item(
-    path: str | Path,
-    title: str,
-    *,
-    id: str | None = None,  # noqa: A002
-    year: int | None = None,
-    columns: Mapping[str, Value] | None = None,
-) -> BuildReport:
-    """Add one item to a catalog; without an id it gets the next free number. Raises as `add` does."""
-    cells: list[tuple[str, object]] = [("title", title), ("year", year), *(columns or {}).items()]
-    roles = cols.Roles(title=0, year=1, id=None if id is None else len(cells))
-    if id is not None:
-        cells.append(("id", id))
-    return _add(Path(path), _Single(cells), lambda _: roles, None)
-
-
-def remove(path: str | Path, ids: Iterable[str]) -> int:
-    """Remove items from a catalog, all or none, and return how many there were.
-
-    Raises:
-        UsageError: an id is not in the catalog, or nothing would be left.
-        CatalogError: `path` is not a catalog.
-        LockedError: another process is writing to it.
-    """
-    wanted = list(dict.fromkeys(ids))
-    with schema.writing(Path(path)) as connection:
-        schema.track_changes(connection)
-        missing = [i for i in wanted if not connection.execute("DELETE FROM items WHERE id = ?", [i]).rowcount]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            message = f"{path} has no item with the id {missing[0]!r}{more}; nothing was removed"
-            raise UsageError(message, hint="`genrec-edge catalog search` shows ids")
-        if connection.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:
-            message = f"{path} would be left without items; nothing was removed"
-            raise UsageError(message, hint="delete the file instead")
-    return len(wanted)
-
-
-def _add(
-    path: Path,
-    source: TableSource,
-    choose: Callable[[Sequence[str]], cols.Roles],
-    progress: Callable[[float], object] | None,
-) -> BuildReport:
-    share = _progress_of(source, progress)
-    profile = cols.profile(source, {}, lambda: share(0.0, 0.3))
-    roles = choose(source.columns)
-    with schema.writing(path) as connection:
-        schema.track_changes(connection)
-        (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
-        last_number = 0
-        if roles.id is None:  # reads all ids: 0.2 s for a million
-            (last_number,) = connection.execute("SELECT max(CAST(id AS INTEGER)) FROM items").fetchone()
-        plan = rows_module.ColumnPlan(
-            source,
-            roles,
-            rows_module.known_names(connection, path, profile, roles),
-            last_row or 0,
-            last_number or 0,
-        )
-        counts = rows_module.insert(connection, plan, lambda: share(0.3, 0.7))
-        if not counts.n_items:
-            message = f"{source.path} has nothing to add: no title in it"
-            raise UsageError(message, hint="name the column of the titles with --title")
-    if progress is not None:
-        progress(1.0)
-    return _report(path, plan, counts)
-
-
-class _Single(TableSource):
-    """One item, given by the caller."""
-
-    def __init__(self, cells: Sequence[tuple[str, object]]) -> None:
-        super().__init__(Path("the new item"), "item")
-        self.columns = distinct_names([name for name, _ in cells])
-        self._cells = [cell for _, cell in cells]
-
-    def rows(self) -> Iterator[tuple[int, list[object]]]:
-        yield 1, list(self._cells)
-
-
-def _report(path: Path, plan: rows_module.ColumnPlan, counts: rows_module.RowCounts) -> BuildReport:
+def import_report(path: Path, plan: rows_module.ColumnPlan, counts: rows_module.RowCounts) -> BuildReport:
+    """Return the report of an import that is done."""
     names, roles = plan.source.columns, plan.roles
     return BuildReport(
         path=path,
@@ -250,7 +146,9 @@ def _writable(path: Path) -> Iterator[None]:
         raise UsageError(message, hint="choose another place") from e
 
 
-def _progress_of(source: TableSource, progress: Callable[[float], object] | None) -> Callable[[float, float], None]:
+def progress_reporter(
+    source: TableSource, progress: Callable[[float], object] | None
+) -> Callable[[float, float], None]:
     """Return a function that reports the source's share read, mapped to [start, start + width]."""
 
     def report(start: float, width: float) -> None:

@@ -63,7 +63,7 @@ def user_context_of(profile: str | None, history: Sequence[Interaction], prefere
         return UserContext(tuple(history), preference)
     from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
-    recalled = ProfileStore().prompt_of(profile)
+    recalled = ProfileStore().context(profile)
     if preference is not None and recalled.preference is not None:
         message = f"the profile of {profile!r} and --preference both say what the user likes"
         raise UsageError(message, hint="leave one of them out")

@@ -12,7 +12,8 @@ from genrec_edge.cli.output import catalog_path, emit_json, print_table, say, sh
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from genrec_edge.catalog.reader import BuildReport, Catalog
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.catalog.writer import BuildReport
     from genrec_edge.records import Item
 
 catalog_app = typer.Typer(help="Make, look into and change catalogs.", no_args_is_help=True)
@@ -42,10 +43,10 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Make a catalog of a file that has a column of titles."""
-    from genrec_edge.catalog import reader  # noqa: PLC0415
+    from genrec_edge.catalog import writer  # noqa: PLC0415
 
     with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
-        report = reader.build(
+        report = writer.build(
             file,
             out,
             title=title,
@@ -120,19 +121,19 @@ def add(
     quiet: Quiet = False,
 ) -> None:
     """Add the items of a file, or one item, to a catalog: all of them or none."""
-    from genrec_edge.catalog import reader as catalogs  # noqa: PLC0415
+    from genrec_edge.catalog import edit  # noqa: PLC0415
 
     path = catalog_path(catalog, quiet=quiet)
     if file is None:
         if title is None:
             raise UsageError("nothing to add", hint="name a file, or one item with --title")
         columns = dict(_assignment(text) for text in values or ())
-        report = catalogs.add_item(path, title, id=id_, year=_year(year), columns=columns)
+        report = edit.add_item(path, title, id=id_, year=_year(year), columns=columns)
     elif values:
         raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")
     else:
         with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
-            report = catalogs.add(path, file, title=title, id=id_, year=year, table=table, progress=on_progress)
+            report = edit.add(path, file, title=title, id=id_, year=year, table=table, progress=on_progress)
     _show_import("add", report, json=json, quiet=quiet)
 
 
@@ -145,10 +146,10 @@ def remove(
     quiet: Quiet = False,
 ) -> None:
     """Remove items from a catalog: all of them or none."""
-    from genrec_edge.catalog import reader as catalogs  # noqa: PLC0415
+    from genrec_edge.catalog import edit  # noqa: PLC0415
 
     path = catalog_path(catalog, quiet=quiet)
-    n_removed = catalogs.remove(path, ids)
+    n_removed = edit.remove(path, ids)
     if json:
         emit_json("genrec-edge/catalog-remove@1", {"path": str(path), "removed": n_removed})
     else:

@@ -222,7 +222,7 @@ def _missing(extra: str, module: str) -> MissingExtraError:
 
 def catalog_path(catalog: Path | None, *, quiet: bool = False) -> Path:
     """Return the catalog asked for; the one that comes along, with a bar while it is built the first time, for None."""
-    from genrec_edge.catalog.reader import default_catalog_path  # noqa: PLC0415
+    from genrec_edge.catalog.default_catalog import default_catalog_path  # noqa: PLC0415
 
     if catalog is not None:
         return catalog

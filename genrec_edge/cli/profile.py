@@ -129,10 +129,10 @@ def _events(
 
     if min_rating is not None and math.isnan(min_rating):
         raise UsageError("the lowest rating is not a number")
-    grounder = TitleResolver(catalog)
+    resolver = TitleResolver(catalog)
     events, unknown = [], []
     for interaction in in_order(interactions):
-        match = grounder.resolve_interaction(interaction)
+        match = resolver.resolve_interaction(interaction)
         if match.item is None:
             unknown.append(match.input)
             continue

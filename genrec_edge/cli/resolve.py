@@ -29,8 +29,8 @@ def resolve(
 
     texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
     with Catalog.open(catalog_path(catalog)) as opened:
-        grounder = TitleResolver(opened)
-        matches = [grounder.ground(text) for text in texts]
+        resolver = TitleResolver(opened)
+        matches = [resolver.resolve(text) for text in texts]
     if json:
         emit_json("genrec-edge/resolve@1", {"matches": [_entry(match) for match in matches]})
     else:

@@ -10,7 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.catalog import writer
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import key
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def generate_items(
     engine: LlamaEngine,
     root_row: NDArray[np.float32],
     request: Request,
-    grounder: TitleResolver,
+    resolver: TitleResolver,
     bias_of_row: Mapping[int, float],
 ) -> tuple[tuple[Recommendation, ...], int]:
     """Let the model write titles until k of them are allowed items; return these and how many lines were refused.
@@ -50,7 +50,7 @@ def generate_items(
         engine: its prompt evaluated.
         root_row: the logits after the prompt, (n_vocab,).
         request: k, temperature and seed are used.
-        grounder: what says which item a line means.
+        resolver: what says which item a line means.
         bias_of_row: nats for each catalog row, -inf where the item is not allowed.
     """
     found: dict[int, Recommendation] = {}
@@ -59,7 +59,7 @@ def generate_items(
     for line in generate_lines(
         engine, root_row, temperature=request.temperature, seed=request.seed, max_tokens=max_tokens
     ):
-        match = grounder.ground(line.text)
+        match = resolver.resolve(line.text)
         if match.item is None or bias_of_row[match.item.row] == -math.inf:
             refused += 1
         elif match.item.row not in found:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.catalog.titles import canonical, told_apart
+from genrec_edge.catalog.titles import canonical, disambiguate
 from genrec_edge.errors import CatalogError
 from genrec_edge.storage.files import disk_errors, sync
 from genrec_edge.storage.folders import install, work_folder
@@ -200,7 +200,7 @@ def build(
     if not spellings:
         raise CatalogError("the catalog has no items to index")
     namesakes = checksums(spellings)
-    spellings = told_apart(spellings, years)
+    spellings = disambiguate(spellings, years)
     sequences = tokenized(rows, spellings, tokenize, on_title, n_threads)
     del spellings, years  # a third of the memory that building takes, and sorting takes as much
     # Big-endian bytes compare like the token sequences, a prefix before its extensions; the sort is stable in rows.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from genrec_edge.catalog.titles import canonical, told_apart
+from genrec_edge.catalog.titles import canonical, disambiguate
 from genrec_edge.decoding.trie import TitleTrie, checksums, tokenized
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def updated(
     """
     spellings = [canonical(title) for _, title, _ in items]
     new_rows = np.array([row for row, _, _ in items], np.int64)
-    sequences = tokenized(new_rows, told_apart(spellings, [year for *_, year in items]), tokenize, on_title)
+    sequences = tokenized(new_rows, disambiguate(spellings, [year for *_, year in items]), tokenize, on_title)
     order = sorted(range(len(items)), key=lambda i: (sequences[i], new_rows[i]))
     came = _AddedNodes(old)
     for item, i in enumerate(order):

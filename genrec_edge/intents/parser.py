@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog.facts import DECADE, condition, facts_text
+from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text
 from genrec_edge.intents.grammar import Mention, confirmed
 from genrec_edge.intents.lexicon import ARTICLES, CONJUNCTIONS, DEFINITE, FILLERS, NEGATIONS, NOUNS, Sentence, word_set
 from genrec_edge.intents.value_matcher import ValueNames
@@ -78,7 +78,7 @@ class IntentParser:
         self._book = book
         self._known: tuple[str, ValueNames, frozenset[str]] | None = None
 
-    def read(self, sentence: str) -> Reading:
+    def parse(self, sentence: str) -> Reading:
         """Return what a sentence names; any text is allowed. It has no parts where it names nothing.
 
         At most 2,000 characters are read. A decade is a fact, other years are conditions only.
@@ -171,7 +171,9 @@ def _join(groups: list[list[Mention]], mention: Mention, single: Collection[str]
 
 
 def _any(group: Sequence[Mention]) -> str:
-    return _either([where for m in group for where in ([m.where] if m.where else [condition([f]) for f in m.facts])])
+    return _either(
+        [where for m in group for where in ([m.where] if m.where else [facts_condition([f]) for f in m.facts])]
+    )
 
 
 def _either(conditions: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from genrec_edge.catalog.titles import printable
 from genrec_edge.errors import LockedError, UsageError
 from genrec_edge.profiles.db import as_json, damaged, opened, parts_of, writing
-from genrec_edge.profiles.summaries import BLOCK, BLOCKS, advanced
+from genrec_edge.profiles.summaries import DEFAULT_BLOCK, DEFAULT_BLOCKS, advanced
 from genrec_edge.records import Interaction
 from genrec_edge.storage import paths
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from genrec_edge.profiles.summaries import HistorySummary, Method, Summarizer
 
 RECENT = 5
-"""Latest items that are told in full although they are summarised. Source: as for `summaries.BLOCK`."""
+"""Latest items that are told in full although they are summarised. Source: as for `summaries.DEFAULT_BLOCK`."""
 _MAX_WAITING = 50
 """Items in no summary that are told at most; there are fewer than a block, but for an update that was cut short."""
 _MAX_BLOCK = 100
@@ -138,7 +138,7 @@ class ProfileStore:
         with opened(self.path) as connection:
             return [str(user) for (user,) in connection.execute("SELECT user FROM profiles ORDER BY user")]
 
-    def prompt_of(self, user: str) -> ProfileContext:
+    def context(self, user: str) -> ProfileContext:
         """Return what a request is told of a user; its size does not depend on the length of the history.
 
         Raises:
@@ -162,7 +162,7 @@ class ProfileStore:
         summarizer: Summarizer,
         *,
         method: Method = "recurrent",
-        block: int = BLOCK,
+        block: int = DEFAULT_BLOCK,
         blocks: int | None = None,
     ) -> ProfileUpdate:
         """Add events, oldest first, and take each full block of those that wait into the summary.
@@ -187,7 +187,7 @@ class ProfileStore:
         _check_user(user)
         _check_update(events, block, blocks)
         n_new = self._add(user, events, catalog.name)
-        most = BLOCKS if blocks is None and method == "hierarchical" else blocks
+        most = DEFAULT_BLOCKS if blocks is None and method == "hierarchical" else blocks
         for _ in range(_ATTEMPTS):
             with self._reading(user) as connection:
                 state = self._state(connection, user)
@@ -197,7 +197,7 @@ class ProfileStore:
                 return ProfileUpdate(self.get(user), n_new, 0, 0, 0)
             taken = full if most is None else full[-most:]
             rows = [_rows(catalog, [item_id for _, item_id in part]) for part in taken]
-            parts, n_unwritten = advanced(state.parts, rows, summarizer, method, most or BLOCKS)
+            parts, n_unwritten = advanced(state.parts, rows, summarizer, method, most or DEFAULT_BLOCKS)
             if self._put(user, state, parts, summarizer.merge(parts), full[-1][-1][0] + 1, block * len(taken)):
                 n_passed_over = block * (len(full) - len(taken))
                 return ProfileUpdate(self.get(user), n_new, len(taken), n_unwritten, n_passed_over)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from genrec_edge.records import Fact
 
-BLOCK = 5
+DEFAULT_BLOCK = 5
 """Items of a block."""
-BLOCKS = 5
+DEFAULT_BLOCKS = 5
 """Latest blocks of a hierarchical summary."""
 FACTS = "facts"
 """The kind of a summary that was counted, not written by a model."""
@@ -104,7 +104,7 @@ class FactSummarizer:
 
 
 def recurrent(
-    rows: Sequence[int], summarizer: Summarizer, *, block: int = BLOCK, previous: HistorySummary | None = None
+    rows: Sequence[int], summarizer: Summarizer, *, block: int = DEFAULT_BLOCK, previous: HistorySummary | None = None
 ) -> HistorySummary | None:
     """Return the summary of a history, catalog rows, oldest first, after `previous`: one step for each block.
 
@@ -116,7 +116,7 @@ def recurrent(
 
 
 def hierarchical(
-    rows: Sequence[int], summarizer: Summarizer, *, block: int = BLOCK, blocks: int = BLOCKS
+    rows: Sequence[int], summarizer: Summarizer, *, block: int = DEFAULT_BLOCK, blocks: int = DEFAULT_BLOCKS
 ) -> HistorySummary | None:
     """Return the summary of the latest `block * blocks` items of a history, catalog rows, oldest first.
 

@@ -26,7 +26,7 @@ _MOST = {"genres": 3, DECADE: 2, "people": 3, "places": 2}
 _PLACES = frozenset({"country", "language"})
 _FEW = frozenset({"genres", DECADE, *_PLACES})
 """Columns with so few values that none has to be forgotten."""
-UNUSUAL = 2.0
+MIN_LIFT = 2.0
 """How many times as often as in the catalog a person or place has to come to be told."""
 _USUAL = 0.3
 """A place that so many items of the catalog have is never told."""
@@ -95,7 +95,7 @@ class Tastes:
         for fact, weight in self.weights.items():
             if fact.column in {"genres", DECADE}:
                 kinds[fact.column].append((weight, fact.value))
-            elif self.counts[fact] >= _LEAST_ITEMS and weight / self.total > UNUSUAL * share(fact):
+            elif self.counts[fact] >= _LEAST_ITEMS and weight / self.total > MIN_LIFT * share(fact):
                 if fact.column not in _PLACES:
                     kinds["people"].append((weight, fact.value))
                 elif share(fact) < _USUAL:

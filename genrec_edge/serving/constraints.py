@@ -27,7 +27,7 @@ _MAX_SHOWN = 5
 
 
 def resolve_history(
-    request: Request, catalog: Catalog, grounder: TitleResolver
+    request: Request, catalog: Catalog, resolver: TitleResolver
 ) -> tuple[list[Match], NDArray[np.int64], NDArray[np.int64]]:
     """Return what the history means: a match for each entry, the rows of all seen items, and those for the prompt.
 
@@ -37,7 +37,7 @@ def resolve_history(
         NothingToRecommendError: there is a history, and nothing of it is in the catalog.
     """
     history = in_order(request.history)
-    matches = [grounder.resolve_interaction(interaction) for interaction in history]
+    matches = [resolver.resolve_interaction(interaction) for interaction in history]
     seen: list[int] = []
     liked: list[int] = []
     for interaction, match in zip(history, matches, strict=True):
@@ -69,7 +69,7 @@ def constrain(
     seen: NDArray[np.int64],
     catalog: Catalog,
     index: TitleTrie,
-    grounder: TitleResolver,
+    resolver: TitleResolver,
 ) -> tuple[ConstrainedRequest, tuple[Match, ...]]:
     """Return a request as it is searched for, and the candidates that are not in the catalog.
 
@@ -81,7 +81,7 @@ def constrain(
         UsageError: `where` is no condition.
     """
     if request.task == "reranking":
-        matches = _matches(request.candidates or (), catalog, grounder)
+        matches = _matches(request.candidates or (), catalog, resolver)
         found = tuple(dict.fromkeys(m.item.id for m in matches if m.item is not None))
         left_out = tuple(m for m in matches if m.item is None)
         if not found:
@@ -91,7 +91,7 @@ def constrain(
     parts = list(reading.parts) if reading is not None and request.intent_where else []
     rarest_first = sorted(parts, key=lambda part: len(catalog.filter(part)))
     loosened: list[str] = []
-    while parts and int(_allowed(_with(request, parts), seen, catalog, index, grounder).sum()) < request.k:
+    while parts and int(_allowed(_with(request, parts), seen, catalog, index, resolver).sum()) < request.k:
         loosened.append(rarest_first.pop(0))
         parts.remove(loosened[-1])
     return ConstrainedRequest(_with(request, parts), tuple(loosened)), ()
@@ -104,13 +104,13 @@ def _with(request: Request, parts: Sequence[str]) -> Request:
     return replace(request, where=" AND ".join([*own, *parts]))
 
 
-def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, grounder: TitleResolver) -> list[Match]:
+def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> list[Match]:
     """Return the items named by id or by title; `verb` says in messages what they are for.
 
     Raises:
         UsageError: one is not surely in the catalog.
     """
-    matches = _matches(names, catalog, grounder)
+    matches = _matches(names, catalog, resolver)
     unknown = [m.input for m in matches if m.item is None]
     if unknown:
         named = several([_shown(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
@@ -121,13 +121,13 @@ def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, grounder: T
     return matches
 
 
-def _matches(names: Sequence[str], catalog: Catalog, grounder: TitleResolver) -> list[Match]:
+def _matches(names: Sequence[str], catalog: Catalog, resolver: TitleResolver) -> list[Match]:
     by_id = catalog.by_ids(names)
-    return [Match(n, by_id[n], "id", 1.0) if n in by_id else grounder.ground(n) for n in names]
+    return [Match(n, by_id[n], "id", 1.0) if n in by_id else resolver.resolve(n) for n in names]
 
 
 def position_bias(
-    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, grounder: TitleResolver
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, resolver: TitleResolver
 ) -> NDArray[np.float64]:
     """Return the bias of each position, (n_items,) in nats, -inf where the item is not allowed; at least k are allowed.
 
@@ -137,10 +137,10 @@ def position_bias(
         NothingToRecommendError: fewer than k items are allowed.
         UsageError: `where` is no condition, or an excluded item or a candidate is not in the catalog.
     """
-    allowed = _allowed(request, seen, catalog, index, grounder)
+    allowed = _allowed(request, seen, catalog, index, resolver)
     n_allowed = int(allowed.sum())
     if request.k > n_allowed:
-        n_fitting = int(_fitting(request, catalog, index, grounder).sum())
+        n_fitting = int(_fitting(request, catalog, index, resolver).sum())
         raise NothingToRecommendError(
             f"{request.k} items asked for, {n_allowed} allowed: of {index.n_items:,} items {n_fitting:,} fit the "
             f"conditions, {n_fitting - n_allowed:,} of them are seen or excluded",
@@ -157,11 +157,11 @@ def position_bias(
 
 
 def _allowed(
-    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, grounder: TitleResolver
+    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, resolver: TitleResolver
 ) -> NDArray[np.bool_]:
     """Return which items may be returned, by position."""
-    allowed = _fitting(request, catalog, index, grounder)
-    shut = _rows_of(request.exclude, "exclude", catalog, grounder)
+    allowed = _fitting(request, catalog, index, resolver)
+    shut = _rows_of(request.exclude, "exclude", catalog, resolver)
     if not request.allow_seen:
         shut = np.concatenate([shut, seen])
     for position in index.positions(shut):
@@ -170,19 +170,19 @@ def _allowed(
     return allowed
 
 
-def _fitting(request: Request, catalog: Catalog, index: TitleTrie, grounder: TitleResolver) -> NDArray[np.bool_]:
+def _fitting(request: Request, catalog: Catalog, index: TitleTrie, resolver: TitleResolver) -> NDArray[np.bool_]:
     """Return which items satisfy the conditions, seen or not."""
     fitting = np.ones(index.n_items, bool)
     if request.where is not None:
         fitting &= index.mask(catalog.filter(request.where))
     if request.candidates is not None:
-        fitting &= index.mask(_rows_of(request.candidates, "choose", catalog, grounder))
+        fitting &= index.mask(_rows_of(request.candidates, "choose", catalog, resolver))
     return fitting
 
 
-def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, grounder: TitleResolver) -> NDArray[np.int64]:
+def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> NDArray[np.int64]:
     """Return the rows of items named by id or by title."""
-    matches = resolve_items(names, verb, catalog, grounder)
+    matches = resolve_items(names, verb, catalog, resolver)
     return np.array([m.item.row for m in matches if m.item is not None], np.int64)
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.catalog.facts import DECADE, condition, facts_text
+from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.trie import TrieKey, build
-from genrec_edge.profiles.tastes import UNUSUAL
+from genrec_edge.profiles.tastes import MIN_LIFT
 from genrec_edge.records import Phrase, Trait
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def facts_of_many(facts_of_items: Sequence[Sequence[Fact]], share: Callable[[Fac
     sayable = [
         fact
         for fact, count in counts.most_common()
-        if fact.column in _FIRST or (count >= n_needed and count / n > UNUSUAL * share(fact))
+        if fact.column in _FIRST or (count >= n_needed and count / n > MIN_LIFT * share(fact))
     ]
     sayable.sort(key=lambda fact: fact.column not in _FIRST)
     return {fact: counts[fact] for fact in sayable[:_MOST_FACTS]}
@@ -122,4 +122,4 @@ def ranked(
 
 def phrase(facts: tuple[Fact, ...], share: float, catalog: Catalog) -> Phrase:
     """Return a way to ask for an item, with the number of items of the catalog that it finds."""
-    return Phrase(facts_text(facts), facts, share, len(catalog.filter(condition(facts))))
+    return Phrase(facts_text(facts), facts, share, len(catalog.filter(facts_condition(facts))))

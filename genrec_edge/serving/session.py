@@ -14,8 +14,9 @@ from weakref import WeakSet
 
 import numpy as np
 
+from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.facts import CatalogFacts
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
 from genrec_edge.decoding import prompts, trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
@@ -290,7 +291,7 @@ class Session:
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""
         self._check_open()
-        return self._resolver.ground(text)
+        return self._resolver.resolve(text)
 
     def forget(self) -> None:
         """Forget what was asked before: answers then are the same to the last bit, whoever was asked with them.

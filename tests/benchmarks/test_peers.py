@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.catalog.reader import build
+from genrec_edge.catalog.writer import build
 from genrec_edge.recommender import Recommender
 from tests.support.folders import ROOT
 

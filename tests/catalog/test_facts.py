@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.catalog.facts import DECADE, CatalogFacts, condition, facts_text
+from genrec_edge.catalog.edit import add_item
+from genrec_edge.catalog.facts import DECADE, CatalogFacts, facts_condition, facts_text
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.catalog.writer import add_item, build
+from genrec_edge.catalog.writer import build
 from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
     for column in book.columns:
         counts = book.values(column)
         for value in sorted(counts, key=lambda v: (-counts[v], v))[:3]:
-            found = films.filter(condition([Fact(column, value)]))
+            found = films.filter(facts_condition([Fact(column, value)]))
             assert len(found) == counts[value]
             assert book.share(Fact(column, value)) == pytest.approx(len(found) / films.n_items)
     assert book.share(Fact("genres", "No such genre")) == 0
@@ -57,7 +58,7 @@ def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
 def test_conditions_hold_where_all_facts_do(films: Catalog) -> None:
     book = CatalogFacts(films)
     wanted = (Fact("genres", "Comedy"), Fact(DECADE, "1990s"), Fact("country", "France"))
-    rows = films.filter(condition(wanted)).tolist()
+    rows = films.filter(facts_condition(wanted)).tolist()
     assert len(rows) > 50
     assert all(set(wanted) <= set(facts) for facts in book.of(rows))
     assert facts_text(wanted) == "Comedy, 1990s, France"
@@ -83,7 +84,7 @@ def test_quotes_and_odd_column_names_make_conditions_that_hold(tmp_path: Path) -
     with Catalog.open(made(tmp_path, text, ("tags",))) as catalog:
         (facts,) = CatalogFacts(catalog).of([1])
         assert set(facts) == {Fact("tags", "Rock 'n' Roll"), Fact("tags", "Pop"), Fact("made by", "Jim O'Hara")}
-        assert len(catalog.filter(condition(facts))) == 40
+        assert len(catalog.filter(facts_condition(facts))) == 40
 
 
 def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp
     with Catalog.open(made(tmp_path, "\n".join(lines), ("like",))) as catalog:
         (facts,) = CatalogFacts(catalog).of([1])
         assert {fact.column for fact in facts} == {"like", "case"}
-        assert len(catalog.filter(condition(facts))) == 40
+        assert len(catalog.filter(facts_condition(facts))) == 40
 
 
 def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:

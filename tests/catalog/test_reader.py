@@ -22,7 +22,10 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from genrec_edge.catalog import titles, where
-from genrec_edge.catalog.reader import Catalog, add, add_item, build, default_catalog_path, remove
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.edit import add, add_item, remove
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.writer import build
 from genrec_edge.errors import CatalogError, GenRecError, LockedError, UsageError
 from genrec_edge.records import Item
 
@@ -468,7 +471,7 @@ def test_a_second_writer_waits_and_then_says_so(tricky_path: Path, monkeypatch: 
 
 KILLED_ADD = """
 import sys
-from genrec_edge.catalog.reader import add
+from genrec_edge.catalog.edit import add
 add(sys.argv[1], sys.argv[2])
 """
 
@@ -508,7 +511,7 @@ def test_a_hot_journal_is_rolled_back_by_the_next_reader(tricky_path: Path, tmp_
 def test_the_default_catalog_is_built_once(own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small_path = tmp_path / "films.jsonl"
     small_path.write_text('{"id": "1", "title": "Heat", "year": 1995}\n')
-    monkeypatch.setattr("genrec_edge.catalog.reader._FILMS_PATH", small_path)
+    monkeypatch.setattr("genrec_edge.catalog.default_catalog._FILMS_PATH", small_path)
     with ThreadPoolExecutor(4) as pool:
         found = set(pool.map(lambda _: default_catalog_path(), range(8)))
     path = found.pop()

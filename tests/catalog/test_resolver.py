@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.catalog import titles
-from genrec_edge.catalog.reader import Catalog, add_item, build
+from genrec_edge.catalog.edit import add_item
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import MAX_CANDIDATES, TitleResolver
+from genrec_edge.catalog.writer import build
 from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def make(path: Path, films: Sequence[tuple[str, str, int | None]]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TitleResolver]:
+def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TitleResolver]:
     with Catalog.open(make(tmp_path_factory.mktemp("grounding") / "c.db", FILMS)) as catalog:
         yield TitleResolver(catalog)
 
@@ -93,9 +95,9 @@ def grounder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TitleResolver
     ],
 )
 def test_what_is_understood(
-    text: str, item_id: str, method: str, confidence: float | None, grounder: TitleResolver
+    text: str, item_id: str, method: str, confidence: float | None, resolver: TitleResolver
 ) -> None:
-    match = grounder.ground(text)
+    match = resolver.resolve(text)
     assert match.item is not None
     assert (match.item.id, match.method, match.input) == (item_id, method, text)
     assert match.candidates == ()
@@ -109,8 +111,8 @@ def test_what_is_understood(
     ("text", "candidates"),
     [("Heat", {"4", "5"}), ("heat", {"4", "5", "6"}), ("reckoning", {"18", "19"}), ("Lowkout", {"20", "21"})],
 )
-def test_what_is_ambiguous(text: str, candidates: set[str], grounder: TitleResolver) -> None:
-    match = grounder.ground(text)
+def test_what_is_ambiguous(text: str, candidates: set[str], resolver: TitleResolver) -> None:
+    match = resolver.resolve(text)
     assert (match.item, match.method, match.confidence) == (None, "ambiguous", 0.0)
     assert {item.id for item in match.candidates} == candidates
 
@@ -128,8 +130,8 @@ def test_what_is_ambiguous(text: str, candidates: set[str], grounder: TitleResol
         ("xyzzy", None),
     ],
 )
-def test_what_is_too_weak(text: str, nearest: str | None, grounder: TitleResolver) -> None:
-    match = grounder.ground(text)
+def test_what_is_too_weak(text: str, nearest: str | None, resolver: TitleResolver) -> None:
+    match = resolver.resolve(text)
     assert (match.item, match.method, match.confidence) == (None, "none", 0.0)
     if nearest is not None:
         assert nearest in {item.id for item in match.candidates}
@@ -164,8 +166,8 @@ def test_what_is_too_weak(text: str, nearest: str | None, grounder: TitleResolve
         "_",
     ],
 )
-def test_hostile_texts_mean_nothing(text: str, grounder: TitleResolver) -> None:
-    match = grounder.ground(text)
+def test_hostile_texts_mean_nothing(text: str, resolver: TitleResolver) -> None:
+    match = resolver.resolve(text)
     assert match.item is None
     assert match.method == "none"
     assert len(match.candidates) <= MAX_CANDIDATES
@@ -173,38 +175,38 @@ def test_hostile_texts_mean_nothing(text: str, grounder: TitleResolver) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.text(alphabet="heat alien 12459()"))
-def test_any_text_has_an_answer(text: str, grounder: TitleResolver) -> None:
-    match = grounder.ground(text)
+def test_any_text_has_an_answer(text: str, resolver: TitleResolver) -> None:
+    match = resolver.resolve(text)
     assert (match.item is None) == (match.method in {"ambiguous", "none"})
     assert 0 <= match.confidence <= 1
-    assert grounder.ground(text) == match
+    assert resolver.resolve(text) == match
 
 
-def test_interactions_go_by_id_first(grounder: TitleResolver) -> None:
-    by_id = grounder.resolve_interaction(Interaction(title="Heat", id="2"))
+def test_interactions_go_by_id_first(resolver: TitleResolver) -> None:
+    by_id = resolver.resolve_interaction(Interaction(title="Heat", id="2"))
     assert by_id.item is not None
     assert (by_id.item.title, by_id.method, by_id.confidence) == ("Alien", "id", 1.0)
-    by_title = grounder.resolve_interaction(Interaction(title="Alien", id="unknown"))
+    by_title = resolver.resolve_interaction(Interaction(title="Alien", id="unknown"))
     assert by_title.item is not None
     assert by_title.method == "exact"
-    assert grounder.resolve_interaction(Interaction(id="unknown")).method == "none"
-    assert grounder.resolve_interaction(Interaction()).method == "none"
+    assert resolver.resolve_interaction(Interaction(id="unknown")).method == "none"
+    assert resolver.resolve_interaction(Interaction()).method == "none"
 
 
 def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
     path = make(tmp_path / "c.db", FILMS)
     with Catalog.open(path) as catalog:
-        grounder = TitleResolver(catalog)
-        assert grounder.ground("Terminatro Genisys").method == "none"
+        resolver = TitleResolver(catalog)
+        assert resolver.resolve("Terminatro Genisys").method == "none"
         add_item(path, "Terminator Genisys", year=2015)
-        assert grounder.ground("Terminatro Genisys").method == "fuzzy"
+        assert resolver.resolve("Terminatro Genisys").method == "fuzzy"
 
 
 def test_every_film_is_found_by_its_own_title_and_year(films_path: Path) -> None:
     with Catalog.open(films_path) as catalog:
-        grounder = TitleResolver(catalog)
+        resolver = TitleResolver(catalog)
         for _, title, year in list(catalog.titles())[::7]:
-            match = grounder.ground(titles.with_year(title, year or 0))
+            match = resolver.resolve(titles.with_year(title, year or 0))
             assert match.item is not None
             assert (match.item.title, match.item.year, match.method) == (title, year, "exact")
 
@@ -267,11 +269,11 @@ def measure(films_path: Path, folder: Path, n: int, seed: int) -> dict[str, dict
     pairs += [("absent title", title, "") for title in rng.sample(gone, min(2 * n, len(gone)))]
     counts: dict[str, dict[str, float]] = {"all": defaultdict(int)}
     with Catalog.open(make(folder / "kept.db", kept)) as catalog:
-        grounder = TitleResolver(catalog)
+        resolver = TitleResolver(catalog)
         for kind, text, title in pairs:
             if title and loose(text) != loose(title) and loose(text) in known:
                 continue
-            found = grounder.ground(text).item
+            found = resolver.resolve(text).item
             for group in (counts.setdefault(kind, defaultdict(int)), counts["all"]):
                 group["n"] += 1
                 group["accepted"] += found is not None
@@ -291,13 +293,13 @@ def test_accepted_answers_are_right(films_path: Path, tmp_path: Path) -> None:
 
 def test_the_keys_of_a_catalog_are_read_once_for_all_answers(films_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Catalog.open(films_path) as catalog:
-        grounder = TitleResolver(catalog)
+        resolver = TitleResolver(catalog)
         title_keys, read = catalog.title_keys, []
         monkeypatch.setattr(catalog, "title_keys", lambda: read.append("keys") or title_keys())
-        grounder.ground("Toy Story")
+        resolver.resolve("Toy Story")
         assert read == []  # an exact title needs none
         for text in ["teh matrx", "no such film at all", "sevn samuari", "star wars", "zzz"] * 3:
-            grounder.ground(text)
+            resolver.resolve(text)
     assert read == ["keys"]
 
 

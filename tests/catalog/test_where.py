@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.catalog import where as where_module
-from genrec_edge.catalog.reader import Catalog, build
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.writer import build
 from genrec_edge.errors import CatalogError, UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from genrec_edge.catalog.reader import build
+from genrec_edge.catalog.writer import build
 from genrec_edge.cli.catalog import catalog_app
 from genrec_edge.cli.resolve import resolve
 from genrec_edge.errors import GenRecError

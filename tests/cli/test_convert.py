@@ -661,7 +661,7 @@ def write_adapters(lora: Path, root: Path) -> None:
 
 
 def write_catalogs(root: Path) -> None:
-    from genrec_edge.catalog.reader import build
+    from genrec_edge.catalog.writer import build
 
     (root / "few.csv").write_text("title\n" + "".join(f"Film {i}\n" for i in range(9)))
     build(root / "few.csv", root / "few.db")

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import Recommender, cli
-from genrec_edge.catalog import reader
+from genrec_edge.catalog import edit
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
@@ -334,8 +334,8 @@ def test_a_prior_follows_a_catalog_that_changes(
     own = Path(shutil.copy(tricky_path, tmp_path / "own.db"))
     with Recommender.open(tiny_llama, own, n_threads=1, prior=prior_path) as recommender:
         assert recommender.describe_model()["prior_dropped"] == 0
-        reader.remove(own, ["004"])
-        reader.add_item(own, "Quite New", id="new")
+        edit.remove(own, ["004"])
+        edit.add_item(own, "Quite New", id="new")
         found = {r.item.id: r.prior for r in recommender.recommend(k=60).items}
         assert recommender.describe_model()["prior_dropped"] == 1
     assert found["new"] is not None
@@ -382,7 +382,7 @@ def test_a_calibration_is_kept_and_made_anew_for_another_catalog_or_a_damaged_fi
         assert biases() == (first, told)
     np.savez(kept, **(arrays | {"logprobs": np.full(60, np.nan)}))
     assert biases() == (first, told)
-    reader.add_item(own, "Quite New", id="new")
+    edit.add_item(own, "Quite New", id="new")
     assert len(biases()[1]) == 61
 
 

@@ -65,7 +65,7 @@ def test_update_show_and_forget(update: Callable[..., list[object]], films_path:
         "new events: 3, blocks summarised: 0, items waiting: 3",
     ]
     told = run(*update("ann", "Alien", "Vertigo", "Ran", "Blade Runner"))
-    ids = list(ProfileStore().prompt_of("ann").seen)
+    ids = list(ProfileStore().context("ann").seen)
     with Catalog.open(films_path) as films:
         met = [(item.title, item.id) for item in films.by_ids(ids).values()]
     assert {title for title, _ in met} == {"Alien", "Aliens", "Fargo", "Vertigo", "Ran", "Blade Runner"}
@@ -109,7 +109,7 @@ def test_a_history_from_a_file_is_put_in_order_and_rated(update: Callable[..., l
     more = ["--history-file", "-", "--min-rating", 3]
     document = run_json(*update("ann"), *more, stdin=stdin)
     assert (document["n_new"], document["profile"]["n_waiting"]) == (3, 2)
-    recalled = ProfileStore().prompt_of("ann")
+    recalled = ProfileStore().context("ann")
     assert [entry.title for entry in recalled.recent] == ["Fargo", "Alien"]
     assert len(recalled.seen) == 3
     assert run_json(*update("ann"), *more, stdin=stdin)["n_new"] == 0

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.catalog import reader
+from genrec_edge.catalog import reader, writer
 from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.datasets.splits import (
     Split,
@@ -247,7 +247,7 @@ def small(tmp_path: Path) -> Path:
     folder = tmp_path / "small"
     folder.mkdir()
     (tmp_path / "items.csv").write_text("id,title,year\na,Alien,1979\nb,Brazil,1985\n", encoding="utf-8")
-    reader.build(tmp_path / "items.csv", folder / "catalog.db")
+    writer.build(tmp_path / "items.csv", folder / "catalog.db")
     write_interactions(folder, "user,item,timestamp,rating\nx,b,10,4\ny,a,11,\n")
     return folder
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import model_titles
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build

@@ -151,7 +151,7 @@ def test_any_request_is_a_valid_prompt(
 ) -> None:
     """It fits, every line is what it should be, and nothing in it is a control token."""
     model = recommender.engine.model
-    reading = None if intent is None else recommender.intents.read(intent)
+    reading = None if intent is None else recommender.intents.parse(intent)
     before = prompts.before_history(preference)
     after = prompts.after_history(intent_text(reading), context)
     asked = {

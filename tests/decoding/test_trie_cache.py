@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.catalog import reader as catalogs
+from genrec_edge.catalog import edit, writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
@@ -26,7 +26,7 @@ def ids(text: str) -> list[int]:
 @pytest.fixture
 def path(tmp_path: Path, own_home: Path) -> Path:
     (tmp_path / "films.csv").write_text("id,title\n1,Alien\n2,Brazil\n")
-    catalogs.build(tmp_path / "films.csv", tmp_path / "films.db")
+    writer.build(tmp_path / "films.csv", tmp_path / "films.db")
     return tmp_path / "films.db"
 
 
@@ -43,7 +43,7 @@ def test_it_is_built_once_for_each_tokenizer_and_again_after_a_change(path: Path
     assert len(told) == 1  # nothing was tokenised again
     assert load("other") == 2
     assert len(told) == 2
-    catalogs.add_item(path, "Heat")
+    edit.add_item(path, "Heat")
     assert load("one") == 3
     assert told[-1] == (3, 3)
 
@@ -79,11 +79,11 @@ def many(tmp_path: Path, own_home: Path) -> Path:
     rng = random.Random(5)
     lines = [f'{i},"{rng.choice(WORDS)} {rng.randrange(12)}",{rng.choice(["", 1990, 1991])}\n' for i in range(1, 81)]
     (tmp_path / "many.csv").write_text("id,title,year\n" + "".join(lines))
-    catalogs.build(tmp_path / "many.csv", tmp_path / "many.db")
+    writer.build(tmp_path / "many.csv", tmp_path / "many.db")
     return tmp_path / "many.db"
 
 
-def edit(path: Path, *statements: str, **values: object) -> None:
+def run_sql(path: Path, *statements: str, **values: object) -> None:
     with closing(sqlite3.connect(path)) as other, other:
         for statement in statements:
             other.execute(statement, values)
@@ -116,7 +116,7 @@ def test_it_follows_whatever_other_programs_do(many: Path, seed: int) -> None:
         for _ in range(rng.randrange(1, 4)):
             values = {"r": rng.randrange(1, 90), "t": f"{rng.choice(WORDS)} {rng.randrange(12)}", "y": 1990}
             statement = rng.choice(EDITS[:-1])
-            edit(many, statement, **{name: value for name, value in values.items() if f":{name}" in statement})
+            run_sql(many, statement, **{name: value for name, value in values.items() if f":{name}" in statement})
         index, n_tokenized = loaded(many)
         n_followed += n_tokenized < index.n_items
     assert n_followed > 10
@@ -125,24 +125,24 @@ def test_it_follows_whatever_other_programs_do(many: Path, seed: int) -> None:
 def test_a_reader_keeps_the_index_it_has(many: Path) -> None:
     index, _ = loaded(many)
     before = {name: getattr(index, name).tolist() for name in ARRAYS}
-    catalogs.remove(many, ["7"])
+    edit.remove(many, ["7"])
     assert loaded(many)[0].n_items == index.n_items - 1
     assert {name: getattr(index, name).tolist() for name in ARRAYS} == before
 
 
 def test_a_catalog_of_an_older_version_is_followed_from_its_first_change_on(many: Path) -> None:
     triggers = [f"items_revision_{event}" for event in ("INSERT", "UPDATE", "DELETE")]
-    edit(many, "DROP TABLE changes", *(f"DROP TRIGGER {name}" for name in triggers))
+    run_sql(many, "DROP TABLE changes", *(f"DROP TRIGGER {name}" for name in triggers))
     revise = "UPDATE meta SET value = lower(hex(randomblob(8))) WHERE name = 'revision'"
     for name in triggers:
         event = name.rpartition("_")[2]
-        edit(many, f"CREATE TRIGGER {name} AFTER {event} ON items BEGIN {revise}; END")
+        run_sql(many, f"CREATE TRIGGER {name} AFTER {event} ON items BEGIN {revise}; END")
     assert loaded(many)[1] == 80
-    edit(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+    run_sql(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
     assert loaded(many)[1] == 80
-    catalogs.add_item(many, "Solaris")
+    edit.add_item(many, "Solaris")
     assert loaded(many)[1] == 1
-    catalogs.remove(many, ["81"])
+    edit.remove(many, ["81"])
     assert loaded(many)[1] == 0
 
 
@@ -152,23 +152,23 @@ def test_many_changes_are_not_followed_and_do_not_fill_the_file(many: Path) -> N
         for _ in range(700):
             other.execute(EDITS[-1])
         assert other.execute("SELECT count(*) FROM changes").fetchone() == (50_000,)
-    edit(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+    run_sql(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
     assert loaded(many)[1] == 80
 
 
 def test_the_changes_of_another_file_at_the_same_place_are_not_followed(many: Path, tmp_path: Path) -> None:
     shutil.copy(many, tmp_path / "other.db")
-    catalogs.add_item(many, "Solaris")
-    catalogs.add_item(tmp_path / "other.db", "Stalker")
+    edit.add_item(many, "Solaris")
+    edit.add_item(tmp_path / "other.db", "Stalker")
     loaded(many)
-    catalogs.add_item(tmp_path / "other.db", "Mirror")
+    edit.add_item(tmp_path / "other.db", "Mirror")
     (tmp_path / "other.db").replace(many)
     assert loaded(many)[1] == 82
 
 
 def test_an_index_is_of_one_moment_whatever_happens_while_titles_are_tokenised(many: Path) -> None:
     def tokenize(text: str) -> list[int]:
-        edit(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+        run_sql(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
         return ids(text)
 
     with Catalog.open(many) as catalog:

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.catalog import titles
+from genrec_edge.catalog.edit import add_item
 from genrec_edge.catalog.facts import CatalogFacts, facts_text
-from genrec_edge.catalog.reader import Catalog, add_item, build
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.writer import build
 from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES
 from genrec_edge.intents.lexicon import words_of
 from genrec_edge.intents.parser import IntentParser, intent_text
@@ -59,7 +61,7 @@ UNSEEN_TEMPLATES = (
     "I've seen everything by {director}; any other {genre} you would recommend?",
     "{country} has made wonderful {genres} lately",
 )
-"""Written after the reader was finished, and nothing was changed for them."""
+"""Written after the parser was finished, and nothing was changed for them."""
 
 VAGUE_SENTENCES = """
 a film for my son|something slow and melancholic|life|war of the worlds|something for a family evening
@@ -98,7 +100,7 @@ def films(films_path: Path) -> Iterator[Catalog]:
 
 
 @pytest.fixture(scope="module")
-def reader(films: Catalog) -> IntentParser:
+def parser(films: Catalog) -> IntentParser:
     return IntentParser(CatalogFacts(films))
 
 
@@ -159,8 +161,8 @@ def reader(films: Catalog) -> IntentParser:
         ("comedy' OR 1=1 --", [COMEDY], "1=1"),
     ],
 )
-def test_what_is_read(sentence: str, parts: list[str], rest: str, reader: IntentParser, films: Catalog) -> None:
-    reading = reader.read(sentence)
+def test_what_is_read(sentence: str, parts: list[str], rest: str, parser: IntentParser, films: Catalog) -> None:
+    reading = parser.parse(sentence)
     assert (list(reading.parts), reading.rest, reading.text) == (parts, rest, sentence)
     assert reading.where is not None
     assert len(films.filter(reading.where))
@@ -185,20 +187,20 @@ def test_what_is_read(sentence: str, parts: list[str], rest: str, reader: Intent
         "'",
     ],
 )
-def test_what_names_nothing_is_left_as_it_is(sentence: str, reader: IntentParser) -> None:
-    reading = reader.read(sentence)
+def test_what_names_nothing_is_left_as_it_is(sentence: str, parser: IntentParser) -> None:
+    reading = parser.parse(sentence)
     assert (reading.facts, reading.parts, reading.where) == ((), (), None)
     assert reading.rest == "".join(c for c in sentence if c.isprintable()).strip()
 
 
-def test_what_a_model_is_told(reader: IntentParser) -> None:
-    assert intent_text(reader.read("a slow comedy from the 90s, no horror")) == "Comedy, 1990s; slow"
-    assert intent_text(reader.read("Clint Eastwood")) == "Clint Eastwood"
-    assert intent_text(reader.read("since 1994")) is None
+def test_what_a_model_is_told(parser: IntentParser) -> None:
+    assert intent_text(parser.parse("a slow comedy from the 90s, no horror")) == "Comedy, 1990s; slow"
+    assert intent_text(parser.parse("Clint Eastwood")) == "Clint Eastwood"
+    assert intent_text(parser.parse("since 1994")) is None
     assert intent_text(None) is None
 
 
-def test_conditions_hold_for_the_items_that_have_the_facts_and_no_others(films: Catalog, reader: IntentParser) -> None:
+def test_conditions_hold_for_the_items_that_have_the_facts_and_no_others(films: Catalog, parser: IntentParser) -> None:
     rows = [row for row, _, _ in films.titles()]
     facts_of = dict(zip(rows, map(set, CatalogFacts(films).of(rows)), strict=True))
     comedy, nineties, horror = Fact("genres", "Comedy"), Fact("decade", "1990s"), Fact("genres", "Horror")
@@ -215,7 +217,7 @@ def test_conditions_hold_for_the_items_that_have_the_facts_and_no_others(films: 
         ),
     }
     for sentence, holds in expected.items():
-        where = reader.read(sentence).where
+        where = parser.parse(sentence).where
         assert where is not None
         assert films.filter(where).tolist() == [row for row in rows if holds(facts_of[row])], sentence
 
@@ -236,13 +238,13 @@ def shop(path: Path) -> Path:
 
 def test_a_catalog_of_other_things(tmp_path: Path) -> None:
     with Catalog.open(shop(tmp_path / "c.db")) as catalog:
-        reader = IntentParser(CatalogFacts(catalog))
-        assert reader.read("apple or light").where == "(brand = 'Apple' OR kind = 'Light')"
-        assert reader.read("an apple pie").where is None
-        names = reader.read("something of Jim O'Hara").where
+        parser = IntentParser(CatalogFacts(catalog))
+        assert parser.parse("apple or light").where == "(brand = 'Apple' OR kind = 'Light')"
+        assert parser.parse("an apple pie").where is None
+        names = parser.parse("something of Jim O'Hara").where
         assert names == "makers = 'Jim O''Hara'"
         assert len(catalog.filter(names)) == 45
-        not_apple = reader.read("not Apple").where
+        not_apple = parser.parse("not Apple").where
         assert not_apple is not None
         assert len(catalog.filter(not_apple)) == 30, "a thing without a brand is not of that brand"
 
@@ -250,10 +252,10 @@ def test_a_catalog_of_other_things(tmp_path: Path) -> None:
 def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
     path = shop(tmp_path / "c.db")
     with Catalog.open(path) as catalog:
-        reader = IntentParser(CatalogFacts(catalog))
-        assert reader.read("by Zoe Quill").where is None
+        parser = IntentParser(CatalogFacts(catalog))
+        assert parser.parse("by Zoe Quill").where is None
         add_item(path, "Clock", columns={"makers": "Zoe Quill"})
-        assert reader.read("by Zoe Quill").where == "makers = 'Zoe Quill'"
+        assert parser.parse("by Zoe Quill").where == "makers = 'Zoe Quill'"
 
 
 @pytest.mark.parametrize(
@@ -268,8 +270,8 @@ def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
         "a, " * 9_000,
     ],
 )
-def test_endless_sentences(sentence: str, reader: IntentParser, films: Catalog) -> None:
-    reading = reader.read(sentence)
+def test_endless_sentences(sentence: str, parser: IntentParser, films: Catalog) -> None:
+    reading = parser.parse(sentence)
     assert len(reading.rest) <= 2_000
     if reading.where is not None:
         films.filter(reading.where)
@@ -280,8 +282,8 @@ PIECES = "comedy|no|or|and|French|the|90s|,|Tom Cruise|with|by|from|1994|before|
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.lists(st.sampled_from(PIECES.split("|")), max_size=25).map(" ".join))
-def test_any_text_makes_a_condition_that_works(text: str, reader: IntentParser, films: Catalog) -> None:
-    reading = reader.read(text)
+def test_any_text_makes_a_condition_that_works(text: str, parser: IntentParser, films: Catalog) -> None:
+    reading = parser.parse(text)
     assert bool(reading.parts) == (reading.where is not None)
     if reading.where is not None:
         films.filter(reading.where)
@@ -327,7 +329,7 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
     """
     rng = random.Random(seed)
     book = CatalogFacts(catalog)
-    reader = IntentParser(book)
+    parser = IntentParser(book)
     rows = [row for row, _, _ in catalog.titles()]
     items = book.of(rng.sample(rows, 4 * n))
     pairs: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
@@ -353,7 +355,7 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
     for kind, sentences in pairs.items():
         group = counts[kind] = defaultdict(int)
         for sentence, values in sentences[: max(n, len(vague))]:
-            reading = reader.read(sentence)
+            reading = parser.parse(sentence)
             found = {fact.value for fact in reading.facts}
             group["n"] += 1
             group["facts"] += len(set(values))

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genrec_edge.catalog import reader
+from genrec_edge.catalog import writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.datasets.splits import Ties, leave_one_out, user_histories
@@ -438,7 +438,7 @@ def make_catalog(tmp_path: Path) -> Callable[[Sequence[tuple[str, str, int | Non
         source = tmp_path / "items.csv"
         with source.open("w", newline="") as file:
             csv.writer(file).writerows([("id", "title", "year"), *items])
-        reader.build(source, tmp_path / "items.db", force=True)
+        writer.build(source, tmp_path / "items.db", force=True)
         return tmp_path / "items.db"
 
     return make

@@ -132,7 +132,7 @@ def test_what_is_not_enjoyed_counts_as_seen_and_no_more(films: Catalog, store: P
     liked = [films.by_ids([e.item_id])[e.item_id].row for e in mixed if e.liked]
     assert counting.steps == [liked[:5]]
     assert (done.profile.n_events, done.profile.n_summarised, done.profile.n_waiting) == (12, 5, 1)
-    recalled = store.prompt_of("u")
+    recalled = store.context("u")
     assert set(recalled.seen) == {e.item_id for e in events}
     assert [entry.id for entry in recalled.recent] == [e.item_id for e in mixed if e.liked]
 
@@ -156,7 +156,7 @@ def test_blocks_beyond_those_asked_for_only_count_as_seen(films: Catalog, store:
     done = store.update("u", met(films, 33), films, counting, blocks=2)
     assert (done.n_blocks, done.n_passed_over, done.n_unwritten) == (2, 20, 2)
     assert (done.profile.n_events, done.profile.n_summarised, done.profile.n_waiting) == (33, 10, 3)
-    assert len(store.prompt_of("u").seen) == len({e.item_id for e in met(films, 33)})
+    assert len(store.context("u").seen) == len({e.item_id for e in met(films, 33)})
     assert store.update("u", [], films, counting).n_blocks == 0
 
 
@@ -175,11 +175,11 @@ def test_items_that_have_left_the_catalog_are_passed_over(films: Catalog, store:
 def test_a_prompt_is_the_summary_and_the_latest_items(films: Catalog, store: ProfileStore) -> None:
     events = met(films, 18)
     store.update("u", events[:3], films, Counting(films))
-    recalled = store.prompt_of("u")
+    recalled = store.context("u")
     assert recalled.preference is None
     assert recalled.recent == tuple(Interaction(e.title, e.item_id) for e in events[:3])
     store.update("u", events[3:], films, Counting(films))
-    recalled = store.prompt_of("u")
+    recalled = store.context("u")
     assert recalled.preference == store.get("u").text
     assert recalled.recent == tuple(Interaction(e.title, e.item_id) for e in events[10:])  # five, and three that wait
     assert recalled.catalog == "films"
@@ -190,7 +190,7 @@ def test_the_prompt_does_not_grow_with_the_history(films: Catalog, store: Profil
     counting = Counting(films)
     for n in (20, 100, 500, 2000):
         store.update("u", met(films, n), films, counting)
-        recalled = store.prompt_of("u")
+        recalled = store.context("u")
         sizes[n] = len(recalled.preference or "") + sum(len(entry.title or "") for entry in recalled.recent)
         states[n] = len(parts_of(store.path, "u"))
         assert len(recalled.recent) == 5
@@ -324,7 +324,7 @@ def test_only_its_owner_may_read_the_file(films: Catalog, store: ProfileStore) -
 def test_asking_makes_no_file(store: ProfileStore) -> None:
     assert store.users() == []
     assert store.forget("u") == store.forget(None) == 0
-    for ask in (store.get, store.prompt_of):
+    for ask in (store.get, store.context):
         with pytest.raises(UsageError, match="there is no profile of 'u'"):
             ask("u")
     assert not store.path.parent.exists()
@@ -345,7 +345,7 @@ def test_what_is_no_name(user: str, films: Catalog, store: ProfileStore) -> None
     for call in (
         lambda: store.update(user, met(films, 1), films, Counting(films)),
         lambda: store.get(user),
-        lambda: store.prompt_of(user),
+        lambda: store.context(user),
     ):
         with pytest.raises(UsageError, match="is no name of 1 to 200 printable characters"):
             call()
@@ -409,7 +409,7 @@ def test_flipped_bytes_end_in_an_error_of_ours_or_in_none(films: Catalog, store:
         store.path.write_bytes(broken[: int(rng.integers(1, len(whole)))] if at % 5 == 0 else broken)
         try:
             store.get("u")
-            store.prompt_of("u")
+            store.context("u")
             store.update("u", met(films, 5, start=40), films, Counting(films))
             store.forget("u")
         except GenRecError:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from genrec_edge.catalog.facts import CatalogFacts
-from genrec_edge.catalog.reader import Catalog, build
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.writer import build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
 from genrec_edge.hub.store import ModelStore, resolve_model

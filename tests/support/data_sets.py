@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from genrec_edge.catalog.reader import build, default_catalog_path
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.writer import build
 from tests.support.folders import TRICKY_CSV
 
 if TYPE_CHECKING:

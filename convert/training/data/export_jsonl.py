@@ -26,7 +26,7 @@ from genrec_edge.datasets.splits import split_of, user_histories
 from genrec_edge.decoding.prompts import NO, YES
 from genrec_edge.errors import UsageError
 from genrec_edge.profiles.llm_summarizer import ModelSummarizer
-from genrec_edge.profiles.summaries import BLOCK, FactSummarizer
+from genrec_edge.profiles.summaries import DEFAULT_BLOCK, FactSummarizer
 from genrec_edge.serving.config import default_threads
 from genrec_edge.storage.files import atomic_write
 
@@ -90,7 +90,7 @@ def _writer(teacher: ModelFile, dataset: Dataset) -> Iterator[Callable[[Sequence
         facts = FactSummarizer(CatalogFacts(catalog))
         model = ModelSummarizer.open(teacher, catalog, facts, n_threads=default_threads())
         with closing(model):
-            yield lambda items: model.summarize(dataset.rows[list(items[-BLOCK:])].tolist(), None).text
+            yield lambda items: model.summarize(dataset.rows[list(items[-DEFAULT_BLOCK:])].tolist(), None).text
 
 
 def write_instances(

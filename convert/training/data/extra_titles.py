@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_edge.catalog.reader import Catalog, default_catalog_path
+from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import key
 from genrec_edge.errors import UsageError
 from genrec_edge.prior.model import SMOOTHING

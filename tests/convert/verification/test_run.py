@@ -17,7 +17,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from genrec_edge.catalog.reader import Catalog, build
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.writer import build
 from genrec_edge.convert.verification import reference as reference_module
 from genrec_edge.convert.verification import samples
 from genrec_edge.convert.verification.logit_divergence import DivergenceAccumulator, LogitAgreement, compare_logits

@@ -1,0 +1,48 @@
+"""The catalog of films that comes with the package."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrec_edge.catalog import schema
+from genrec_edge.catalog.writer import build
+from genrec_edge.errors import CatalogError, LockedError
+from genrec_edge.storage import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FILMS_PATH = Path(__file__).parents[1] / "data" / "films.jsonl.xz"
+_LOCK_TIMEOUT_S = 120.0
+
+
+def default_catalog_path(progress: Callable[[float], object] | None = None) -> Path:
+    """Return the catalog that the package brings along, built into the user's data folder on first use.
+
+    `progress` is told the share done, 0..1, if it has to be built. The file's name carries a hash of the films and the
+    format, so that another version of the package makes its own.
+
+    Raises:
+        CatalogError: the folder cannot be written.
+        LockedError: another process has been building it for two minutes.
+    """
+    digest = hashlib.sha256(_FILMS_PATH.read_bytes()).hexdigest()[:12]
+    path = paths.catalogs_path() / f"films-{digest}-v{schema.FORMAT_VERSION}.db"
+    if path.is_file():
+        return path
+    import filelock  # noqa: PLC0415 - only the first use needs it
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+            if not path.is_file():
+                build(_FILMS_PATH, path, name="films", licence="CC0-1.0", progress=progress)
+    except filelock.Timeout as e:
+        message = f"another process has been building {path} for {_LOCK_TIMEOUT_S:.0f} s"
+        raise LockedError(message, hint="try again") from e
+    except OSError as e:
+        message = f"cannot write the default catalog to {path.parent} ({e.strerror})"
+        raise CatalogError(message, hint="set GENREC_EDGE_HOME to a folder that can be written") from e
+    return path
