@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.catalog import reader, writer
+from genrec_edge.catalog import writer
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.datasets.splits import (
     Split,
@@ -204,7 +205,7 @@ def test_movielens_keeps_every_event_and_its_order(ml_100k: Path, recbole_wheel:
         for u, i, r, t in zip(dataset.users, dataset.items, dataset.ratings, dataset.timestamps, strict=True)
     ]
     assert found == raw_events(recbole_wheel)
-    with reader.Catalog.open(ml_100k / "catalog.db") as items:
+    with Catalog.open(ml_100k / "catalog.db") as items:
         toys, monkeys = items.items([int(dataset.rows[dataset.item_ids.index(id_)]) for id_ in ("1", "7")])
         cartoons = items.filter("genres = 'Animation' AND director = 'John Lasseter'")
     assert (toys.title, toys.columns["genres"]) == ("Toy Story", "Animation, Comedy, Fantasy, Adventure")
@@ -255,7 +256,7 @@ def small(tmp_path: Path) -> Path:
 def write_interactions(folder: Path, text: str, **changes: Any) -> None:
     """Write the events, and a card that fits them."""
     (folder / "interactions.csv").write_text(text, encoding="utf-8")
-    with reader.Catalog.open(folder / "catalog.db") as items:
+    with Catalog.open(folder / "catalog.db") as items:
         revision = items.revision
     card = {
         "schema": "genrec-edge/dataset@1",
