@@ -3,8 +3,8 @@
     python docs/generate_cli.py          write them
     python docs/generate_cli.py --check  exit 1, with what differs, if they are not what the commands say
 
-A table stands between `<!-- options: COMMAND -->`, or `<!-- commands -->`, and `<!-- end -->`. The text outside of these
-marks is written by hand. An option that a command shares with `recommend`, with the same help, is described there alone.
+A table stands between `<!-- options: COMMAND -->`, or `<!-- commands -->`, and `<!-- end -->`. The rest is written by hand.
+An option that a command shares with `recommend`, with the same help, is described there alone.
 """
 
 from __future__ import annotations
