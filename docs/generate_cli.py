@@ -3,7 +3,7 @@
     python docs/generate_cli.py          write them
     python docs/generate_cli.py --check  exit 1, with what differs, if they are not what the commands say
 
-A table stands between `<!-- options: COMMAND -->`, or `<!-- commands -->`, and `<!-- end -->`. The rest is written by hand.
+A table stands between `<!-- options: COMMAND -->`, or `<!-- commands -->`, and `<!-- end -->`; the rest is prose.
 An option that a command shares with `recommend`, with the same help, is described there alone.
 """
 
