@@ -29,7 +29,7 @@ def default_catalog_path(progress: Callable[[float], object] | None = None) -> P
         LockedError: another process has been building it for two minutes.
     """
     digest = hashlib.sha256(_FILMS_PATH.read_bytes()).hexdigest()[:12]
-    path = paths.catalogs_path() / f"films-{digest}-v{schema.FORMAT_VERSION}.db"
+    path = paths.catalogs_path() / f"films-{digest}-v{schema.CATALOG.version}.db"
     if path.is_file():
         return path
     import filelock  # noqa: PLC0415 - only the first use needs it

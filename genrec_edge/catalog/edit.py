@@ -66,7 +66,7 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
         LockedError: another process is writing to it.
     """
     wanted = list(dict.fromkeys(ids))
-    with schema.writing(Path(path)) as connection:
+    with schema.CATALOG.writing(Path(path)) as connection:
         schema.track_changes(connection)
         missing = [i for i in wanted if not connection.execute("DELETE FROM items WHERE id = ?", [i]).rowcount]
         if missing:
@@ -88,7 +88,7 @@ def _add(
     share = progress_reporter(source, progress)
     profile = cols.profile(source, {}, lambda: share(0.0, 0.3))
     roles = choose(source.columns)
-    with schema.writing(path) as connection:
+    with schema.CATALOG.writing(path) as connection:
         schema.track_changes(connection)
         (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
         last_number = 0

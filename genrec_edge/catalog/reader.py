@@ -65,11 +65,11 @@ class Catalog:
         Raises:
             UsageError: no such file.
             CatalogError: not a catalog, damaged, written by a newer version, or without items.
-            LockedError: another process has been writing for more than 5 s.
+            LockedError: another process has been writing for 10 s.
         """
         path = Path(path)
         with ExitStack() as cleanup:
-            connection = schema.connect(path)
+            connection = schema.CATALOG.connect(path, "ro")
             cleanup.callback(connection.close)
             catalog = cls(path, connection)
             if not catalog.n_items:
@@ -244,7 +244,7 @@ class Catalog:
 
     @contextmanager
     def _querying(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, schema.sqlite_errors(self.path):
+        with self._lock, schema.CATALOG.errors(self.path):
             yield self._connection
 
     def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -89,7 +89,7 @@ def build(
     roles = cols.choose_roles(source.columns, title=title, id=id, year=year)
     plan = rows_module.ColumnPlan(source, roles, rows_module.own_names(profile, roles))
     meta = {
-        "format": str(schema.FORMAT_VERSION),
+        "format": str(schema.CATALOG.version),
         "name": name or source_path.name.partition(".")[0],
         "source": source_path.name,
         "licence": licence,
@@ -99,9 +99,8 @@ def build(
     with (
         _writable(out_path),
         files.atomic_write(out_path) as part,
-        schema.creating(Path(part.name)) as connection,
+        schema.creating(Path(part.name), [(name, column.kind) for name, column in plan.columns]) as connection,
     ):
-        schema.create_tables(connection, [(name, column.kind) for name, column in plan.columns])
         connection.execute("BEGIN")
         counts = rows_module.insert(connection, plan, lambda: share(0.3, 0.5))
         if not counts.n_items:

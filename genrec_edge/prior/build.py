@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,25 +18,15 @@ import numpy as np
 from genrec_edge.datasets.events import find_columns, group_by_user, read_events
 from genrec_edge.errors import UsageError, several
 from genrec_edge.prior.cooccurrence import SparseRows, count_transitions, event_counts
-from genrec_edge.prior.db import (
-    APPLICATION_ID,
-    FORMAT_VERSION,
-    TABLES,
-    ItemPrior,
-    PriorCard,
-    damaged,
-    opened,
-    read_card,
-)
+from genrec_edge.prior.db import PRIOR, ItemPrior, PriorCard, read_card
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import DEFAULT, WINDOW, Coefficients, PriorCounts
 from genrec_edge.storage.files import atomic_write, path_errors
-from genrec_edge.storage.sqlite import sqlite_errors
 from genrec_edge.storage.tables import open_source
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -112,8 +101,8 @@ def build(
     with (
         path_errors(path),
         atomic_write(path) as part,
-        sqlite_errors(path, damaged),
-        closing(sqlite3.connect(part.name, isolation_level=None)) as connection,
+        PRIOR.errors(path),
+        PRIOR.creating(Path(part.name)) as connection,
     ):
         _fill(connection, prior, kept)
     return prior
@@ -127,13 +116,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 def _fill(connection: sqlite3.Connection, prior: ItemPrior, kept: Sequence[_NewEvents]) -> None:
     """Write everything into an empty file that nobody else sees yet."""
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     connection.execute("BEGIN")
-    for statement in TABLES.values():
-        connection.execute(statement)
     card = prior.card
     meta = {
         "data": card.data,
@@ -162,13 +145,12 @@ def update(path: Path, interactions_path: Path) -> PriorUpdate:
         UsageError: the events cannot be read, are older than what was counted of their users, or have items that were
             not there; or the prior is that of a split.
         DatasetError: the prior is damaged.
-        LockedError: another process has been writing to it for 5 s.
+        LockedError: another process has been writing to it for 10 s.
         DiskFullError: no room.
     """
     source = open_source(interactions_path)
     columns = find_columns(source, {})
-    with opened(path, "rw") as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with PRIOR.writing(path) as connection:
         card = read_card(path, connection)
         if card.split["split"] != "all":
             message = f"{path} counts the training part of a split alone ({card.split['split']})"
@@ -177,7 +159,7 @@ def update(path: Path, interactions_path: Path) -> PriorUpdate:
         events = read_events(source, columns, index)
         query = "SELECT 1 FROM histories WHERE typeof(item) != 'integer' OR item NOT BETWEEN 0 AND ? LIMIT 1"
         if connection.execute(query, [len(index) - 1]).fetchone():
-            raise damaged(path, "an item of a user's history is none")
+            raise PRIOR.damaged(path, "an item of a user's history is none")
         tails = _tails(connection, events.user_ids)
         new = _new_histories(path, events, tails, card.ties)
         known = [tails[user].items if user in tails else () for user in events.user_ids]
@@ -188,7 +170,6 @@ def update(path: Path, interactions_path: Path) -> PriorUpdate:
         _add_transitions(connection, count_transitions(joint, len(index), WINDOW, [len(old) for old in known]))
         _append(connection, new)
         _put_closeness(connection, EaseInverse.of(_histories(connection), len(index)))
-        connection.execute("COMMIT")
     return PriorUpdate(len(events.users), len(new), len(new) - len(tails))
 
 

@@ -14,44 +14,54 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from genrec_edge.errors import DatasetError, UsageError
+from genrec_edge.errors import DatasetError
 from genrec_edge.prior.cooccurrence import SparseRows
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import DECAYS, Coefficients, PriorCounts
-from genrec_edge.storage.files import path_errors
-from genrec_edge.storage.sqlite import sqlite_errors
+from genrec_edge.storage.sqlite import SqliteFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import sqlite3
+    from collections.abc import Mapping
 
-APPLICATION_ID = 0x47525052
-"""Stands in the header of every prior: "GRPR"."""
-FORMAT_VERSION = 1
-
-TABLES = {
-    "meta": "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "items": "CREATE TABLE items(item INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, year INTEGER, "
-    "n INTEGER NOT NULL)",
-    "transitions": "CREATE TABLE transitions(source INTEGER NOT NULL, target INTEGER NOT NULL, weight REAL NOT NULL, "
-    "PRIMARY KEY (source, target)) WITHOUT ROWID",
-    "closeness": "CREATE TABLE closeness(item INTEGER PRIMARY KEY, weights BLOB NOT NULL)",
-    "histories": "CREATE TABLE histories(user TEXT NOT NULL, place INTEGER NOT NULL, item INTEGER NOT NULL, "
-    "timestamp REAL NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID",
-}
 _MAX_COUNT = 2**53
 """More cannot be counted one by one in floats."""
 _MAX_LOG = 100.0
-_BUSY_TIMEOUT_S = 5.0
-_HEADER_BYTES = 100
-_AGAIN = "make it again: genrec-edge prior build"
+
+
+def m001_initial(connection: sqlite3.Connection) -> None:
+    """Create the empty tables."""
+    connection.execute("CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+    connection.execute(
+        "CREATE TABLE items(item INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, year INTEGER, "
+        "n INTEGER NOT NULL)"
+    )
+    connection.execute(
+        "CREATE TABLE transitions(source INTEGER NOT NULL, target INTEGER NOT NULL, weight REAL NOT NULL, "
+        "PRIMARY KEY (source, target)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE TABLE closeness(item INTEGER PRIMARY KEY, weights BLOB NOT NULL)")
+    connection.execute(
+        "CREATE TABLE histories(user TEXT NOT NULL, place INTEGER NOT NULL, item INTEGER NOT NULL, "
+        "timestamp REAL NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID"
+    )
+
+
+PRIOR = SqliteFormat(
+    name="prior",
+    application_id=0x47525052,  # "GRPR"
+    migrations=(m001_initial,),
+    invalid=DatasetError,
+    make_hint="genrec-edge prior build makes one of a data set",
+    import_hint="genrec-edge prior build makes a prior of a data set",
+    repair_hint="make it again with `genrec-edge prior build`",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +104,10 @@ class ItemPrior:
         Raises:
             UsageError: no such file.
             DatasetError: it is none, is damaged, or has another format.
-            LockedError: another process has been writing to it for 5 s.
+            LockedError: another process has been writing to it for 10 s.
         """
         path = Path(path)
-        with opened(path, "ro") as connection:
+        with PRIOR.opened(path, "ro") as connection:
             card = read_card(path, connection)
             _check_numbers(path, connection)
             items = connection.execute("SELECT id, title, year, n FROM items ORDER BY item").fetchall()
@@ -134,7 +144,7 @@ def _check_numbers(path: Path, connection: sqlite3.Connection) -> None:
     }
     found = [what for what, query in wrong.items() if connection.execute(f"{query} LIMIT 1").fetchone()]
     if found:
-        raise damaged(path, f"it has {', '.join(found)}")
+        raise PRIOR.damaged(path, f"it has {', '.join(found)}")
 
 
 def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) -> EaseInverse:
@@ -142,10 +152,10 @@ def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) ->
     items = np.array([item for item, _ in rows], np.int64)
     is_whole = all(isinstance(weights, bytes) and len(weights) == 4 * len(rows) for _, weights in rows)
     if not is_whole or (len(items) and not 0 <= items[0] <= items[-1] < n_items):
-        raise damaged(path, "its closeness is no square matrix over its items")
+        raise PRIOR.damaged(path, "its closeness is no square matrix over its items")
     inverse = np.frombuffer(b"".join(weights for _, weights in rows), "<f4").reshape(len(rows), len(rows))
     if not (np.isfinite(inverse).all() and (np.diag(inverse) > 0).all()):
-        raise damaged(path, "its closeness holds something else than numbers, or has no positive diagonal")
+        raise PRIOR.damaged(path, "its closeness holds something else than numbers, or has no positive diagonal")
     return EaseInverse(n_items, items, inverse.astype(np.float32))
 
 
@@ -161,49 +171,10 @@ def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
         weights, log_floors = (tuple(map(float, numbers[key])) for key in ("weights", "log_floors"))
         data, ties = str(meta["data"]), str(meta["ties"])
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as e:
-        raise damaged(path, f"what it says of itself cannot be read ({type(e).__name__}: {e})") from e
+        raise PRIOR.damaged(path, f"what it says of itself cannot be read ({type(e).__name__}: {e})") from e
     n = 2 + len(DECAYS)
     if not len(weights) == len(log_floors) == n or not all(math.fabs(v) < _MAX_LOG for v in (*weights, *log_floors)):
-        raise damaged(path, f"its coefficients are not twice {n} numbers below {_MAX_LOG:g}")
+        raise PRIOR.damaged(path, f"its coefficients are not twice {n} numbers below {_MAX_LOG:g}")
     if not isinstance(split, dict) or not isinstance(split.get("split"), str) or ties not in {"file", "item"}:
-        raise damaged(path, "its split or its rule for equal timestamps is none")
+        raise PRIOR.damaged(path, "its split or its rule for equal timestamps is none")
     return PriorCard(data, split, ties, Coefficients(weights, log_floors))
-
-
-@contextmanager
-def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a prior with the right tables; `mode` is "ro" or "rw". Errors as `ItemPrior.open`."""
-    _check_header(path)
-    with sqlite_errors(path, damaged):
-        if mode == "ro" and path.with_name(path.name + "-journal").exists():
-            # A writer was killed: only a connection that may write can roll its half-done work back.
-            with closing(_connect(path, "rw")) as connection:
-                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        with closing(_connect(path, mode)) as connection:
-            found = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-            if dict(found) != TABLES:  # a view could compute without end
-                raise damaged(path, "its tables are not those of a prior")
-            yield connection
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-
-
-def _check_header(path: Path) -> None:
-    """Say what is wrong with a file that cannot be a prior, from its first hundred bytes. Read-only."""
-    if not path.is_file():
-        raise UsageError(f"no such prior: {path}", hint="genrec-edge prior build makes one of a data set")
-    with path_errors(path), path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise DatasetError(f"{path} is not a prior", hint="genrec-edge prior build makes one of a data set")
-    if (version := int.from_bytes(header[60:64], "big")) != FORMAT_VERSION:
-        message = f"{path} has format {version} of priors; this program knows {FORMAT_VERSION}"
-        raise DatasetError(message, hint="install a newer genrec-edge, or build the prior again")
-
-
-def damaged(path: Path, what: str) -> DatasetError:
-    """Return the error about a file that is not as it should be."""
-    return DatasetError(f"{path} is damaged, or no prior: {what}", hint=_AGAIN)

@@ -14,75 +14,67 @@ import json
 import math
 import os
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import DatasetError
 from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.profiles.tastes import dumped, loaded
 from genrec_edge.storage.files import path_errors
-from genrec_edge.storage.sqlite import sqlite_errors
+from genrec_edge.storage.sqlite import SqliteFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-APPLICATION_ID = 0x47525046
-"""Stands in the header: "GRPF"."""
-FORMAT_VERSION = 1
-
-_SCHEMA = {
-    "profiles": "CREATE TABLE profiles(user TEXT PRIMARY KEY, catalog TEXT NOT NULL, text TEXT NOT NULL, "
-    "kind TEXT NOT NULL, parts TEXT NOT NULL, done INTEGER NOT NULL, n_summarised INTEGER NOT NULL, "
-    "version INTEGER NOT NULL, updated TEXT NOT NULL) WITHOUT ROWID",
-    "events": "CREATE TABLE events(user TEXT NOT NULL, place INTEGER NOT NULL, item TEXT NOT NULL, "
-    "title TEXT NOT NULL, timestamp REAL, liked INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID",
-    "events_once": "CREATE UNIQUE INDEX events_once ON events(user, item, ifnull(timestamp, ''))",
-}
-_BUSY_TIMEOUT_S = 10.0
 _MAX_CELL_BYTES = 8 << 20
-_ANEW = "move the file away; `genrec-edge profile update` makes another one"
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a file of profiles, closed at the end of the block.
+def m001_initial(connection: sqlite3.Connection) -> None:
+    """Create the empty tables."""
+    connection.execute(
+        "CREATE TABLE profiles(user TEXT PRIMARY KEY, catalog TEXT NOT NULL, text TEXT NOT NULL, "
+        "kind TEXT NOT NULL, parts TEXT NOT NULL, done INTEGER NOT NULL, n_summarised INTEGER NOT NULL, "
+        "version INTEGER NOT NULL, updated TEXT NOT NULL) WITHOUT ROWID"
+    )
+    connection.execute(
+        "CREATE TABLE events(user TEXT NOT NULL, place INTEGER NOT NULL, item TEXT NOT NULL, "
+        "title TEXT NOT NULL, timestamp REAL, liked INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE UNIQUE INDEX events_once ON events(user, item, ifnull(timestamp, ''))")
 
-    Raises:
-        UsageError: there is none, or it cannot be opened.
-        DatasetError: it is something else, is damaged, or was written by a newer version.
-        LockedError: another process has been writing for 10 s.
-        DiskFullError: no room.
-    """
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    with (
-        sqlite_errors(path, damaged),
-        closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection,
-    ):
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL_BYTES)
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM writes a copy
-        connection.execute("PRAGMA trusted_schema = OFF")
-        if not _schema_of(connection):
-            _create(connection)
-        _check(path, connection)
-        yield connection
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_CELL_BYTES)
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM writes a copy
+
+
+PROFILES = SqliteFormat(
+    name="file of profiles",
+    application_id=0x47525046,  # "GRPF"
+    migrations=(m001_initial,),
+    invalid=DatasetError,
+    make_hint="genrec-edge profile update makes one",
+    import_hint="move the file away; `genrec-edge profile update` makes another one",
+    repair_hint="move the file away; `genrec-edge profile update` makes another one",
+    configure=_configure,
+)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection inside one transaction: committed when the block ends well, rolled back otherwise.
 
-    The file is made where there is none, readable by its owner alone. Raises as `opened`.
+    The file is made where there is none, readable by its owner alone. Raises as `SqliteFormat.opened`.
     """
     with path_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with opened(path) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        PROFILES.create_tables(path)
+    with PROFILES.writing(path) as connection:
         yield connection
-        connection.execute("COMMIT")
 
 
 def as_json(parts: Sequence[HistorySummary]) -> str:
@@ -108,36 +100,3 @@ def parts_of(text: str) -> tuple[HistorySummary, ...]:
         if not is_whole or not all(0 <= number < math.inf for number in (*tastes.weights.values(), tastes.total)):
             raise ValueError("a weight that is none")
     return tuple(parts)
-
-
-def damaged(path: Path, what: str) -> DatasetError:
-    """Return the error about a file that is not as it should be."""
-    return DatasetError(f"{path} is damaged, or holds no profiles: {what}", hint=_ANEW)
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    """Make the tables of an empty file, unless another process was faster."""
-    connection.execute("BEGIN IMMEDIATE")
-    if not _schema_of(connection):
-        for statement in _SCHEMA.values():
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-    connection.execute("COMMIT")
-
-
-def _check(path: Path, connection: sqlite3.Connection) -> None:
-    (owner,), (version,) = (
-        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
-    )
-    if owner != APPLICATION_ID:
-        raise damaged(path, "it is a SQLite database of another program")
-    if version != FORMAT_VERSION:
-        message = f"{path} has format {version} of profiles; this program knows {FORMAT_VERSION}"
-        raise DatasetError(message, hint="install a newer genrec-edge")
-    if _schema_of(connection) != _SCHEMA:  # a view could compute without end
-        raise damaged(path, "its tables are not those of profiles")
-
-
-def _schema_of(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.titles import printable
 from genrec_edge.errors import LockedError, UsageError
-from genrec_edge.profiles.db import as_json, damaged, opened, parts_of, writing
+from genrec_edge.profiles.db import PROFILES, as_json, parts_of, writing
 from genrec_edge.profiles.summaries import DEFAULT_BLOCK, DEFAULT_BLOCKS, advanced
 from genrec_edge.records import Interaction
 from genrec_edge.storage import paths
@@ -133,9 +133,9 @@ class ProfileStore:
 
     def users(self) -> list[str]:
         """Return all users, in the order of their names."""
-        if not self.path.exists():
+        if not self._has_tables():
             return []
-        with opened(self.path) as connection:
+        with PROFILES.opened(self.path, "ro") as connection:
             return [str(user) for (user,) in connection.execute("SELECT user FROM profiles ORDER BY user")]
 
     def context(self, user: str) -> ProfileContext:
@@ -216,17 +216,21 @@ class ProfileStore:
         with writing(self.path) as connection:
             n_events = connection.execute(f"DELETE FROM events{where}", given).rowcount
             connection.execute(f"DELETE FROM profiles{where}", given)
-        with opened(self.path) as connection:
+        with PROFILES.opened(self.path, "rw") as connection:
             # Zeros were written where a row was when it was deleted, not where it had been moved from before.
             connection.execute("VACUUM")
         return n_events
 
+    def _has_tables(self) -> bool:
+        """Whether the file exists and is more than the empty one that another process is about to fill."""
+        return self.path.exists() and self.path.stat().st_size > 0
+
     @contextmanager
     def _reading(self, user: str) -> Iterator[sqlite3.Connection]:
         _check_user(user)
-        if not self.path.exists():
+        if not self._has_tables():
             raise self._unknown(user)
-        with opened(self.path) as connection:
+        with PROFILES.opened(self.path, "ro") as connection:
             yield connection
 
     def _add(self, user: str, events: Sequence[ProfileEvent], catalog: str) -> int:
@@ -276,7 +280,7 @@ class ProfileStore:
         try:
             return _State(parts_of(row[0]), row[1], row[2])
         except ValueError as e:
-            raise damaged(self.path, f"the summary of {_named(user)} cannot be read ({e})") from e
+            raise PROFILES.damaged(self.path, f"the summary of {_named(user)} cannot be read ({e})") from e
 
     def _get(self, connection: sqlite3.Connection, user: str) -> Profile:
         query = "SELECT catalog, text, kind, n_summarised, updated, done FROM profiles WHERE user = ?"
@@ -285,7 +289,7 @@ class ProfileStore:
             raise self._unknown(user)
         catalog, text, kind, n_summarised, updated, done = row
         if not all(isinstance(cell, str) for cell in (catalog, text, kind, updated)) or not isinstance(done, int):
-            raise damaged(self.path, f"a cell of {_named(user)} is not of its column's type")
+            raise PROFILES.damaged(self.path, f"a cell of {_named(user)} is not of its column's type")
         counts = "SELECT count(*), count(*) FILTER (WHERE liked AND place >= ?) FROM events WHERE user = ?"
         n_events, n_waiting = connection.execute(counts, [done, user]).fetchone()
         return Profile(user, catalog, text, kind, n_events, n_summarised, n_waiting, updated)

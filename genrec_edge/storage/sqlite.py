@@ -1,47 +1,224 @@
-"""How SQLite's errors become ours, for each kind of file that is a database."""
+"""SQLite files of ours: how they are recognised, opened, created and brought up to date, and what their errors become.
+
+Every kind of file (catalog, prior, profiles) is one `SqliteFormat`. It is recognised by the application id in the
+header of the file, and its version by the user version there. Knows no tables.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.errors import DiskFullError, GenRecError, LockedError, UsageError
+from genrec_edge.storage.migrations import Migration, expected_tables, migrate, tables_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+Mode = Literal["ro", "rw"]
+"""How a file is opened: read-only, or for reading and writing."""
 
-@contextmanager
-def sqlite_errors(
-    path: Path, damaged: Callable[[Path, str], GenRecError], unusable: type[GenRecError] = UsageError
-) -> Iterator[None]:
-    """Turn what SQLite raises in the block into one of our errors about `path`.
+BUSY_TIMEOUT_S = 10.0
+"""How long another process may hold a file before we give up."""
 
-    Args:
-        path: the file.
-        damaged: makes the error about a file that is not as it should be, of the file and what SQLite says.
-        unusable: the error about one that cannot be opened or written.
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 
-    Raises:
-        LockedError: another process is writing to it.
-        DiskFullError: no room.
-        GenRecError: what the other two say.
+
+def _keep_defaults(_connection: sqlite3.Connection) -> None:
+    """Set nothing on a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFormat:
+    """One kind of SQLite file, and its versions.
+
+    A file that is opened for writing is brought to the newest version first. One that is opened read-only is left as it
+    is, so what reads it has to understand every version.
+
+    Attributes:
+        name: what a file of this kind is called in messages.
+        application_id: stands in the header of every file of this kind.
+        migrations: see `storage/migrations.py`; there are as many versions as migrations.
+        invalid: the error about a file that is not of this kind, is damaged or is too new.
+        make_hint: how to make such a file, for one that is missing; `{path}` stands for its path.
+        import_hint: what else can be done with a file that is not of this kind.
+        repair_hint: what to do with a damaged file.
+        unusable: the error about a file that cannot be opened or written.
+        has_fixed_tables: whether all files of a version have the same tables. Then a file with any other table, index,
+            trigger or view is refused: a view could compute without end.
+        configure: sets what every connection needs.
     """
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
-        code = getattr(e, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise LockedError(f"another process is writing to {path}", hint="try again when it is done") from e
-        if code == sqlite3.SQLITE_FULL:
-            raise DiskFullError(
-                f"no room to write {path}: the disk is full", hint="free some space and repeat the command"
-            ) from e
-        if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-            raise unusable(f"cannot open or write {path} ({e})", hint="check the permissions of its folder") from e
-        raise damaged(path, str(e)) from e
+
+    name: str
+    application_id: int
+    migrations: tuple[Migration, ...]
+    invalid: type[GenRecError]
+    make_hint: str
+    import_hint: str
+    repair_hint: str
+    unusable: type[GenRecError] = UsageError
+    has_fixed_tables: bool = True
+    configure: Callable[[sqlite3.Connection], object] = _keep_defaults
+
+    @property
+    def version(self) -> int:
+        """The newest version, which new files have."""
+        return len(self.migrations)
+
+    def check_header(self, path: Path) -> None:
+        """Check the first hundred bytes of a file. Read-only.
+
+        Raises:
+            UsageError: no such file, or it cannot be read.
+            GenRecError: `invalid`: not SQLite, another program's database, or cut off.
+        """
+        try:
+            with path.open("rb") as file:
+                header = file.read(_HEADER_BYTES)
+            n_bytes = path.stat().st_size
+        except FileNotFoundError as e:
+            raise UsageError(f"no such {self.name}: {path}", hint=self.make_hint.format(path=path)) from e
+        except OSError as e:
+            message = f"cannot read the {self.name} {path} ({e.strerror})"
+            raise UsageError(message, hint="check its name and permissions") from e
+        if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+            raise self.invalid(f"{path} is not a {self.name}", hint=self.import_hint.format(path=path))
+        if int.from_bytes(header[68:72], "big") != self.application_id:
+            message = f"{path} is not a {self.name} but a SQLite database of another program"
+            raise self.invalid(message, hint=self.import_hint.format(path=path))
+        page_bytes = int.from_bytes(header[16:18], "big")
+        page_bytes = 65_536 if page_bytes == 1 else page_bytes
+        is_short = n_bytes < int.from_bytes(header[28:32], "big") * page_bytes
+        if is_short and not _journal_path(path).exists():  # with a journal, another process may be extending it
+            raise self.damaged(path, f"it is cut off, {n_bytes:,} bytes are left of it")
+
+    def connect(self, path: Path, mode: Mode) -> sqlite3.Connection:
+        """Open a file as it is, for use from any thread (one at a time); statements commit themselves.
+
+        Raises:
+            UsageError: no such file.
+            GenRecError: `invalid`: see `check_header`; or damaged, or of a version newer than the known ones.
+            LockedError: another process has been writing to it for `BUSY_TIMEOUT_S`.
+        """
+        self.check_header(path)
+        with self.errors(path):
+            if mode == "ro" and _journal_path(path).exists():
+                # A writer was killed: only a connection that may write can roll its half-done work back.
+                with closing(_connected(path, "rw")) as connection:
+                    connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            connection = _connected(path, mode)
+            try:
+                if mode == "ro" or self.has_fixed_tables:
+                    # Off where files may have triggers: SQLite calls one that writes to full text unsafe.
+                    connection.execute("PRAGMA trusted_schema = OFF")
+                self.configure(connection)
+                self._check_version(path, connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    @contextmanager
+    def opened(self, path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
+        """Yield a connection, closed at the end of the block; "rw" brings the file to the newest version first.
+
+        Raises:
+            DiskFullError: no room.
+            GenRecError: as `connect`; what SQLite raises in the block becomes one of these errors, too.
+        """
+        with self.errors(path), closing(self.connect(path, mode)) as connection:
+            if mode == "rw":
+                migrate(connection, self.migrations, self.application_id)
+            yield connection
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[sqlite3.Connection]:
+        """Yield a connection inside one transaction: committed when the block ends well, rolled back otherwise.
+
+        Raises: as `opened`.
+        """
+        with self.opened(path, "rw") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def creating(self, path: Path, initial: Migration | None = None) -> Iterator[sqlite3.Connection]:
+        """Yield a connection to an empty file, which gets the tables of the newest version.
+
+        No other process sees the file yet. It is written fast, without a journal, and is worthless if the block fails.
+
+        Args:
+            path: the empty file.
+            initial: stands in for the first migration, where that takes arguments.
+        """
+        migrations = (self.migrations[0] if initial is None else initial, *self.migrations[1:])
+        with self.errors(path), closing(_connected(path, "rw")) as connection:
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            migrate(connection, migrations, self.application_id)
+            yield connection
+
+    def create_tables(self, path: Path) -> None:
+        """Give an empty file that others may open already its tables; does nothing to one that has them."""
+        if path.stat().st_size == 0:
+            with self.errors(path), closing(_connected(path, "rw")) as connection:
+                migrate(connection, self.migrations, self.application_id)
+
+    @contextmanager
+    def errors(self, path: Path) -> Iterator[None]:
+        """Turn what SQLite raises in the block into an error about `path`.
+
+        Raises:
+            LockedError: another process is writing to it.
+            DiskFullError: no room.
+            GenRecError: `unusable` or `invalid`.
+        """
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
+            code = getattr(e, "sqlite_errorcode", 0) & 0xFF
+            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise LockedError(f"another process is writing to {path}", hint="try again when it is done") from e
+            if code == sqlite3.SQLITE_FULL:
+                message = f"no room to write {path}: the disk is full"
+                raise DiskFullError(message, hint="free some space and repeat the command") from e
+            if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+                message = f"cannot open or write {path} ({e})"
+                raise self.unusable(message, hint="check the permissions of its folder") from e
+            raise self.damaged(path, str(e)) from e
+
+    def damaged(self, path: Path, what: str) -> GenRecError:
+        """Return the error about a file that is of this kind, but not as it should be."""
+        return self.invalid(f"the {self.name} {path} is damaged or not as expected: {what}", hint=self.repair_hint)
+
+    def _check_version(self, path: Path, connection: sqlite3.Connection) -> None:
+        version = version_of(connection)
+        if version > self.version:
+            message = f"the {self.name} {path} has format {version}; this program knows formats up to {self.version}"
+            raise self.invalid(message, hint="install a newer genrec-edge")
+        if version < 1:
+            raise self.damaged(path, "it has no version of the format")
+        if self.has_fixed_tables and tables_of(connection) != expected_tables(self.migrations[:version]):
+            raise self.damaged(path, f"its tables are not those of format {version}")
+
+
+def _journal_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}-journal")
+
+
+def _connected(path: Path, mode: Mode) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def quoted(identifier: str) -> str:

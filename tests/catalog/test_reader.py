@@ -405,7 +405,7 @@ def damaged(kind: str, path: Path) -> None:
     ("kind", "message"),
     [
         ("application id", "database of another program"),
-        ("version", "catalog format 99; this program knows 1"),
+        ("version", "has format 99; this program knows formats up to 1"),
         ("cut", "is cut off"),
         ("short", "is not a catalog"),
         ("text", "is not a catalog"),
@@ -460,7 +460,7 @@ def test_random_damage_is_reported_and_never_something_else(tricky_path: Path, t
 
 
 def test_a_second_writer_waits_and_then_says_so(tricky_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genrec_edge.catalog.schema._BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("genrec_edge.storage.sqlite.BUSY_TIMEOUT_S", 0.1)
     with closing(sqlite3.connect(tricky_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LockedError, match="another process is writing"):

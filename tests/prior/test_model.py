@@ -344,7 +344,7 @@ def test_a_file_that_is_there_is_replaced_only_on_demand(prior_path: Path) -> No
 def test_a_prior_that_is_written_to_is_locked(
     prior_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("genrec_edge.prior.db._BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("genrec_edge.storage.sqlite.BUSY_TIMEOUT_S", 0.1)
     new = written(tmp_path / "new.csv", [("ann", 1, 9.0)])
     with closing(sqlite3.connect(prior_path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
@@ -422,7 +422,7 @@ def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path
 def test_no_file_a_folder_and_a_text_are_no_priors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such prior"):
         ItemPrior.open(tmp_path / "none.db")
-    with pytest.raises(UsageError, match="no such prior"):
+    with pytest.raises(UsageError, match="cannot read the prior"):
         ItemPrior.open(tmp_path)
     (tmp_path / "text.db").write_text("not this")
     with pytest.raises(DatasetError, match="is not a prior"):

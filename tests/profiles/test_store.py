@@ -16,7 +16,6 @@ import pytest
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
-from genrec_edge.profiles import db
 from genrec_edge.profiles.store import ProfileEvent, ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer, HistorySummary, hierarchical
 from genrec_edge.profiles.tastes import Tastes, profile_text
@@ -263,7 +262,7 @@ def test_a_file_that_another_process_holds_is_said_to_be_locked(
     films: Catalog, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.update("u", met(films, 1), films, Counting(films))
-    monkeypatch.setattr(db, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("genrec_edge.storage.sqlite.BUSY_TIMEOUT_S", 0.05)
     with closing(sqlite3.connect(store.path, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         for call in (

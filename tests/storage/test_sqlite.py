@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.catalog import schema
+from genrec_edge.catalog.schema import CATALOG
 from genrec_edge.errors import CatalogError, DatasetError, DiskFullError, GenRecError, LockedError, UsageError
-from genrec_edge.prior import db as prior_db
-from genrec_edge.profiles import db as profiles_db
-from genrec_edge.storage.sqlite import sqlite_errors
+from genrec_edge.prior.db import PRIOR
+from genrec_edge.profiles.db import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
 PATH = Path("a.db")
 KINDS: dict[str, tuple[Callable[[], AbstractContextManager[None]], type[GenRecError], type[GenRecError]]] = {
-    "catalog": (lambda: schema.sqlite_errors(PATH), CatalogError, CatalogError),
-    "prior": (lambda: sqlite_errors(PATH, prior_db.damaged), UsageError, DatasetError),
-    "profiles": (lambda: sqlite_errors(PATH, profiles_db.damaged), UsageError, DatasetError),
+    "catalog": (lambda: CATALOG.errors(PATH), CatalogError, CatalogError),
+    "prior": (lambda: PRIOR.errors(PATH), UsageError, DatasetError),
+    "profiles": (lambda: PROFILES.errors(PATH), UsageError, DatasetError),
 }
 
 
