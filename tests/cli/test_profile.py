@@ -163,4 +163,4 @@ def test_a_damaged_file_has_its_own_exit_code(update: Callable[..., list[object]
     for arguments in (["show", "ann"], ["forget", "ann"], update("ann", "Alien")):
         result = call(*arguments)
         assert result.exit_code == 16
-        assert "is damaged, or holds no profiles" in result.stderr
+        assert "is not a file of profiles" in result.stderr
