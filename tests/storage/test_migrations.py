@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genrec_edge.catalog import reader, schema
+from genrec_edge.catalog import edit, schema
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.schema import CATALOG
+from genrec_edge.catalog.writer import build
 from genrec_edge.errors import CatalogError, DatasetError, GenRecError
 from genrec_edge.prior.db import PRIOR
 from genrec_edge.profiles.db import PROFILES
@@ -249,15 +251,15 @@ def test_a_catalog_is_migrated_by_a_command_that_writes_and_not_by_one_that_read
 ) -> None:
     source, path = tmp_path / "films.csv", tmp_path / "films.db"
     source.write_text("id,title\n1,Heat\n2,Alien\n")
-    reader.build(source, path)
+    build(source, path)
     monkeypatch.setattr(schema, "CATALOG", later(CATALOG, m002_notes))
-    with reader.Catalog.open(path) as catalog:
+    with Catalog.open(path) as catalog:
         assert catalog.n_items == 2
     assert header(path) == (CATALOG.application_id, 1)
-    reader.add_item(path, "Ronin")
+    edit.add_item(path, "Ronin")
     assert header(path) == (CATALOG.application_id, 2)
-    with reader.Catalog.open(path) as catalog:
+    with Catalog.open(path) as catalog:
         assert catalog.n_items == 3
     monkeypatch.setattr(schema, "CATALOG", CATALOG)
     with pytest.raises(CatalogError, match="formats up to 1"):
-        reader.Catalog.open(path)
+        Catalog.open(path)
