@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import genrec_edge
 from genrec_edge import cli, errors, records
@@ -382,6 +383,43 @@ def test_the_python_that_is_shown_runs_and_prints_what_is_shown(
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, name_of(path), "exec"), names)
         assert shown is None or printed.getvalue() == shown, code
+
+
+def sessions(text: str) -> list[tuple[str, str]]:
+    """Return each indented command line that begins with "$", and what is shown below it."""
+    found = re.findall(r"^ {4}\$ (genrec-edge .*)\n((?: {4}(?!\$ ).*\n)+)", text, re.MULTILINE)
+    return [(command, output) for command, output in found if "profile" not in command]  # these want a file of a reader
+
+
+def words_of(output: str) -> list[str]:
+    """Return the lines of an output, sorted, without what depends on machine and window: numbers, genres, spaces."""
+    lines = []
+    for line in output.splitlines():
+        short = re.sub(r"(?<=\s\d{4}) .*?(?= (?:yes|no)? *-\d)", "", line)  # genres are cut to the width of the window
+        short = re.sub(r"^ *the exact top .*", "", short)  # not always shown
+        short = re.sub(r"[-+]?\d+\.\d+%?|\d+%", "N", short)
+        lines += re.sub(r"\bperhaps\b|\(\d{4}\),?", "", short).split("─")[0:1]
+    return sorted(" ".join(line.split()) for line in lines if line.strip())
+
+
+@pytest.mark.model
+def test_the_answers_that_are_shown_are_those_that_are_given(
+    default_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "110")
+    monkeypatch.setenv("GENREC_EDGE_KEEP_PROMPTS", "0")  # a prompt read from disk moves scores by some hundredths
+    titles = ["The Terminator", "Babe", "2001: A Space Odyssey", "Sense and Sensibility"]
+    (tmp_path / "shelf.txt").write_text("\n".join(titles), encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    first = re.search(r"&& (genrec-edge recommend .*)\n(?:.*\n)*?## First answer\n\n((?: {4}.*\n)+)", readme)
+    assert first
+    shown = [(first[1], first[2]), *sessions((DOCS / "words.md").read_text(encoding="utf-8"))]
+    assert len(shown) > 7
+    for command, output in shown:
+        done = CliRunner().invoke(cli.app, command_words(command))
+        assert done.exit_code == (3 if " resolve " in command else 0)  # one of the titles is ambiguous
+        assert words_of(done.output) == words_of(output), command
 
 
 def test_every_schema_that_is_named_exists() -> None:
