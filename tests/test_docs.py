@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import genrec_edge
 from genrec_edge import cli, errors, records
-from genrec_edge.catalog import writer
+from genrec_edge.catalog import edit, writer
 from genrec_edge.hub.registry import load_registry
 from genrec_edge.hub.store import ModelStore
 from tests import test_architecture
@@ -337,7 +337,7 @@ def test_every_method_and_property_of_a_catalog_is_documented() -> None:
 
 def test_the_functions_that_change_a_catalog_are_documented_with_their_arguments() -> None:
     text = section("Make and change a catalog")
-    for function in (writer.build, writer.add, writer.add_item, writer.remove):
+    for function in (writer.build, edit.add, edit.add_item, edit.remove):
         shown = re.search(rf"`{function.__name__}\(([^`]*)\)`", text)
         assert shown, function.__name__
         names = [part.split("=")[0].strip() for part in re.split(r",(?![^(]*\))", shown[1])]
