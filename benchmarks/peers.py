@@ -27,20 +27,26 @@ from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting
 from genrec_edge import Recommender
 from genrec_edge.catalog.titles import model_titles
 from genrec_edge.cli.output import progress
+from genrec_edge.coordinates import CatalogRows, TriePosition
 from genrec_edge.datasets import folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from genrec_edge.coordinates import CatalogRow
+
 
 LENGTH = 20
 TOP = 10
 _COLUMNS = ("time", "ratio", "peak memory", "tokens", "start-up", "of the top 10", "invalid", "repeated")
 
 
-def job_of(r: Recommender, histories: Sequence[Sequence[int]], n_threads: int, limit: int | None, seed: int) -> Job:
+def job_of(
+    r: Recommender, histories: Sequence[Sequence[CatalogRow]], n_threads: int, limit: int | None, seed: int
+) -> Job:
     """Return the job of histories of catalog rows under a recommender's model, catalog and score."""
     listed = list(r.catalog.titles())
-    position_of = dict(zip(r.index.rows.tolist(), range(r.index.n_items), strict=True))
+    position_of = {row: TriePosition(position) for position, row in enumerate(r.index.rows.tolist())}
     order = np.random.default_rng(seed).permutation(len(listed)).tolist()  # which titles a limited grammar knows
     texts = model_titles([(title, year) for _, title, year in listed])
     described = r.describe_model()
@@ -48,9 +54,9 @@ def job_of(r: Recommender, histories: Sequence[Sequence[int]], n_threads: int, l
         model=str(described["path"]),
         catalog=str(r.catalog.path),
         score=str(described["score"]),
-        prompts=[r.prompt_ids(np.array(history))[0] for history in histories],
+        prompts=[list(r.prompt_ids(CatalogRows(np.array(history)))[0]) for history in histories],
         histories=[[item.id for item in r.catalog.items(history)] for history in histories],
-        titles=[r.index.path(position_of[listed[i][0]]) for i in order],
+        titles=[list(r.index.path(position_of[listed[i][0]])) for i in order],
         texts=[texts[i] for i in order],
         rows=[listed[i][0] for i in order],
         newline_id=r.engine.model.newline_id,
@@ -61,21 +67,21 @@ def job_of(r: Recommender, histories: Sequence[Sequence[int]], n_threads: int, l
     )
 
 
-def drawn_histories(r: Recommender, n: int, seed: int) -> list[list[int]]:
+def drawn_histories(r: Recommender, n: int, seed: int) -> list[list[CatalogRow]]:
     """Return `n` histories of films with awards, drawn at random."""
     rows = r.catalog.filter("awards IS NOT NULL")
     rng = np.random.default_rng(seed)
     return [rng.choice(rows, LENGTH, replace=False).tolist() for _ in range(n)]
 
 
-def real_histories(r: Recommender, name: str, n: int, seed: int) -> list[list[int]]:
+def real_histories(r: Recommender, name: str, n: int, seed: int) -> list[list[CatalogRow]]:
     """Return the latest films of `n` users of a data set, as far as the catalog has them."""
     data = folder.load(name)
-    row_of: dict[int, int | None] = {}
+    row_of: dict[int, CatalogRow | None] = {}
     histories = []
     for user in np.random.default_rng(seed).permutation(data.n_users).tolist():
         mine = np.flatnonzero(data.users == user)
-        found: list[int] = []
+        found: list[CatalogRow] = []
         for item in data.items[mine[np.argsort(data.timestamps[mine], kind="stable")]].tolist():
             if item not in row_of:
                 title, year = data.titles[item]

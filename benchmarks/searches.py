@@ -25,6 +25,7 @@ from benchmarks.recorded import n_tokens, recorded_searches
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
 from genrec_edge import Recommender
 from genrec_edge.cli.output import progress
+from genrec_edge.coordinates import CatalogRows, TokenId
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.recorded import Step
+    from genrec_edge.coordinates import CatalogRow
     from genrec_edge.records import Result
 
 KS = (1, 3, 10, 30, 100)
@@ -60,15 +62,15 @@ class Plain:
             levels[depth[step.handle]].append(step)
         node = {ROOT: ROOT}
         started = time.perf_counter()
-        self._engine.prompt(prompt)
+        self._engine.prompt([TokenId(token) for token in prompt])
         for _, level in sorted(levels.items()):
-            runs = [TokenRun(node[step.parent], step.token_ids) for step in level]
+            runs = [TokenRun(node[step.parent], tuple(map(TokenId, step.token_ids))) for step in level]
             for step, (made, _) in zip(level, self._engine.evaluate(runs), strict=True):
                 node[step.handle] = made
         return time.perf_counter() - started
 
 
-def near_the_limit(r: Recommender, histories: Sequence[Sequence[int]], k: int) -> dict[str, Any]:
+def near_the_limit(r: Recommender, histories: Sequence[Sequence[CatalogRow]], k: int) -> dict[str, Any]:
     """Return medians over requests: time and its limit, their ratio, tokens and the least of them."""
     plain = Plain(r.engine.model.path, r.engine.n_threads)
     rows: list[dict[str, float]] = []
@@ -76,7 +78,7 @@ def near_the_limit(r: Recommender, histories: Sequence[Sequence[int]], k: int) -
         for i, history in enumerate(histories):
             request_s, result = timed(r, history, k)
             needed = recorded.last.needed()
-            limit_s = plain.seconds(r.prompt_ids(np.array(history))[0], needed)
+            limit_s = plain.seconds(r.prompt_ids(CatalogRows(np.array(history)))[0], needed)
             if i:  # the first one pages the weights in
                 new = result.timings.prompt_tokens - result.timings.reused_tokens
                 least = n_tokens(needed)
@@ -96,7 +98,7 @@ def timed(r: Recommender, history: Sequence[int], k: int) -> tuple[float, Result
     return time.perf_counter() - started, result
 
 
-def medians(r: Recommender, histories: Sequence[Sequence[int]], k: int) -> dict[str, float]:
+def medians(r: Recommender, histories: Sequence[Sequence[CatalogRow]], k: int) -> dict[str, float]:
     """Return median time and tokens over histories, the first of which warms up."""
     found = [timed(r, history, k) for history in histories][1:]
     return {

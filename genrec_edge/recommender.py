@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRows
 from genrec_edge.decoding.free_text import generate_items
 from genrec_edge.engine.context import EngineUsage
 from genrec_edge.errors import UsageError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import CatalogRow
     from genrec_edge.records import Decode, Interaction, Reading
 
 __all__ = ["Recommender"]
@@ -210,7 +212,7 @@ class Recommender(Tasks):
         )
 
     def _decode(
-        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64], liked: NDArray[np.int64]
+        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64], liked: CatalogRows
     ) -> tuple[tuple[Recommendation, ...], bool, float | None, int]:
         """Return the items, whether they are the best, the gap, and how many free texts were refused."""
         if request.decode == "free":
@@ -220,7 +222,7 @@ class Recommender(Tasks):
         fused = self.fused(liked)
         search = self.search(bias, request.k, fused)
         answer = search.exact(root_row, self.settings.budget) if request.decode == "exact" else search.beam(root_row)
-        best = self.catalog.items([int(self._index.rows[f.position]) for f in answer.found])
+        best = self.catalog.items([self._index.row_at(f.position) for f in answer.found])
         recommendations = tuple(
             Recommendation(rank, item, f.score, f.logprob, f.bias, prior=fused.prior_of(f.position))
             for rank, (item, f) in enumerate(zip(best, answer.found, strict=True), start=1)
@@ -232,18 +234,18 @@ class Recommender(Tasks):
         items: tuple[Recommendation, ...],
         request: Request,
         reading: Reading | None,
-        liked: NDArray[np.int64],
+        liked: CatalogRows,
         bias: NDArray[np.float64],
     ) -> tuple[Recommendation, ...]:
         """Return the items with the titles of the history that speak for them; what a prior says is part of it."""
         if not items:  # of free text, there may be none
             return items
-        rows = np.array([r.item.row for r in items], np.int64)
+        rows = CatalogRows(np.array([r.item.row for r in items], np.int64))
 
-        def scores_of(history: NDArray[np.int64]) -> Mapping[int, float]:
+        def scores_of(history: CatalogRows) -> Mapping[CatalogRow, float]:
             root_row = self._engine.prompt(self._told_ids(request, reading, history)[0])[0]
             found = self._among(rows, root_row, bias, self.fused(history))
-            return {int(self._index.rows[f.position]): f.score for f in found}
+            return {self._index.row_at(f.position): f.score for f in found}
 
         gains = reasons(liked, scores_of)
         named = {item.row: item for item in self.catalog.items([row for found in gains.values() for row, _ in found])}

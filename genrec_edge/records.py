@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from genrec_edge.coordinates import CatalogRow
+
 Value = str | int | float | None
 """What a catalog column holds."""
 
@@ -21,7 +23,7 @@ Method = Literal["id", "exact", "normalised", "full-text", "fuzzy", "ambiguous",
 class Item:
     """One row of the catalog. `row` is its internal number, `id` the identifier its owner gave it."""
 
-    row: int
+    row: CatalogRow
     id: str
     title: str
     year: int | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRows
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import NothingToRecommendError, UsageError
 from genrec_edge.intents.parser import intent_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.decoding.best_first import ScoredTitle
     from genrec_edge.records import Interaction, Item, Reading
     from genrec_edge.serving.score_fusion import FusedScores
@@ -124,7 +126,7 @@ class Tasks(Session):
 
         def work() -> Description:
             matches, _, liked = resolve_history(request, self.catalog, self._resolver)
-            liked = liked[-describe_module.MOST_TITLES :]
+            liked = CatalogRows(liked[-describe_module.MOST_TITLES :])
             facts = self.facts.of(liked.tolist())
             counts = describe_module.facts_of_many(facts, self.facts.share)
             if not counts:
@@ -134,8 +136,10 @@ class Tasks(Session):
                 )
             unbiased = np.zeros(self._index.n_items)
 
-            def nats_of(wanted: Sequence[prompts.Part]) -> float:
-                root_row = self._engine.prompt(self.prompt_ids(liked[:0], (), wanted)[0])[0]
+            nobody = CatalogRows(liked[:0])
+
+            def nats_of(wanted: Sequence[prompts.PromptLine]) -> float:
+                root_row = self._engine.prompt(self.prompt_ids(nobody, (), wanted)[0])[0]
                 return sum(found.logprob for found in self._among(liked, root_row, unbiased))
 
             return Description(
@@ -162,7 +166,7 @@ class Tasks(Session):
             (facts,) = self.facts.of([asked.row])
             if not facts:
                 raise NothingToRecommendError(f"the catalog knows nothing of {asked.title!r} but its title")
-            nobody = np.empty(0, np.int64)
+            nobody = CatalogRows(np.empty(0, np.int64))
             root_row, _ = self._engine.prompt(self.prompt_ids(nobody, (), prompts.asking_for(asked.row))[0])
             found = describe_module.ranked(self._engine, root_row, describe_module.phrases_of_one(facts), k)
             return asked, [describe_module.phrase(wanted, share, self.catalog) for wanted, share in found]
@@ -171,7 +175,7 @@ class Tasks(Session):
 
     def _among(
         self,
-        rows: NDArray[np.int64],
+        rows: CatalogRows,
         root_row: NDArray[np.float32],
         bias: NDArray[np.float64],
         fused: FusedScores | None = None,
@@ -195,7 +199,7 @@ class Tasks(Session):
         _, _, liked = resolve_history(request, self.catalog, self._resolver)
         self.prompted(self._told_ids(request, self._read(request), liked)[0])
 
-    def _told_ids(self, request: Request, reading: Reading | None, liked: NDArray[np.int64]) -> tuple[list[int], int]:
+    def _told_ids(self, request: Request, reading: Reading | None, liked: CatalogRows) -> tuple[list[TokenId], int]:
         """Return the prompt of all that a request says of its user, and how many titles were dropped."""
         after = prompts.after_history(intent_text(reading), request.context)
         return self.prompt_ids(liked, prompts.before_history(request.preference), after)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.engine.bindings import Model
 
 MAX_SEQUENCE = 256
@@ -35,7 +36,7 @@ _MAX_SHOWN = 5
 class PromptSequences:
     """Prompts to compare models on. The first `start` tokens are the instruction, the same in all of them."""
 
-    token_ids: tuple[tuple[int, ...], ...]
+    token_ids: tuple[tuple[TokenId, ...], ...]
     start: int
 
 
@@ -76,7 +77,7 @@ def draw_sequences(
     instruction = bos + model.tokenize(prompts.INSTRUCTION)
     max_tokens = min(MAX_SEQUENCE, n_ctx)
     rng = _rng(seed)
-    sequences: list[tuple[int, ...]] = []
+    sequences: list[tuple[TokenId, ...]] = []
     while n_positions > 0:
         drawn = [model.tokenize(title) for title in rng.sample(spellings, min(_TITLES_DRAWN, len(spellings)))]
         fitting = [ids for ids in drawn if len(instruction) + len(ids) < max_tokens]

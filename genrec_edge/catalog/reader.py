@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from genrec_edge.catalog import schema, titles
 from genrec_edge.catalog import where as where_module
+from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.errors import CatalogError
 from genrec_edge.records import Item
 from genrec_edge.storage.sqlite import quoted
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from genrec_edge.catalog.where_cache import RowSetCache
+    from genrec_edge.records import Value
 
 _CHUNK = 500
 """Parameters per query; the oldest SQLite allows 999."""
@@ -103,7 +102,7 @@ class Catalog:
                 self._count = (revision, self._rows("SELECT count(*) FROM items")[0][0])
             return self._count[1]
 
-    def titles(self) -> Iterator[tuple[int, str, int | None]]:
+    def titles(self) -> Iterator[tuple[CatalogRow, str, int | None]]:
         """Yield (row, title, year) of every item in the order of rows, as they were when it began."""
         with schema.reading(self.path) as connection:
             yield from connection.execute('SELECT "row", title, year FROM items ORDER BY "row"')
@@ -118,16 +117,16 @@ class Catalog:
             finally:
                 connection.execute("ROLLBACK")
 
-    def titles_of(self, rows: NDArray[np.int64]) -> list[tuple[int, str, int | None]]:
+    def titles_of(self, rows: CatalogRows) -> list[tuple[CatalogRow, str, int | None]]:
         """Return (row, title, year) of the items that have one of these rows, in the order of rows."""
-        found: list[tuple[int, str, int | None]] = []
+        found: list[tuple[CatalogRow, str, int | None]] = []
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK].tolist()
             marks = ", ".join("?" * len(chunk))
             found += self._rows(f'SELECT "row", title, year FROM items WHERE "row" IN ({marks})', chunk)
         return sorted(found)
 
-    def changed_since(self, revision: str) -> NDArray[np.int64] | None:
+    def changed_since(self, revision: str) -> CatalogRows | None:
         """Return the rows that came, went or changed after a revision, ascending; None if that is not known any more.
 
         A row that a REPLACE took away may be missing: there are fewer items then than the others account for.
@@ -141,7 +140,7 @@ class Catalog:
             if number is None:
                 return None
             changed = self._rows('SELECT DISTINCT "row" FROM changes WHERE number > ? ORDER BY "row"', [number])
-        return np.array([row for (row,) in changed], np.int64)
+        return CatalogRows(np.array([row for (row,) in changed], np.int64))
 
     def title_keys(self) -> Iterator[tuple[int, str, int | None]]:
         """Yield (row, key, year) of every item in the order of rows; see `titles.key`."""
@@ -155,7 +154,7 @@ class Catalog:
             KeyError: there is no such row.
         """
         found = {item.row: item for item in self._select('"row"', [int(row) for row in rows])}
-        return [found[int(row)] for row in rows]
+        return [found[CatalogRow(int(row))] for row in rows]
 
     def by_ids(self, ids: Iterable[str]) -> dict[str, Item]:
         """Return the items with these ids; ids that do not exist are left out."""
@@ -167,7 +166,7 @@ class Catalog:
         """Return the items whose title has one of these keys, in the order of rows."""
         return sorted(self._select('"key"', list(dict.fromkeys(keys))), key=lambda item: item.row)
 
-    def filter(self, where: str) -> NDArray[np.int64]:
+    def filter(self, where: str) -> CatalogRows:
         """Return the rows that satisfy an SQL condition over `columns`, ascending; shape (n,), n may be 0.
 
         A comparison of a list column with one value asks whether the item has it: `genre = 'Comedy'`. The answer is
@@ -188,7 +187,7 @@ class Catalog:
             with schema.reading(self.path) as connection:
                 rows = where_module.matching_rows(connection, where, self.columns, self.list_columns)
             kept.put(version, where, rows)
-        return rows
+        return CatalogRows(rows)
 
     def search(self, text: str, limit: int = 10, *, prefix: bool = True) -> list[Item]:
         """Return the items whose title has all words of `text`, best match first.
@@ -219,7 +218,9 @@ class Catalog:
             for row, column, value in self._rows(query, chunk):
                 if column in columns:
                     found.setdefault((row, column), []).append(value)
-        order = {item.row: item.columns for item in self.items(sorted({row for row, _ in found}))}
+        order: dict[int, Mapping[str, Value]] = {
+            item.row: item.columns for item in self.items(sorted({row for row, _ in found}))
+        }
         for (row, column), values in found.items():
             joined = str(order[row][column] or "")
             values.sort(key=lambda value, joined=joined: joined.find(value))  # type: ignore[misc]

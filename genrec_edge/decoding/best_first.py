@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from genrec_edge.coordinates import TokenId, TriePosition
 from genrec_edge.engine.context import MAX_RUN, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import EngineError, UsageError
@@ -82,9 +83,9 @@ class ScoredTitle:
     bias: float
 
     @property
-    def position(self) -> int:
-        """The item's place in the index."""
-        return -self.order
+    def position(self) -> TriePosition:
+        """The item's place in the trie."""
+        return TriePosition(-self.order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class _Prefix:
     """A trie node to evaluate: the tokens that lead to it from `handle`, and its score so far."""
 
     handle: int
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
     node: int
     end: int
     logprob: float
@@ -169,7 +170,7 @@ class TrieSearch:
         index: TitleTrie,
         scorer: Scorer,
         *,
-        end_id: int,
+        end_id: TokenId,
         kind: ScoreKind,
         bias: NDArray[np.float64],
         k: int,
@@ -303,13 +304,13 @@ class TrieSearch:
         """
         index = self._index
         node, end = int(siblings.nodes[i]), int(siblings.ends[i])
-        tokens = [int(siblings.tokens[i])]
+        tokens = [TokenId(int(siblings.tokens[i]))]
         while self._kind == "catalog" and len(tokens) < MAX_RUN:
             child = int(index.first_child[node])
             if int(index.first_child[node + 1]) - child != 1 or index.first_item[child] != index.first_item[node]:
                 break
             node = child
-            tokens.append(int(index.tokens[node]))
+            tokens.append(TokenId(int(index.tokens[node])))
         return _Prefix(siblings.handle, tuple(tokens), node, end, float(siblings.logprobs[i]))
 
     def _expand(self, prefixes: list[_Prefix]) -> Iterator[_Siblings]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.context import TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.records import Recommendation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.resolver import TitleResolver
+    from genrec_edge.coordinates import CatalogRow
     from genrec_edge.engine.context import LlamaEngine
     from genrec_edge.records import Request
 
@@ -42,7 +44,7 @@ def generate_items(
     root_row: NDArray[np.float32],
     request: Request,
     resolver: TitleResolver,
-    bias_of_row: Mapping[int, float],
+    bias_of_row: Mapping[CatalogRow, float],
 ) -> tuple[tuple[Recommendation, ...], int]:
     """Let the model write titles until k of them are allowed items; return these and how many lines were refused.
 
@@ -53,7 +55,7 @@ def generate_items(
         resolver: what says which item a line means.
         bias_of_row: nats for each catalog row, -inf where the item is not allowed.
     """
-    found: dict[int, Recommendation] = {}
+    found: dict[CatalogRow, Recommendation] = {}
     refused = 0
     max_tokens = min(request.k * _TOKENS_PER_ITEM, engine.n_ctx // 4)
     for line in generate_lines(
@@ -81,7 +83,7 @@ def generate_lines(
     """
     model, rng = engine.model, np.random.default_rng(seed)
     node, row, logprob = ROOT, root_row, 0.0
-    line: list[int] = []
+    line: list[TokenId] = []
     for _ in range(max_tokens):
         token, token_logprob = _choose(row, temperature, rng)
         if len(line) == MAX_LINE_TOKENS:
@@ -98,14 +100,14 @@ def generate_lines(
         row = view.copy()
 
 
-def _choose(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
+def _choose(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[TokenId, float]:
     logprobs = _logprobs(row)
     if temperature == 0:
         token = int(np.argmax(logprobs))
     else:
         # Gumbel's trick: the largest of the perturbed logits is a sample of their softmax.
         token = int(np.argmax(logprobs / temperature + rng.gumbel(size=len(logprobs))))
-    return token, float(logprobs[token])
+    return TokenId(token), float(logprobs[token])
 
 
 def _logprobs(row: NDArray[np.float32]) -> NDArray[np.float64]:

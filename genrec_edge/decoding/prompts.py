@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from genrec_edge.catalog.titles import clean
 from genrec_edge.errors import UsageError
@@ -31,6 +31,12 @@ from genrec_edge.gguf.training_keys import DEFAULT_PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from genrec_edge.coordinates import TokenId
+
+
+ItemT = TypeVar("ItemT", bound=int)
+"""The coordinate that a prompt names its titles by: `CatalogRow` in a request, `ItemIndex` in training."""
 
 FORMS = "forms-1"
 """The layout of models that were tuned with preferences, intentions and tasks in words."""
@@ -88,46 +94,45 @@ class PromptLine:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptTitle:
-    """A line with the title of an item; `item` is whatever the caller knows it by."""
+class PromptTitle(Generic[ItemT]):
+    """A line with the title of an item."""
 
-    item: int
-
-
-Part = PromptLine | PromptTitle
+    item: ItemT
 
 
-def before_history(preference: str | None) -> list[Part]:
+Part = PromptLine | PromptTitle[ItemT]
+
+
+def before_history(preference: str | None) -> list[PromptLine]:
     """Return what stands between the heading and the history."""
     taste = one_line(preference or "")
-    parts: list[Part] = [PromptLine(TASTE, taste)]
-    return parts if taste else []
+    return [PromptLine(TASTE, taste)] if taste else []
 
 
-def after_history(intent: str | None, context: Mapping[str, str]) -> list[Part]:
+def after_history(intent: str | None, context: Mapping[str, str]) -> list[PromptLine]:
     """Return what stands between the history and the task: context and intention."""
     now = ", ".join(filter(None, map(one_line, context.values())))
     wanted = one_line(intent or "")
-    parts: list[Part] = [PromptLine(NOW, now)] * bool(now)
-    return [*parts, PromptLine(WANTED, wanted)] if wanted else parts
+    lines = (PromptLine(NOW, now), PromptLine(WANTED, wanted))
+    return [line for line in lines if line.text]
 
 
-def pointwise(item: int) -> list[Part]:
+def pointwise(item: ItemT) -> list[Part[ItemT]]:
     """Return the question whether an item would be enjoyed; `YES` or `NO` answers it."""
     return [PromptLine(NEXT), PromptTitle(item), PromptLine(ENJOYED, is_open=True)]
 
 
-def pairwise(a: int, b: int) -> list[Part]:
+def pairwise(a: ItemT, b: ItemT) -> list[Part[ItemT]]:
     """Return the question which of two items is preferred, in this order; the title of one of them answers it."""
     return [PromptLine(EITHER), PromptTitle(a), PromptTitle(b), PromptLine(RATHER)]
 
 
-def describing() -> list[Part]:
+def describing() -> list[PromptLine]:
     """Return the question what the user of a history likes; words answer it, with a leading space."""
     return [PromptLine(TASTE, is_open=True)]
 
 
-def asking_for(item: int) -> list[Part]:
+def asking_for(item: ItemT) -> list[Part[ItemT]]:
     """Return the question what one would ask for to be given an item; words answer it, with a leading space."""
     return [PromptLine(FILM), PromptTitle(item), PromptLine(ASKED_AS, is_open=True)]
 
@@ -138,11 +143,11 @@ def one_line(text: str) -> str:
 
 
 def encode(
-    parts: Sequence[Part],
-    tokenize: Callable[[str], list[int]],
-    path_of: Callable[[int], Sequence[int]],
-    end_id: int,
-) -> list[int]:
+    parts: Sequence[Part[ItemT]],
+    tokenize: Callable[[str], list[TokenId]],
+    path_of: Callable[[ItemT], Sequence[TokenId]],
+    end_id: TokenId,
+) -> list[TokenId]:
     """Return the token ids of parts.
 
     Args:
@@ -151,7 +156,7 @@ def encode(
         path_of: the token ids of an item's title.
         end_id: the end-of-title token, which ends every line.
     """
-    token_ids: list[int] = []
+    token_ids: list[TokenId] = []
     for part in parts:
         if isinstance(part, PromptTitle):
             token_ids += [*path_of(part.item), end_id]
@@ -175,13 +180,13 @@ def n_titles_to_drop(n_titles: int, n_fitting: int) -> int:
 
 
 def build_prompt(
-    head_ids: Sequence[int],
-    title_ids: Sequence[Sequence[int]],
+    head_ids: Sequence[TokenId],
+    title_ids: Sequence[Sequence[TokenId]],
     *,
-    end_id: int,
+    end_id: TokenId,
     max_tokens: int,
-    tail_ids: Sequence[int] = (),
-) -> tuple[list[int], int]:
+    tail_ids: Sequence[TokenId] = (),
+) -> tuple[list[TokenId], int]:
     """Return the prompt's token ids and how many of the oldest titles were left out to fit `max_tokens`.
 
     Of those that do not fit, more may be left out than must be: see `n_titles_to_drop`.

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.catalog.titles import canonical, disambiguate
+from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePositions
 from genrec_edge.errors import CatalogError
 from genrec_edge.storage.files import disk_errors, sync
 from genrec_edge.storage.folders import install, work_folder
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Item = tuple[int, str, int | None]
-    Tokenize = Callable[[str], list[int]]
+    from genrec_edge.coordinates import TriePosition
+
+    Item = tuple[CatalogRow, str, int | None]
+    Tokenize = Callable[[str], list[TokenId]]
     OnTitle = Callable[[int, int], object]
 
 FORMAT = "genrec-edge/index@2"
@@ -76,8 +79,8 @@ class TitleTrie:
         tokens: NDArray[np.int32],
         first_child: NDArray[np.int32],
         first_item: NDArray[np.int32],
-        rows: NDArray[np.int64],
-        by_row: NDArray[np.int64],
+        rows: CatalogRows,
+        by_row: TriePositions,
         namesakes: NDArray[np.uint32],
         key: TrieKey,
     ) -> None:
@@ -111,18 +114,22 @@ class TitleTrie:
         lo, hi = int(self.first_child[node]), int(self.first_child[node + 1])
         return range(int(self.first_item[node]), int(self.first_item[lo]) if lo < hi else end)
 
-    def path(self, position: int) -> list[int]:
-        """Return the token ids of the title at `position`."""
-        return [int(self.tokens[node]) for node, _, _ in self.nodes_above(position)]
+    def row_at(self, position: TriePosition) -> CatalogRow:
+        """Return the catalog row of the item at `position`."""
+        return CatalogRow(int(self.rows[position]))
 
-    def leaf(self, position: int) -> range:
+    def path(self, position: TriePosition) -> list[TokenId]:
+        """Return the token ids of the title at `position`."""
+        return [TokenId(int(self.tokens[node])) for node, _, _ in self.nodes_above(position)]
+
+    def leaf(self, position: TriePosition) -> range:
         """Return the positions of all items that share the token sequence of `position`, itself included."""
         node, end = 0, self.n_items
         for node, _, end in self.nodes_above(position):  # noqa: B007 - the last one is meant
             pass
         return self.own_items(node, end)
 
-    def nodes_above(self, position: int) -> Iterator[tuple[int, int, int]]:
+    def nodes_above(self, position: TriePosition) -> Iterator[tuple[int, int, int]]:
         """Yield (node, start, end) of the nodes on the way to the item at `position`, its own last; not the root."""
         node, end = 0, self.n_items
         while position not in self.own_items(node, end):
@@ -131,15 +138,15 @@ class TitleTrie:
             end = int(self.first_item[node + 1]) if node + 1 < hi else end
             yield node, int(self.first_item[node]), end
 
-    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def positions(self, rows: CatalogRows) -> TriePositions:
         """Return the positions of catalog rows, in position order; rows the index does not hold are left out."""
         if len(rows) * _FEW > self.n_items:
-            return np.flatnonzero(self.mask(rows))
+            return TriePositions(np.flatnonzero(self.mask(rows)))
         places = np.searchsorted(self.rows, rows, sorter=self.by_row)
         found = self.by_row[np.minimum(places, self.n_items - 1)]
-        return np.unique(found[self.rows[found] == rows])
+        return TriePositions(np.unique(found[self.rows[found] == rows]))
 
-    def mask(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def mask(self, rows: CatalogRows) -> NDArray[np.bool_]:
         """Return which positions have one of these catalog rows, (n_items,)."""
         if len(rows) * _FEW > self.n_items:
             return np.isin(self.rows, rows)
@@ -174,7 +181,7 @@ class TitleTrie:
             tokens, first_child, first_item, rows, by_row, namesakes = (np.asarray(array) for array in mapped)
         except (OSError, ValueError, TypeError):
             return None  # an index is a cache: whatever is wrong with it, building it again is the remedy
-        return cls(tokens, first_child, first_item, rows, by_row, namesakes, key)
+        return cls(tokens, first_child, first_item, CatalogRows(rows), TriePositions(by_row), namesakes, key)
 
 
 def build(
@@ -208,8 +215,9 @@ def build(
     lengths = np.fromiter((len(sequences[i]) // 4 for i in order), np.int64, len(order))
     flat = np.frombuffer(b"".join(sequences[i] for i in order), ">u4").astype(np.int32)
     del sequences
-    rows = rows[order]
-    return TitleTrie(*_trie(flat, lengths), rows, np.argsort(rows), namesakes[order], key)
+    sorted_rows = CatalogRows(rows[order])
+    by_row = TriePositions(np.argsort(sorted_rows))
+    return TitleTrie(*_trie(flat, lengths), sorted_rows, by_row, namesakes[order], key)
 
 
 def checksums(spellings: Sequence[str]) -> NDArray[np.uint32]:
@@ -219,7 +227,7 @@ def checksums(spellings: Sequence[str]) -> NDArray[np.uint32]:
 
 
 def tokenized(
-    rows: NDArray[np.int64],
+    rows: CatalogRows,
     spellings: Sequence[str],
     tokenize: Tokenize,
     on_title: OnTitle = lambda _done, _total: None,
@@ -249,16 +257,16 @@ def tokenized(
     return sequences
 
 
-def _columns(items: Iterable[Item]) -> tuple[NDArray[np.int64], list[str], list[int | None]]:
+def _columns(items: Iterable[Item]) -> tuple[CatalogRows, list[str], list[int | None]]:
     """Return rows, canonical spellings and years of the items, without holding their titles."""
-    rows: list[int] = []
+    rows: list[CatalogRow] = []
     spellings: list[str] = []
     years: list[int | None] = []
     for row, title, year in items:
         rows.append(row)
         spellings.append(canonical(title))
         years.append(year)
-    return np.array(rows, np.int64), spellings, years
+    return CatalogRows(np.array(rows, np.int64)), spellings, years
 
 
 def _trie(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.decoding.trie import OnTitle
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _MOST_CHANGED = 1 / 8
 
 def load(
     catalog: Catalog,
-    tokenize: Callable[[str], list[int]],
+    tokenize: Callable[[str], list[TokenId]],
     fingerprint: str,
     on_title: OnTitle = lambda _done, _total: None,
     n_threads: int = 1,
@@ -66,7 +67,7 @@ def load(
 
 
 def _followed(
-    known: TitleTrie, catalog: Catalog, tokenize: Callable[[str], list[int]], fingerprint: str, on_title: OnTitle
+    known: TitleTrie, catalog: Catalog, tokenize: Callable[[str], list[TokenId]], fingerprint: str, on_title: OnTitle
 ) -> TitleTrie | None:
     """Return an older index with the changes of the catalog, None if it has to be built anew."""
     with catalog.snapshot():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from genrec_edge.catalog.titles import canonical, disambiguate
+from genrec_edge.coordinates import CatalogRow, CatalogRows, TriePosition, TriePositions
 from genrec_edge.decoding.trie import TitleTrie, checksums, tokenized
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.decoding.trie import Item, OnTitle, Tokenize, TrieKey
 
 _T = TypeVar("_T", bound=np.generic)
 _LOW = 0xFFFF
 
 
-def affected_rows(old: TitleTrie, rows: NDArray[np.int64], items: Sequence[Item]) -> NDArray[np.int64]:
+def affected_rows(old: TitleTrie, rows: CatalogRows, items: Sequence[Item]) -> CatalogRows:
     """Return the rows whose spelling may depend on changed ones: these, and their namesakes before and after.
 
     Args:
@@ -44,12 +46,12 @@ def affected_rows(old: TitleTrie, rows: NDArray[np.int64], items: Sequence[Item]
     maybe = np.zeros(_LOW + 1, bool)  # looked up by the low bits first: `isin` alone would sort all checksums
     maybe[touched & _LOW] = True
     near = np.flatnonzero(maybe[old.namesakes & _LOW])
-    return np.union1d(rows, old.rows[near[np.isin(old.namesakes[near], touched)]])
+    return CatalogRows(np.union1d(rows, old.rows[near[np.isin(old.namesakes[near], touched)]]))
 
 
 def updated(
     old: TitleTrie,
-    rows: NDArray[np.int64],
+    rows: CatalogRows,
     items: Sequence[Item],
     tokenize: Tokenize,
     key: TrieKey,
@@ -69,12 +71,12 @@ def updated(
         CatalogError: a title has no tokens.
     """
     spellings = [canonical(title) for _, title, _ in items]
-    new_rows = np.array([row for row, _, _ in items], np.int64)
+    new_rows = CatalogRows(np.array([row for row, _, _ in items], np.int64))
     sequences = tokenized(new_rows, disambiguate(spellings, [year for *_, year in items]), tokenize, on_title)
     order = sorted(range(len(items)), key=lambda i: (sequences[i], new_rows[i]))
     came = _AddedNodes(old)
     for item, i in enumerate(order):
-        came.add(item, np.frombuffer(sequences[i], ">u4").tolist(), int(new_rows[i]))
+        came.add(item, np.frombuffer(sequences[i], ">u4").tolist(), CatalogRow(int(new_rows[i])))
     went = _RemovedNodes(old, old.positions(rows), came.touched)
     nodes = _Splice(went.nodes, np.array([node.at for node in came.nodes], np.int64))
     places = _Splice(went.positions, np.array(came.places, np.int64))
@@ -83,7 +85,7 @@ def updated(
         nodes.of(old.tokens, [node.token for node in came.nodes]),
         _first_child(old, came, went, nodes),
         _first_item(old, came, nodes, places, shift),
-        places.of(old.rows, new_rows[order]),
+        CatalogRows(places.of(old.rows, new_rows[order])),
         _by_row(old, new_rows, np.argsort(order), places, shift),
         places.of(old.namesakes, checksums(spellings)[order]),
         key,
@@ -95,7 +97,7 @@ class _NewNode:
     """A new node: where it comes, its token, the first of the new items below it, its children (all of them new)."""
 
     at: int
-    token: int
+    token: TokenId
     item: int
     n_children: int = 0
 
@@ -105,14 +107,14 @@ class _AddedNodes:
     """The new items, added in the order of their token sequences, and the nodes they need."""
 
     old: TitleTrie
-    places: list[int] = field(default_factory=list)
+    places: list[TriePosition] = field(default_factory=list)
     """Where each new item comes."""
     touched: dict[int, int] = field(default_factory=dict)
     """Old nodes with new items below them, and the first of these."""
     grown: Counter[int] = field(default_factory=Counter)
     """Old nodes with new children, and how many."""
     _levels: defaultdict[int, list[_NewNode]] = field(default_factory=lambda: defaultdict(list))
-    _token_ids: list[int] = field(default_factory=list)
+    _token_ids: list[TokenId] = field(default_factory=list)
     _branch: list[_NewNode] = field(default_factory=list)
 
     @property
@@ -120,7 +122,7 @@ class _AddedNodes:
         """The new nodes, breadth first."""
         return [node for depth in sorted(self._levels) for node in self._levels[depth]]
 
-    def add(self, item: int, token_ids: list[int], row: int) -> None:
+    def add(self, item: int, token_ids: list[TokenId], row: CatalogRow) -> None:
         """Add the new item of this number, which has no smaller token ids than the one before."""
         path, end = _known_path(self.old, token_ids)
         for node in path:
@@ -143,23 +145,23 @@ class _AddedNodes:
             self._levels[level].append(self._branch[-1])
         self._token_ids = token_ids
 
-    def _child_at(self, node: int, token: int) -> int:
+    def _child_at(self, node: int, token: TokenId) -> int:
         lo, hi = int(self.old.first_child[node]), int(self.old.first_child[node + 1])
         return bisect.bisect_left(self.old.tokens, token, lo, hi)
 
-    def _place(self, node: int, end: int, rest: list[int], row: int) -> int:
+    def _place(self, node: int, end: int, rest: list[TokenId], row: CatalogRow) -> TriePosition:
         """Return where an item comes whose token ids are those of `node` and `rest`; no child has `rest[0]`."""
         if not rest:
             own = self.old.own_items(node, end)
-            return bisect.bisect_left(self.old.rows, row, own.start, own.stop)
+            return TriePosition(bisect.bisect_left(self.old.rows, row, own.start, own.stop))
         child = self._child_at(node, rest[0])
-        return int(self.old.first_item[child]) if child < int(self.old.first_child[node + 1]) else end
+        return TriePosition(int(self.old.first_item[child]) if child < int(self.old.first_child[node + 1]) else end)
 
 
 class _RemovedNodes:
     """The items that go, and the nodes that go with the last item below them."""
 
-    def __init__(self, old: TitleTrie, positions: NDArray[np.int64], touched: dict[int, int]) -> None:
+    def __init__(self, old: TitleTrie, positions: TriePositions, touched: dict[int, int]) -> None:
         self.positions = positions
         n_left: dict[int, int] = {}
         parents: dict[int, int] = {}
@@ -223,18 +225,18 @@ def _first_item(
 
 def _by_row(
     old: TitleTrie,
-    new_rows: NDArray[np.int64],
+    new_rows: CatalogRows,
     rank: NDArray[np.int64],
     places: _Splice,
     shift: NDArray[np.int32],
-) -> NDArray[np.int64]:
+) -> TriePositions:
     """Return the new positions by row; `rank` is which of the new items in token order each of `new_rows` is."""
     gone = np.sort(np.searchsorted(old.rows, old.rows[places.out], sorter=old.by_row))
     rows = _Splice(gone, np.searchsorted(old.rows, new_rows, sorter=old.by_row))
-    return rows.of(old.by_row + shift[old.by_row], places.new_places()[rank])
+    return TriePositions(rows.of(old.by_row + shift[old.by_row], places.new_places()[rank]))
 
 
-def _known_path(old: TitleTrie, token_ids: list[int]) -> tuple[list[int], int]:
+def _known_path(old: TitleTrie, token_ids: list[TokenId]) -> tuple[list[int], int]:
     """Return the old nodes on the way along token ids, the root first, and where the items of the last end."""
     path, end = [0], old.n_items
     for token in token_ids:

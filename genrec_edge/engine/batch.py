@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from genrec_edge.coordinates import TokenId
+
 
 class TokenBatch:
     """One llama_batch whose arrays are numpy memory, filled for one decode after another.
@@ -47,7 +49,7 @@ class TokenBatch:
         """Forget the tokens."""
         self.struct.n_tokens = 0
 
-    def add(self, token_ids: Sequence[int], start: int, sequence: int, *, with_logits: bool) -> None:
+    def add(self, token_ids: Sequence[TokenId], start: int, sequence: int, *, with_logits: bool) -> None:
         """Append tokens at positions from `start`; the last of them gives logits if asked to."""
         at, end = self.n, self.n + len(token_ids)
         self._token[at:end] = token_ids

@@ -11,13 +11,14 @@ import functools
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from genrec_edge.coordinates import TokenId
 from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 from genrec_edge.gguf import types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -121,8 +122,8 @@ class Model:
         self.vocab = lib.llama_model_get_vocab(self.handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self.vocab))
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(self.handle))
-        self.newline_id = int(lib.llama_vocab_nl(self.vocab))
-        bos_id = int(lib.llama_vocab_bos(self.vocab))
+        self.newline_id = TokenId(int(lib.llama_vocab_nl(self.vocab)))
+        bos_id = TokenId(int(lib.llama_vocab_bos(self.vocab)))
         self.bos_id = bos_id if lib.llama_vocab_get_add_bos(self.vocab) and bos_id >= 0 else None
         if not 0 <= self.newline_id < self.n_vocab:
             self.close()
@@ -147,7 +148,7 @@ class Model:
             adapters = (self._lib.llama_adapter_lora_p_ctypes * 1)(self._adapter)
             self._lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0))
 
-    def tokenize(self, text: str) -> list[int]:
+    def tokenize(self, text: str) -> list[TokenId]:
         """Return the token ids of `text` alone: nothing added, and special tokens in it stay plain text."""
         data = text.encode("utf-8", errors="replace")
         size = len(data) + 8
@@ -156,9 +157,9 @@ class Model:
         if n < 0:  # more tokens than bytes: possible only through normalisation; -n is the size needed
             buffer = (ctypes.c_int32 * -n)()
             n = self._lib.llama_tokenize(self.vocab, data, len(data), buffer, -n, False, False)  # noqa: FBT003
-        return buffer[:n]
+        return cast("list[TokenId]", buffer[:n])
 
-    def detokenize(self, token_ids: list[int]) -> str:
+    def detokenize(self, token_ids: Sequence[TokenId]) -> str:
         """Return the text of token ids; bytes that are no UTF-8 become replacement characters."""
         ids = (ctypes.c_int32 * len(token_ids))(*token_ids)
         size = 16 * len(token_ids) + 16
@@ -170,7 +171,7 @@ class Model:
             size = -n
         raise EngineError(f"llama.cpp cannot turn {len(token_ids)} tokens back into text")
 
-    def is_end_of_generation(self, token_id: int) -> bool:
+    def is_end_of_generation(self, token_id: TokenId) -> bool:
         """Whether the model uses this token to say that it has finished."""
         return bool(self._lib.llama_vocab_is_eog(self.vocab, token_id))
 

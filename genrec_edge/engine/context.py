@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.engine.kv_tree import Placement
     from genrec_edge.engine.output_head import OutputMatrix
 
@@ -52,7 +53,7 @@ class TokenRun:
     """
 
     parent: int
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
     keep: bool = True
     wanted: NDArray[np.int32] | None = None
 
@@ -104,7 +105,7 @@ class LlamaEngine:
         self._lib = library()
         self._interrupt = Interrupt()
         self._branches = KVTree(N_SEQUENCES)
-        self._prompt: list[int] = []
+        self._prompt: list[TokenId] = []
         self._prompt_row: NDArray[np.float32] | None = None
         self._batch = TokenBatch(self._lib, N_BATCH)
         self._output_rows = output_rows
@@ -142,7 +143,7 @@ class LlamaEngine:
         """Return an engine with a cache of its own and one thread, which borrows the weights: close it before this."""
         return type(self)(self.model, n_ctx=self.n_ctx, n_threads=1, output_rows=self._output_rows, is_borrowed=True)
 
-    def prompt(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
+    def prompt(self, token_ids: Sequence[TokenId]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt and drop all runs; only what differs from the last prompt is evaluated.
 
         Returns:
@@ -175,7 +176,7 @@ class LlamaEngine:
         self._prompt_row = self._rows(1)[0].copy()
         return self._prompt_row, same
 
-    def known(self, token_ids: Sequence[int]) -> int:
+    def known(self, token_ids: Sequence[TokenId]) -> int:
         """Return how many tokens of a prompt the cache holds from the last one."""
         return common_prefix(self._prompt, token_ids)
 
@@ -191,7 +192,7 @@ class LlamaEngine:
             raise EngineError("llama.cpp could not write the cells of the prompt")
         return bytes(buffer)
 
-    def restore(self, token_ids: Sequence[int], state: bytes) -> bool:
+    def restore(self, token_ids: Sequence[TokenId], state: bytes) -> bool:
         """Make cells that `state` returned for a prompt the cache; return False, and empty it, if they do not fit.
 
         They must be of this very model and adapter and not damaged: llama.cpp does not look.
@@ -288,7 +289,7 @@ class LlamaEngine:
         if not self._is_borrowed:
             self.model.close()
 
-    def _check_tokens(self, token_ids: Sequence[int]) -> None:
+    def _check_tokens(self, token_ids: Sequence[TokenId]) -> None:
         if not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
             raise UsageError(f"a prompt or run has a token outside 0..{self.n_vocab - 1}")
 

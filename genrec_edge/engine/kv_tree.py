@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from genrec_edge.coordinates import TokenId
+
+
 ROOT = 0
 """The node of the prompt."""
 
@@ -20,7 +23,7 @@ ROOT = 0
 @dataclass(slots=True)
 class _KVNode:
     parent: int
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
     end: int  # position after its last token
     sequence: int | None
 
@@ -37,7 +40,7 @@ class Placement:
     sequence: int
     copy_from: int
     start: int
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
     evicted: bool
 
 
@@ -65,7 +68,7 @@ class KVTree:
         self._busy.clear()
 
     def place(
-        self, parent: int, token_ids: tuple[int, ...], *, room: int, worth: Callable[[int], float]
+        self, parent: int, token_ids: tuple[TokenId, ...], *, room: int, worth: Callable[[int], float]
     ) -> Placement | None:
         """Give a run below `parent` a node and a sequence, or return None if the batch has no room for it.
 
@@ -106,9 +109,9 @@ class KVTree:
         dropped = [self.drop(node) for node in list(self._owners.values())]
         return [sequence for sequence in dropped if sequence is not None]
 
-    def _cached_ancestor(self, node: int) -> tuple[int, int, tuple[int, ...]]:
+    def _cached_ancestor(self, node: int) -> tuple[int, int, tuple[TokenId, ...]]:
         """Return sequence and end of the nearest node on the path up that has one, and the tokens from it to `node`."""
-        tokens: tuple[int, ...] = ()
+        tokens: tuple[TokenId, ...] = ()
         while (sequence := self._nodes[node].sequence) is None:
             tokens = self._nodes[node].token_ids + tokens
             node = self._nodes[node].parent
@@ -129,7 +132,7 @@ class KVTree:
         return self._free.pop(), True
 
 
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+def common_prefix(a: Sequence[TokenId], b: Sequence[TokenId]) -> int:
     """Return how many tokens two sequences have in common at their beginning."""
     n = min(len(a), len(b))
     return next((i for i in range(n) if a[i] != b[i]), n)

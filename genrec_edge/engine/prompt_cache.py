@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.kv_tree import common_prefix
 from genrec_edge.errors import DiskError
 from genrec_edge.storage.files import atomic_write
@@ -46,7 +47,7 @@ class CachedPrompt:
     """A prompt on disk: its token ids, and where its cells begin in the file."""
 
     path: Path
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
     start: int
 
 
@@ -63,7 +64,7 @@ class PromptCache:
         self._key = {"format": FORMAT, **key}
         self._prefix = hashlib.sha256(json.dumps(self._key, sort_keys=True).encode()).hexdigest()[:16]
 
-    def nearest(self, token_ids: Sequence[int], more_than: int) -> CachedPrompt | None:
+    def nearest(self, token_ids: Sequence[TokenId], more_than: int) -> CachedPrompt | None:
         """Return the kept prompt that has most of the beginning of `token_ids`, if `LEAST_TOKENS` past `more_than`."""
         best, most = None, more_than + LEAST_TOKENS - 1
         for path in self._folder.glob(f"{self._prefix}-*{_SUFFIX}"):
@@ -87,7 +88,7 @@ class PromptCache:
             os.utime(kept.path)  # its turn to go comes later
         return body[kept.start :]
 
-    def keep(self, token_ids: Sequence[int], cells: bytes) -> None:
+    def keep(self, token_ids: Sequence[TokenId], cells: bytes) -> None:
         """Write the cells of a prompt, and delete the oldest prompts that there is no room for.
 
         A disk that is full, failing or not to be written is logged: nothing is lost but time.
@@ -119,7 +120,7 @@ class PromptCache:
                 header = json.loads(file.read(min(n_bytes, _MAX_HEADER_BYTES)))
             if header["key"] != self._key:
                 return None
-            return CachedPrompt(path, tuple(map(int, header["tokens"])), begin + n_bytes)
+            return CachedPrompt(path, tuple(TokenId(int(token)) for token in header["tokens"]), begin + n_bytes)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 

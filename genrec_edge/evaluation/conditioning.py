@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.item_facts import ItemFacts
-    from genrec_edge.decoding.prompts import Part
+    from genrec_edge.decoding.prompts import PromptLine
 
 PreferenceKind = Literal["history", "none", "words", "both"]
 IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
@@ -43,8 +43,8 @@ class Conditioning:
     """
 
     titles: NDArray[np.int32]
-    before: tuple[Part, ...]
-    after: tuple[Part, ...]
+    before: tuple[PromptLine, ...]
+    after: tuple[PromptLine, ...]
     fits: NDArray[np.bool_] | None
 
     @property

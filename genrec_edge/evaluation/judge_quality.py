@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation import calibration
 from genrec_edge.evaluation.protocol import cases_of
@@ -122,8 +123,10 @@ def collect_margins(
         zip(asked.histories, asked.targets.tolist(), asked.candidates or (), strict=True)
     ):
         latest = list(dict.fromkeys(reversed(history.tolist())))[::-1]
-        session.engine.prompt(session.prompt_ids(dataset.rows[latest])[0])
-        met, stranger = (int(dataset.rows[one]) for one in (item, next(p for p in pair.tolist() if p != item)))
+        session.engine.prompt(session.prompt_ids(CatalogRows(dataset.rows[latest]))[0])
+        met, stranger = (
+            CatalogRow(int(dataset.rows[one])) for one in (item, next(p for p in pair.tolist() if p != item))
+        )
         first, second = 0.0, 0.0
         if session.path_of(met) != session.path_of(stranger):
             first, last = judge.preferences(session, [(met, stranger), (stranger, met)])

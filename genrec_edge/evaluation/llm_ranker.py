@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRows, ItemIndex
 from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.decoding.best_first import Budget, ChildPrior
 from genrec_edge.decoding.free_text import generate_lines
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import CatalogRow
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.hub.store import ModelFile
     from genrec_edge.records import ScoreKind
@@ -126,7 +128,7 @@ class LlmRanker:
         )
         self.about: Mapping[str, Any] = {}
         self._crew: SessionPool[Session]
-        self._item_of_row: dict[int, int]
+        self._item_of_row: dict[CatalogRow, ItemIndex]
         self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the index
 
     def __enter__(self) -> Self:
@@ -138,7 +140,7 @@ class LlmRanker:
         self._crew = SessionPool([session, *clones])
         manifest, path = self._model_file.manifest, self._model_file.path
         described = session.describe_model()
-        self._item_of_row = dict(zip(self._dataset.rows.tolist(), range(self._dataset.n_items), strict=True))
+        self._item_of_row = {row: ItemIndex(item) for item, row in enumerate(self._dataset.rows.tolist())}
         self._item_at = np.array([self._item_of_row[row] for row in session.index.rows.tolist()], np.int32)
         self.about = {
             **{key: value for key, value in described.items() if key not in _OF_THIS_MACHINE},
@@ -247,7 +249,7 @@ class LlmRanker:
         n = min(k, N_TEXTS)
         written = generate_lines(engine, root_row, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
         lines = list(itertools.islice(written, n))
-        found: list[int] = []
+        found: list[ItemIndex] = []
         invalid = repeated = 0
         for line in lines:
             match = session.resolve(line.text)
@@ -275,7 +277,7 @@ class LlmRanker:
         latest = list(dict.fromkeys(reversed(told.titles.tolist())))[: self._max_history][::-1]
         engine = session.engine
         engine.usage = EngineUsage()
-        token_ids, _ = session.prompt_ids(self._dataset.rows[latest], told.before, told.after)
+        token_ids, _ = session.prompt_ids(CatalogRows(self._dataset.rows[latest]), told.before, told.after)
         return engine.prompt(token_ids)[0]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from genrec_edge.catalog.titles import canonical, clean, with_year
+from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import PIECE, LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
@@ -112,7 +113,7 @@ class ModelSummarizer:
         text = clean(self._continued(token_ids))
         return text if is_summary(text, [*given, known]) else ""
 
-    def _prompt(self, heading: str, given: Sequence[str]) -> list[int] | None:
+    def _prompt(self, heading: str, given: Sequence[str]) -> list[TokenId] | None:
         """Return the prompt, every text cut alike until it fits; None where next to nothing would be left of them."""
         model, most = self._engine.model, _MAX_ITEM_CHARACTERS
         bos = [] if model.bos_id is None else [model.bos_id]
@@ -124,13 +125,13 @@ class ModelSummarizer:
             most //= 2
         return None
 
-    def _continued(self, token_ids: Sequence[int]) -> str:
+    def _continued(self, token_ids: Sequence[TokenId]) -> str:
         """Return the likeliest continuation up to the end of its line; without its last word where it has no end."""
         engine, model = self._engine, self._engine.model
         node, row = ROOT, engine.prompt(token_ids)[0]
-        written: list[int] = []
+        written: list[TokenId] = []
         for _ in range(MAX_NEW_TOKENS):
-            token = int(np.argmax(row))
+            token = TokenId(int(np.argmax(row)))
             if model.is_end_of_generation(token):
                 return model.detokenize(written)
             written.append(token)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRows, TriePosition
 from genrec_edge.errors import NothingToRecommendError, UsageError, several
 from genrec_edge.records import Interaction, Match, Request
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.catalog.resolver import TitleResolver
+    from genrec_edge.coordinates import CatalogRow
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.records import Reading
 
@@ -28,7 +30,7 @@ _MAX_SHOWN = 5
 
 def resolve_history(
     request: Request, catalog: Catalog, resolver: TitleResolver
-) -> tuple[list[Match], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[list[Match], CatalogRows, CatalogRows]:
     """Return what the history means: a match for each entry, the rows of all seen items, and those for the prompt.
 
     The prompt has each item once, where it was seen last, oldest first; what is rated below `min_rating` is left out.
@@ -38,8 +40,8 @@ def resolve_history(
     """
     history = in_order(request.history)
     matches = [resolver.resolve_interaction(interaction) for interaction in history]
-    seen: list[int] = []
-    liked: list[int] = []
+    seen: list[CatalogRow] = []
+    liked: list[CatalogRow] = []
     for interaction, match in zip(history, matches, strict=True):
         if match.item is None:
             continue
@@ -52,7 +54,7 @@ def resolve_history(
             hint="`genrec-edge resolve TITLE` shows what is near",
         )
     latest_once = list(dict.fromkeys(reversed(liked)))[::-1]
-    return matches, np.array(seen, np.int64), np.array(latest_once, np.int64)
+    return matches, CatalogRows(np.array(seen, np.int64)), CatalogRows(np.array(latest_once, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class ConstrainedRequest:
 def constrain(
     request: Request,
     reading: Reading | None,
-    seen: NDArray[np.int64],
+    seen: CatalogRows,
     catalog: Catalog,
     index: TitleTrie,
     resolver: TitleResolver,
@@ -127,7 +129,7 @@ def _matches(names: Sequence[str], catalog: Catalog, resolver: TitleResolver) ->
 
 
 def position_bias(
-    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, resolver: TitleResolver
+    request: Request, seen: CatalogRows, catalog: Catalog, index: TitleTrie, resolver: TitleResolver
 ) -> NDArray[np.float64]:
     """Return the bias of each position, (n_items,) in nats, -inf where the item is not allowed; at least k are allowed.
 
@@ -151,21 +153,21 @@ def position_bias(
     if unknown := [item_id for item_id in request.bias if item_id not in biased]:
         raise UsageError(f"no item {reprlib.repr(unknown[0])} in the catalog to give a bias to", hint="biases go by id")
     nats = {item.row: request.bias[item_id] for item_id, item in biased.items()}
-    for position in index.positions(np.array(list(nats), np.int64)):
-        bias[position] += nats[int(index.rows[position])]
+    for position in index.positions(CatalogRows(np.array(list(nats), np.int64))):
+        bias[position] += nats[index.row_at(position)]
     return bias
 
 
 def _allowed(
-    request: Request, seen: NDArray[np.int64], catalog: Catalog, index: TitleTrie, resolver: TitleResolver
+    request: Request, seen: CatalogRows, catalog: Catalog, index: TitleTrie, resolver: TitleResolver
 ) -> NDArray[np.bool_]:
     """Return which items may be returned, by position."""
     allowed = _fitting(request, catalog, index, resolver)
     shut = _rows_of(request.exclude, "exclude", catalog, resolver)
     if not request.allow_seen:
-        shut = np.concatenate([shut, seen])
+        shut = CatalogRows(np.concatenate([shut, seen]))
     for position in index.positions(shut):
-        own = index.leaf(int(position))
+        own = index.leaf(TriePosition(int(position)))
         allowed[own.start : own.stop] = False
     return allowed
 
@@ -180,10 +182,10 @@ def _fitting(request: Request, catalog: Catalog, index: TitleTrie, resolver: Tit
     return fitting
 
 
-def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> NDArray[np.int64]:
+def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> CatalogRows:
     """Return the rows of items named by id or by title."""
     matches = resolve_items(names, verb, catalog, resolver)
-    return np.array([m.item.row for m in matches if m.item is not None], np.int64)
+    return CatalogRows(np.array([m.item.row for m in matches if m.item is not None], np.int64))
 
 
 def _shown(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.trie import TrieKey, build
@@ -58,7 +59,7 @@ def facts_of_many(facts_of_items: Sequence[Sequence[Fact]], share: Callable[[Fac
 
 
 def traits(
-    counts: Mapping[Fact, int], n_titles: int, nats_of: Callable[[Sequence[prompts.Part]], float], k: int
+    counts: Mapping[Fact, int], n_titles: int, nats_of: Callable[[Sequence[prompts.PromptLine]], float], k: int
 ) -> tuple[Trait, ...]:
     """Return the k facts that make a history likeliest.
 
@@ -104,7 +105,7 @@ def ranked(
     """
     model = engine.model
     index = build(
-        [(number, facts_text(facts), None) for number, facts in enumerate(phrases)],
+        [(CatalogRow(number), facts_text(facts), None) for number, facts in enumerate(phrases)],
         lambda text: model.tokenize(f" {text}"),
         TrieKey("phrases", ""),
     )
@@ -117,7 +118,7 @@ def ranked(
         k=min(k, index.n_items),
     )
     found = search.exact(root_row, Budget()).found
-    return [(phrases[int(index.rows[f.position])], math.exp(f.logprob)) for f in found]
+    return [(phrases[index.row_at(f.position)], math.exp(f.logprob)) for f in found]
 
 
 def phrase(facts: tuple[Fact, ...], share: float, catalog: Catalog) -> Phrase:

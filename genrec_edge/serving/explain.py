@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRow, CatalogRows
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
 
 MOST_TITLES = 30
 """The latest titles of a history, each of which is left out once."""
@@ -22,8 +22,8 @@ LEAST_NATS = 0.01
 
 
 def reasons(
-    liked: NDArray[np.int64], scores_of: Callable[[NDArray[np.int64]], Mapping[int, float]]
-) -> dict[int, list[tuple[int, float]]]:
+    liked: CatalogRows, scores_of: Callable[[CatalogRows], Mapping[CatalogRow, float]]
+) -> dict[CatalogRow, list[tuple[CatalogRow, float]]]:
     """Return for each item the rows of the history that raise its score most, with the nats they do, most first.
 
     Args:
@@ -31,10 +31,10 @@ def reasons(
         scores_of: the score of each item after a history, by its row; the same items for every history.
     """
     with_all = scores_of(liked)
-    gains: dict[int, list[tuple[int, float]]] = {row: [] for row in with_all}
+    gains: dict[CatalogRow, list[tuple[CatalogRow, float]]] = {row: [] for row in with_all}
     for left_out in range(max(0, len(liked) - MOST_TITLES), len(liked)):
-        without = scores_of(np.delete(liked, left_out))
+        without = scores_of(CatalogRows(np.delete(liked, left_out)))
         for row, score in with_all.items():
             if score - without[row] >= LEAST_NATS:
-                gains[row].append((int(liked[left_out]), score - without[row]))
+                gains[row].append((CatalogRow(int(liked[left_out])), score - without[row]))
     return {row: sorted(found, key=lambda gain: -gain[1])[:MOST_REASONS] for row, found in gains.items()}

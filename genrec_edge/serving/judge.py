@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import CatalogRow, TokenId
     from genrec_edge.engine.context import LlamaEngine
     from genrec_edge.serving.session import Session
 
 
-def margins(session: Session, rows: Sequence[int]) -> list[float]:
+def margins(session: Session, rows: Sequence[CatalogRow]) -> list[float]:
     """Return for each catalog row the log-odds of yes after the prompt that the engine holds, in nats.
 
     Raises:
@@ -39,7 +40,7 @@ def margins(session: Session, rows: Sequence[int]) -> list[float]:
     return [float(logits[yes]) - float(logits[no]) for logits in _logits_after(session.engine, questions)]
 
 
-def preferences(session: Session, pairs: Sequence[tuple[int, int]]) -> list[float]:
+def preferences(session: Session, pairs: Sequence[tuple[CatalogRow, CatalogRow]]) -> list[float]:
     """Return for each pair of rows, in this order, the log-odds of the first after the prompt that the engine holds.
 
     Raises:
@@ -58,7 +59,7 @@ def preferences(session: Session, pairs: Sequence[tuple[int, int]]) -> list[floa
     return [float(logits[x]) - float(logits[y]) for logits, (x, y) in zip(answers, forks, strict=True)]
 
 
-def _logits_after(engine: LlamaEngine, questions: Sequence[Sequence[int]]) -> Iterator[NDArray[np.float32]]:
+def _logits_after(engine: LlamaEngine, questions: Sequence[Sequence[TokenId]]) -> Iterator[NDArray[np.float32]]:
     """Yield the logits after each question below the prompt, a view that ends when the next is taken.
 
     They are evaluated together; where the titles of one make it longer than a run, one by one.

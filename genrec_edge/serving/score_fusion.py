@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.coordinates import CatalogRows, TriePosition
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.records import ScoreKind
 
@@ -107,7 +108,7 @@ class FusedScores:
     below: ChildPrior | None
     log_prior: NDArray[np.float64] | None
 
-    def prior_of(self, position: int) -> float | None:
+    def prior_of(self, position: TriePosition) -> float | None:
         """Return the log-probability of one item by the prior, if there is one."""
         return None if self.log_prior is None else float(self.log_prior[position])
 
@@ -130,7 +131,7 @@ class ScoreFusion:
         self._n_items = index.n_items
         self._bound = None if self._prior is None else bind(self._prior, catalog, index.rows)
 
-    def of(self, history_rows: NDArray[np.int64]) -> FusedScores:
+    def of(self, history_rows: CatalogRows) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first."""
         bias, below, log_prior = np.zeros(self._n_items), None, None
         if self._use is not None and self._bound is not None:

@@ -18,6 +18,7 @@ from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
+from genrec_edge.coordinates import CatalogRows, TriePosition
 from genrec_edge.decoding import prompts, trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.engine.bindings import Model
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import CatalogRow, TokenId
     from genrec_edge.decoding.best_first import Budget
     from genrec_edge.decoding.trie import OnTitle, TitleTrie
     from genrec_edge.records import Match, PriorKind, ScoreKind
@@ -190,8 +192,11 @@ class Session:
         return self._index
 
     def prompt_ids(
-        self, rows: NDArray[np.int64], before: Sequence[prompts.Part] = (), after: Sequence[prompts.Part] = ()
-    ) -> tuple[list[int], int]:
+        self,
+        rows: CatalogRows,
+        before: Sequence[prompts.Part[CatalogRow]] = (),
+        after: Sequence[prompts.Part[CatalogRow]] = (),
+    ) -> tuple[list[TokenId], int]:
         """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
 
         What is said before and after the history is never cut; titles in it are named by their rows. A model that was
@@ -201,18 +206,17 @@ class Session:
             UsageError: it does not fit, or this model's layout knows nothing but histories.
         """
         n_left_out = prompts.n_titles_to_drop(len(rows), self.settings.most_titles)
-        rows = rows[n_left_out:]
         n_ctx, model = self._engine.n_ctx, self._engine.model
         prompt, n_unfit = prompts.build_prompt(
             [*self._instruction, *self.encode(before)],
-            [self.path_of(row) for row in rows.tolist()],
+            [self.path_of(row) for row in rows[n_left_out:].tolist()],
             end_id=model.newline_id,
             max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
             tail_ids=[*self.encode(after), *self._tail],
         )
         return prompt, n_left_out + n_unfit
 
-    def prompted(self, token_ids: Sequence[int]) -> tuple[NDArray[np.float32], int]:
+    def prompted(self, token_ids: Sequence[TokenId]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt, as `engine.prompt` does, with the help of the prompts that are kept on disk."""
         engine, kept = self._engine, self.settings.prompt_cache_of_model
         if kept is None:
@@ -225,12 +229,12 @@ class Session:
             kept.keep(token_ids, engine.state())
         return row, reused
 
-    def path_of(self, row: int) -> list[int]:
+    def path_of(self, row: CatalogRow) -> list[TokenId]:
         """Return the token ids of the title of a catalog row."""
-        (position,) = self._index.positions(np.array([row]))
-        return self._index.path(int(position))
+        (position,) = self._index.positions(CatalogRows(np.array([row])))
+        return self._index.path(TriePosition(int(position)))
 
-    def encode(self, parts: Sequence[prompts.Part]) -> list[int]:
+    def encode(self, parts: Sequence[prompts.Part[CatalogRow]]) -> list[TokenId]:
         """Return the token ids of parts of a prompt, titles named by their rows.
 
         Raises:
@@ -241,7 +245,7 @@ class Session:
             raise UsageError(f"{message} and nothing else", hint="use another model, or leave the words out")
         return prompts.encode(parts, self._engine.model.tokenize, self.path_of, self._engine.model.newline_id)
 
-    def fused(self, rows: NDArray[np.int64]) -> FusedScores:
+    def fused(self, rows: CatalogRows) -> FusedScores:
         """Return what prior and calibration add after a history of catalog rows, oldest first."""
         return self._fusion.of(rows)
 
@@ -370,7 +374,7 @@ class Session:
             return
 
         def compute() -> NDArray[np.float64]:
-            root_row = self._engine.prompt(self.prompt_ids(np.empty(0, np.int64))[0])[0]
+            root_row = self._engine.prompt(self.prompt_ids(CatalogRows(np.empty(0, np.int64)))[0])[0]
             return self.search(np.zeros(self._index.n_items), self._index.n_items).score_all(root_row, on_title)
 
         manifest, adapter_path = self._model_file.manifest, self._engine.model.adapter_path

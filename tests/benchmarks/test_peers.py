@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genrec_edge.catalog.writer import build
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.recommender import Recommender
 from tests.support.folders import ROOT
 
@@ -48,7 +49,7 @@ def test_grammars_draw_titles_and_nothing_else(tiny_llama: Path, films_path: Pat
     from benchmarks.peers import job_of
 
     with Recommender.open(tiny_llama, films_path, score="vocabulary", n_threads=1) as r:
-        job = job_of(r, [[1, 2]], 1, None, 0)
+        job = job_of(r, [[CatalogRow(1), CatalogRow(2)]], 1, None, 0)
     answer = Gbnf(job).answer(0)
     assert answer.invalid == 0
     assert len(answer.rows) + answer.repeated == 10

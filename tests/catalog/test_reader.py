@@ -26,6 +26,7 @@ from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.edit import add, add_item, remove
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import build
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.errors import CatalogError, GenRecError, LockedError, UsageError
 from genrec_edge.records import Item
 
@@ -77,7 +78,9 @@ def test_build_keeps_ids_moves_years_and_splits_lists(tmp_path: Path) -> None:
         assert catalog.name == "mine"
         assert catalog.n_items == 9
         assert catalog.columns == ("id", "title", "year", "genres", "length")
-        assert catalog.items([1]) == [Item(1, "007", "Matrix, The", 1999, {"genres": "Action, Sci-Fi", "length": 136})]
+        assert catalog.items([1]) == [
+            Item(CatalogRow(1), "007", "Matrix, The", 1999, {"genres": "Action, Sci-Fi", "length": 136})
+        ]
         assert list(catalog.titles())[-3:] == [
             (7, "Amélie", 2001),
             (8, "8½", None),
@@ -221,7 +224,7 @@ def test_add_and_remove_leave_the_catalog_as_it_was(tricky_path: Path) -> None:
     assert report.n_items == 1
     with Catalog.open(tricky_path) as catalog:
         item = catalog.by_ids(["n"])["n"]
-        assert item == Item(10, "n", "New & Old", 2020, {"genres": "Crime, Drama", "length": 5})
+        assert item == Item(CatalogRow(10), "n", "New & Old", 2020, {"genres": "Crime, Drama", "length": 5})
         assert list(catalog.filter("genre = 'Drama' AND genre = 'crime'")) == [10]
         assert catalog.search("new old") == [item]
     assert remove(tricky_path, ["n", "n"]) == 1

@@ -18,6 +18,7 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.pipeline.metadata import model_metadata
+from genrec_edge.coordinates import CatalogRows
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import leave_one_out, user_histories
 from genrec_edge.errors import ModelInvalidError, UsageError
@@ -413,7 +414,7 @@ def test_another_catalog_gets_what_it_shares(
     with Recommender.open(tiny_llama, films_path, n_threads=1, prior=prior_path) as recommender:
         described = recommender.describe_model()
         assert 0 < int(described["prior_dropped"] or 0) < 30
-        added = recommender.fused(rows_of(films_path)[:3])
+        added = recommender.fused(CatalogRows(rows_of(films_path)[:3]))
         assert added.log_prior is not None
         assert np.isfinite(added.log_prior).all()
         assert np.exp(added.log_prior).sum() == pytest.approx(1)

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.catalog.reader import Catalog
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.datasets.events import EventColumns, read_events
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files, pull
@@ -104,8 +105,8 @@ def test_most_events_are_about_films_with_facts_and_the_others_keep_their_own(ml
 
 
 def test_a_film_is_the_one_of_its_year_or_the_only_one_near_it() -> None:
-    item = Item(1, "a", "Heat", 1995)
-    here, near, far = (Item(n, str(n), "Heat", year) for n, year in enumerate((1995, 1996, 1986)))
+    item = Item(CatalogRow(1), "a", "Heat", 1995)
+    here, near, far = (Item(CatalogRow(n), str(n), "Heat", year) for n, year in enumerate((1995, 1996, 1986)))
     assert the_film(item, [far, near, here]) is here
     assert the_film(item, [far, near]) is near
     assert the_film(item, [far]) is None

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec_edge.coordinates import TokenId
 from genrec_edge.decoding.best_first import Budget, SearchResult, TrieSearch
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.context import EngineUsage
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import EngineError
+from tests.support.coordinates import numbered, token_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from genrec_edge.records import ScoreKind
 
 N_VOCAB = 12
-END = 11
+END = TokenId(11)
 KINDS: list[ScoreKind] = ["vocabulary", "catalog"]
 
 titles_st = st.lists(st.text(alphabet="abcd", min_size=1, max_size=7), min_size=1, max_size=30)
@@ -59,12 +61,12 @@ class FakeScorer:
             yield node, self.row(path) if run.wanted is None else self.row(path)[run.wanted]
 
 
-def ids(text: str) -> list[int]:
-    return ["abcd".index(c) for c in text]
+def ids(text: str) -> list[TokenId]:
+    return token_list("abcd".index(c) for c in text)
 
 
 def index_of(titles: Sequence[str]) -> TitleTrie:
-    return build([(i, title, None) for i, title in enumerate(titles)], ids, TrieKey("r", "t"))
+    return build(numbered(titles), ids, TrieKey("r", "t"))
 
 
 def log_softmax(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import model_titles
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
+from tests.support.coordinates import token_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,20 +82,22 @@ def check(
     kind: ScoreKind,
     bias: Sequence[float],
     *,
-    prompt: list[int],
+    prompt: Sequence[int],
     k: int,
     tolerance: float,
 ) -> None:
     """TrieSearch, score everything by brute force, and compare items and scores."""
-    index: TitleTrie = build([(i, t, y) for i, (t, y) in enumerate(titles)], engine.model.tokenize, TrieKey("r", "t"))
+    index: TitleTrie = build(
+        [(CatalogRow(i), t, y) for i, (t, y) in enumerate(titles)], engine.model.tokenize, TrieKey("r", "t")
+    )
     end_id = engine.model.newline_id
     by_position = np.array(bias)[index.rows]
-    root_row, _ = engine.prompt(prompt)
+    root_row, _ = engine.prompt(token_list(prompt))
     answer = TrieSearch(index, engine, end_id=end_id, kind=kind, bias=by_position, k=k).exact(
         root_row, Budget(tokens=10**6)
     )
     assert answer.exact
-    truth = brute.logprobs(prompt, model_titles(titles), end_id, kind)
+    truth = brute.logprobs(list(prompt), model_titles(titles), end_id, kind)
     found = [(int(index.rows[f.position]), f) for f in answer.found]
     assert len({row for row, _ in found}) == k
     for row, f in found:

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genrec_edge.coordinates import TokenId, TriePosition
 from genrec_edge.decoding.best_first import Budget, ChildPrior, TrieSearch
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import EngineUsage, LlamaEngine
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import UsageError
+from tests.support.coordinates import numbered, token_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.engine.context import TokenRun
 
-N_VOCAB, END = 12, 11
+N_VOCAB, END = 12, TokenId(11)
 Prefix = tuple[int, ...]
 
 titles_st = st.lists(st.text(alphabet="abcd", min_size=1, max_size=6), min_size=1, max_size=25)
@@ -57,12 +59,12 @@ class FakeScorer:
             yield len(self.paths) - 1, row if run.wanted is None else row[run.wanted]
 
 
-def ids(text: str) -> list[int]:
-    return ["abcd".index(c) for c in text]
+def ids(text: str) -> list[TokenId]:
+    return token_list("abcd".index(c) for c in text)
 
 
 def index_of(titles: Sequence[str]) -> TitleTrie:
-    return build([(i, title, None) for i, title in enumerate(titles)], ids, TrieKey("r", "t"))
+    return build(numbered(titles), ids, TrieKey("r", "t"))
 
 
 def brute_force(
@@ -201,7 +203,7 @@ def test_everything_is_every_title_and_no_prefix_twice(kind: Any, titles: list[s
     assert len(model.asked) == len(set(model.asked))
     assert told == [(n, len(titles)) for n in range(1, len(titles) + 1)]
     one_by_one = {f.position: f.logprob for f in fresh().exact(model.row(()), Budget(10**6)).found}
-    assert logprobs.tolist() == pytest.approx([one_by_one[p] for p in range(len(titles))], abs=1e-9)
+    assert logprobs.tolist() == pytest.approx([one_by_one[TriePosition(p)] for p in range(len(titles))], abs=1e-9)
 
 
 # ---- a real file
@@ -245,7 +247,7 @@ def test_a_real_model_on_a_prior_equals_scoring_titles_one_by_one(
     rng = np.random.default_rng(seed)
     prompt = rng.integers(0, 250, rng.integers(1, 20)).tolist()
     mass, end_id = masses(len(REAL), seed), engine.model.newline_id
-    index = build([(i, title, None) for i, title in enumerate(REAL)], engine.model.tokenize, TrieKey("r", "t"))
+    index = build(numbered(REAL), engine.model.tokenize, TrieKey("r", "t"))
     root_row, _ = engine.prompt(prompt)
     search = TrieSearch(
         index,

@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 
 from genrec_edge import Recommender
 from genrec_edge.catalog.titles import clean
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
 from genrec_edge.intents.parser import intent_text
 from genrec_edge.records import Interaction, Request
+from tests.support.coordinates import catalog_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from genrec_edge.coordinates import TokenId
 
 pytestmark = pytest.mark.model
 
@@ -38,11 +42,11 @@ def recommender(smollm2: Path, films_path: Path) -> Iterator[Recommender]:
 
 
 @pytest.fixture(scope="module")
-def shown(recommender: Recommender) -> Iterator[list[list[int]]]:
+def shown(recommender: Recommender) -> Iterator[list[list[TokenId]]]:
     """Returns the prompts that the engine was given, of which none is evaluated."""
-    seen: list[list[int]] = []
+    seen: list[list[TokenId]] = []
 
-    def prompt(token_ids: list[int]) -> tuple[Any, int]:
+    def prompt(token_ids: list[TokenId]) -> tuple[Any, int]:
         seen.append(token_ids)
         return np.zeros(recommender.engine.n_vocab, np.float32), 0
 
@@ -51,7 +55,7 @@ def shown(recommender: Recommender) -> Iterator[list[list[int]]]:
         yield seen
 
 
-def text_of(recommender: Recommender, shown: list[list[int]], request: Request) -> str:
+def text_of(recommender: Recommender, shown: list[list[TokenId]], request: Request) -> str:
     shown.clear()
     recommender._tell(request)
     return recommender.engine.model.detokenize(shown[-1])
@@ -74,7 +78,7 @@ INTENTIONS = {
 @pytest.mark.parametrize("preference", PREFERENCES)
 @pytest.mark.parametrize("intention", INTENTIONS)
 def test_what_is_told_of_a_user(
-    preference: str, intention: str, recommender: Recommender, shown: list[list[int]]
+    preference: str, intention: str, recommender: Recommender, shown: list[list[TokenId]]
 ) -> None:
     """For matching and reranking (T2, T3) that is all: what follows is a title."""
     intent, line = INTENTIONS[intention]
@@ -82,7 +86,7 @@ def test_what_is_told_of_a_user(
     assert text_of(recommender, shown, request) == f"{HEAD}{SAID[preference]}{line}"
 
 
-def test_the_context_stands_before_the_intention(recommender: Recommender, shown: list[list[int]]) -> None:
+def test_the_context_stands_before_the_intention(recommender: Recommender, shown: list[list[TokenId]]) -> None:
     context = {"when": "Sunday evening", "where": "at home"}
     request = Request(history=HISTORY, intent="a gift for my son", context=context)
     expected = f"{HEAD}{TITLES}## Now: Sunday evening, at home\n## Wanted: a gift for my son\n"
@@ -94,7 +98,7 @@ def test_what_the_other_tasks_ask(recommender: Recommender) -> None:
     assert heat is not None
     assert alien is not None
 
-    def asked(parts: list[prompts.Part]) -> str:
+    def asked(parts: Sequence[prompts.Part[CatalogRow]]) -> str:
         return recommender.engine.model.detokenize(recommender.encode(parts))
 
     assert asked(prompts.pointwise(heat.row)) == "## Next:\nHeat (1995)\n## Enjoyed:"
@@ -147,24 +151,25 @@ def test_any_request_is_a_valid_prompt(
     context: dict[str, str],
     task: str,
     recommender: Recommender,
-    shown: list[list[int]],
+    shown: list[list[TokenId]],
 ) -> None:
     """It fits, every line is what it should be, and nothing in it is a control token."""
     model = recommender.engine.model
     reading = None if intent is None else recommender.intents.parse(intent)
     before = prompts.before_history(preference)
     after = prompts.after_history(intent_text(reading), context)
-    asked = {
+    forms: dict[str, Sequence[prompts.Part[CatalogRow]]] = {
         "matching": [],
-        "pointwise": prompts.pointwise(11),
-        "pairwise": prompts.pairwise(11, 12),
+        "pointwise": prompts.pointwise(CatalogRow(11)),
+        "pairwise": prompts.pairwise(CatalogRow(11), CatalogRow(12)),
         "describing": prompts.describing(),
-        "asking": prompts.asking_for(11),
-    }[task]
-    token_ids, dropped = recommender.prompt_ids(np.array(rows, np.int64), before, [*after, *asked])
+        "asking": prompts.asking_for(CatalogRow(11)),
+    }
+    asked = forms[task]
+    token_ids, dropped = recommender.prompt_ids(catalog_rows(rows), before, [*after, *asked])
     assert len(token_ids) <= recommender.engine.n_ctx - ROOM
     assert min(token_ids) > 16  # SmolLM2's control tokens are the first seventeen
-    titles = [model.detokenize(recommender.path_of(row)) for row in rows[dropped:]]
+    titles = [model.detokenize(recommender.path_of(CatalogRow(row))) for row in rows[dropped:]]
     lines = [f"## Taste: {clean(preference)}"] if preference is not None and clean(preference) else []
     lines += titles
     now = ", ".join(filter(None, (clean(words) for words in context.values())))
@@ -181,7 +186,7 @@ def test_any_request_is_a_valid_prompt(
 
 def test_words_that_do_not_fit_are_refused_and_never_cut(smollm2: Path, films_path: Path) -> None:
     with Recommender.open(smollm2, films_path, n_threads=1, n_ctx=256) as small:
-        assert small.prompt_ids(np.array([1]), prompts.before_history("short"))[1] == 0
+        assert small.prompt_ids(catalog_rows([1]), prompts.before_history("short"))[1] == 0
         with pytest.raises(UsageError, match="the context leaves 128 tokens for the prompt, too few for one title"):
             small.recommend(["Toy Story"], preference="\N{SNOWMAN}" * 150)
         with pytest.raises(UsageError, match="too few for its words"):
@@ -197,7 +202,7 @@ def test_a_model_that_knows_only_histories_is_asked_nothing_else(smollm2: Path, 
             opened.judge(["Alien"], ["Toy Story"])
 
 
-def test_ids_name_histories_too(recommender: Recommender, shown: list[list[int]]) -> None:
+def test_ids_name_histories_too(recommender: Recommender, shown: list[list[TokenId]]) -> None:
     items = recommender.catalog.items([5, 9])
     request = Request(history=tuple(Interaction(id=item.id) for item in items))
     titles = "".join(f"{recommender.engine.model.detokenize(recommender.path_of(item.row))}\n" for item in items)

@@ -6,16 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec_edge.coordinates import TokenId
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import DEFAULT_PROMPT
+from tests.support.coordinates import tokens
 
-INSTRUCTION = [100, 101, 102]
-END = 9
-histories = st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), max_size=12)
+INSTRUCTION = list(tokens(100, 101, 102))
+END = TokenId(9)
+titles_st = st.lists(st.integers(0, 8).map(TokenId), min_size=1, max_size=6)
+histories = st.lists(titles_st, max_size=12)
 
 
-def assemble(titles: list[list[int]], max_tokens: int) -> tuple[list[int], int]:
+def assemble(titles: list[list[TokenId]], max_tokens: int) -> tuple[list[TokenId], int]:
     return prompts.build_prompt(INSTRUCTION, titles, end_id=END, max_tokens=max_tokens)
 
 
@@ -26,12 +29,12 @@ def test_the_words_of_this_version() -> None:
 
 
 def test_a_prompt_is_the_instruction_and_each_title_with_its_end() -> None:
-    assert assemble([[1, 2], [3]], 50) == ([100, 101, 102, 1, 2, END, 3, END], 0)
+    assert assemble([[*tokens(1, 2)], [*tokens(3)]], 50) == ([100, 101, 102, 1, 2, END, 3, END], 0)
     assert assemble([], 3) == (INSTRUCTION, 0)
 
 
 @given(histories, st.integers(3, 60))
-def test_the_newest_titles_that_fit_are_kept_whole(titles: list[list[int]], max_tokens: int) -> None:
+def test_the_newest_titles_that_fit_are_kept_whole(titles: list[list[TokenId]], max_tokens: int) -> None:
     if titles and len(titles[-1]) + 1 > max_tokens - len(INSTRUCTION):
         with pytest.raises(UsageError, match="too few for one title"):
             assemble(titles, max_tokens)
@@ -43,15 +46,15 @@ def test_the_newest_titles_that_fit_are_kept_whole(titles: list[list[int]], max_
         assert len(prompt) + len(titles[dropped - 1]) + 1 > max_tokens  # one more would not have fitted
 
 
-@given(histories, st.lists(st.integers(0, 8), min_size=1, max_size=6))
-def test_a_longer_history_only_appends(titles: list[list[int]], newest: list[int]) -> None:
+@given(histories, titles_st)
+def test_a_longer_history_only_appends(titles: list[list[TokenId]], newest: list[TokenId]) -> None:
     before, _ = assemble(titles, 10**6)
     after, _ = assemble([*titles, newest], 10**6)
     assert after[: len(before)] == before
 
 
 def test_titles_leave_a_long_prompt_eight_at_a_time() -> None:
-    titles = [[n % 9] * (1 + n * 7 % 4) for n in range(150)]
+    titles = [[TokenId(n % 9)] * (1 + n * 7 % 4) for n in range(150)]
     dropped, prompt = 0, list(INSTRUCTION)
     for n in range(1, len(titles) + 1):
         before = dropped, prompt

@@ -12,23 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.errors import CatalogError, DiskFullError
+from tests.support.coordinates import catalog_rows, numbered, token_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from genrec_edge.coordinates import TokenId
+
 KEY = TrieKey("revision", "tokenizer")
 TITLES = st.lists(st.text(alphabet="abc", min_size=1, max_size=6), min_size=1, max_size=40)
 
 
-def ids(text: str) -> list[int]:
-    return [ord(c) for c in text]
+def ids(text: str) -> list[TokenId]:
+    return token_list(map(ord, text))
 
 
 def index_of(titles: list[str]) -> TitleTrie:
-    return build([(10 * i, title, None) for i, title in enumerate(titles)], ids, KEY)
+    return build([(CatalogRow(10 * i), title, None) for i, title in enumerate(titles)], ids, KEY)
 
 
 def walk(
@@ -61,14 +65,14 @@ def test_path_and_leaf_of_a_position(titles: list[str]) -> None:
     groups = [list(group) for _, group in groupby(range(len(titles)), key=lambda p: titles[index.rows[p] // 10])]
     for group in groups:
         for position in group:
-            assert index.path(position) == ids(titles[index.rows[position] // 10])
-            assert list(index.leaf(position)) == group
+            assert index.path(TriePosition(position)) == ids(titles[index.rows[position] // 10])
+            assert list(index.leaf(TriePosition(position))) == group
 
 
 @given(TITLES, st.sets(st.integers(0, 50)))
 def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: set[int]) -> None:
     index = index_of(titles)
-    rows = np.array(sorted(10 * w for w in wanted), np.int64)
+    rows = catalog_rows(sorted(10 * w for w in wanted))
     expected = [p for p in range(index.n_items) if int(index.rows[p]) in rows.tolist()]
     assert index.positions(rows).tolist() == expected
 
@@ -76,21 +80,21 @@ def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: se
 @given(TITLES, st.sets(st.integers(0, 50)))
 def test_the_mask_of_rows_is_at_their_positions(titles: list[str], wanted: set[int]) -> None:
     index = index_of(titles)
-    rows = np.array(sorted(10 * w for w in wanted), np.int64)
+    rows = catalog_rows(sorted(10 * w for w in wanted))
     assert index.mask(rows).tolist() == [int(row) in rows.tolist() for row in index.rows]
 
 
 def test_one_row_of_many_is_found_or_not() -> None:
     index = index_of([str(i) for i in range(2000)])
     for row in (0, 10, 7770, 19_990):
-        (position,) = index.positions(np.array([row]))
+        (position,) = index.positions(catalog_rows([row]))
         assert index.rows[position] == row
-        assert index.mask(np.array([row])).nonzero()[0].tolist() == [position]
-    assert index.positions(np.array([-1, 5, 20_000])).tolist() == []
+        assert index.mask(catalog_rows([row])).nonzero()[0].tolist() == [position]
+    assert index.positions(catalog_rows([-1, 5, 20_000])).tolist() == []
 
 
 def test_several_threads_make_the_same_index_and_one_tells_of_it() -> None:
-    items = [(i, f"title {i % 700}", i) for i in range(1500)]
+    items = [(CatalogRow(i), f"title {i % 700}", i) for i in range(1500)]
     told: list[tuple[int, int, int]] = []
 
     def on_title(done: int, total: int) -> None:
@@ -108,7 +112,7 @@ def test_several_threads_make_the_same_index_and_one_tells_of_it() -> None:
 def test_an_interrupted_build_ends_soon() -> None:
     n_asked = 0
 
-    def tokenize(text: str) -> list[int]:
+    def tokenize(text: str) -> list[TokenId]:
         nonlocal n_asked
         n_asked += 1
         return ids(text)
@@ -117,27 +121,28 @@ def test_an_interrupted_build_ends_soon() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build([(i, f"title {i}", None) for i in range(200_000)], tokenize, KEY, interrupt, n_threads=2)
+        build(numbered(f"title {i}" for i in range(200_000)), tokenize, KEY, interrupt, n_threads=2)
     assert n_asked < 200_000
 
 
 def test_namesakes_are_told_apart_by_year_and_only_they() -> None:
     items = [
-        (1, "Heat", 1995),
-        (2, "Heat", 1986),
-        (3, "Alien", 1979),
-        (4, "Heat", None),
-        (5, "Matrix, The", 1999),
+        (CatalogRow(1), "Heat", 1995),
+        (CatalogRow(2), "Heat", 1986),
+        (CatalogRow(3), "Alien", 1979),
+        (CatalogRow(4), "Heat", None),
+        (CatalogRow(5), "Matrix, The", 1999),
     ]
     index = build(items, ids, KEY)
-    spelled = {int(index.rows[p]): "".join(map(chr, index.path(p))) for p in range(index.n_items)}
+    spelled = {int(index.rows[p]): "".join(map(chr, index.path(TriePosition(p)))) for p in range(index.n_items)}
     assert spelled == {1: "Heat (1995)", 2: "Heat (1986)", 3: "Alien", 4: "Heat", 5: "The Matrix"}
 
 
 def test_equal_title_and_year_share_a_leaf() -> None:
-    index = build([(7, "Hugo Pool", 1997), (8, "Hugo Pool", 1997), (9, "Hugo", 2011)], ids, KEY)
-    (position,) = index.positions(np.array([8]))
-    assert sorted(index.rows[list(index.leaf(int(position)))].tolist()) == [7, 8]
+    items = [(CatalogRow(7), "Hugo Pool", 1997), (CatalogRow(8), "Hugo Pool", 1997), (CatalogRow(9), "Hugo", 2011)]
+    index = build(items, ids, KEY)
+    (position,) = index.positions(catalog_rows([8]))
+    assert sorted(index.rows[list(index.leaf(TriePosition(int(position))))].tolist()) == [7, 8]
 
 
 def test_saved_and_opened_it_is_the_same_and_memory_mapped(tmp_path: Path) -> None:
@@ -169,7 +174,11 @@ def test_no_items_and_titles_without_tokens_are_refused() -> None:
     with pytest.raises(CatalogError, match="no items"):
         build([], ids, KEY)
     with pytest.raises(CatalogError, match="row 20 has no tokens"):
-        build([(10, "a", None), (20, "b", None)], lambda text: ids(text) if text == "a" else [], KEY)
+        build(
+            [(CatalogRow(10), "a", None), (CatalogRow(20), "b", None)],
+            lambda text: ids(text) if text == "a" else [],
+            KEY,
+        )
 
 
 def test_a_full_disk_leaves_the_old_index_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,5 +192,5 @@ def test_a_full_disk_leaves_the_old_index_and_nothing_else(tmp_path: Path, monke
         index_of(["Brazil"]).save(tmp_path / "index")
     opened = TitleTrie.open(tmp_path / "index")
     assert opened is not None
-    assert opened.path(0) == ids("Alien")
+    assert opened.path(TriePosition(0)) == ids("Alien")
     assert [p.name for p in tmp_path.iterdir()] == ["index"]

@@ -14,13 +14,16 @@ from genrec_edge.catalog import edit, writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from tests.support.coordinates import token_list
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genrec_edge.coordinates import TokenId
 
-def ids(text: str) -> list[int]:
-    return [ord(c) for c in text]
+
+def ids(text: str) -> list[TokenId]:
+    return token_list(map(ord, text))
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def loaded(path: Path) -> tuple[TitleTrie, int]:
     """Return the index of a catalog, which is the one built from all its titles, and how many were tokenised for it."""
     texts: list[str] = []
 
-    def tokenize(text: str) -> list[int]:
+    def tokenize(text: str) -> list[TokenId]:
         texts.append(text)
         return ids(text)
 
@@ -167,7 +170,7 @@ def test_the_changes_of_another_file_at_the_same_place_are_not_followed(many: Pa
 
 
 def test_an_index_is_of_one_moment_whatever_happens_while_titles_are_tokenised(many: Path) -> None:
-    def tokenize(text: str) -> list[int]:
+    def tokenize(text: str) -> list[TokenId]:
         run_sql(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
         return ids(text)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.decoding.trie_update import affected_rows, updated
 from genrec_edge.errors import CatalogError
+from tests.support.coordinates import catalog_rows, token_list
 
 if TYPE_CHECKING:
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.decoding.trie import Item
 
     Titles = dict[int, tuple[str, int | None]]
@@ -27,24 +29,23 @@ ITEMS = st.tuples(TITLES, st.sampled_from([None, 1990, 1991]))
 ROWS = st.integers(0, 30)
 
 
-def ids(text: str) -> list[int]:
-    return [ord(c) for c in text]
+def ids(text: str) -> list[TokenId]:
+    return token_list(map(ord, text))
 
 
 def listed(catalog: Titles) -> list[Item]:
-    return [(row, *catalog[row]) for row in sorted(catalog)]
+    return [(CatalogRow(row), *catalog[row]) for row in sorted(catalog)]
 
 
 def follow(old: TitleTrie, after: Titles, changed: set[int]) -> tuple[TitleTrie, list[str]]:
     """Return the index brought up to date, and what was tokenised for it."""
     texts: list[str] = []
 
-    def tokenize(text: str) -> list[int]:
+    def tokenize(text: str) -> list[TokenId]:
         texts.append(text)
         return ids(text)
 
-    rows = np.array(sorted(changed), np.int64)
-    rows = affected_rows(old, rows, [item for item in listed(after) if item[0] in changed])
+    rows = affected_rows(old, catalog_rows(sorted(changed)), [item for item in listed(after) if item[0] in changed])
     items = [item for item in listed(after) if item[0] in rows]
     return updated(old, rows, items, tokenize, NEW), texts
 
@@ -97,6 +98,6 @@ def test_spellings_that_share_a_checksum_are_read_again_and_stay_right() -> None
 
 
 def test_a_title_without_tokens_is_refused() -> None:
-    old = build([(1, "a", None)], ids, OLD)
+    old = build(listed({1: ("a", None)}), ids, OLD)
     with pytest.raises(CatalogError, match="row 2 has no tokens"):
-        updated(old, np.array([2]), [(2, "b", None)], lambda _: [], NEW)
+        updated(old, catalog_rows([2]), listed({2: ("b", None)}), lambda _: [], NEW)

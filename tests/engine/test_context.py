@@ -13,16 +13,19 @@ from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import EngineUsage, LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, ModelInvalidError, UsageError
+from tests.support.coordinates import token_list, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    Reference = Callable[[list[int]], NDArray[np.float32]]
+    from genrec_edge.coordinates import TokenId
 
-PROMPT = [10, 20, 30, 40, 50]
+    Reference = Callable[[Sequence[int]], NDArray[np.float32]]
+
+PROMPT = list(tokens(10, 20, 30, 40, 50))
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def reference(tiny_llama: Path) -> Iterator[Reference]:
 
     llm = llama_cpp.Llama(str(tiny_llama), n_ctx=512, logits_all=True, n_threads=1, verbose=False)
 
-    def logits(token_ids: list[int]) -> NDArray[np.float32]:
+    def logits(token_ids: Sequence[int]) -> NDArray[np.float32]:
         llm.reset()  # type: ignore[no-untyped-call]
         llm.eval(token_ids)
         return np.array(llm.scores[: len(token_ids)])
@@ -60,25 +63,25 @@ def test_the_prompt_gives_the_logits_after_its_last_token(engine: LlamaEngine, r
 
 
 def test_a_prompt_longer_than_one_piece(engine: LlamaEngine, reference: Reference) -> None:
-    prompt = [(7 * i) % 250 for i in range(300)]
+    prompt = token_list((7 * i) % 250 for i in range(300))
     assert_close(engine.prompt(prompt)[0], reference(prompt)[-1])
 
 
 @pytest.mark.parametrize(
     ("second", "reused"),
     [
-        pytest.param([*PROMPT, 60, 70], 5, id="longer"),
+        pytest.param([*PROMPT, *tokens(60, 70)], 5, id="longer"),
         pytest.param(PROMPT, 5, id="the same"),
         pytest.param(PROMPT[:3], 2, id="shorter"),
-        pytest.param([10, 20, 99, 98], 2, id="other end"),
-        pytest.param([99, 98], 0, id="other"),
+        pytest.param(list(tokens(10, 20, 99, 98)), 2, id="other end"),
+        pytest.param(list(tokens(99, 98)), 0, id="other"),
     ],
 )
 def test_the_next_prompt_reuses_the_common_prefix(
-    engine: LlamaEngine, reference: Reference, second: list[int], reused: int
+    engine: LlamaEngine, reference: Reference, second: list[TokenId], reused: int
 ) -> None:
     engine.prompt(PROMPT)
-    list(engine.evaluate([TokenRun(ROOT, (1, 2))]))
+    list(engine.evaluate([TokenRun(ROOT, tokens(1, 2))]))
     engine.usage = EngineUsage()
     row, from_cache = engine.prompt(second)
     assert from_cache == reused
@@ -88,11 +91,15 @@ def test_the_next_prompt_reuses_the_common_prefix(
 
 def test_runs_in_one_batch_see_their_own_path_only(engine: LlamaEngine, reference: Reference) -> None:
     engine.prompt(PROMPT)
-    runs = [TokenRun(ROOT, (1, 2, 3)), TokenRun(ROOT, (1,)), TokenRun(ROOT, (4, 5))]
+    runs = [TokenRun(ROOT, tokens(1, 2, 3)), TokenRun(ROOT, tokens(1)), TokenRun(ROOT, tokens(4, 5))]
     results = list(_copied(engine.evaluate(runs)))
     for run, (_, row) in zip(runs, results, strict=True):
         assert_close(row, reference([*PROMPT, *run.token_ids])[-1])
-    below = [TokenRun(results[0][0], (6,)), TokenRun(results[1][0], (6, 7)), TokenRun(results[2][0], (8,))]
+    below = [
+        TokenRun(results[0][0], tokens(6)),
+        TokenRun(results[1][0], tokens(6, 7)),
+        TokenRun(results[2][0], tokens(8)),
+    ]
     for run, parent, (_, row) in zip(below, runs, _copied(engine.evaluate(below)), strict=True):
         assert_close(row, reference([*PROMPT, *parent.token_ids, *run.token_ids])[-1])
 
@@ -118,10 +125,10 @@ def _check_random_tree(engine: LlamaEngine, reference: Reference, *, n_levels: i
     """Evaluate random runs below random earlier ones, and compare all logits with the plain evaluation."""
     rng = np.random.default_rng(3)
     engine.prompt(PROMPT)
-    paths: dict[int, list[int]] = {ROOT: []}
+    paths: dict[int, list[TokenId]] = {ROOT: []}
     for _ in range(n_levels):
         runs = [
-            TokenRun(int(rng.choice(list(paths))), tuple(rng.integers(0, 250, rng.integers(1, 4)).tolist()))
+            TokenRun(int(rng.choice(list(paths))), tokens(*rng.integers(0, 250, rng.integers(1, 4)).tolist()))
             for _ in range(width)
         ]
         for run, (node, row) in zip(runs, _copied(engine.evaluate(runs)), strict=True):
@@ -133,16 +140,16 @@ def test_runs_that_are_not_kept_leave_room(engine: LlamaEngine) -> None:
     engine.prompt(PROMPT)
     engine.usage = EngineUsage()
     for i in range(200):
-        list(engine.evaluate([TokenRun(ROOT, (i, i), keep=False) for _ in range(3)]))
+        list(engine.evaluate([TokenRun(ROOT, tokens(i, i), keep=False) for _ in range(3)]))
     assert engine.usage.tokens == 200 * 6  # nothing was ever evaluated twice for lack of room
     assert engine.usage.calls == 200
 
 
 def test_a_context_without_room_for_a_single_run_says_so(tiny_llama: Path) -> None:
     engine = LlamaEngine(Model(tiny_llama), n_ctx=256, n_threads=1)
-    engine.prompt([1] * 250)
+    engine.prompt(tokens(1) * 250)
     with pytest.raises(EngineError, match="no room"):
-        list(engine.evaluate([TokenRun(ROOT, tuple(range(20)))]))
+        list(engine.evaluate([TokenRun(ROOT, tokens(*range(20)))]))
     engine.prompt(PROMPT)  # and the engine goes on
     engine.close()
 
@@ -169,15 +176,15 @@ def _wait_for_timers() -> None:
 
 
 def test_prompts_that_cannot_be_are_refused_before_llama_cpp_sees_them(engine: LlamaEngine) -> None:
-    for prompt in ([], [1] * 512):
+    for prompt in (tokens(), tokens(1) * 512):
         with pytest.raises(UsageError, match="prompt"):
             engine.prompt(prompt)
-    for run in (TokenRun(ROOT, ()), TokenRun(ROOT, (1,) * 300), TokenRun(ROOT, (-1,)), TokenRun(ROOT, (10**6,))):
+    for run in (TokenRun(ROOT, ids) for ids in (tokens(), tokens(1) * 300, tokens(-1), tokens(10**6))):
         engine.prompt(PROMPT)
         with pytest.raises(UsageError, match="run"):
             list(engine.evaluate([run]))
     with pytest.raises(UsageError, match="token"):
-        engine.prompt([1, engine.n_vocab])
+        engine.prompt(tokens(1, engine.n_vocab))
 
 
 @pytest.mark.parametrize(("n_ctx", "n_threads"), [(64, 1), (10**9, 1), (512, 0), (512, 10**6)])

@@ -14,7 +14,7 @@ from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def forward(tiny_llama: Path) -> Iterator[FullLogitsModel]:
         yield opened
 
 
-def expected_logits(path: Path, token_ids: list[int]) -> NDArray[np.float32]:
+def expected_logits(path: Path, token_ids: Sequence[int]) -> NDArray[np.float32]:
     """Return the logits of the high-level class of llama-cpp-python."""
     import llama_cpp
 

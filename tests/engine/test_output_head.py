@@ -15,6 +15,7 @@ from genrec_edge.engine.output_head import OutputHead, OutputMatrix
 from genrec_edge.errors import EngineError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.recommender import Recommender
+from tests.support.coordinates import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PROMPT = [10, 20, 30, 40, 50]
+PROMPT = tokens(10, 20, 30, 40, 50)
 
 
 def rows_of(engine: LlamaEngine, runs: list[TokenRun]) -> list[NDArray[np.float32]]:
@@ -80,7 +81,7 @@ def test_the_logits_of_the_default_model(default_model: Path) -> None:
 
 def test_whoever_asks_for_all_logits_gets_them(tiny_llama: Path) -> None:
     wanted = np.array([3, 1, 4], np.int32)
-    runs = [TokenRun(ROOT, (1,), wanted=wanted), TokenRun(ROOT, (2,))]
+    runs = [TokenRun(ROOT, tokens(1), wanted=wanted), TokenRun(ROOT, tokens(2))]
     few, whole = rows_of(engine_of(tiny_llama, own_head=True), runs)
     expected, same = rows_of(engine_of(tiny_llama, own_head=False), runs)
     np.testing.assert_array_equal(few, expected)

@@ -24,6 +24,7 @@ from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.recommender import Recommender
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import sha256_file
+from tests.support.coordinates import tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def test_a_repeated_and_an_extended_history_cost_what_is_new(
 
 
 def test_the_logits_are_those_of_a_prompt_that_was_evaluated(tiny_llama: Path) -> None:
-    prompt = [(7 * i) % 250 for i in range(300)]
+    prompt = tokens(*((7 * i) % 250 for i in range(300)))
     first, second = (LlamaEngine(Model(tiny_llama), n_ctx=512, n_threads=1) for _ in range(2))
     expected, _ = first.prompt(prompt)
     assert second.restore(prompt, first.state())
@@ -96,7 +97,7 @@ def test_the_logits_are_those_of_a_prompt_that_was_evaluated(tiny_llama: Path) -
 
 
 def test_cells_that_do_not_fit_empty_the_cache(tiny_llama: Path) -> None:
-    prompt = [(7 * i) % 250 for i in range(300)]
+    prompt = tokens(*((7 * i) % 250 for i in range(300)))
     large, small = (LlamaEngine(Model(tiny_llama), n_ctx=n_ctx, n_threads=1) for n_ctx in (512, 256))
     expected, _ = large.prompt(prompt[:200])
     few = large.state()
@@ -155,14 +156,14 @@ def test_a_file_that_was_changed_in_the_store_gets_nothing(tiny_llama: Path, tri
 
 @pytest.mark.parametrize("change", [{"adapter": "a"}, {"llama_cpp_python": "0"}, {"model": "other"}])
 def test_every_part_of_the_key_counts(tmp_path: Path, change: dict[str, str]) -> None:
-    tokens = list(range(50))
-    PromptCache(tmp_path, KEY).keep(tokens, b"cells")
-    assert PromptCache(tmp_path, KEY).nearest(tokens, 0) is not None
+    prompt = tokens(*range(50))
+    PromptCache(tmp_path, KEY).keep(prompt, b"cells")
+    assert PromptCache(tmp_path, KEY).nearest(prompt, 0) is not None
     other = PromptCache(tmp_path, {**KEY, **change})
-    assert other.nearest(tokens, 0) is None
+    assert other.nearest(prompt, 0) is None
     (path,) = kept(tmp_path)
     path.rename(path.with_name(f"{other._prefix}-{path.name.partition('-')[2]}"))  # and its name is not trusted
-    assert other.nearest(tokens, 0) is None
+    assert other.nearest(prompt, 0) is None
 
 
 def test_a_file_without_a_manifest_keeps_nothing(tiny_llama: Path, tricky_path: Path, tmp_path: Path) -> None:
@@ -172,48 +173,48 @@ def test_a_file_without_a_manifest_keeps_nothing(tiny_llama: Path, tricky_path: 
 
 def test_the_prompt_with_most_in_common_is_found(tmp_path: Path) -> None:
     cache = PromptCache(tmp_path, KEY)
-    prompts = {name: [*range(n), 7777] for name, n in [("a", 30), ("b", 60), ("c", 45)]}
-    for name, tokens in prompts.items():
-        cache.keep(tokens, name.encode())
-    asked = [*range(50), 8888]
+    prompts = {name: tokens(*range(n), 7777) for name, n in [("a", 30), ("b", 60), ("c", 45)]}
+    for name, prompt in prompts.items():
+        cache.keep(prompt, name.encode())
+    asked = tokens(*range(50), 8888)
     near = cache.nearest(asked, 0)
     assert near is not None
     assert cache.read(near) == b"b"
-    assert near.token_ids == tuple(prompts["b"])
+    assert near.token_ids == prompts["b"]
     assert cache.nearest(asked, 50 - LEAST_TOKENS) is not None
     assert cache.nearest(asked, 50 - LEAST_TOKENS + 1) is None  # what the engine has is as good
-    assert cache.nearest(list(range(LEAST_TOKENS - 1)), 0) is None
+    assert cache.nearest(tokens(*range(LEAST_TOKENS - 1)), 0) is None
 
 
 def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_cache, "MAX_FILES", 3)
     cache = PromptCache(tmp_path, KEY)
-    prompts = [[i, *range(100, 130)] for i in range(4)]
-    for age, tokens in enumerate(prompts[:3]):
-        cache.keep(tokens, b"x")
+    prompts = [tokens(i, *range(100, 130)) for i in range(4)]
+    for age, prompt in enumerate(prompts[:3]):
+        cache.keep(prompt, b"x")
         newest = max(kept(tmp_path), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, ns=(10**9 * age, 10**9 * age))
     near = cache.nearest(prompts[0], 0)
     assert near is not None
     cache.read(near)  # now the second one is the longest unused
     cache.keep(prompts[3], b"x")
-    assert [cache.nearest(tokens, 0) is not None for tokens in prompts] == [True, False, True, True]
+    assert [cache.nearest(prompt, 0) is not None for prompt in prompts] == [True, False, True, True]
 
 
 def test_the_folder_has_a_limit_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_cache, "MAX_BYTES", 9_000)
     cache = PromptCache(tmp_path, KEY)
     for i in range(8):
-        cache.keep([i, *range(50)], bytes(3000))
+        cache.keep(tokens(i, *range(50)), bytes(3000))
         assert sum(path.stat().st_size for path in kept(tmp_path)) <= 9_000
     assert len(kept(tmp_path)) == 2
-    cache.keep(list(range(60)), bytes(9_001))
+    cache.keep(tokens(*range(60)), bytes(9_001))
     assert len(kept(tmp_path)) == 2
 
 
 def test_only_the_owner_can_read_them(tmp_path: Path) -> None:
     folder = tmp_path / "prompts"
-    PromptCache(folder, KEY).keep(list(range(50)), b"x")
+    PromptCache(folder, KEY).keep(tokens(*range(50)), b"x")
     (path,) = kept(folder)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -230,7 +231,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(
 
 def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
     """The layout, read by hand: magic, length and JSON header, cells, sha256 of all before it."""
-    PromptCache(tmp_path, KEY).keep([5, *range(30)], b"the cells")
+    PromptCache(tmp_path, KEY).keep(tokens(5, *range(30)), b"the cells")
     (path,) = kept(tmp_path)
     data = path.read_bytes()
     start = len(b"genrec-edge kv\n")

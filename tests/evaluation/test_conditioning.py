@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
+from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.datasets.folder import CATALOG, load
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import split_of
@@ -49,7 +50,7 @@ def item_facts(dataset: Dataset, split: Split) -> ItemFacts:
     return ItemFacts(facts_of(dataset), split.train)
 
 
-def text_of(parts: tuple[prompts.Part, ...]) -> str:
+def text_of(parts: tuple[prompts.PromptLine, ...]) -> str:
     return "".join(f"{part.mark} {part.text}\n" for part in parts if isinstance(part, prompts.PromptLine))
 
 
@@ -154,7 +155,7 @@ def test_a_model_is_told_in_its_prompt(
         ordered = first.rank_many(asked.histories, 9, candidates=asked.candidates, told=asked.told)
         for told, answer, sorted_first in zip(asked.told, answers, ordered, strict=True):
             rows = dataset.rows[told.titles]
-            row, _ = session.engine.prompt(session.prompt_ids(rows, told.before, told.after)[0])
+            row, _ = session.engine.prompt(session.prompt_ids(CatalogRows(rows), told.before, told.after)[0])
             score_all = session.search(np.zeros(24), 24).score_all(row)
             of_item = {int(r): score_all[p] for p, r in enumerate(session.index.rows.tolist())}
             truth = [of_item[int(dataset.rows[item])] for item in answer.items]
@@ -279,12 +280,14 @@ def test_verdicts_by_hand() -> None:
         judge_quality_of(JudgeMargins(users, met + 9, stranger - 9, met, met), same)
 
 
-def odds_of(session: Session, rows: NDArray[np.int64], pair: tuple[int, int], preferred: int) -> float:
+def odds_of(
+    session: Session, rows: NDArray[np.int64], pair: tuple[CatalogRow, CatalogRow], preferred: CatalogRow
+) -> float:
     """Return the log-odds of one title of a pair, in nats, from one plain prompt up to where the two part."""
     (other,) = set(pair) - {preferred}
     ours, theirs = ([*session.path_of(row), session.engine.model.newline_id] for row in (preferred, other))
     fork = next(i for i in range(len(ours)) if ours[i] != theirs[i])
-    ids, _ = session.prompt_ids(rows, (), prompts.pairwise(*pair))
+    ids, _ = session.prompt_ids(CatalogRows(rows), (), prompts.pairwise(*pair))
     logits, _ = session.engine.prompt([*ids, *ours[:fork]])
     return float(logits[ours[fork]] - logits[theirs[fork]])
 
@@ -302,18 +305,18 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
         assert q.candidates is not None
         history, target = q.histories[0], int(q.targets[0])
         (other,) = (item for item in q.candidates[0].tolist() if item != target)
-        rows = [int(dataset.rows[item]) for item in (target, other)]
-        session.engine.prompt(session.prompt_ids(dataset.rows[history])[0])
+        rows = [CatalogRow(int(dataset.rows[item])) for item in (target, other)]
+        session.engine.prompt(session.prompt_ids(CatalogRows(dataset.rows[history]))[0])
         alone = []
         for row in rows:
-            ids, _ = session.prompt_ids(dataset.rows[history], (), prompts.pointwise(row))
+            ids, _ = session.prompt_ids(CatalogRows(dataset.rows[history]), (), prompts.pointwise(row))
             logits, _ = session.engine.prompt(ids)
             yes, no = (session.engine.model.tokenize(text)[0] for text in (prompts.YES, prompts.NO))
             alone.append(float(logits[yes] - logits[no]))
         assert user == int(q.users[0])
         assert [asked.met[0], asked.stranger[0]] == pytest.approx(alone, abs=0.2)
         for place, (past, item, pool) in enumerate(zip(q.histories, q.targets.tolist(), q.candidates, strict=True)):
-            met, stranger = (int(dataset.rows[i]) for i in (item, *(i for i in pool.tolist() if i != item)))
+            met, stranger = (CatalogRow(int(dataset.rows[i])) for i in (item, *(i for i in pool.tolist() if i != item)))
             of_met = [odds_of(session, dataset.rows[past], pair, met) for pair in ((met, stranger), (stranger, met))]
             assert [asked.first[place], asked.second[place]] == pytest.approx(of_met, abs=0.2)
     record = tmp_path / "genrec_edge.json"

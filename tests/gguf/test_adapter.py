@@ -19,6 +19,7 @@ from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 from genrec_edge.gguf.adapter import check_adapter, find_adapter
 from genrec_edge.gguf.header import read_header
 from genrec_edge.records import ScoreKind
+from tests.support.coordinates import token_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -136,7 +137,7 @@ def best(found: Mapping[str, float]) -> dict[str, float]:
 def logits(model: Path, adapter: Path | None = None) -> Floats:
     """Return the logits after 50 tokens."""
     engine = LlamaEngine(Model(model, adapter_path=adapter), n_ctx=256, n_threads=1)
-    row = engine.prompt(list(range(40, 90)))[0].copy()
+    row = engine.prompt(token_list(range(40, 90)))[0].copy()
     engine.close()
     return row
 

@@ -13,6 +13,7 @@ import pytest
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import build
+from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
 from genrec_edge.hub.store import ModelStore, resolve_model
@@ -332,7 +333,7 @@ def test_control_tokens_in_titles_stay_text_and_long_texts_are_cut_to_fit(
 ) -> None:
     model = Model(tiny_llama)
     with closing(model):
-        (end_id,) = [i for i in range(model.n_vocab) if model.is_end_of_generation(i)]
+        (end_id,) = [i for i in map(TokenId, range(model.n_vocab)) if model.is_end_of_generation(i)]
     for n_ctx in (512, 1024, 2048):
         small = writer(tiny_llama, n_ctx)
         token_ids = small._prompt("What:", item_texts(shelf, [1, 2, 1, 3]))

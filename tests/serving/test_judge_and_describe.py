@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import CatalogRow
+
+
 TITLES = ("Alien", "Aliens", "Heat", "Heat Wave", "Up", "Jaws", "Ran", "Fargo", "Big", "Brazil", "Rocky", "Rocky II")
 HISTORY = ("Alien", "Jaws", "Big")
 TOLD: dict[str, Any] = {"preference": "loud ones", "intent": "drama", "context": {"when": "now"}}
@@ -64,7 +67,7 @@ def logits_after(tiny_llama: Path) -> Iterator[Callable[[Sequence[int]], NDArray
 
 
 def told_ids(
-    r: Recommender, history: Sequence[str] = HISTORY, after: Sequence[prompts.Part] = (), **said: Any
+    r: Recommender, history: Sequence[str] = HISTORY, after: Sequence[prompts.Part[CatalogRow]] = (), **said: Any
 ) -> list[int]:
     """Return a prompt put together from its texts alone."""
     model = r.engine.model
@@ -92,7 +95,7 @@ def nats_of(r: Recommender, logits_after: Any, prompt: Sequence[int], title: str
     return float(sum(log_softmax(row)[token] for row, token in zip(rows, path, strict=True)))
 
 
-def row_of(r: Recommender, title: str) -> int:
+def row_of(r: Recommender, title: str) -> CatalogRow:
     item = r.resolve(title).item
     assert item is not None
     return item.row

@@ -17,6 +17,7 @@ from genrec_edge.convert.training.data.instructions import InstructionSampler
 from genrec_edge.convert.training.data.sequences import as_titles
 from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.convert.training.data.windows import WindowSampler
+from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.datasets.events import group_by_user
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import Split, k_core, split_of, user_histories
@@ -127,12 +128,12 @@ def prepare(dataset: Dataset, recipe: Recipe, vocabulary: Model, count: Count | 
     )
     prior = None if count is None else count(train, dataset.n_items)
     n_events = sum(map(len, train))
-    items = [(int(item), *dataset.titles[item]) for item in _items_of_trie(dataset, train, recipe)]
+    items = [(CatalogRow(int(item)), *dataset.titles[item]) for item in _items_of_trie(dataset, train, recipe)]
     others = extra_titles.other_titles(recipe.objective.others, dataset) if recipe.objective.others else None
     beside = [np.empty(0, np.int64)] if others is None else extra_titles.drawn(others, recipe.seed)
     assemblers = []
     for which in beside:
-        extra = [] if others is None else [(dataset.n_items + int(i), *others.titles[i]) for i in which]
+        extra = [] if others is None else [(CatalogRow(dataset.n_items + int(i)), *others.titles[i]) for i in which]
         key = TrieKey(dataset.card["interactions"]["sha256"], "training")
         index = build(items + extra, vocabulary.tokenize, key)
         over = None if prior is None else extra_titles.prior_over(prior, index.rows, dataset.n_items, n_events)
@@ -158,7 +159,7 @@ def _assembler(
     bos = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
     return Collator(
         lessons,
-        paths=[index.path(position) for position in range(index.n_items)],
+        paths=[index.path(TriePosition(position)) for position in range(index.n_items)],
         position_of=position_of,
         head=bos + vocabulary.tokenize(layout.head),
         tail=vocabulary.tokenize(layout.tail) if layout.tail else [],

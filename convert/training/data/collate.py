@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.training.data.sequences import Example, PickPiece
     from genrec_edge.convert.training.data.tensors import TrainingBatch
     from genrec_edge.convert.training.data.trie_targets import TrieTargets
+    from genrec_edge.coordinates import TokenId
 
 _CACHED = 1 << 14
 _NOT_ASKED = 1e-3
@@ -49,12 +50,12 @@ class Collator:
     def __init__(
         self,
         lessons: TrieTargets,
-        paths: Sequence[Sequence[int]],
+        paths: Sequence[Sequence[TokenId]],
         position_of: NDArray[np.int64],
-        head: Sequence[int],
-        tail: Sequence[int],
-        end_id: int,
-        tokenize: Callable[[str], list[int]],
+        head: Sequence[TokenId],
+        tail: Sequence[TokenId],
+        end_id: TokenId,
+        tokenize: Callable[[str], list[TokenId]],
         prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
     ) -> None:
         self._lessons = lessons
@@ -79,7 +80,7 @@ class Collator:
         draft = BatchDraft()
         for example in examples:
             taught = self._taught(example)
-            ids = list(self._head)
+            ids: list[int] = list(self._head)
             for piece in example.pieces:
                 if isinstance(piece, TitlesPiece):
                     self._name(draft, ids, piece, taught)

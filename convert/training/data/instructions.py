@@ -63,7 +63,7 @@ class InstructionSampler:
 
     def texts(self) -> Iterator[str]:
         """Yield all that words are made of, each with its leading space."""
-        marks = [*prompts.before_history("x"), *prompts.after_history("x", {"": "x"})]
+        marks: list[prompts.Part[int]] = [*prompts.before_history("x"), *prompts.after_history("x", {"": "x"})]
         marks += [*prompts.pointwise(0), *prompts.pairwise(0, 0), *prompts.describing(), *prompts.asking_for(0)]
         yield from (part.mark for part in marks if isinstance(part, prompts.PromptLine))
         yield from (prompts.YES, prompts.NO, ",", ";")
@@ -192,7 +192,7 @@ def _cut(window: Window, rng: np.random.Generator) -> int:
     return int(rng.integers(1, len(window.items)))
 
 
-def _open(parts: Sequence[prompts.Part]) -> prompts.PromptLine:
+def _open(parts: Sequence[prompts.Part[int]]) -> prompts.PromptLine:
     (line,) = parts
     if not isinstance(line, prompts.PromptLine) or not line.is_open:
         raise TypeError("words are learned after an open line")

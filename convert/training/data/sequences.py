@@ -103,7 +103,7 @@ class Example:
         return (*self.before, *(item for items in named for item in items))
 
 
-def as_pieces(parts: Iterable[Part]) -> tuple[Piece, ...]:
+def as_pieces(parts: Iterable[Part[int]]) -> tuple[Piece, ...]:
     """Return parts of a prompt as pieces that nothing is learned of."""
     return tuple(
         TitlesPiece((part.item,), is_learned=False, is_history=False)

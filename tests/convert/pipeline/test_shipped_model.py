@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from genrec_edge.cli import models as cli
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.pipeline import shipped_model
+from genrec_edge.coordinates import CatalogRows
 from genrec_edge.errors import UsageError
 from genrec_edge.hub import build
 from genrec_edge.hub.registry import KnownModel, Registry
@@ -96,7 +97,7 @@ def test_a_tuned_model_is_merged_cut_and_described_on_arrival(
         described = recommender.describe_model()
         assert (described["name"], described["score"], described["prompt"]) == ("tuned", "catalog", "titles-1")
         rows = recommender.index.rows[:9]
-        assert recommender.prompt_ids(rows)[1] == 6  # of nine titles; it was tuned with three
+        assert recommender.prompt_ids(CatalogRows(rows))[1] == 6  # of nine titles; it was tuned with three
 
 
 @pytest.mark.usefixtures("change")

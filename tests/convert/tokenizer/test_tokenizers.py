@@ -132,7 +132,7 @@ def cut(path: Path, texts: list[str]) -> list[list[int]]:
     """What llama.cpp cuts texts into."""
     model = Model(path, vocab_only=True)
     try:
-        return [model.tokenize(text) for text in texts]
+        return [list(model.tokenize(text)) for text in texts]
     finally:
         model.close()
 

@@ -31,6 +31,7 @@ from genrec_edge.convert.training.job import TrainJob
 from genrec_edge.convert.training.loop import TrainingResult, train
 from genrec_edge.convert.training.recipe import FORM_NAMES, find_recipe, recipe_of
 from genrec_edge.convert.training.step import learning_rate
+from genrec_edge.coordinates import CatalogRows, TriePosition
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import split_of
 from genrec_edge.decoding import prompts
@@ -341,9 +342,9 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
                 asked = Window(window.user, window.before, window.items, len(window.items) - 1)
                 ids = material.assembler(0).assemble([as_titles(asked)]).input_ids[0].tolist()
                 rows = dataset.rows[list(window.items)]
-                served, _ = recommender.prompt_ids(rows[:-1])
+                served, _ = recommender.prompt_ids(CatalogRows(rows[:-1]))
                 (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()
-                assert ids == [*served, *index.path(position), recommender.engine.model.newline_id]
+                assert ids == [*served, *index.path(TriePosition(position)), recommender.engine.model.newline_id]
                 assert ids[0] == vocabulary.bos_id == 1
     assert set(prompts.LAYOUTS) == {"titles-1", "forms-1", "genrec-1"}
     with Catalog.open(cycle_data / "catalog.db") as catalog:

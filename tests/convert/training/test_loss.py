@@ -36,11 +36,13 @@ from genrec_edge.convert.training.loss import VERDICT_WEIGHT, WORD_WEIGHT, Title
 from genrec_edge.convert.training.model import load_trainable, write_adapter
 from genrec_edge.convert.training.recipe import Recipe, recipe_of
 from genrec_edge.convert.training.state import trained_weights
+from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, ChildPrior, TrieSearch
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
+from tests.support.coordinates import token_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,7 +78,7 @@ def vocabulary(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def index(vocabulary: Model) -> TitleTrie:
-    listed = [(row, title, year) for row, (title, year) in enumerate(TITLES)]
+    listed = [(CatalogRow(row), title, year) for row, (title, year) in enumerate(TITLES)]
     return build(listed, vocabulary.tokenize, TrieKey("r", "t"))
 
 
@@ -98,7 +100,7 @@ def assembler(
     vocabulary: Model,
     prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
 ) -> Collator:
-    paths = [index.path(position) for position in range(index.n_items)]
+    paths = [index.path(TriePosition(position)) for position in range(index.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
     lessons, positions = TrieTargets(index, end_id), np.arange(index.n_items)
     return Collator(lessons, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
@@ -289,8 +291,14 @@ def test_verdicts_are_cross_entropies_of_two_answers(
     row = seen(index.n_items)
     make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
     given = TitlesPiece(HISTORY, is_learned=False)
-    alike = [(a, b) for a in range(20) for b in range(a) if index.path(a)[0] == index.path(b)[0]]
-    pair = next((a, b) for a, b in alike if index.path(a) != index.path(b) and not {a, b} & set(HISTORY))
+    alike = [
+        (a, b) for a in range(20) for b in range(a) if index.path(TriePosition(a))[0] == index.path(TriePosition(b))[0]
+    ]
+    pair = next(
+        (a, b)
+        for a, b in alike
+        if index.path(TriePosition(a)) != index.path(TriePosition(b)) and not {a, b} & set(HISTORY)
+    )
     judged = 7
     picked = [
         Example(0, (), (given, *as_pieces(prompts.pairwise(*pair)), PickPiece(*pair, is_first)), met=pair[1 - is_first])
@@ -306,9 +314,11 @@ def test_verdicts_are_cross_entropies_of_two_answers(
         ids = batch.input_ids[0].tolist()
         parts = example.pieces[-1]
         tail = prompts.pointwise(judged) if isinstance(parts, VerdictPiece) else prompts.pairwise(*pair)
-        titles = [index.path(position) for position in HISTORY]
+        titles = [index.path(TriePosition(position)) for position in HISTORY]
         head = vocabulary.tokenize(prompts.INSTRUCTION)
-        asked_ids = prompts.encode(tail, vocabulary.tokenize, index.path, vocabulary.newline_id)
+        asked_ids = prompts.encode(
+            tail, vocabulary.tokenize, lambda item: index.path(TriePosition(item)), vocabulary.newline_id
+        )
         prompt, _ = prompts.build_prompt(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
         assert ids[: len(prompt)] == prompt  # the words of the runtime, token for token
         if isinstance(parts, VerdictPiece):
@@ -317,7 +327,7 @@ def test_verdicts_are_cross_entropies_of_two_answers(
             p = shares[judged] / unseen
             taught, came = p / (p + 1 / (index.n_items - len(HISTORY))), 1.0
         else:
-            a, b = ([*index.path(position), vocabulary.newline_id] for position in pair)
+            a, b = ([*index.path(TriePosition(position)), vocabulary.newline_id] for position in pair)
             fork = next(i for i in range(99) if a[i] != b[i])
             assert fork
             answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
@@ -333,7 +343,12 @@ def test_verdicts_are_cross_entropies_of_two_answers(
 
 
 def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleTrie) -> None:
-    clones = next((a, b) for a in range(index.n_items) for b in range(a) if index.path(a) == index.path(b))
+    clones = next(
+        (a, b)
+        for a in range(index.n_items)
+        for b in range(a)
+        if index.path(TriePosition(a)) == index.path(TriePosition(b))
+    )
     batch = assembler(index, vocabulary).assemble([Example(0, (), (PickPiece(*clones, is_first=True),), met=clones[0])])
     assert batch.verdicts is None
 
@@ -389,7 +404,7 @@ def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Mod
     for window in (Window(5, (), (*HISTORY, 5), 3), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
         batch = make.assemble([as_titles(window)])
         labels = torch.full_like(batch.input_ids, -100)
-        n = sum(len(index.path(position)) + 1 for position in window.items[window.first_target :])
+        n = sum(len(index.path(TriePosition(position))) + 1 for position in window.items[window.first_target :])
         labels[0, -n:] = batch.input_ids[0, -n:]
         with torch.no_grad():
             mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
@@ -401,7 +416,7 @@ def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Mod
 def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleTrie) -> None:
     layout = prompts.LAYOUTS["genrec-1"]
     head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
-    paths = [index.path(position) for position in range(index.n_items)]
+    paths = [index.path(TriePosition(position)) for position in range(index.n_items)]
     lessons, positions = TrieTargets(index, end_id), np.arange(index.n_items)
     make = Collator(lessons, paths, positions, head, tail, end_id, vocabulary.tokenize)
     batch = make.assemble([next_title(5)])
@@ -501,7 +516,7 @@ def search(path: Path, index: TitleTrie, prompt: Sequence[int], prior: ChildPrio
     """Return the log-probability of every position, from the runtime's search over a real file."""
     engine = LlamaEngine(Model(path), n_ctx=1024, n_threads=1)
     with closing(engine):
-        row, _ = engine.prompt(list(prompt))
+        row, _ = engine.prompt(token_list(prompt))
         settings: dict[str, Any] = {"kind": "catalog", "bias": np.zeros(index.n_items), "k": index.n_items}
         found = TrieSearch(index, engine, end_id=engine.model.newline_id, prior=prior, **settings)
         answer = found.exact(row, Budget(tokens=10**6))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from tests.support.coordinates import numbered, token_list
 
 END = 10
 KEY = TrieKey("r", "t")
@@ -17,7 +18,7 @@ titles = st.lists(st.text(alphabet="abc", min_size=1, max_size=5), min_size=1, m
 
 def index_of(spellings: list[str]) -> TitleTrie:
     """Return the trie of titles, a token for each character; no years, so that equal ones share a leaf."""
-    return build([(i, title, None) for i, title in enumerate(spellings)], lambda text: [*text.encode()], KEY)
+    return build(numbered(spellings), lambda text: token_list(text.encode()), KEY)
 
 
 def expected(spelling: str, spellings: list[str]) -> list[tuple[int, list[int], int]]:
