@@ -32,7 +32,7 @@ def commands() -> dict[str, Any]:
 
 
 def _commands_below(group: Any, words: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             found |= _commands_below(command, (*words, name))
