@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog.where import KEYWORDS
+from genrec_edge.catalog.where_tokens import KEYWORDS
 from genrec_edge.records import Fact
 from genrec_edge.storage.sqlite import quoted
 
