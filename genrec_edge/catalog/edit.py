@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog import rows as rows_module
 from genrec_edge.catalog import schema
+from genrec_edge.catalog.rows import ColumnPlan, insert_rows, matching_columns
 from genrec_edge.catalog.writer import import_report, progress_reporter
 from genrec_edge.errors import UsageError
 from genrec_edge.storage import infer_columns as cols
@@ -32,8 +32,7 @@ def add(
     """Add the items of a file to a catalog, all or none. Arguments as for `build`.
 
     Raises:
-        UsageError: the source is wrong, has a column the catalog does not have, or an id the catalog has
-        already.
+        UsageError: the source is not valid, has a column that the catalog does not have, or an id that it already has.
         CatalogError: `path` is not a catalog.
         LockedError: another process is writing to it.
     """
@@ -54,7 +53,7 @@ def add_item(
     roles = cols.Roles(title=0, year=1, id=None if id is None else len(cells))
     if id is not None:
         cells.append(("id", id))
-    return _add(Path(path), _Single(cells), lambda _: roles, None)
+    return _add(Path(path), _SingleItem(cells), lambda _: roles, None)
 
 
 def remove(path: str | Path, ids: Iterable[str]) -> int:
@@ -65,53 +64,57 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
         CatalogError: `path` is not a catalog.
         LockedError: another process is writing to it.
     """
-    wanted = list(dict.fromkeys(ids))
+    unique_ids = list(dict.fromkeys(ids))
     with schema.CATALOG.writing(Path(path)) as connection:
         schema.track_changes(connection)
-        missing = [i for i in wanted if not connection.execute("DELETE FROM items WHERE id = ?", [i]).rowcount]
+        missing = []
+        for item_id in unique_ids:
+            if not connection.execute("DELETE FROM items WHERE id = ?", [item_id]).rowcount:
+                missing.append(item_id)
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             message = f"{path} has no item with the id {missing[0]!r}{more}; nothing was removed"
-            raise UsageError(message, hint="`genrec-edge catalog search` shows ids")
+            raise UsageError(message, hint="`genrec-edge catalog search TEXT` shows the ids of items")
         if connection.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:
             message = f"{path} would be left without items; nothing was removed"
             raise UsageError(message, hint="delete the file instead")
-    return len(wanted)
+    return len(unique_ids)
 
 
 def _add(
     path: Path,
     source: TableSource,
-    choose: Callable[[Sequence[str]], cols.Roles],
+    choose_roles: Callable[[Sequence[str]], cols.Roles],
     progress: Callable[[float], object] | None,
 ) -> BuildReport:
-    share = progress_reporter(source, progress)
-    profile = cols.profile(source, {}, lambda: share(0.0, 0.3))
-    roles = choose(source.columns)
+    """Add the rows of a source in one transaction; `choose_roles` finds title, id and year among its columns."""
+    report_progress = progress_reporter(source, progress)
+    profile = cols.profile(source, {}, lambda: report_progress(0.0, 0.3))
+    roles = choose_roles(source.columns)
     with schema.CATALOG.writing(path) as connection:
         schema.track_changes(connection)
         (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
         last_number = 0
         if roles.id is None:  # reads all ids: 0.2 s for a million
             (last_number,) = connection.execute("SELECT max(CAST(id AS INTEGER)) FROM items").fetchone()
-        plan = rows_module.ColumnPlan(
+        plan = ColumnPlan(
             source,
             roles,
-            rows_module.known_names(connection, path, profile, roles),
+            matching_columns(connection, path, profile, roles),
             last_row or 0,
             last_number or 0,
         )
-        counts = rows_module.insert(connection, plan, lambda: share(0.3, 0.7))
+        counts = insert_rows(connection, plan, lambda: report_progress(0.3, 0.7))
         if not counts.n_items:
-            message = f"{source.path} has nothing to add: no title in it"
-            raise UsageError(message, hint="name the column of the titles with --title")
+            message = f"{source.path} has no title, so nothing was added"
+            raise UsageError(message, hint="set `title`; for a file it names the column of the titles")
     if progress is not None:
         progress(1.0)
     return import_report(path, plan, counts)
 
 
-class _Single(TableSource):
-    """One item, given by the caller."""
+class _SingleItem(TableSource):
+    """A source of one item, whose cells the caller gives."""
 
     def __init__(self, cells: Sequence[tuple[str, object]]) -> None:
         super().__init__(Path("the new item"), "item")

@@ -1,9 +1,9 @@
-"""What a catalog says of its items in words: genres, people, countries, languages, decades, brands.
+"""The facts of a catalog: genres, people, countries, languages, decades, brands.
 
-A fact is a value that several items may share, in the spelling of the catalog. Facts are what intentions are matched
-with, what preference summaries are made of, and what a model learns to say of an item. Which columns hold facts is seen
-from the catalog itself: every list column, every text column whose values are words that many items share, and the
-year, as its decade.
+A fact is a value that several items may share, in the spelling of the catalog. Intentions are matched with facts,
+preference summaries are made of them, and a model learns to state them. Which columns hold facts follows from the
+catalog itself: every list column, every text column whose values are words that many items share, and the year, as its
+decade.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from genrec_edge.catalog.reader import Catalog
 
 DECADE = "decade"
-"""The column of facts that the year gives."""
+"""The column of the facts that follow from the year."""
 
-_MOST_VALUES = 1 / 20
+_MAX_DISTINCT_SHARE = 1 / 20
 """Different values of a text column of facts, as a share of the items that have one."""
-_MAX_CHARACTERS = 40
+_MAX_VALUE_CHARACTERS = 40
 _WORDS = re.compile(r"[^\W\d_][^\d.!?]*")
-"""Values without digits and full stops: awards in sentences and years as text are none."""
+"""A value without digits and full stops: years as text and awards in sentences are not facts."""
 
 
 def decade(year: int) -> str:
-    """Return the decade of a year in words.
+    """Return the decade of a year as a fact names it.
 
     >>> decade(1994)
     '1990s'
@@ -40,10 +40,10 @@ def decade(year: int) -> str:
     return f"{year // 10 * 10}s"
 
 
-def years_of(value: str) -> range:
+def decade_years(value: str) -> range:
     """Return the years of a decade.
 
-    >>> years_of("1990s")
+    >>> decade_years("1990s")
     range(1990, 2000)
     """
     first = int(value[:-1])
@@ -51,12 +51,14 @@ def years_of(value: str) -> range:
 
 
 class CatalogFacts:
-    """The facts of a catalog, read as they are asked for. May be shared between threads."""
+    """The facts of a catalog, read from it when they are needed. May be shared between threads."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._columns: tuple[str, tuple[str, ...]] = ("", ())
+        """The revision of the catalog, and the columns of facts."""
         self._shares: tuple[str, dict[Fact, float]] = ("", {})
+        """The revision of the catalog, and the shares that were counted at it."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,12 +66,12 @@ class CatalogFacts:
         revision = self.catalog.revision
         if self._columns[0] != revision:
             lists = self.catalog.list_columns
-            plain = [name for name in self.catalog.item_columns if name not in lists and self._is_of_facts(name)]
+            plain = [name for name in self.catalog.item_columns if name not in lists and self._holds_facts(name)]
             self._columns = (revision, (*lists, *plain, DECADE))
         return self._columns[1]
 
     def of(self, rows: Sequence[int]) -> list[tuple[Fact, ...]]:
-        """Return the facts of each of these rows of the catalog, in the order of `columns`, values in theirs.
+        """Return the facts of each of these catalog rows, in the order of `columns`, list values as imported.
 
         Raises:
             KeyError: there is no such row.
@@ -104,46 +106,48 @@ class CatalogFacts:
         revision = self.catalog.revision
         if self._shares[0] != revision:
             self._shares = (revision, {})
-        known = self._shares[1]
-        if fact not in known:
-            known[fact] = self._count(fact) / self.catalog.n_items
-        return known[fact]
+        shares = self._shares[1]
+        if fact not in shares:
+            shares[fact] = self._count(fact) / self.catalog.n_items
+        return shares[fact]
 
     def _count(self, fact: Fact) -> int:
         if fact.column == DECADE:
-            years = years_of(fact.value)
+            years = decade_years(fact.value)
             query = "SELECT count(*) FROM items WHERE year >= ? AND year < ?"
-            given: list[str | int] = [years.start, years.stop]
+            parameters: list[str | int] = [years.start, years.stop]
         elif fact.column in self.catalog.list_columns:
-            query, given = "SELECT count(*) FROM item_values WHERE field = ? AND value = ?", [fact.column, fact.value]
+            query = "SELECT count(*) FROM item_values WHERE field = ? AND value = ?"
+            parameters = [fact.column, fact.value]
         else:
-            query, given = f"SELECT count(*) FROM items WHERE {quoted(fact.column)} = ?", [fact.value]
-        ((count,),) = self.catalog.query(query, given)
+            query = f"SELECT count(*) FROM items WHERE {quoted(fact.column)} = ?"
+            parameters = [fact.value]
+        ((count,),) = self.catalog.query(query, parameters)
         return int(count)
 
-    def _is_of_facts(self, column: str) -> bool:
+    def _holds_facts(self, column: str) -> bool:
         name = quoted(column)
         ((n_filled, n_values, longest),) = self.catalog.query(
             f"SELECT count({name}), count(DISTINCT {name}), max(length({name})) FROM items "
             f"WHERE typeof({name}) = 'text'"
         )
-        if not n_values or n_values > max(1, n_filled * _MOST_VALUES) or longest > _MAX_CHARACTERS:
+        if not n_values or n_values > max(1, n_filled * _MAX_DISTINCT_SHARE) or longest > _MAX_VALUE_CHARACTERS:
             return False
         return all(_WORDS.fullmatch(value) for value in self.values(column) if isinstance(value, str))
 
 
 def facts_condition(facts: Iterable[Fact]) -> str:
-    """Return the SQL condition that all facts hold, as `--where` takes it; empty without facts.
+    """Return the condition that an item has all of these facts, as `Catalog.filter` takes it; empty without facts.
 
     >>> facts_condition([Fact("genres", "Comedy"), Fact("decade", "1990s"), Fact("director", "Jim O'Hara")])
     "genres = 'Comedy' AND year BETWEEN 1990 AND 1999 AND director = 'Jim O''Hara'"
     """
-    return " AND ".join(_holds(fact) for fact in facts)
+    return " AND ".join(_fact_condition(fact) for fact in facts)
 
 
-def _holds(fact: Fact) -> str:
+def _fact_condition(fact: Fact) -> str:
     if fact.column == DECADE:
-        years = years_of(fact.value)
+        years = decade_years(fact.value)
         return f"year BETWEEN {years.start} AND {years.stop - 1}"
     value = fact.value.replace("'", "''")
     is_plain = fact.column.isidentifier() and fact.column.isascii() and fact.column.lower() not in KEYWORDS
@@ -152,9 +156,9 @@ def _holds(fact: Fact) -> str:
 
 
 def facts_text(facts: Iterable[Fact]) -> str:
-    """Return facts as a model reads them.
+    """Return facts as they stand in prompts and summaries.
 
-    >>> worded([Fact("genres", "Comedy"), Fact("decade", "1990s")])
+    >>> facts_text([Fact("genres", "Comedy"), Fact("decade", "1990s")])
     'Comedy, 1990s'
     """
     return ", ".join(fact.value for fact in facts)

@@ -1,6 +1,6 @@
 """From the rows of a source to the rows of a catalog: which cell goes where, and copying them in batches.
 
-Knows `TableSource` and the tables of `schema.py`; `building.py` decides when.
+Knows `TableSource` and the tables of `schema.py`; `writer.py` and `edit.py` open the files.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class ColumnPlan:
     source: TableSource
     roles: cols.Roles
     columns: Sequence[tuple[str, cols.Column]]
-    """The columns that keep their own name: what the catalog calls them, and what they are."""
+    """The columns that are neither title nor id nor year: their names in the catalog, and what they are in the source."""
     last_row: int = 0
-    """The row number before the first new one."""
+    """The largest row number of the catalog."""
     last_number: int = 0
-    """The same for the numbers given to items of sources without ids."""
+    """The largest number among the ids of the catalog; items of a source without ids are numbered from the next one on."""
 
     @property
     def list_names(self) -> list[str]:
@@ -45,7 +45,7 @@ class ColumnPlan:
 
 @dataclass(slots=True)
 class RowCounts:
-    """What an import copied; `digest` is 16 hex digits that stand for all of it."""
+    """How many rows an import copied; `digest` is a hash of all of them, 16 hex digits."""
 
     n_items: int = 0
     n_untitled: int = 0
@@ -53,32 +53,35 @@ class RowCounts:
 
 
 _Row = tuple[int, tuple[object, ...], list[tuple[int, str, str]]]
+"""The number in the source, a row of `items`, and rows of `item_values`."""
 
 
-def own_names(profile: Sequence[cols.Column], roles: cols.Roles) -> list[tuple[str, cols.Column]]:
-    """Name the columns a new catalog keeps; a name that the catalog needs for itself gets a number."""
+def new_columns(profile: Sequence[cols.Column], roles: cols.Roles) -> list[tuple[str, cols.Column]]:
+    """Return the columns that a new catalog keeps, with their names; a name that is reserved gets a number."""
     kept = _kept(profile, roles)
-    names = distinct_names([*schema.RESERVED, *(column.name for column in kept)])[len(schema.RESERVED) :]
+    reserved = schema.RESERVED_COLUMNS
+    names = distinct_names([*reserved, *(column.name for column in kept)])[len(reserved) :]
     return list(zip(names, kept, strict=True))
 
 
-def known_names(
+def matching_columns(
     connection: sqlite3.Connection, path: Path, profile: Sequence[cols.Column], roles: cols.Roles
 ) -> list[tuple[str, cols.Column]]:
-    """Find the columns of an existing catalog that the columns of a source belong to.
+    """Return the columns of a source, with the names of the columns of an existing catalog that they belong to.
 
     Raises:
         UsageError: the catalog has no such column.
     """
-    known = {name.casefold(): name for name in schema.column_names(connection)}
+    existing = {name.casefold(): name for name in schema.column_names(connection)}
     lists = set(schema.list_names(connection))
     found: list[tuple[str, cols.Column]] = []
-    for name, column in own_names(profile, roles):
-        if (there := known.get(name.casefold())) is not None:
-            found.append((there, cols.as_list(column) if there in lists else cols.as_single(column)))
+    for name, column in new_columns(profile, roles):
+        own_name = existing.get(name.casefold())
+        if own_name is not None:
+            found.append((own_name, cols.as_list(column) if own_name in lists else cols.as_single(column)))
         elif column.position != roles.year:
-            message = f"{path} has no column {name!r}; its columns are: {', '.join(known.values()) or 'none'}"
-            raise UsageError(message, hint="rename or drop the column in what is to be added")
+            message = f"{path} has no column {name!r}; its columns are: {', '.join(existing.values()) or 'none'}"
+            raise UsageError(message, hint="rename or remove the column in the source")
     return found
 
 
@@ -89,19 +92,19 @@ def _kept(profile: Sequence[cols.Column], roles: cols.Roles) -> list[cols.Column
     return [column for column in profile if column.position not in taken]
 
 
-def insert(connection: sqlite3.Connection, plan: ColumnPlan, on_progress: Callable[[], object]) -> RowCounts:
+def insert_rows(connection: sqlite3.Connection, plan: ColumnPlan, on_progress: Callable[[], object]) -> RowCounts:
     """Copy the rows of the source into `items` and `item_values`, in batches."""
     names = ['"row"', "id", "title", "year", '"key"', *(quoted(name) for name, _ in plan.columns)]
-    insert = f"INSERT INTO items({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    statement = f"INSERT INTO items({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     counts, digest = RowCounts(), hashlib.blake2b(digest_size=8)
     encoded = _encoded(plan, counts)
     while batch := list(islice(encoded, _BATCH_ROWS)):
         items = [item for _, item, _ in batch]
         digest.update(repr(items).encode())
         try:
-            connection.executemany(insert, items)
+            connection.executemany(statement, items)
         except sqlite3.IntegrityError as e:
-            raise _duplicate(connection, plan.source, batch) from e
+            raise _integrity_error(connection, plan.source, batch) from e
         values = [value for _, _, values in batch for value in values]
         connection.executemany("INSERT OR IGNORE INTO item_values VALUES (?, ?, ?)", values)
         counts.n_items += len(batch)
@@ -113,26 +116,27 @@ def insert(connection: sqlite3.Connection, plan: ColumnPlan, on_progress: Callab
 def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
     """Yield (number in the source, row of `items`, rows of `item_values`) for every row that has a title."""
     roles, n_columns = plan.roles, len(plan.source.columns)
-    plain = [(c.position, c.separator, name) for name, c in plan.columns]
-    row, number_id = plan.last_row, max(plan.last_number, plan.last_row)
-    for number, given in plan.source.rows():
-        cells = given + [None] * (n_columns - len(given))
+    row = plan.last_row
+    id_number = max(plan.last_number, plan.last_row)
+    for number, source_cells in plan.source.rows():
+        cells = source_cells + [None] * (n_columns - len(source_cells))
         title, year = _title_and_year(cells[roles.title], None if roles.year is None else cells[roles.year])
         if not title:
             counts.n_untitled += 1
             continue
         row += 1
-        number_id += 1
-        item_id = number_id if roles.id is None else cols.scalar(cells[roles.id])
+        id_number += 1
+        item_id = id_number if roles.id is None else cols.scalar(cells[roles.id])
         if item_id is None:
-            raise plan.source.error(number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs its id")
+            raise plan.source.error(number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs an id")
         kept: list[object] = []
         values: list[tuple[int, str, str]] = []
-        for position, separator, name in plain:
-            if separator is None:
-                kept.append(cols.scalar(cells[position]))
+        for name, column in plan.columns:
+            cell = cells[column.position]
+            if column.separator is None:
+                kept.append(cols.scalar(cell))
             else:
-                texts = cols.split_list(cells[position], separator)
+                texts = cols.split_list(cell, column.separator)
                 kept.append(", ".join(texts) or None)
                 values += [(row, name, text) for text in texts]
         yield number, (row, str(item_id), title, year, titles.key(title), *kept), values
@@ -146,16 +150,16 @@ def _title_and_year(title_cell: object, year_cell: object) -> tuple[str, int | N
     return (bare, suffix_year) if suffix_year is not None and year in {None, suffix_year} else (title, year)
 
 
-def _duplicate(connection: sqlite3.Connection, source: TableSource, batch: Sequence[_Row]) -> UsageError:
-    """Find the row of a refused batch whose id exists already."""
+def _integrity_error(connection: sqlite3.Connection, source: TableSource, batch: Sequence[_Row]) -> UsageError:
+    """Return the error about the row of a refused batch whose id exists already."""
     first_row = batch[0][1][0]
     seen: dict[object, int] = {}
     for number, (_, item_id, title, *_), _ in batch:
         query = 'SELECT title FROM items WHERE id = ? AND "row" < ?'
         earlier = connection.execute(query, [item_id, first_row]).fetchone()
         if item_id in seen or earlier is not None:
-            where = f"{source.unit} {seen[item_id]}" if item_id in seen else f"the item {earlier[0]!r}"
-            what = f"{title!r} has the id {item_id!r}, as has {where}"
-            return source.error(number, what, "every item needs an id of its own; name its column with --id")
+            other = f"{source.unit} {seen[item_id]}" if item_id in seen else f"the item {earlier[0]!r}"
+            finding = f"{title!r} has the id {item_id!r}, as has {other}"
+            return source.error(number, finding, "every item needs an id of its own; name the column of the ids with `id`")
         seen[item_id] = number
-    return source.error(batch[0][0], "an item that the catalog cannot hold")
+    return source.error(batch[0][0], "the catalog refuses this item or one of the next")

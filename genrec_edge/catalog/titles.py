@@ -1,7 +1,7 @@
 """One canonical spelling of a title, and the key under which spellings are compared.
 
-Training, prompts, the title index and the catalog all go through here, so that a title is the same text
-everywhere. Knows nothing of catalogs, models or tokens.
+Training, prompts, the title index and the catalog all use these functions, so that a title is the same text everywhere.
+Knows nothing of catalogs, models or tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ARTICLES = (
 _INVERTED = re.compile(rf"^(?P<head>.+), (?P<article>{_ARTICLES})(?P<rest> \(.*\))?$", re.IGNORECASE)
 _YEAR_SUFFIX = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>1[89]\d\d|20\d\d)\)$", re.DOTALL)
 _SPACES = re.compile(r"\s+")
-# HTML forgives a missing semicolon; titles do not: "Rock &Regina" has no registered-trademark sign in it.
+# HTML allows a missing semicolon; here it is required: "Rock &Regina" has no registered-trademark sign in it.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _NOT_WORD = re.compile(r"[^\w]+|_+")
 _ACCENTS = frozenset({1, *range(10, 37)})
@@ -37,7 +37,7 @@ _LEADING_ARTICLE = re.compile(r"^(the|a|an) (?=\S)")
 
 
 def clean(text: str) -> str:
-    r"""Return `text` safe to show and to tokenise: display spelling kept, nothing invisible left.
+    r"""Return `text` safe to show and to tokenise: its spelling, without invisible characters.
 
     HTML entities become characters, the text is NFC, control, bidi, zero-width, private and unassigned
     characters are dropped, white space (line breaks included) collapses to single spaces. At most
@@ -51,8 +51,8 @@ def clean(text: str) -> str:
         text = " ".join(text.split())
     else:
         previous = None
-        while text != previous:
-            previous = text  # a dropped character may have hidden an entity, or kept two others from composing
+        while text != previous:  # a dropped character may have hidden an entity, or kept two others from composing
+            previous = text
             text = _SPACES.sub(" ", unicodedata.normalize("NFC", _ENTITY.sub(_character, text)))
             text = "".join(c for c in text if unicodedata.category(c)[0] != "C").strip()
     if len(encoded := text.encode()) > MAX_TITLE_BYTES:
@@ -84,8 +84,8 @@ def canonical(title: str) -> str:
     if match is None:
         return title
     article = match["article"]
-    joint = "" if article.endswith("'") else " "
-    return f"{article}{joint}{match['head']}{match['rest'] or ''}"
+    separator = "" if article.endswith("'") else " "
+    return f"{article}{separator}{match['head']}{match['rest'] or ''}"
 
 
 def split_year(title: str) -> tuple[str, int | None]:
@@ -101,7 +101,7 @@ def split_year(title: str) -> tuple[str, int | None]:
 
 
 def with_year(title: str, year: int) -> str:
-    """Return the spelling that tells a title apart from its namesakes."""
+    """Return the spelling that distinguishes a title from other items of that title."""
     return f"{title} ({year})"
 
 
@@ -126,9 +126,9 @@ def key(title: str) -> str:
 
 
 def _is_accent(character: str) -> bool:
-    """Whether a mark is an ornament: accents, and the vowels that Hebrew and Arabic may leave out."""
-    order = unicodedata.combining(character)
-    return order in _ACCENTS or order >= 200
+    """Whether a mark does not count in a key: accents, and the vowels that Hebrew and Arabic may leave out."""
+    combining_class = unicodedata.combining(character)
+    return combining_class in _ACCENTS or combining_class >= 200
 
 
 def _is_letter_part(character: str) -> bool:
@@ -142,7 +142,7 @@ def without_article(title_key: str) -> str:
 
 
 def model_titles(titles: Sequence[tuple[str, int | None]]) -> list[str]:
-    """Return the text the model sees for each (title, year): canonical, a year only where namesakes need it.
+    """Return the text the model sees for each (title, year): canonical, with the year where several have the title.
 
     Items that have the same title and the same year (or no year) keep the same text.
 
@@ -153,7 +153,7 @@ def model_titles(titles: Sequence[tuple[str, int | None]]) -> list[str]:
 
 
 def disambiguate(spellings: Sequence[str], years: Sequence[int | None]) -> list[str]:
-    """Return canonical spellings with the year where several are equal; all namesakes of each have to be among them."""
+    """Return canonical spellings, with the year where several are equal; pass all items that share a title together."""
     counts = Counter(spellings)
     return [
         with_year(spelling, year) if counts[spelling] > 1 and year is not None else spelling

@@ -1,7 +1,7 @@
-"""Writing a catalog: importing a file, adding and removing items; each is done whole or not at all.
+"""Making a catalog of a file: the whole catalog or nothing.
 
-The reading half is `catalog.py`. Files come in through `importing.py`; what their columns mean is known to
-`columns.py`.
+`storage/tables.py` reads the file and `storage/infer_columns.py` finds what its columns mean; `edit.py` changes a
+catalog, `reader.py` reads it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog import rows as rows_module
 from genrec_edge.catalog import schema
+from genrec_edge.catalog.rows import ColumnPlan, RowCounts, insert_rows, new_columns
 from genrec_edge.errors import CatalogError, UsageError
 from genrec_edge.storage import files
 from genrec_edge.storage import infer_columns as cols
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What an import did. The three roles name columns of the source; None where it has no such column."""
+    """What an import did. `title_column`, `id_column` and `year_column` name columns of the source, None without one."""
 
     path: Path
     n_items: int
     n_untitled: int
-    """Rows left out because they have no title."""
+    """Rows that were left out because they have no title."""
     title_column: str
     id_column: str | None
     year_column: str | None
     columns: tuple[str, ...]
-    """The columns kept under their own name, as they are called in the catalog."""
+    """The other columns, as they are called in the catalog."""
     list_columns: tuple[str, ...]
 
 
@@ -56,38 +56,36 @@ def build(
 ) -> BuildReport:
     """Make a catalog from a CSV, TSV, JSON, JSON-lines or SQLite file.
 
-    The file is read twice: once to learn what its columns hold, once to copy it. `out_path` appears when
-    everything is in it and on the disk; until then, and after any failure, it is as it was.
+    The file is read twice: once to find what its columns hold, once to copy it. `out_path` is written when everything is
+    in it and on the disk; until then, and after any failure, it is as it was.
 
     Args:
         source_path: the file, possibly compressed with gzip, bzip2 or xz.
         out_path: where the catalog goes; its folder is created.
-        title: the column of the titles; guessed if None, as are `id` and `year`. Items without an id column
-        are
-            numbered.
-        id: the column of the identifiers, which have to be unique.
+        title: the column of the titles; guessed if None, as are `id` and `year`.
+        id: the column of the ids, which have to be unique; without one, items are numbered.
         year: the column of the years; without one, a year in brackets after the title is used.
         table: the table to read, if the source is a SQLite file with more than one.
         lists: columns that hold many values, as "column" or "column:separator"; usual ones are recognised.
         name: what the catalog is called; the name of the source file if None.
         licence: SPDX expression of the source's licence, if known.
         force: replace an existing `out_path`.
-        progress: told the share done, 0..1, about once in a thousand rows.
+        progress: called with the share done, 0..1, about once in a thousand rows.
 
     Raises:
-        UsageError: the source or an option is wrong; the message names the line.
+        UsageError: the source or an argument is not valid, or `out_path` exists; the message names the line.
         CatalogError: no row of the source has a title.
-        DiskFullError: no room.
+        DiskFullError: the disk is full.
     """
     source_path, out_path = Path(source_path), Path(out_path)
     if out_path.exists() and not force:
         message = f"{out_path} exists already"
-        raise UsageError(message, hint="replace it with --force, or choose another name with -o")
+        raise UsageError(message, hint="set `force` to replace it, or choose another name")
     source = open_source(source_path, table)
-    share = progress_reporter(source, progress)
-    profile = cols.profile(source, _parse_lists(lists), lambda: share(0.0, 0.3))
+    report_progress = progress_reporter(source, progress)
+    profile = cols.profile(source, _parse_lists(lists), lambda: report_progress(0.0, 0.3))
     roles = cols.choose_roles(source.columns, title=title, id=id, year=year)
-    plan = rows_module.ColumnPlan(source, roles, rows_module.own_names(profile, roles))
+    plan = ColumnPlan(source, roles, new_columns(profile, roles))
     meta = {
         "format": str(schema.CATALOG.version),
         "name": name or source_path.name.partition(".")[0],
@@ -102,10 +100,10 @@ def build(
         schema.creating(Path(part.name), [(name, column.kind) for name, column in plan.columns]) as connection,
     ):
         connection.execute("BEGIN")
-        counts = rows_module.insert(connection, plan, lambda: share(0.3, 0.5))
+        counts = insert_rows(connection, plan, lambda: report_progress(0.3, 0.5))
         if not counts.n_items:
             message = f"no row of {source_path} has a title in its column {source.columns[roles.title]!r}"
-            raise CatalogError(message, hint="name the column of the titles with --title")
+            raise CatalogError(message, hint="name the column of the titles with `title`")
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), ("revision", counts.digest)])
         connection.execute("COMMIT")
         schema.create_indexes(connection)
@@ -114,7 +112,7 @@ def build(
     return import_report(out_path, plan, counts)
 
 
-def import_report(path: Path, plan: rows_module.ColumnPlan, counts: rows_module.RowCounts) -> BuildReport:
+def import_report(path: Path, plan: ColumnPlan, counts: RowCounts) -> BuildReport:
     """Return the report of an import that is done."""
     names, roles = plan.source.columns, plan.roles
     return BuildReport(
@@ -137,12 +135,12 @@ def _parse_lists(lists: Iterable[str]) -> dict[str, str | None]:
 
 @contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """Turn a folder that cannot be written into an error that says so."""
+    """Raise a UsageError where a folder cannot be written."""
     try:
         yield
     except OSError as e:
         message = f"cannot write {path} ({e.strerror or e})"
-        raise UsageError(message, hint="choose another place") from e
+        raise UsageError(message, hint="choose a folder that can be written") from e
 
 
 def progress_reporter(

@@ -274,7 +274,7 @@ def test_the_file_a_catalog_was_made_of_can_be_added_to_it(tmp_path: Path) -> No
         ({"title": "A", "id": "2"}, "has the id '2', as has the item 'Alien'"),
         ({"title": "A", "columns": {"gender": "x"}}, "no column 'gender'; its columns are: genres, length"),
         ({"title": " \u200b"}, "no title"),
-        ({"title": "A", "id": ""}, "every item needs its id"),
+        ({"title": "A", "id": ""}, "every item needs an id"),
     ],
 )
 def test_what_cannot_be_added(arguments: dict[str, Any], message: str, tricky_path: Path) -> None:

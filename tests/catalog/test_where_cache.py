@@ -44,7 +44,7 @@ def test_a_caller_may_change_its_rows() -> None:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    sets = RowSetCache(most_bytes=250)  # room for two conditions over 800 rows
+    sets = RowSetCache(max_bytes=250)  # room for two conditions over 800 rows
     for name in ("a", "b"):
         sets.put(1, name, np.arange(800))
     assert sets.get(1, "a") is not None
