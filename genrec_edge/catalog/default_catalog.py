@@ -19,10 +19,10 @@ _LOCK_TIMEOUT_S = 120.0
 
 
 def default_catalog_path(progress: Callable[[float], object] | None = None) -> Path:
-    """Return the catalog that the package brings along, built into the user's data folder on first use.
+    """Return the path of the catalog that comes with the package, built into the user's data folder on first use.
 
-    `progress` is told the share done, 0..1, if it has to be built. The file's name carries a hash of the films and the
-    format, so that another version of the package makes its own.
+    `progress` is called with the share done, 0..1, while the catalog is built. The file's name has a hash of the films
+    and the format, so that another version of the package makes its own.
 
     Raises:
         CatalogError: the folder cannot be written.
@@ -41,7 +41,7 @@ def default_catalog_path(progress: Callable[[float], object] | None = None) -> P
                 build(_FILMS_PATH, path, name="films", licence="CC0-1.0", progress=progress)
     except filelock.Timeout as e:
         message = f"another process has been building {path} for {_LOCK_TIMEOUT_S:.0f} s"
-        raise LockedError(message, hint="try again") from e
+        raise LockedError(message, hint="try again when it is done") from e
     except OSError as e:
         message = f"cannot write the default catalog to {path.parent} ({e.strerror})"
         raise CatalogError(message, hint="set GENREC_EDGE_HOME to a folder that can be written") from e

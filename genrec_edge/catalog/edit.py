@@ -67,14 +67,13 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
     unique_ids = list(dict.fromkeys(ids))
     with schema.CATALOG.writing(Path(path)) as connection:
         schema.track_changes(connection)
-        missing = []
-        for item_id in unique_ids:
-            if not connection.execute("DELETE FROM items WHERE id = ?", [item_id]).rowcount:
-                missing.append(item_id)
+        query = "SELECT 1 FROM items WHERE id = ?"
+        missing = [item_id for item_id in unique_ids if connection.execute(query, [item_id]).fetchone() is None]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             message = f"{path} has no item with the id {missing[0]!r}{more}; nothing was removed"
             raise UsageError(message, hint="`genrec-edge catalog search TEXT` shows the ids of items")
+        connection.executemany("DELETE FROM items WHERE id = ?", [(item_id,) for item_id in unique_ids])
         if connection.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None:
             message = f"{path} would be left without items; nothing was removed"
             raise UsageError(message, hint="delete the file instead")

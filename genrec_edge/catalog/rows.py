@@ -31,11 +31,11 @@ class ColumnPlan:
     source: TableSource
     roles: cols.Roles
     columns: Sequence[tuple[str, cols.Column]]
-    """The columns that are neither title nor id nor year: their names in the catalog, and what they are in the source."""
+    """The columns that are neither title, id nor year: their names in the catalog, and what the source has."""
     last_row: int = 0
     """The largest row number of the catalog."""
     last_number: int = 0
-    """The largest number among the ids of the catalog; items of a source without ids are numbered from the next one on."""
+    """The largest number among the ids of the catalog; items without ids get the next numbers."""
 
     @property
     def list_names(self) -> list[str]:
@@ -160,6 +160,8 @@ def _integrity_error(connection: sqlite3.Connection, source: TableSource, batch:
         if item_id in seen or earlier is not None:
             other = f"{source.unit} {seen[item_id]}" if item_id in seen else f"the item {earlier[0]!r}"
             finding = f"{title!r} has the id {item_id!r}, as has {other}"
-            return source.error(number, finding, "every item needs an id of its own; name the column of the ids with `id`")
+            return source.error(
+                number, finding, "every item needs an id of its own; name the column of the ids with `id`"
+            )
         seen[item_id] = number
     return source.error(batch[0][0], "the catalog refuses this item or one of the next")

@@ -2,18 +2,16 @@
 
 Plain tables that any SQLite browser can read:
 
-* `items`: one row per item. `key` is `titles.key(title)`; every column of the imported file keeps its own
-name, and a
+* `items`: one row per item. `key` is `titles.key(title)`; every column of the imported file keeps its own name, and a
   column with many values per item holds them joined by ", ".
 * `item_values`: those values one by one, (item, field, value).
-* `items_fts`: full-text index of the titles, kept by triggers.
-* `meta`: name, source, licence, created, lists (names of the list columns, JSON), and `revision`, which
-triggers change
-  whenever a row of `items` does, whichever program did it.
-* `changes`: by the same triggers, which row it was and the revision it led to; the newest 50,000. A revision that is
-  found here is one that this very file has had, and the rows after it are all that came, went or changed since. (Not
-  those that a REPLACE took away silently: whoever follows the changes counts the items at the end.) Catalogs made by
-  older versions get the table when items are added or removed.
+* `items_fts`: full-text index of the titles, kept up to date by triggers.
+* `meta`: name, source, licence, created, lists (names of the list columns, JSON), and `revision`, which triggers change
+  whenever a row of `items` changes, whichever program does it.
+* `changes`: written by the same triggers: each changed row and the revision after the change; the newest 50,000. A
+  revision that is found here is one that this file has had, and the rows after it are all that were added, removed or
+  changed since. (Rows that a REPLACE removed are missing; so the number of items has to be compared, too.) Catalogs
+  made by older versions get the table when items are added or removed.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWN_COLUMNS = ("row", "id", "title", "year", "key")
-RESERVED = frozenset({*OWN_COLUMNS, "rowid", "oid", "_rowid_"})
+RESERVED_COLUMNS = frozenset({*OWN_COLUMNS, "rowid", "oid", "_rowid_"})
 """Names that no imported column may take, in lower case; the last three are SQLite's."""
 
 _TABLES = (
@@ -52,8 +50,9 @@ _TABLES = (
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
 
-_MOST_CHANGES = 50_000
-"""Following one costs six times the tokenising of a title; a million titles are indexed anew in the time of 100,000."""
+_MAX_CHANGES = 50_000
+"""Following a change costs six times the tokenising of a title. So more changes than this, in a catalog of a million
+titles, take longer than a new title index."""
 _CHANGES = """CREATE TABLE changes(number INTEGER PRIMARY KEY, revision TEXT NOT NULL, "row" INTEGER)"""
 
 _INDEXES = """
@@ -68,7 +67,7 @@ _REVISION_TRIGGER = f"""
 CREATE TRIGGER items_revision_{{event}} AFTER {{event}} ON items BEGIN
   UPDATE meta SET value = lower(hex(randomblob(8))) WHERE name = 'revision';
   INSERT INTO changes(revision, "row") SELECT value, changed FROM meta, ({{rows}}) WHERE name = 'revision';
-  DELETE FROM changes WHERE number <= (SELECT max(number) FROM changes) - {_MOST_CHANGES};
+  DELETE FROM changes WHERE number <= (SELECT max(number) FROM changes) - {_MAX_CHANGES};
 END
 """
 _CHANGED_ROWS = {
@@ -107,26 +106,37 @@ def create_indexes(connection: sqlite3.Connection) -> None:
 
 
 def track_changes(connection: sqlite3.Connection) -> None:
-    """Have a catalog write down its changes from now on, if it does not yet; the transaction stays open.
+    """Add the table `changes` and its triggers to a catalog that does not have them; the transaction stays open.
 
     Not a migration: catalogs with and without the table are of format 1, which earlier versions open, too.
     """
     if has_changes(connection):
         return
     connection.execute(_CHANGES)
-    connection.execute("INSERT INTO changes(revision) VALUES (?)", [fact(connection, "revision")])
+    connection.execute("INSERT INTO changes(revision) VALUES (?)", [meta_value(connection, "revision")])
     for event, rows in _CHANGED_ROWS.items():
         connection.execute(f"DROP TRIGGER IF EXISTS items_revision_{event}")
         connection.execute(_REVISION_TRIGGER.format(event=event, rows=rows))
 
 
 def has_changes(connection: sqlite3.Connection) -> bool:
-    """Whether a catalog writes down its changes."""
+    """Whether a catalog has the table `changes`."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone() is not None
 
 
+def changed_rows(connection: sqlite3.Connection, revision: str) -> list[int] | None:
+    """Return the rows that were added, removed or changed after a revision, ascending; None if that is unknown."""
+    if not has_changes(connection):
+        return None
+    (number,) = connection.execute("SELECT max(number) FROM changes WHERE revision = ?", [revision]).fetchone()
+    if number is None:
+        return None
+    query = 'SELECT DISTINCT "row" FROM changes WHERE number > ? ORDER BY "row"'
+    return [row for (row,) in connection.execute(query, [number])]
+
+
 def column_names(connection: sqlite3.Connection) -> list[str]:
-    """Return the columns that came with the imported file, in its order."""
+    """Return the columns of the imported file, in its order."""
     names = [str(row[1]) for row in connection.execute("PRAGMA table_info(items)")]
     return [name for name in names if name not in OWN_COLUMNS]
 
@@ -134,17 +144,20 @@ def column_names(connection: sqlite3.Connection) -> list[str]:
 def list_names(connection: sqlite3.Connection) -> list[str]:
     """Return those of the columns that hold many values."""
     try:
-        return [str(name) for name in json.loads(fact(connection, "lists"))]
+        return [str(name) for name in json.loads(meta_value(connection, "lists"))]
     except (TypeError, ValueError) as e:
         raise sqlite3.DatabaseError("its list columns cannot be read") from e
 
 
-def fact(connection: sqlite3.Connection, name: str) -> str:
-    """Return a value of `meta`."""
+def meta_value(connection: sqlite3.Connection, name: str) -> str:
+    """Return a value of `meta`.
+
+    Raises:
+        sqlite3.DatabaseError: there is none; `SqliteFormat.errors` makes it an error about the file.
+    """
     row = connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
     if row is None:
-        message = f"no {name} in it"
-        raise sqlite3.DatabaseError(message)
+        raise sqlite3.DatabaseError(f"its table meta has no {name}")
     return str(row[0])
 
 
