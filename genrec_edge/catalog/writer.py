@@ -56,8 +56,8 @@ def build(
 ) -> BuildReport:
     """Make a catalog from a CSV, TSV, JSON, JSON-lines or SQLite file.
 
-    The file is read twice: once to find what its columns hold, once to copy it. `out_path` appears when everything is in
-    it and on the disk; until then, and after any failure, it is as it was.
+    The file is read twice: once to find what its columns hold, once to copy it. `out_path` appears when all of it is on
+    the disk; until then, and after any failure, it is as it was.
 
     Args:
         source_path: the file, possibly compressed with gzip, bzip2 or xz.
