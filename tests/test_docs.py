@@ -19,8 +19,12 @@ from typer.testing import CliRunner
 import genrec_edge
 from genrec_edge import cli, errors, records
 from genrec_edge.catalog import edit, writer
+from genrec_edge.catalog.schema import CATALOG
 from genrec_edge.hub.registry import load_registry
 from genrec_edge.hub.store import ModelStore
+from genrec_edge.prior.db import PRIOR
+from genrec_edge.profiles.db import PROFILES
+from genrec_edge.storage.migrations import expected_tables
 from tests import test_architecture
 from tests.support.folders import ROOT
 
@@ -34,6 +38,7 @@ DOCUMENTS = [
     README,
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "convert" / "README.md",
     ROOT / "genrec_edge" / "data" / "README.md",
     ROOT / "models" / "genrec-films" / "README.md",
@@ -383,6 +388,18 @@ def test_the_python_that_is_shown_runs_and_prints_what_is_shown(
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, name_of(path), "exec"), names)
         assert shown is None or printed.getvalue() == shown, code
+
+
+def test_the_sqlite_files_are_described_with_their_ids_and_versions() -> None:
+    text = (DOCS / "formats.md").read_text(encoding="utf-8")
+    for kind, heading in ((CATALOG, "Catalog"), (PRIOR, "Prior"), (PROFILES, "Profiles")):
+        found = re.search(rf"^## {heading}\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
+        assert found
+        described = " ".join(found[1].split())
+        assert f"(0x{kind.application_id:08x})" in described
+        assert f"`user_version` is {kind.version}" in described
+    tables = {name for kind in (PRIOR, PROFILES) for name in expected_tables(kind.migrations)}
+    assert {name for name in tables if f"| `{name}` |" not in text} <= {"events_once"}  # an index
 
 
 def sessions(text: str) -> list[tuple[str, str]]:
