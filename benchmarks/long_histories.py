@@ -27,7 +27,7 @@ from genrec_edge.evaluation import metrics
 from genrec_edge.evaluation.conditioning import Conditioner, PreferenceKind
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.protocol import cases_of
-from genrec_edge.evaluation.system_metrics import AT
+from genrec_edge.evaluation.system_metrics import CUTOFF
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.profiles.store import ProfileEvent, ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer
@@ -55,16 +55,16 @@ def main() -> None:
         store = ProfileStore(Path(folder) / "profiles.db")
         films = recommender.catalog
         summarizer = FactSummarizer(CatalogFacts(films))
-        score_all = films.items(rng.permutation(np.arange(1, films.n_items + 1))[: max(LENGTHS) + MORE].tolist())
+        items = films.items(rng.permutation(np.arange(1, films.n_items + 1))[: max(LENGTHS) + MORE].tolist())
         print("| events | told as | tokens of the prompt | titles left out | request | peak memory | 5 more events |")
         print("|---|---|---|---|---|---|---|")
         for n in LENGTHS:
-            history = [Interaction(id=item.id) for item in score_all[:n]]
+            history = [Interaction(id=item.id) for item in items[:n]]
             print(_row(n, "titles", *_measured(recommender, history, None, options.repeats), ""))
             user = f"user-{n}"
-            store.update(user, _events(score_all[:n]), films, summarizer)
+            store.update(user, _events(items[:n]), films, summarizer)
             started = time.perf_counter()
-            store.update(user, _events(score_all[n : n + MORE]), films, summarizer)
+            store.update(user, _events(items[n : n + MORE]), films, summarizer)
             update = f"{1000 * (time.perf_counter() - started):.0f} ms"
             known = store.context(user)
             measured = _measured(recommender, list(known.recent), known.preference, options.repeats)
@@ -72,29 +72,30 @@ def main() -> None:
 
 
 def _print_quality(model: str | None, data: str) -> None:
-    """Print a row for each number of events that is told; the films of the whole history are never asked for."""
+    """Print a row for each number of events in the prompt; films of the whole history are never recommended."""
     dataset = load(data)
     split = split_of(dataset, "leave-one-out", "file")
-    asked, item_facts = cases_of(split), ItemFacts(facts_of(dataset), split.train)
-    places = [place for place, history in enumerate(asked.histories) if len(history) >= MANY]
-    histories = [asked.histories[place] for place in places]
-    targets = asked.targets[places].tolist()
-    told_as: dict[str, PreferenceKind] = {"titles": "history", "profile": "both"}
+    cases, item_facts = cases_of(split), ItemFacts(facts_of(dataset), split.train)
+    places = [place for place, history in enumerate(cases.histories) if len(history) >= MANY]
+    histories = [cases.histories[place] for place in places]
+    targets = cases.targets[places].tolist()
+    preferences: dict[str, PreferenceKind] = {"titles": "history", "profile": "both"}
     print(f"{len(places)} users with at least {MANY} events, at most {max(map(len, histories))}\n")
-    print("| events told | as | HR@10 | NDCG@10 |")
+    print("| events in the prompt | as | HR@10 | NDCG@10 |")
     print("|---|---|---|---|")
     with LlmRanker(resolve_model(model, ModelStore()), dataset) as ranker:
         for n in LENGTHS[:3]:
-            for name, kind in told_as.items():
+            for name, kind in preferences.items():
                 conditioner = Conditioner(item_facts, kind)
-                told = [conditioner.told(0, history[-n:], 0) for history in histories]
-                found = []
-                with progress(f"{n} as {name}", len(told)) as advance:
-                    for answer, target in zip(ranker.rank_many(histories, AT, told=told), targets, strict=True):
-                        found.append(answer.rank_of(target))
+                conditioning = [conditioner.condition(0, history[-n:], 0) for history in histories]
+                rankings = ranker.rank_many(histories, CUTOFF, conditioning=conditioning)
+                ranks = []
+                with progress(f"{n} as {name}", len(conditioning)) as advance:
+                    for ranking, target in zip(rankings, targets, strict=True):
+                        ranks.append(ranking.rank_of(target))
                         advance(1)
-                ranks = np.array(found)
-                print(f"| {n} | {name} | {metrics.hit(ranks, AT).mean():.4f} | {metrics.ndcg(ranks, AT).mean():.4f} |")
+                hit_rate = metrics.hit(np.array(ranks), CUTOFF).mean()
+                print(f"| {n} | {name} | {hit_rate:.4f} | {metrics.ndcg(np.array(ranks), CUTOFF).mean():.4f} |")
 
 
 def _events(items: list[Item]) -> list[ProfileEvent]:
@@ -115,8 +116,8 @@ def _measured(
     return result, float(np.median(seconds)), process_memory.peak_mib()
 
 
-def _row(n: int, told: str, result: Result, seconds: float, peak: float | None, update: str) -> str:
-    cells = (f"{n:,}", told, result.timings.prompt_tokens, result.dropped, f"{seconds:.2f} s", f"{peak or 0:.0f} MiB")
+def _row(n: int, form: str, result: Result, seconds: float, peak: float | None, update: str) -> str:
+    cells = (f"{n:,}", form, result.timings.prompt_tokens, result.dropped, f"{seconds:.2f} s", f"{peak or 0:.0f} MiB")
     return f"| {' | '.join(map(str, cells))} | {update} |"
 
 

@@ -10,8 +10,9 @@ from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.metadata import model_metadata
-from genrec_edge.evaluation.llm_ranker import LlmRanker, PriorTerm
+from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.metrics import hit, ndcg
+from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.prior.model import PriorCounts, log_prob

@@ -10,6 +10,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from genrec_edge.evaluation.metrics import hit, ndcg
 from genrec_edge.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -80,13 +83,14 @@ def collect_recommendations(
     """
     total = len(histories) + len(cases)
     with Recommender.open(model_path, catalog_path, n_threads=n_threads) as recommender:
-        results, ranks = [], []
+        results = []
+        ranks: list[float] = []
         for history in histories:
             results.append(recommender.recommend(history, k=K))
             on_answer(len(results), total)
         for done, case in enumerate(cases, start=len(results) + 1):
             ids = _ids(recommender.recommend(case.history, k=K))
-            ranks.append(ids.index(case.target_id) + 1 if case.target_id in ids else None)
+            ranks.append(ids.index(case.target_id) + 1 if case.target_id in ids else math.inf)
             on_answer(done, total)
     timings = [result.timings for result in results]
     return ModelRecommendations(
@@ -98,10 +102,10 @@ def collect_recommendations(
     )
 
 
-def hit_rate(ranks: Sequence[int | None]) -> HitRate:
-    """Return the figures of held-out items found at these ranks (from 1; None: not found); at least one."""
-    gains = [0.0 if rank is None else 1 / math.log2(rank + 1) for rank in ranks]
-    return HitRate(len(ranks), sum(rank is not None for rank in ranks) / len(ranks), sum(gains) / len(ranks))
+def hit_rate(ranks: Sequence[float]) -> HitRate:
+    """Return the metrics of held-out items at these ranks (from 1; inf: not found); at least one."""
+    array = np.array(ranks, np.float64)
+    return HitRate(len(ranks), float(hit(array, K).mean()), float(ndcg(array, K).mean()))
 
 
 def overlap(reference: ModelRecommendations, other: ModelRecommendations) -> float:

@@ -135,9 +135,9 @@ def evaluate(
         baseline_names,
         baseline_rankers,
         conditioner_of,
-        hard_scores,
-        ranker_from_file,
-        ways_to_answer,
+        external_ranker,
+        model_variants,
+        negative_scores,
     )
 
     dataset = load(data)
@@ -151,9 +151,9 @@ def evaluate(
     systems: list[RankingSystem] = []
     for first in turns:
         systems += baseline_rankers(names, asked, fit_first=first)
-        systems += [ranker_from_file(text, asked, target, fit_first=first) for text in scores or ()]
+        systems += [external_ranker(text, asked, target, fit_first=first) for text in scores or ()]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
-    for first, (decode, added) in product(turns, list(ways_to_answer(names, prior, prior_weight or [], asked))):
+    for first, (decode, added) in product(turns, list(model_variants(names, prior, prior_weight or [], asked))):
         systems += [
             LlmRanker(
                 model_file,
@@ -177,11 +177,11 @@ def evaluate(
             users=users,
             target=target,
             candidates=candidates,
-            hard=None if negatives == "random" else hard_scores(negatives, asked),
+            negatives=None if negatives == "random" else negative_scores(negatives, asked),
             conditioner=conditioner,
             seed=seed,
             reference=reference,
-            resume_path=resume,
+            resume=resume,
             on_user=on_user,
         )
     if plot is not None:

@@ -1,7 +1,7 @@
-"""What systems answered the users of an evaluation, on disk while it runs: one JSON line per user.
+"""The answers of a system during an evaluation, on disk: one JSON line per user, so that it can be resumed.
 
-The first line is the key, which says all that an answer depends on; a file with another key is refused. A line that was
-cut short by a kill is taken away, and the users after it are asked again. Knows neither systems nor figures.
+The first line is the key: everything an answer depends on. A file with another key is refused. A line that a kill cut
+short is removed, and the evaluation continues with that user. Knows neither systems nor metrics.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _MAX_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class LoggedAnswer:
-    """What one system answered one user, and what it took.
+    """The answer of one system for one user, and its cost.
 
     Attributes:
         user: index of the user in the data set.
         rank: of the target, from 1; inf where it was not found.
         items: item indexes, best first, different from each other.
-        exact: whether no item left out is better.
-        tokens: given to the model, 0 where there is none.
-        texts: how many texts were written; 0 where the answer was searched.
-        invalid: texts that mean no item.
-        repeated: texts that mean an item of the history or one written before.
-        seconds: what the answer took.
-        wall_s: time since the answer before; less than `seconds` where users are answered together.
-        peak_mib: the most memory the process had held until then, or None.
+        exact: whether no other candidate is better.
+        tokens: evaluated by the model; 0 for systems without a model.
+        texts: number of generated texts; 0 for a search.
+        invalid: generated texts that resolve to no candidate.
+        repeated: generated texts that resolve to an item of the history or of an earlier text.
+        seconds: time of this answer.
+        wall_s: time since the previous answer; less than `seconds` where users are answered in parallel.
+        peak_mib: peak memory of the process so far, or None where it cannot be measured.
     """
 
     user: int
@@ -64,19 +64,19 @@ _COUNTS = ("user", "tokens", "texts", "invalid", "repeated")
 def open_answer_log(
     path: Path, key: Mapping[str, Any]
 ) -> Iterator[tuple[dict[int, LoggedAnswer], Callable[[LoggedAnswer], None]]]:
-    """Yield the answers a file holds, by user, and the function that adds one; the file is made if it is not there.
+    """Yield the answers in a file, by user, and the function that adds one; a missing file is created.
 
-    An added answer is in the file when the function returns, so it outlives the process, though not a power cut.
+    An added answer is in the file when the function returns, so it survives the process, but not a power cut.
 
     Raises:
-        UsageError: the file is none of ours, or holds answers of another evaluation; the message says in what.
-        LockedError: another process is adding answers.
+        UsageError: the file is not an answer log, or is of another evaluation; the message names the differences.
+        LockedError: another process writes to the file.
     """
     key = json.loads(json.dumps({"schema": SCHEMA, **key}))
     with path_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        busy = f"{path} is being written by another evaluation"
-        hint = "wait for it, or name another folder with --resume"
+        busy = f"another evaluation is writing to {path}"
+        hint = "wait for it, or give another folder as `resume`"
         with locked(path.with_name(f".{path.name}.lock"), busy, hint):
             answers = _read(path, key)
             with path.open("ab") as file:
@@ -92,7 +92,7 @@ def open_answer_log(
 
 
 def _read(path: Path, key: Mapping[str, Any]) -> dict[int, LoggedAnswer]:
-    """Return the answers of a file, after cutting off what does not end in a line break."""
+    """Return the answers of a file, after removing a last line without a line break."""
     answers: dict[int, LoggedAnswer] = {}
     if not path.exists():
         return answers
@@ -101,14 +101,14 @@ def _read(path: Path, key: Mapping[str, Any]) -> dict[int, LoggedAnswer]:
         for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE_BYTES), b""), start=1):
             if not line.endswith(b"\n"):
                 if len(line) == _MAX_LINE_BYTES or (number == 1 and not _line(key).startswith(line)):
-                    raise _foreign(path, number)
+                    raise _not_a_log(path, number)
                 break
             if number == 1:
                 _check_key(path, line, key)
             else:
                 answer = _from_json(line)
                 if answer is None:
-                    raise _foreign(path, number)
+                    raise _not_a_log(path, number)
                 answers[answer.user] = answer
             end += len(line)
         file.truncate(end)
@@ -118,11 +118,11 @@ def _read(path: Path, key: Mapping[str, Any]) -> dict[int, LoggedAnswer]:
 def _check_key(path: Path, line: bytes, key: Mapping[str, Any]) -> None:
     found = _parsed(line)
     if found is None or found.get("schema") != SCHEMA:
-        raise _foreign(path, 1)
-    if wrong := differences(key, found):
+        raise _not_a_log(path, 1)
+    if different := differences(key, found):
         raise UsageError(
-            f"{path} holds answers of another evaluation: {several(wrong, most=_MAX_SHOWN, separator=', ')} differ",
-            hint="repeat the call it was made with, or name another folder with --resume",
+            f"{path} holds answers of another evaluation: {several(different, most=_MAX_SHOWN, separator=', ')} differ",
+            hint="use the same options as before, or give another folder as `resume`",
         )
 
 
@@ -135,12 +135,12 @@ def _to_json(answer: LoggedAnswer) -> dict[str, Any]:
 
 
 def _from_json(line: bytes) -> LoggedAnswer | None:
-    """Return the answer that a line holds, or None if it holds none."""
+    """Return the answer of a line, or None for an invalid line."""
     found = _parsed(line)
     if found is None or found.keys() != _KEYS:
         return None
     items, rank, peak = found["items"], found["rank"], found["peak_mib"]
-    good = (
+    is_valid = (
         all(_is_count(found[name]) for name in _COUNTS)
         and isinstance(items, list)
         and all(_is_count(item) for item in items)
@@ -150,9 +150,9 @@ def _from_json(line: bytes) -> LoggedAnswer | None:
         and _is_number(found["seconds"])
         and _is_number(found["wall_s"])
     )
-    return (
-        LoggedAnswer(**{**found, "items": tuple(items), "rank": math.inf if rank is None else rank}) if good else None
-    )
+    if not is_valid:
+        return None
+    return LoggedAnswer(**{**found, "items": tuple(items), "rank": math.inf if rank is None else rank})
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -171,7 +171,5 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def _foreign(path: Path, line: int) -> UsageError:
-    return UsageError(
-        f"line {line} of {path} is not what an evaluation writes", hint="name another folder with --resume"
-    )
+def _not_a_log(path: Path, line: int) -> UsageError:
+    return UsageError(f"line {line} of {path} is not what an evaluation writes", hint="give another folder as `resume`")

@@ -1,7 +1,7 @@
-"""Recommenders that count: what a tuned model is measured against, on the same split and the same items.
+"""Baselines from interaction counts, which tuned models are compared with on the same split and the same items.
 
-Every one learns from histories of item indexes alone and gives each item a score, higher is better, items of the
-history included: what was seen is left out by whoever ranks. Knows no titles, no models, no metrics.
+Each is fitted on histories of item indexes and scores every item, higher is better, items of the history included: the
+ranker removes those. Knows no titles, no models, no metrics.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_DENSE_ITEMS = 10_000
-"""EASE inverts a matrix of this many rows: 0.8 GB in float64, and three of them are alive at once."""
+"""EASE inverts a matrix of this many rows: 0.8 GB in float64, and three of them are in memory at once."""
 
 
 class Baseline(Protocol):
-    """What the evaluator asks of a system that is no language model."""
+    """The interface of a baseline."""
 
     def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
-        """Learn from histories of item indexes below `n_items`, oldest first, and forget what was learned before."""
+        """Fit on histories of item indexes below `n_items`, oldest first; an earlier fit is forgotten."""
 
     def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return a score for each item, (n_items,), after a history, oldest first, that may be empty or unknown."""
 
 
 class Random:
-    """Draws the scores; the same history has the same scores."""
+    """Random scores; equal histories get equal scores."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._n_items = 0
 
     def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:  # noqa: ARG002
-        """Learn nothing but the number of items."""
+        """Store the number of items."""
         self._n_items = n_items
 
     def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -71,8 +71,8 @@ class ItemKNN:
 
     Args:
         k: neighbours of each item.
-        shrink: how much a small number of common users is distrusted.
-        last: how many of the latest items of a history are looked at.
+        shrink: reduces similarities that rest on few common users.
+        last: how many of the latest items of a history count.
     """
 
     def __init__(self, *, k: int = 200, shrink: float = 10.0, last: int = 3) -> None:
@@ -101,7 +101,7 @@ class ItemKNN:
         self._matrix = SparseRows(joined(sources), joined(targets), np.concatenate(values), shape)
 
     def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the sums of similarities; 0 where an item of the history is no neighbour."""
+        """Return the sums of similarities; 0 where no item of the history is a neighbour."""
         latest = history[::-1][: self._last]
         return np.asarray(self._matrix.sums(latest, np.ones((1, len(latest))))[0])
 
@@ -124,8 +124,8 @@ class EASE:
             UsageError: too many items for a dense matrix.
         """
         if n_items > _MAX_DENSE_ITEMS:
-            message = f"EASE needs a matrix of {n_items:,} x {n_items:,} items, more than {_MAX_DENSE_ITEMS:,} squared"
-            raise UsageError(message, hint="leave EASE out of the baselines")
+            message = f"EASE needs a matrix of {n_items:,} x {n_items:,} items; the limit is {_MAX_DENSE_ITEMS:,} items"
+            raise UsageError(message, hint="leave ease out of `baselines`")
         gram = np.diag(np.full(n_items, self._l2))
         for history in train:
             items = np.unique(history)
@@ -141,7 +141,7 @@ class EASE:
 
 
 class SequentialItemItem:
-    """Counts which item follows which, and how closely.
+    """Transition counts: which item follows which, and how closely.
 
     T[i, j] sums 1/d over all places where j follows i by d <= `window` steps. score(j) sums, over the last items h_p
     of the history (p = 0 is the newest), decay^p * T[h_p, j] / count(h_p)^alpha, where count is the number of events.
@@ -149,8 +149,8 @@ class SequentialItemItem:
     Args:
         window: steps an item looks ahead.
         decay: weight of each item of the history relative to the next newer one.
-        last: how many of the latest items are looked at.
-        alpha: 0 favours the followers of popular items, 1 makes rare and popular ones speak alike.
+        last: how many of the latest items of a history count.
+        alpha: 0 favours the followers of popular items, 1 weighs rare and popular items alike.
     """
 
     def __init__(self, *, window: int = 10, decay: float = 0.8, last: int = 10, alpha: float = 0.8) -> None:
@@ -178,4 +178,4 @@ BASELINES: Mapping[str, Callable[[], Baseline]] = {
     "ease": EASE,
     "sequential": SequentialItemItem,
 }
-"""What needs nothing but numpy, by the name it has in tables; the settings were tuned on ML-100K's validation items."""
+"""By name in tables; the default settings were tuned on the validation items of ML-100K."""

@@ -1,4 +1,4 @@
-"""How far probabilities are from frequencies, and the line that brings log-odds nearer to them. Knows numbers alone."""
+"""Calibration: how far probabilities are from frequencies, and a linear fit of log-odds. Knows numbers only."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 BINS = 15
 """Source: Guo et al. 2017, arXiv 1706.04599, section 4."""
-_STEPS = 100
-_ENOUGH = 1e-10
+_MAX_NEWTON_STEPS = 100
+_TOLERANCE = 1e-10
 _RIDGE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Predictions near each other: how many, their mean, and the share that came true."""
+    """Predictions of one bin: how many, their mean, and the share with a positive outcome."""
 
     n: int
     predicted: float
@@ -27,7 +27,7 @@ class Bin:
 
 
 def reliability(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> list[Bin]:
-    """Return the bins of equal width that are not empty, ascending; both arrays are (n,)."""
+    """Return the non-empty bins of equal width, ascending; both arrays are (n,), probabilities 0..1."""
     which = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
     return [
         Bin(int(inside.sum()), float(probabilities[inside].mean()), float(outcomes[inside].mean()))
@@ -37,7 +37,7 @@ def reliability(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_])
 
 
 def calibration_error(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> float:
-    """Return the expected calibration error, 0..1: the mean distance of bins from the diagonal, by their sizes.
+    """Return the expected calibration error, 0..1: the mean distance of bins from the diagonal, weighted by size.
 
     Source: Guo et al. 2017, arXiv 1706.04599, equation 3.
     """
@@ -51,37 +51,42 @@ def brier(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> fl
 
 
 def auc(scores: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> float:
-    """Return the share of pairs of one that came true and one that did not with the higher score on the first.
+    """Return the area under the ROC curve, 0..1: the share of (positive, negative) pairs that the scores order rightly.
 
-    Equal scores count a half. nan where there are none of one kind.
+    Equal scores count half. nan without a positive or without a negative outcome.
     """
-    true, false = scores[outcomes], np.sort(scores[~outcomes])
-    if not len(true) or not len(false):
+    positive, negative = scores[outcomes], np.sort(scores[~outcomes])
+    if not len(positive) or not len(negative):
         return float("nan")
-    below = np.searchsorted(false, true, side="left") + np.searchsorted(false, true, side="right")
-    return float(below.mean() / 2 / len(false))
+    below = np.searchsorted(negative, positive, side="left") + np.searchsorted(negative, positive, side="right")
+    return float(below.mean() / 2 / len(negative))
+
+
+def sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probability of each log-odds."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -500, 500))))
 
 
 def fit_line(margins: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and offset for which sigmoid(slope * margin + offset) makes the outcomes likeliest.
+    """Return the slope and offset for which sigmoid(slope * margin + offset) gives the outcomes maximum likelihood.
 
-    By Newton's method. Source: Platt 1999, "Probabilistic outputs for support vector machines", section 2.1.
+    Newton's method. Source: Platt 1999, "Probabilistic outputs for support vector machines", section 2.1.
 
     Raises:
-        ValueError: all outcomes are the same, or a line parts them: there is no likeliest one.
+        ValueError: all outcomes are the same, or a threshold separates them: there is no maximum.
     """
     if outcomes.all() or not outcomes.any():
         raise ValueError("all outcomes are the same")
     if margins[outcomes].min() > margins[~outcomes].max() or margins[outcomes].max() < margins[~outcomes].min():
-        raise ValueError("the margins tell the outcomes apart without error")
+        raise ValueError("the margins separate the outcomes without error")
     features = np.stack([margins, np.ones_like(margins)], axis=1)
     line = np.zeros(2)
-    for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(features @ line, -500, 500)))
+    for _ in range(_MAX_NEWTON_STEPS):
+        p = sigmoid(features @ line)
         gradient = features.T @ (p - outcomes)
         curvature = (features * (p * (1 - p))[:, None]).T @ features + _RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         line = line - step
-        if np.abs(step).max() < _ENOUGH:
+        if np.abs(step).max() < _TOLERANCE:
             break
     return float(line[0]), float(line[1])

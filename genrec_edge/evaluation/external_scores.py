@@ -1,6 +1,6 @@
-"""Scores that another program gave every item for every user, in one file: how a baseline of another library is read.
+"""Files of scores that another program computed for every user and item: baselines of other libraries.
 
-The file says which split it was made for, so that figures of different questions never stand in one table.
+The file states the split it was made for, so that one table never mixes metrics of different splits.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from genrec_edge.datasets.splits import Split
 
 _MAX_CARD_BYTES = 1 << 20
-_HINT = "make it again: see genrec_edge/scores.py"
+_HINT = "write it again with genrec_edge.evaluation.external_scores.save_scores"
 
 
 def save_scores(path: Path, scores: NDArray[np.floating], split: Split, target: Target = "test") -> None:
-    """Write the scores of all items after each user's history, (n_users, n_items), as `--scores` reads them.
+    """Write the scores of all items after each user's history, (n_users, n_items), as `read_scores` reads them.
 
     Args:
         path: a .npz file, replaced whole or not at all.
-        scores: a row for each user of the data set; those of users who are not asked may be nan.
-        split: what it was fitted on and asked.
+        scores: a row for each user of the data set; rows of users without a target may be nan.
+        split: the split whose training part the scores were fitted on.
         target: which of the held-out items the histories lead up to.
     """
     card = json.dumps({"split": split.card(), "target": target})
@@ -45,51 +45,53 @@ def save_scores(path: Path, scores: NDArray[np.floating], split: Split, target: 
 
 
 def read_scores(path: Path, split: Split, target: Target) -> Callable[[NDArray[np.int32]], NDArray[np.float32]]:
-    """Return the function from the history of a user who is asked to the scores of all items, (n_items,). Read-only.
+    """Return the function from the history of a user with a target to the scores of all items, (n_items,). Read-only.
 
     Raises:
-        UsageError: the file is none of these, was made for another split, or has no number for an item; and so does
-            the function for any other history, such as none.
+        UsageError: the file is not a file of scores, was made for another split, or has a score that is not a number.
+            The returned function raises it for any other history, such as an empty one.
     """
     shape = (len(split.train), split.n_items)
     try:
         with path_errors(path), zipfile.ZipFile(path) as archive:
-            found = json.loads(str(_array(archive, "card", _MAX_CARD_BYTES)))
+            card = json.loads(str(_array(archive, "card", _MAX_CARD_BYTES)))
             scores = _array(archive, "scores", 4 * shape[0] * shape[1])
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as e:
-        raise UsageError(f"{path} is no file of scores ({e})", hint=_HINT) from e
+        raise UsageError(f"{path} is not a file of scores ({e})", hint=_HINT) from e
     expected = json.loads(json.dumps({"split": split.card(), "target": target}))
-    if wrong := differences(expected, found):
-        named = several(wrong, most=5, separator=", ")
+    if different := differences(expected, card):
+        named = several(different, most=5, separator=", ")
         raise UsageError(f"{path} was made for another evaluation: {named} differ", hint=_HINT)
     if scores.shape != shape or scores.dtype != np.float32:
         message = f"{path} has scores of shape {scores.shape} and type {scores.dtype}, not float32 of {shape}"
         raise UsageError(message, hint=_HINT)
-    asked = cases_of(split, target=target)
-    if (n := int(np.isnan(scores[asked.users]).any(axis=1).sum())) > 0:
-        raise UsageError(f"{path}: {n:,} of {len(asked.users):,} users have scores that are not numbers", hint=_HINT)
-    row_of = {history.tobytes(): user for history, user in zip(asked.histories, asked.users.tolist(), strict=True)}
+    cases = cases_of(split, target=target)
+    n_invalid = int(np.isnan(scores[cases.users]).any(axis=1).sum())
+    if n_invalid:
+        message = f"{path}: {n_invalid:,} of {len(cases.users):,} users have scores that are not numbers"
+        raise UsageError(message, hint=_HINT)
+    row_of = {history.tobytes(): user for history, user in zip(cases.histories, cases.users.tolist(), strict=True)}
 
     def scores_of(history: NDArray[np.int32]) -> NDArray[np.float32]:
         user = row_of.get(history.tobytes())
         if user is None:
-            message = f"{path} has no scores for a user of whom nothing is told"
-            raise UsageError(message, hint="leave --scores out, or tell something with --preference")
+            message = f"{path} has no scores for a user without a history"
+            raise UsageError(message, hint='leave out `scores`, or choose another `preference` than "none"')
         return np.asarray(scores[user], np.float32)
 
     return scores_of
 
 
 def _array(archive: zipfile.ZipFile, name: str, max_bytes: int) -> NDArray[Any]:
-    """Read one array without believing its header: nothing larger than `max_bytes` is read or made."""
+    """Read one array without trusting its header: never reads or allocates more than `max_bytes`."""
     with archive.open(f"{name}.npy") as file:
         if npy.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is no array of version 1.0")
+            raise ValueError(f"{name} is not an array of format version 1.0")
         shape, is_fortran, dtype = npy.read_array_header_1_0(file)
         n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if is_fortran or dtype.hasobject or not 0 <= n_bytes <= max_bytes:
             raise ValueError(f"{name} has the shape {shape} and type {dtype}")
         content = file.read(n_bytes)
         if len(content) != n_bytes:
-            raise ValueError(f"{name} is cut short")
+            raise ValueError(f"{name} is truncated")
         return np.frombuffer(content, dtype).reshape(shape)

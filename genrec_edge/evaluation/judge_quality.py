@@ -1,8 +1,8 @@
-"""How good a model's verdicts are: yes or no on what users met next and on what they never met, and pairs of both.
+"""How good a model is as a judge: yes or no on a user's target and on a negative, and which of the two it prefers.
 
-Each user is asked about the held-out item and one drawn uniformly from the items that the user never meets, so that
-half of the answers should be yes. The line that calibrates is fitted on the validation items of half of the users and
-measured on the test items of the other half.
+The negative of a user is drawn uniformly from the items outside of the user's events, so half of the answers should be
+yes. The calibration line is fitted on the validation items of half of the users and measured on the test items of the
+other half.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ class JudgeMargins:
 
     Attributes:
         users: (n,) int32.
-        met: of yes, for the item that was met.
-        stranger: of yes, for the one that never is.
-        first: of the met item over the stranger, named first.
-        second: the same, named second.
+        target: of yes, for the target.
+        negative: of yes, for the negative.
+        target_first: of the target over the negative, with the target named first.
+        target_second: the same, with the target named second.
     """
 
     users: NDArray[np.int32]
-    met: NDArray[np.float64]
-    stranger: NDArray[np.float64]
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
+    target: NDArray[np.float64]
+    negative: NDArray[np.float64]
+    target_first: NDArray[np.float64]
+    target_second: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgeQuality:
-    """What was found.
+    """Metrics of a judge.
 
     Attributes:
-        n_users: measured, none of whom the line was fitted on.
-        slope, offset: of the line.
-        raw_error, error: expected calibration error before and after the line.
-        brier, auc: after the line; its slope does not change the second.
-        bins: of the reliability diagram, before and after.
-        accuracy: share of pairs in which the met item is preferred, both orders asked.
+        n_users: users measured; the line was fitted on other users.
+        slope, offset: of the calibration line.
+        raw_error, error: expected calibration error before and after calibration.
+        brier, auc: after calibration; the second is the same before.
+        raw_bins, bins: of the reliability diagram, before and after calibration.
+        accuracy: share of pairs in which the target is preferred, averaged over both orders.
         flips: share of pairs whose answer changes with the order.
-        accuracy_one_way: share of right answers when the order is drawn.
+        accuracy_one_way: share of right answers with a random order.
     """
 
     n_users: int
@@ -80,7 +80,7 @@ class JudgeQuality:
     accuracy_one_way: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it, ready for JSON."""
+        """Return all metrics, ready for JSON."""
         return {
             "users": self.n_users,
             "slope": self.slope,
@@ -94,7 +94,7 @@ class JudgeQuality:
                 "bins": [[b.n, b.predicted, b.true] for b in self.bins],
             },
             "pairwise": {
-                "accuracy": {"mean": self.accuracy.mean, "low": self.accuracy.low, "high": self.accuracy.high},
+                "accuracy": self.accuracy.to_json(),
                 "flips": self.flips,
                 "accuracy_one_way": self.accuracy_one_way,
             },
@@ -111,33 +111,32 @@ def collect_margins(
     seed: int = 0,
     on_user: Callable[[str, int, int], object] = lambda _target, _done, _total: None,
 ) -> JudgeMargins:
-    """Return what a model says about the held-out items of users, each beside one that the user never meets.
+    """Return the log-odds of a model for the held-out items of users, each beside one negative.
 
     Raises:
-        UsageError: no user has such an item, or the model knows only histories.
-        ModelInvalidError: to its tokenizer yes and no begin alike.
+        UsageError: no user has such an item, or the model was tuned on histories only.
+        ModelInvalidError: the tokenizer gives yes and no the same first token.
     """
-    asked = cases_of(split, target=target, users=users, candidates=1, seed=seed)
-    rows, n = [], len(asked.users)
-    for i, (history, item, pair) in enumerate(
-        zip(asked.histories, asked.targets.tolist(), asked.candidates or (), strict=True)
-    ):
-        latest = list(dict.fromkeys(reversed(history.tolist())))[::-1]
-        session.engine.prompt(session.prompt_ids(CatalogRows(dataset.rows[latest]))[0])
-        met, stranger = (
-            CatalogRow(int(dataset.rows[one])) for one in (item, next(p for p in pair.tolist() if p != item))
-        )
-        first, second = 0.0, 0.0
-        if session.path_of(met) != session.path_of(stranger):
-            first, last = judge.preferences(session, [(met, stranger), (stranger, met)])
-            second = -last
-        rows.append((*judge.margins(session, [met, stranger]), first, second))
-        on_user(target, i + 1, n)
-    return JudgeMargins(asked.users, *np.array(rows).T.copy())
+    cases = cases_of(split, target=target, users=users, candidates=1, seed=seed)
+    margins, n = [], len(cases.users)
+    pairs = zip(cases.histories, cases.targets.tolist(), cases.candidates or (), strict=True)
+    for done, (history, target_item, candidates) in enumerate(pairs, start=1):
+        (negative_item,) = (item for item in candidates.tolist() if item != target_item)
+        distinct = list(dict.fromkeys(reversed(history.tolist())))[::-1]
+        session.engine.prompt(session.prompt_ids(CatalogRows(dataset.rows[distinct]))[0])
+        target_row, negative_row = (CatalogRow(int(dataset.rows[item])) for item in (target_item, negative_item))
+        target_first, target_second = 0.0, 0.0
+        if session.path_of(target_row) != session.path_of(negative_row):
+            orders = [(target_row, negative_row), (negative_row, target_row)]
+            target_first, negative_first = judge.preferences(session, orders)
+            target_second = -negative_first
+        margins.append((*judge.margins(session, [target_row, negative_row]), target_first, target_second))
+        on_user(target, done, n)
+    return JudgeMargins(cases.users, *np.array(margins).T.copy())
 
 
 def judge_quality_of(fitted: JudgeMargins, measured: JudgeMargins, seed: int = 0) -> JudgeQuality:
-    """Return how good verdicts are: the line fitted on half of the users of one, measured on the others of the other.
+    """Return the metrics of a random half of the users in `measured`; the line is fitted on the other half in `fitted`.
 
     Raises:
         UsageError: too few users to fit a line.
@@ -148,10 +147,10 @@ def judge_quality_of(fitted: JudgeMargins, measured: JudgeMargins, seed: int = 0
     try:
         slope, offset = calibration.fit_line(*_outcomes(fitted, inside))
     except ValueError as e:
-        raise UsageError(f"no line can be fitted: {e}", hint="ask more users") from e
+        raise UsageError(f"the calibration line cannot be fitted: {e}", hint="evaluate more `users`") from e
     margins, outcomes = _outcomes(measured, outside)
-    raw, calibrated = _sigmoid(margins), _sigmoid(slope * margins + offset)
-    first, second = measured.first[outside], measured.second[outside]
+    raw, calibrated = calibration.sigmoid(margins), calibration.sigmoid(slope * margins + offset)
+    first, second = measured.target_first[outside], measured.target_second[outside]
     right = (first + second) / 2 > 0
     drawn = np.where(np.random.default_rng([seed, 1]).random(len(first)) < 0.5, first, second) > 0
     return JudgeQuality(
@@ -170,11 +169,7 @@ def judge_quality_of(fitted: JudgeMargins, measured: JudgeMargins, seed: int = 0
     )
 
 
-def _outcomes(asked: JudgeMargins, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return margins and whether the item was met, of the users of a mask."""
-    met, stranger = asked.met[mask], asked.stranger[mask]
-    return np.concatenate([met, stranger]), np.arange(2 * len(met)) < len(met)
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))))
+def _outcomes(judged: JudgeMargins, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return margins and whether the item is the target, of the users of a mask."""
+    targets, negatives = judged.target[mask], judged.negative[mask]
+    return np.concatenate([targets, negatives]), np.arange(2 * len(targets)) < len(targets)

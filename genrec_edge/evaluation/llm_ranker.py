@@ -6,14 +6,13 @@ import itertools
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from genrec_edge.coordinates import CatalogRows, ItemIndex
 from genrec_edge.datasets.folder import CATALOG
-from genrec_edge.decoding.best_first import Budget, ChildPrior
+from genrec_edge.decoding.best_first import Budget
 from genrec_edge.decoding.free_text import generate_lines
 from genrec_edge.engine.context import EngineUsage
 from genrec_edge.errors import UsageError
@@ -21,7 +20,7 @@ from genrec_edge.evaluation.conditioning import Conditioning
 from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allowed_items
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.serving.config import default_threads
-from genrec_edge.serving.score_fusion import FusedScores, learned_on_prior
+from genrec_edge.serving.score_fusion import learned_on_prior
 from genrec_edge.serving.session import Session
 from genrec_edge.serving.session_pool import SessionPool, pool_size
 from genrec_edge.serving.training_record import training_record_of, training_split_of
@@ -36,50 +35,39 @@ if TYPE_CHECKING:
 
     from genrec_edge.coordinates import CatalogRow
     from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.evaluation.prior_term import PriorTerm
     from genrec_edge.hub.store import ModelFile
     from genrec_edge.records import ScoreKind
 
 N_TEXTS = 10
 """Texts of free generation, as many as GenRec takes from its beams."""
 _TOKENS_PER_TEXT = 32
-_FIRST_NATS = 1e4
-"""Added to the score of items that come before all others: more than any title can lose."""
-_OF_THIS_MACHINE = ("name", "path", "adapter")
-
-
-@dataclass(frozen=True, slots=True)
-class PriorTerm:
-    """What is added to a model's score of an item: `weight` times `log_prob` of the item after the history.
-
-    Attributes:
-        name: of what is added, in tables.
-        log_prob: from a history to (n_items,), finite, in nats.
-        weight: 0.1 adds a tenth. None puts the prior below the logits of a model that was tuned so, and is nothing to
-            others.
-    """
-
-    name: str
-    log_prob: Callable[[NDArray[np.int32]], NDArray[np.float64]]
-    weight: float | None
+_FIT_FIRST_NATS = 1e4
+"""Added to the score of items that come before all others: more than the difference of any two titles."""
+_MACHINE_KEYS = ("name", "path", "adapter")
+"""Of the description of a model, what differs between machines."""
 
 
 class LlmRanker:
     """A language model, searched as `recommend` does, over the catalog of a data set. Use it in a `with` block.
 
-    Several users are answered at once, see `pool`. A model that is not small has one context.
+    Small models answer several users at once, see `SessionPool`; larger ones have one context.
 
     Args:
         model_file: the model, resolved.
         dataset: whose items are ranked.
-        name: in tables; None takes those of the model, its adapter and its prior.
+        name: in tables; None makes one of the model, its adapter and its prior.
         adapter: a LoRA adapter in GGUF format, or None.
-        score: None takes what the model was tuned for.
-        prior: added to the score of each item, or None; free text has none.
-        max_history: how many of the latest titles the prompt has; None takes as many as `Session.prompt_ids`.
-        fit_first: whether items with the facts that are wanted come before all others, as with a condition.
-        decode: "exact", or "free" for texts written line by line and grounded afterwards: a baseline.
-        n_threads: of all contexts together; None takes as many as `Session.open` does.
+        score: None takes the score that the model was tuned for.
+        prior: added to the score of each item, or None; free text ignores it.
+        max_history: how many of the latest titles the prompt contains; None for the default of `Session.prompt_ids`.
+        fit_first: whether items with the facts of the intent come before all others.
+        decode: "exact", or "free" for a baseline of generated texts that are resolved to items afterwards.
+        n_threads: of all contexts together; None for the default of `Session.open`.
         n_ctx: of each context, as in `Session.open`.
+
+    Raises:
+        UsageError: `max_history` is less than 1, or the weight of the prior is not finite.
     """
 
     def __init__(
@@ -98,16 +86,15 @@ class LlmRanker:
         n_ctx: int | None = None,
     ) -> None:
         if max_history is not None and max_history < 1:
-            raise UsageError(f"a history of {max_history} titles is none", hint="give --max-history at least 1")
+            raise UsageError(f"`max_history` must be at least 1, got {max_history}")
         record = training_record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
         self._learned = learned_on_prior(record)
         self._tuned_on = training_split_of(record)
         if prior is not None and prior.weight is None and self._learned is None:
             prior = None
         if prior is not None and prior.weight is not None and not math.isfinite(prior.weight):
-            raise UsageError(f"the prior's weight {prior.weight} is no number", hint="give --prior-weight a finite one")
-        ending = FIT_FIRST * fit_first + ", free text" * (decode == "free")
-        self.name = name or _name(model_file, adapter, prior) + ending
+            raise UsageError(f"`prior_weight` must be a finite number, got {prior.weight}")
+        self.name = name or _name(model_file, adapter, prior, fit_first=fit_first, decode=decode)
         self._fit_first = fit_first
         self.is_baseline = decode == "free"
         self._model_file, self._adapter = model_file, adapter
@@ -127,23 +114,23 @@ class LlmRanker:
             n_ctx=n_ctx,
         )
         self.about: Mapping[str, Any] = {}
-        self._crew: SessionPool[Session]
+        self._sessions: SessionPool[Session]
         self._item_of_row: dict[CatalogRow, ItemIndex]
-        self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the index
+        self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the trie
 
     def __enter__(self) -> Self:
-        """Load the model; from now on `about` says all that its answers depend on."""
+        """Load the model; from now on `about` holds everything that its answers depend on."""
         with ExitStack() as on_error:
             session = on_error.enter_context(self._open())
             clones = [on_error.enter_context(session.clone()) for _ in range(1, self._n_contexts)]
             on_error.pop_all()
-        self._crew = SessionPool([session, *clones])
+        self._sessions = SessionPool([session, *clones])
         manifest, path = self._model_file.manifest, self._model_file.path
         described = session.describe_model()
         self._item_of_row = {row: ItemIndex(item) for item, row in enumerate(self._dataset.rows.tolist())}
         self._item_at = np.array([self._item_of_row[row] for row in session.index.rows.tolist()], np.int32)
         self.about = {
-            **{key: value for key, value in described.items() if key not in _OF_THIS_MACHINE},
+            **{key: value for key, value in described.items() if key not in _MACHINE_KEYS},
             "model_sha256": manifest.sha256 if manifest else sha256_file(path),
             "model_bytes": path.stat().st_size,
             "quant": self._model_file.header.quant,
@@ -163,7 +150,7 @@ class LlmRanker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._crew.__exit__(kind, error, trace)
+        self._sessions.__exit__(kind, error, trace)
 
     def rank(
         self,
@@ -171,19 +158,23 @@ class LlmRanker:
         k: int,
         *,
         candidates: NDArray[np.int32] | None = None,
-        told: Conditioning | None = None,
+        conditioning: Conditioning | None = None,
     ) -> Ranking:
-        """Return the k best items after a history, or all that are allowed if these are fewer.
+        """Return the k best items after a history, or all candidates if these are fewer.
 
         Args:
             history: item indexes, oldest first.
-            k: how many; of texts, at most `N_TEXTS` are written.
-            candidates: item indexes to rank, the rest left out; None for all.
-            told: what of the history is told, and what is said in words; None tells the history.
+            k: how many; at most `N_TEXTS` with free text.
+            candidates: item indexes to rank; None for all.
+            conditioning: what the prompt contains; None for the history.
         """
-        pools = None if candidates is None else [candidates]
-        (ranked,) = self.rank_many([history], k, candidates=pools, told=None if told is None else [told])
-        return ranked
+        (ranking,) = self.rank_many(
+            [history],
+            k,
+            candidates=None if candidates is None else [candidates],
+            conditioning=None if conditioning is None else [conditioning],
+        )
+        return ranking
 
     def rank_many(
         self,
@@ -191,35 +182,43 @@ class LlmRanker:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Conditioning] | None = None,
+        conditioning: Sequence[Conditioning] | None = None,
     ) -> Iterator[Ranking]:
         """Yield `rank` of each history, in order."""
 
         def answer(
-            session: Session, task: tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]
+            session: Session, case: tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]
         ) -> Ranking:
-            history, pool, told_of = task
-            one = told_of or Conditioning(history, (), (), None)
-            allowed = allowed_items(self._dataset.n_items, history, pool)
+            history, own_candidates, own_conditioning = case
+            shown = own_conditioning or Conditioning(history, (), (), None)
+            allowed = allowed_items(self._dataset.n_items, history, own_candidates)
             if self._decode == "free":
-                return self._written(session, history, one, k, allowed)
-            return self._searched(session, history, one, k, allowed)
+                return self._free_text(session, history, shown, k, allowed)
+            return self._search(session, history, shown, k, allowed)
 
-        yield from self._crew.map(answer, align_inputs(histories, candidates, told))
+        yield from self._sessions.map(answer, align_inputs(histories, candidates, conditioning))
 
-    def _searched(
-        self, session: Session, history: NDArray[np.int32], told: Conditioning, k: int, allowed: NDArray[np.bool_]
+    def _search(
+        self,
+        session: Session,
+        history: NDArray[np.int32],
+        conditioning: Conditioning,
+        k: int,
+        allowed: NDArray[np.bool_],
     ) -> Ranking:
         started = time.perf_counter()
         if not allowed.any():
             return Ranking(np.empty(0, np.int32), np.empty(0), exact=True, gap=0.0, tokens=0, seconds=0.0)
-        root_row = self._prompted(session, told)
+        logits = self._evaluate_prompt(session, conditioning)
         bias = np.where(allowed, 0.0, -np.inf)
-        if self._fit_first and told.fits is not None:
-            bias = bias + np.where(told.fits, _FIRST_NATS, 0.0)
-        bias = bias[self._item_at]
-        search = session.search(bias, min(k, int(allowed.sum())), self._fused(told.known(history)))
-        answer = search.exact(root_row, Budget())
+        if self._fit_first and conditioning.matches_intent is not None:
+            bias = bias + np.where(conditioning.matches_intent, _FIT_FIRST_NATS, 0.0)
+        fused = None
+        if self._prior is not None:
+            visible = conditioning.visible_history(history)
+            fused = self._prior.fused_scores(visible, self._item_at, self._learned)
+        search = session.search(bias[self._item_at], min(k, int(allowed.sum())), fused)
+        answer = search.exact(logits, Budget())
         return Ranking(
             items=self._item_at[[found.position for found in answer.found]],
             scores=np.array([found.score for found in answer.found]),
@@ -229,40 +228,35 @@ class LlmRanker:
             seconds=time.perf_counter() - started,
         )
 
-    def _fused(self, history: NDArray[np.int32]) -> FusedScores | None:
-        """Return what the prior adds after a history, by position of the index."""
-        if self._prior is None:
-            return None
-        log_prior = self._prior.log_prob(history)[self._item_at]
-        if self._prior.weight is not None:
-            return FusedScores(self._prior.weight * log_prior, None, log_prior)
-        tau, lambda_ = self._learned or (1.0, 0.0)  # __init__ has seen to it that there are two
-        return FusedScores(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
-
-    def _written(
-        self, session: Session, history: NDArray[np.int32], told: Conditioning, k: int, allowed: NDArray[np.bool_]
+    def _free_text(
+        self,
+        session: Session,
+        history: NDArray[np.int32],
+        conditioning: Conditioning,
+        k: int,
+        allowed: NDArray[np.bool_],
     ) -> Ranking:
-        """Let the model write `N_TEXTS` lines, and keep what is allowed in the order it was written."""
+        """Generate up to `N_TEXTS` lines, and rank the candidates among them in the order of generation."""
         started = time.perf_counter()
-        root_row = self._prompted(session, told)
+        logits = self._evaluate_prompt(session, conditioning)
         engine = session.engine
         n = min(k, N_TEXTS)
-        written = generate_lines(engine, root_row, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
-        lines = list(itertools.islice(written, n))
-        found: list[ItemIndex] = []
+        generated = generate_lines(engine, logits, temperature=0, seed=0, max_tokens=n * _TOKENS_PER_TEXT)
+        lines = list(itertools.islice(generated, n))
+        items: list[ItemIndex] = []
         invalid = repeated = 0
         for line in lines:
             match = session.resolve(line.text)
             item = None if match.item is None else self._item_of_row[match.item.row]
-            if item in found or item in history:
+            if item in items or item in history:
                 repeated += 1
             elif item is None or not allowed[item]:
                 invalid += 1
             else:
-                found.append(item)
+                items.append(item)
         return Ranking(
-            items=np.array(found, np.int32),
-            scores=-np.arange(len(found), dtype=np.float64),
+            items=np.array(items, np.int32),
+            scores=-np.arange(len(items), dtype=np.float64),
             exact=False,
             gap=None,
             tokens=engine.usage.tokens,
@@ -272,19 +266,25 @@ class LlmRanker:
             repeated=repeated,
         )
 
-    def _prompted(self, session: Session, told: Conditioning) -> NDArray[np.float32]:
-        """Evaluate the prompt, with each item once, where it was met last, and return its last logits."""
-        latest = list(dict.fromkeys(reversed(told.titles.tolist())))[: self._max_history][::-1]
+    def _evaluate_prompt(self, session: Session, conditioning: Conditioning) -> NDArray[np.float32]:
+        """Evaluate the prompt, each title once at its latest place, and return the logits after it, (n_vocab,)."""
+        latest_first = list(dict.fromkeys(reversed(conditioning.titles.tolist())))
+        latest = latest_first[: self._max_history][::-1]
         engine = session.engine
         engine.usage = EngineUsage()
-        token_ids, _ = session.prompt_ids(CatalogRows(self._dataset.rows[latest]), told.before, told.after)
+        rows = CatalogRows(self._dataset.rows[latest])
+        token_ids, _ = session.prompt_ids(rows, conditioning.before, conditioning.after)
         return engine.prompt(token_ids)[0]
 
 
-def _name(model_file: ModelFile, adapter: Path | None, prior: PriorTerm | None) -> str:
+def _name(model_file: ModelFile, adapter: Path | None, prior: PriorTerm | None, *, fit_first: bool, decode: str) -> str:
     name = model_file.manifest.name if model_file.manifest else model_file.path.stem
     if adapter is not None:
         name += f" + {adapter.stem}"
-    if prior is None:
-        return name
-    return f"{name} + {prior.name}" if prior.weight is None else f"{name} + {prior.weight:g} {prior.name}"
+    if prior is not None:
+        name += f" + {prior.name}" if prior.weight is None else f" + {prior.weight:g} {prior.name}"
+    if fit_first:
+        name += FIT_FIRST
+    if decode == "free":
+        name += ", free text"
+    return name

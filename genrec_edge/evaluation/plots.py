@@ -1,4 +1,4 @@
-"""What `genrec-edge evaluate --plot` leaves: pictures, the table as Markdown, and the JSON object. Needs matplotlib."""
+"""Writes an evaluation report as pictures, as a Markdown table and as a JSON object. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MODEL, _BASELINE, _GREY = "#2a6f97", "#9aa5ad", "#555555"
 
 
 def write(folder: Path, schema: str, report: EvaluationReport) -> list[Path]:
-    """Write what a report says into a folder, which is made, and return the files; each is replaced whole.
+    """Write a report into a folder and return the files; each is replaced whole.
 
-    `evaluation.json`, `evaluation.md`, `quality.png`, and `quants.png` where several file types of a model were asked.
+    `evaluation.json`, `evaluation.md`, `quality.png`, and `quants.png` for models with several quantizations.
 
     Raises:
         DiskFullError, UsageError: no room, or a folder that cannot be written to.
@@ -70,11 +70,11 @@ def _quality(report: EvaluationReport) -> Figure:
 
 
 def _intervals(axis: Axes, systems: Sequence[SystemMetrics], means: Sequence[Estimate]) -> None:
-    """Draw means as bars with their intervals, one a row, and write the mean behind."""
+    """Draw means as bars with their intervals, one a row, each with its number."""
     middles = np.array([mean.mean for mean in means])
     lows, highs = np.array([mean.low for mean in means]), np.array([mean.high for mean in means])
     colors = [_BASELINE if system.is_baseline else _MODEL for system in systems]
-    # A percentile interval of very few users need not contain the mean's last bits.
+    # For very few users a percentile interval can miss the mean by float noise.
     errors = np.maximum([middles - lows, highs - middles], 0)
     axis.barh(range(len(systems)), middles, xerr=errors, color=colors, height=0.6, error_kw={"ecolor": "#33383c"})
     room = max(float(highs.max()), 0.01)
@@ -85,9 +85,9 @@ def _intervals(axis: Axes, systems: Sequence[SystemMetrics], means: Sequence[Est
 
 
 def _quants(report: EvaluationReport) -> Figure | None:
-    """Draw size against NDCG for the file types of one model, or return None where no model has several.
+    """Draw size against NDCG for the quantizations of one model, or return None where no model has several.
 
-    They are taken to be of one model if they were asked alike and nothing but the file differs.
+    Systems belong to one model if nothing but the file differs in `about`.
     """
     groups: dict[str, list[SystemMetrics]] = {}
     for system in report.systems:

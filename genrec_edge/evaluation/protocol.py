@@ -1,7 +1,7 @@
-"""What an evaluation asks: every user's held-out item, after the history that came before it.
+"""The evaluation protocol: for each user one held-out target, the history before it, and the candidates to rank.
 
-For the test item, that is the training events and the validation item. The items of the history are never an answer;
-everything else is one, or a sample of it with the target inside. Knows splits.
+For the test item, the history is the training events and the validation item. Items of the history are never
+candidates. All other items are, or a sample of them together with the target.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ if TYPE_CHECKING:
     from genrec_edge.evaluation.conditioning import Conditioner, Conditioning
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.floating]]
+    """From a history of item indexes, oldest first, to the score of each item, (n_items,)."""
 
 Target = Literal["test", "validation"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationCases:
-    """What all systems are asked; sequences stand in the order of `users`, ascending.
+    """The input of all systems, one case per user; sequences are in the order of `users`, ascending.
 
     Attributes:
         users: (n,) int32, indexes of users of the data set.
         targets: (n,) int32, item indexes.
         histories: item indexes of each user, oldest first.
-        candidates: item indexes to rank for each user, ascending, the target among them; None for all.
-        told: what systems are told for each user; None for the history alone.
+        candidates: item indexes to rank for each user, ascending, the target among them; None for all items.
+        conditioning: what the prompt contains for each user; None for the history alone.
     """
 
     users: NDArray[np.int32]
     targets: NDArray[np.int32]
     histories: tuple[NDArray[np.int32], ...]
     candidates: tuple[NDArray[np.int32], ...] | None
-    told: tuple[Conditioning, ...] | None = None
+    conditioning: tuple[Conditioning, ...] | None = None
 
 
 def cases_of(
@@ -51,72 +52,77 @@ def cases_of(
     target: Target = "test",
     users: int | None = None,
     candidates: int | None = None,
-    hard: ScoresOf | None = None,
+    negative_scores: ScoresOf | None = None,
     conditioner: Conditioner | None = None,
     seed: int = 0,
 ) -> EvaluationCases:
-    """Return what a split asks.
+    """Return the evaluation cases of a split.
 
     Args:
-        split: what is known and what is held out.
+        split: training histories and held-out items.
         target: which of the held-out items.
-        users: a sample of so many users; the same seed draws the same ones, and a larger sample contains a smaller.
-        candidates: rank the target among so many others, drawn for each user by the seed from the items that the user
-            never meets, in history or future; None ranks all items.
-        hard: from a history to the score of each item, (n_items,): the others are those with the highest scores.
-        conditioner: says what systems are told for each user; None tells the history alone.
+        users: a sample of so many users; a seed always draws the same ones, and a larger sample contains a smaller one.
+        candidates: rank the target among so many negatives, drawn for each user from the items that are neither in the
+            history nor held out; None ranks all items.
+        negative_scores: the negatives are the items with the highest of these scores; None draws them at random.
+        conditioner: decides what the prompt contains for each user; None for the history alone.
         seed: of both draws.
 
     Raises:
-        UsageError: a number out of range, or no user to ask.
+        UsageError: a number out of range, or no user with a target.
     """
     held_out = {"test": split.test, "validation": split.validation}
     if target not in get_args(Target):
-        raise UsageError(f"unknown target {target!r}", hint=f"known: {', '.join(get_args(Target))}")
-    asked = np.flatnonzero(held_out[target] >= 0)
-    if not len(asked):
-        raise UsageError(f"the split has no {target} items", hint="take another target or split")
+        raise UsageError(f"unknown `target` {target!r}", hint=f"known: {', '.join(get_args(Target))}")
+    chosen = np.flatnonzero(held_out[target] >= 0)
+    if not len(chosen):
+        raise UsageError(f"the split has no {target} items", hint="choose another `target` or `split`")
     if users is not None:
         if users < 1:
-            raise UsageError(f"{users} users cannot be asked", hint="give --users at least 1")
-        asked = np.sort(np.random.default_rng(seed).permutation(asked)[:users])
-    if hard is not None and candidates is None:
-        raise UsageError("hard negatives need a number of candidates", hint="give --candidates")
-    targets = held_out[target][asked]
-    known = tuple(history_of(split, user, target) for user in asked.tolist())
-    return EvaluationCases(
-        users=asked.astype(np.int32),
-        targets=targets,
-        histories=known,
-        candidates=None
-        if candidates is None
-        else tuple(
-            _sampled(split, user, candidates, target, seed, None if hard is None else hard(history))
-            for user, history in zip(asked.tolist(), known, strict=True)
-        ),
-        told=None if conditioner is None else tuple(map(conditioner.told, asked.tolist(), known, targets.tolist())),
-    )
+            raise UsageError(f"`users` must be at least 1, got {users}")
+        chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:users])
+    if negative_scores is not None and candidates is None:
+        raise UsageError("hard `negatives` need a number of candidates", hint="give `candidates`, too")
+    targets = held_out[target][chosen]
+    histories = tuple(history_of(split, user, target) for user in chosen.tolist())
+    candidate_lists = None
+    if candidates is not None:
+        candidate_lists = tuple(
+            _candidates(
+                split, user, candidates, target, seed, None if negative_scores is None else negative_scores(history)
+            )
+            for user, history in zip(chosen.tolist(), histories, strict=True)
+        )
+    conditioning = None
+    if conditioner is not None:
+        conditioning = tuple(map(conditioner.condition, chosen.tolist(), histories, targets.tolist()))
+    return EvaluationCases(chosen.astype(np.int32), targets, histories, candidate_lists, conditioning)
 
 
 def history_of(split: Split, user: int, target: Target) -> NDArray[np.int32]:
-    """Return the items a user had met before the target, oldest first."""
+    """Return the items of a user before the target, oldest first."""
     train, validation = split.train[user], split.validation[user]
     return np.append(train, validation) if target == "test" and validation >= 0 else train
 
 
-def _sampled(
-    split: Split, user: int, n: int, target: Target, seed: int, scores: NDArray[np.floating] | None
+def _candidates(
+    split: Split, user: int, n_negatives: int, target: Target, seed: int, scores: NDArray[np.floating] | None
 ) -> NDArray[np.int32]:
-    """Return the user's target and `n` items that the user never meets, those with the highest scores, ascending."""
-    own = [split.validation[user], split.test[user]]
-    is_free = np.ones(split.n_items + 1, np.bool_)  # the last place answers for -1, no item
-    is_free[[*split.train[user], *own, -1]] = False
-    free = np.flatnonzero(is_free)
-    if not 1 <= n <= len(free):
-        message = f"{n:,} candidates cannot be drawn beside the target: a user leaves {len(free):,} items"
-        raise UsageError(message, hint="give --candidates at least 1 and fewer than that")
+    """Return the user's target and `n_negatives` other items, ascending: at random, or those with the highest scores.
+
+    Negatives are neither in the user's history nor held out.
+    """
+    held_out = [split.validation[user], split.test[user]]
+    is_negative = np.ones(split.n_items + 1, np.bool_)  # the last place stands for -1, no item
+    is_negative[[*split.train[user], *held_out, -1]] = False
+    negatives = np.flatnonzero(is_negative)
+    if not 1 <= n_negatives <= len(negatives):
+        raise UsageError(
+            f"`candidates` must be from 1 to {len(negatives):,}, the items outside of a user's events, "
+            f"got {n_negatives:,}"
+        )
     if scores is None:
-        drawn = np.random.default_rng([seed, user]).choice(free, n, replace=False)
+        drawn = np.random.default_rng([seed, user]).choice(negatives, n_negatives, replace=False)
     else:
-        drawn = free[np.argsort(-scores[free], kind="stable")[:n]]
-    return np.sort(np.append(drawn, own[target == "test"])).astype(np.int32)
+        drawn = negatives[np.argsort(-scores[negatives], kind="stable")[:n_negatives]]
+    return np.sort(np.append(drawn, held_out[target == "test"])).astype(np.int32)

@@ -1,7 +1,7 @@
-"""What a system answers to a history, and systems that give every item a score.
+"""The ranking that a system returns for a history, and systems that score every item.
 
-Items are known by their index, as in data sets and splits. Those of the history are never in an answer, and only those:
-a namesake of a seen item is another item here, though `recommend` leaves it out.
+Items are indexes, as in data sets and splits. Items of the history are never ranked. Another item with the same title
+as one of the history is ranked here, though `recommend` leaves it out.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from genrec_edge.evaluation.conditioning import Conditioning
 
 FIT_FIRST = ", fit first"
-"""What names of systems end in that put items with the wanted facts before all others."""
+"""Suffix of the names of systems that rank items with the facts of the intent before all others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """The answer to one history.
+    """The ranking for one history.
 
     Attributes:
         items: (n,) int32 item indexes, best first, different from each other and from those of the history.
         scores: (n,) float64, descending.
-        exact: whether no other allowed item scores higher.
-        gap: by how much one could at most, in nats; None where nothing bounds it.
-        tokens: given to the model, prompt included; what its cache held is not counted.
-        seconds: what the answer took.
-        texts: how many texts were written; 0 where the answer was searched.
-        invalid: texts that mean no item, or none that was to be ranked.
-        repeated: texts that mean an item of the history or one written before.
-        all_scores: (n_items,) where each item has one, -inf for what was not allowed.
+        exact: whether no other candidate scores higher.
+        gap: by how much another candidate could score higher at most, in nats; None where there is no bound.
+        tokens: evaluated by the model, prompt included, without those in its cache.
+        seconds: wall time.
+        texts: number of generated texts; 0 for a search.
+        invalid: generated texts that resolve to no candidate.
+        repeated: generated texts that resolve to an item of the history or of an earlier text.
+        all_scores: (n_items,) for systems that score every item, -inf for items that are no candidates.
     """
 
     items: NDArray[np.int32]
@@ -55,7 +55,7 @@ class Ranking:
     all_scores: NDArray[np.float64] | None = None
 
     def rank_of(self, target: int) -> float:
-        """Return the rank of an item, the mean of their places for equal scores; inf for one that is not in the answer.
+        """Return the rank of an item, the mean of their ranks for equal scores; inf for an item that is not ranked.
 
         Raises:
             EngineError: a score is not a number.
@@ -72,9 +72,9 @@ class ScoreRanker:
     Args:
         name: in tables.
         fit: called when the block begins; returns the function from a history to the score of each item, (n_items,),
-            higher is better, which is dropped when the block ends.
-        is_baseline: whether it is one of those to be beaten.
-        fit_first: whether items with the facts that are wanted come before all others.
+            higher is better. The function is dropped when the block ends.
+        is_baseline: whether models are compared with it.
+        fit_first: whether items with the facts of the intent come before all others.
     """
 
     about: Mapping[str, Any] = {}
@@ -87,7 +87,7 @@ class ScoreRanker:
         is_baseline: bool = True,
         fit_first: bool = False,
     ) -> None:
-        self.name = name + FIT_FIRST * fit_first
+        self.name = f"{name}{FIT_FIRST}" if fit_first else name
         self._fit_first = fit_first
         self.is_baseline = is_baseline
         self._fit = fit
@@ -99,14 +99,14 @@ class ScoreRanker:
         k: int,
         *,
         candidates: NDArray[np.int32] | None = None,
-        told: Conditioning | None = None,
+        conditioning: Conditioning | None = None,
     ) -> Ranking:
-        """Return the k items with the highest scores; of equal ones, those of lower index. Words are not understood."""
+        """Return the k items with the highest scores; of equal ones, those of lower index. Words are unused."""
         started = time.perf_counter()
-        known = history if told is None else told.known(history)
-        scores = np.asarray(self._scores_of(known), np.float64)
-        if self._fit_first and told is not None and told.fits is not None:
-            scores = scores + np.where(told.fits, 1 + np.ptp(scores), 0)
+        visible = history if conditioning is None else conditioning.visible_history(history)
+        scores = np.asarray(self._scores_of(visible), np.float64)
+        if self._fit_first and conditioning is not None and conditioning.matches_intent is not None:
+            scores = scores + np.where(conditioning.matches_intent, 1 + np.ptp(scores), 0)
         scores = np.where(allowed_items(len(scores), history, candidates), scores, -np.inf)
         best = np.argsort(-scores, kind="stable")[:k]
         best = best[scores[best] > -np.inf]
@@ -121,11 +121,11 @@ class ScoreRanker:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Conditioning] | None = None,
+        conditioning: Sequence[Conditioning] | None = None,
     ) -> Iterator[Ranking]:
         """Yield `rank` of each history, in order."""
-        for history, pool, one in align_inputs(histories, candidates, told):
-            yield self.rank(history, k, candidates=pool, told=one)
+        for history, own_candidates, own_conditioning in align_inputs(histories, candidates, conditioning):
+            yield self.rank(history, k, candidates=own_candidates, conditioning=own_conditioning)
 
     def __enter__(self) -> Self:
         self._scores_of = self._fit()
@@ -138,7 +138,7 @@ class ScoreRanker:
 
 
 def allowed_items(n_items: int, history: NDArray[np.int32], candidates: NDArray[np.int32] | None) -> NDArray[np.bool_]:
-    """Return which items can be in the answer, (n_items,)."""
+    """Return which items may be ranked, (n_items,): the candidates, None for all, without those of the history."""
     allowed = np.full(n_items, candidates is None)
     if candidates is not None:
         allowed[candidates] = True
@@ -149,8 +149,9 @@ def allowed_items(n_items: int, history: NDArray[np.int32], candidates: NDArray[
 def align_inputs(
     histories: Sequence[NDArray[np.int32]],
     candidates: Sequence[NDArray[np.int32]] | None,
-    told: Sequence[Conditioning] | None,
+    conditioning: Sequence[Conditioning] | None,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]]:
-    """Yield each history with the items to rank, None for all, and with what is told, None for the history alone."""
+    """Yield each history with its candidates, None for all items, and its conditioning, None for the history alone."""
     for i, history in enumerate(histories):
-        yield history, None if candidates is None else candidates[i], None if told is None else told[i]
+        own_candidates = None if candidates is None else candidates[i]
+        yield history, own_candidates, None if conditioning is None else conditioning[i]

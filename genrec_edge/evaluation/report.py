@@ -1,6 +1,6 @@
-"""What is said of several systems that were asked the same: figures and paired tests, as JSON and as a table.
+"""The report of an evaluation: metrics and paired tests of several systems, as JSON and as a table.
 
-Knows figures, nothing of how they came about.
+Knows metrics, nothing of how they were computed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from genrec_edge.evaluation.ranker import FIT_FIRST
 from genrec_edge.evaluation.significance import Estimate, PairedDifference, compare
-from genrec_edge.evaluation.system_metrics import AT, COLD, FULL, KS, LONG, RARE, depth_of
+from genrec_edge.evaluation.system_metrics import COLD, CUTOFFS, FULL_RANKING_METRICS, LONG, RARE, cutoff_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from genrec_edge.evaluation.system_metrics import SystemMetrics
 
-_ALL_RANKED = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
+_FULL_COLUMNS = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
 _MRRS = ("MRR@3", "MRR@5", "MRR@10")
-_SOME_RANKED = ("system", "HR@1", "NDCG@3", "HR@3", "HR@5", "HR@10", *_MRRS, "long", "p50", "users/s")
-"""Columns of the table for people. "rare" and "cold" are HR@10 of the users with such targets, "long" is HR@1 of those
-with long histories."""
+_SAMPLED_COLUMNS = ("system", "HR@1", "NDCG@3", "HR@3", "HR@5", "HR@10", *_MRRS, "long", "p50", "users/s")
+"""Columns of the table. "rare" and "cold" are HR@10 of the users with such targets, "long" is HR@1 of those with long
+histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class PairedTest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationReport:
-    """All that an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         split: the card of the split.
-        protocol: which users were asked what, and what they could be answered with.
-        systems: in the order they were asked, at least one.
-        best_baseline: the one with the highest NDCG, if there is one.
-        tests: of every system against the best baseline, and against the reference where one is named.
+        protocol: users, targets, candidates and conditioning.
+        systems: in the order they were evaluated, at least one.
+        best_baseline: the baseline with the highest NDCG, or None.
+        tests: of every system against the best baseline, and against the reference system if there is one.
     """
 
     split: Mapping[str, Any]
@@ -54,16 +54,16 @@ class EvaluationReport:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the table for people; what was not asked for has none, nor what cannot but be found."""
+        """The columns of the table, without metrics beyond `k`, and without hit rates that are always 1."""
         if self._ranks_all:
-            return _ALL_RANKED
+            return _FULL_COLUMNS
         n, k = 1 + self.protocol["candidates"], self.protocol["k"]
-        certain = {f"HR@{depth}" for depth in KS if depth >= n}
-        return tuple(c for c in _SOME_RANKED if c not in certain and ("@" not in c or depth_of(c) <= k))
+        always_one = {f"HR@{cutoff}" for cutoff in CUTOFFS if cutoff >= n}
+        return tuple(c for c in _SAMPLED_COLUMNS if c not in always_one and ("@" not in c or cutoff_of(c) <= k))
 
     @property
     def tested(self) -> tuple[str, str]:
-        """The metrics that are tested; the second decides which baseline is the best."""
+        """The two metrics of the tests; the second decides which baseline is the best."""
         first, second = self.columns[1:3]
         return first.lower(), second.lower()
 
@@ -76,66 +76,72 @@ class EvaluationReport:
         return {
             "split": dict(self.split),
             "protocol": dict(self.protocol),
-            "systems": [_system_json(system) for system in self.systems],
+            "systems": [system.to_json() for system in self.systems],
             "best_baseline": self.best_baseline,
             "tests": [
                 {
                     "system": test.system,
                     "against": test.against,
-                    **{m: {"difference": _estimate_json(c.difference), "p": c.p} for m, c in test.results.items()},
+                    **{m: {"difference": c.difference.to_json(), "p": c.p} for m, c in test.results.items()},
                 }
                 for test in self.tests
             ],
         }
 
     def headline(self) -> str:
-        """Return what was asked, in one line: the split with its tie rule, and the protocol."""
+        """Return the split with its tie rule and the protocol in one line."""
         split, protocol = self.split, self.protocol
         kind = [split["split"], *split["filters"], f"ties by {split['ties']} order"]
         n = protocol["candidates"]
         ranked = f"all {split['items']:,} items ranked"
         if n is not None:
             ranked = f"1 + {n:,} items ranked, {protocol.get('negatives', 'sampled')}"
-        asked = f"the {protocol['target']} items of {protocol['users']:,} users"
-        return f"{split['dataset']}, {', '.join(kind)}: {asked}, {ranked}, seen ones removed{self._told()}"
+        targets = f"the {protocol['target']} items of {protocol['users']:,} users"
+        return f"{split['dataset']}, {', '.join(kind)}: {targets}, {ranked}, seen ones removed{self._conditioning()}"
 
-    def _told(self) -> str:
-        """Return what was told beside the history, with a warning where it was made of the targets."""
+    def _conditioning(self) -> str:
+        """Return what the prompts contained besides the history, with a warning where it was made of the targets."""
         protocol = self.protocol
         if "preference" not in protocol:
             return ""
-        how = [f"{protocol['summary']} summary"] if "summary" in protocol else []
-        how += [f"latest {protocol['recent']:,} titles"] if "recent" in protocol else []
-        of_user = str(protocol["preference"]) + (f" ({', '.join(how)})" if how else "")
-        intent = str(protocol["intent"])
-        oracle = " (oracle: made of the target)" if intent in {"vague", "specific"} else ""
-        return f"; preference: {of_user}; intention: {intent}{oracle}"
+        preference, intent = str(protocol["preference"]), str(protocol["intent"])
+        details = []
+        if "summary" in protocol:
+            details.append(f"{protocol['summary']} summary")
+        if "recent" in protocol:
+            details.append(f"latest {protocol['recent']:,} titles")
+        if details:
+            preference += f" ({', '.join(details)})"
+        if intent in {"vague", "specific"}:
+            intent += " (oracle: made of the target)"
+        return f"; preference: {preference}; intention: {intent}"
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of the table for people, in the order of `columns`."""
-        return [
-            [
-                system.name,
-                *(_interval(system.means[name.lower()]) for name in self.columns[1:3]),
-                *map(_share, self._quality(system)[2:]),
-                *([f"{system.coverage:.1%}", f"{system.exact:.0%}"] if self._ranks_all else []),
-                _seconds(system.cost["latency_p50_s"] or 0.0),
-                _rate(system.cost["users_per_s"] or 0.0),
-            ]
-            for system in self.systems
-        ]
+        """Return the cells of the table, in the order of `columns`."""
+        return [self._row(system) for system in self.systems]
+
+    def _row(self, system: SystemMetrics) -> list[str]:
+        row = [system.name, *(_interval(system.means[name.lower()]) for name in self.columns[1:3])]
+        row += map(_share, self._quality(system)[2:])
+        if self._ranks_all:
+            row += [f"{system.coverage:.1%}", f"{system.exact:.0%}"]
+        return [*row, _seconds(system.cost["latency_p50_s"] or 0.0), _rate(system.cost["users_per_s"] or 0.0)]
 
     def _quality(self, system: SystemMetrics) -> list[float]:
         """Return the means of the columns that follow the name; nan where a segment has no users."""
-        segments = {"rare": (RARE, FULL[0]), "cold": (COLD, FULL[0]), "long": (LONG, "hr@1")}
-        found = []
+        segments = {
+            "rare": (RARE, FULL_RANKING_METRICS[0]),
+            "cold": (COLD, FULL_RANKING_METRICS[0]),
+            "long": (LONG, "hr@1"),
+        }
+        means = []
         for column in self.columns[1:]:
             if column in segments:
                 name, metric = segments[column]
-                found.append(system.segments[name].means[metric].mean)
+                means.append(system.segments[name].means[metric].mean)
             elif column.lower() in system.means:
-                found.append(system.means[column.lower()].mean)
-        return found
+                means.append(system.means[column.lower()].mean)
+        return means
 
     def best_cells(self) -> set[tuple[int, int]]:
         """Return (row, column) of the highest means in the table, where there is more than one system."""
@@ -146,23 +152,25 @@ class EvaluationReport:
         return best if len(self.systems) > 1 else set()
 
     def notes(self) -> list[str]:
-        """Return what stands below the table: the segments, the tests, and which models may have met the targets."""
+        """Return the lines below the table: segments, tests, and models whose training data may contain the targets."""
         sizes = (f"{name}: {part.n_users:,}" for name, part in self.systems[0].segments.items())
         lines = [f"±: half a 95 % interval; users with {'; '.join(sizes)}"]
         for test in self.tests:
-            found = "; ".join(f"{metric.upper()} {_difference(c)}" for metric, c in test.results.items())
-            lines.append(f"{test.system} against {test.against}: {found}")
+            differences = "; ".join(f"{metric.upper()} {_difference(c)}" for metric, c in test.results.items())
+            lines.append(f"{test.system} against {test.against}: {differences}")
         is_vague = str(self.protocol.get("intent")).endswith("vague")
         if is_vague and any(system.name.endswith(FIT_FIRST) for system in self.systems):
-            lines.append("fit first: what has the genre that the vague words were made of, which they do not name")
-        return lines + [
-            f"{system.name} was tuned on {about['split']}, ties by {about['ties']} order, of these data: it may have "
-            "met what is asked for here"
-            for system in self.systems
-            if (about := system.about.get("tuned_on")) and self._differs(about)
-        ]
+            lines.append("fit first: items of the genre that the vague words were made of, though they do not name it")
+        for system in self.systems:
+            tuned_on = system.about.get("tuned_on")
+            if tuned_on and self._may_contain_targets(tuned_on):
+                lines.append(
+                    f"{system.name} was tuned on {tuned_on['split']}, ties by {tuned_on['ties']} order, of these data: "
+                    "its training data may contain the targets of this evaluation"
+                )
+        return lines
 
-    def _differs(self, tuned_on: Mapping[str, str]) -> bool:
+    def _may_contain_targets(self, tuned_on: Mapping[str, str]) -> bool:
         """Whether a model was tuned on another part of these data than the training part of this split."""
         if tuned_on["sha256"] != self.split.get("sha256"):
             return False
@@ -186,53 +194,24 @@ def report_of(
     *,
     reference: str | None,
     seed: int,
-    tested: tuple[str, ...] = FULL,
+    segment_metrics: tuple[str, ...] = FULL_RANKING_METRICS,
 ) -> EvaluationReport:
     """Return the report, every system tested against the best baseline and against the system named `reference`.
 
-    Of the metrics of segments, `tested`, the first two are tested; the second decides which baseline is the best.
+    The first two of `segment_metrics` are tested; the second decides which baseline is the best.
     """
-    both, second = tested[:2], tested[1]
+    tested, second = segment_metrics[:2], segment_metrics[1]
     baselines = [system for system in systems if system.is_baseline]
     best = max(baselines, key=lambda system: system.means[second].mean, default=None)
     against = {reference, best.name if best else None}
     tests = [
-        PairedTest(ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in both})
+        PairedTest(ours.name, theirs.name, {m: compare(ours.values(m), theirs.values(m), seed=seed) for m in tested})
         for theirs in systems
         if theirs.name in against
         for ours in systems
         if ours is not theirs
     ]
     return EvaluationReport(split, protocol, tuple(systems), best.name if best else None, tuple(tests))
-
-
-def _system_json(system: SystemMetrics) -> dict[str, Any]:
-    return {
-        "name": system.name,
-        "baseline": system.is_baseline,
-        "about": dict(system.about),
-        "metrics": {name: _estimate_json(mean) for name, mean in system.means.items()},
-        "segments": {
-            name: {"users": part.n_users, **{metric: _estimate_json(mean) for metric, mean in part.means.items()}}
-            for name, part in system.segments.items()
-        },
-        "answers": {
-            "exact": system.exact,
-            "valid": system.valid,
-            "distinct": system.distinct,
-            f"coverage@{AT}": system.coverage,
-            f"popularity_rank@{AT}": _number(system.popularity_rank),
-        },
-        "cost": dict(system.cost),
-    }
-
-
-def _estimate_json(value: Estimate) -> dict[str, float | None]:
-    return {"mean": _number(value.mean), "low": _number(value.low), "high": _number(value.high)}
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _interval(value: Estimate) -> str:
@@ -251,6 +230,6 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _difference(found: PairedDifference) -> str:
-    difference = found.difference
-    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {found.p:.2g}"
+def _difference(paired: PairedDifference) -> str:
+    difference = paired.difference
+    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {paired.p:.2g}"

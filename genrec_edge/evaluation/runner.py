@@ -1,7 +1,6 @@
-"""How systems are asked: all of them the same questions, an answer at a time, resumably.
+"""Runs an evaluation: every system ranks the same cases, user by user, and can be resumed after a kill.
 
-Knows systems and answers; what is asked is known to `cases_of.py`, and what comes out is said by `figures.py` and
-`report.py`.
+Knows systems and answers. The cases are made by `protocol.py`, the metrics by `system_metrics.py` and `report.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from genrec_edge.evaluation.answer_log import LoggedAnswer, open_answer_log
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.report import EvaluationReport, report_of
 from genrec_edge.evaluation.system_metrics import (
-    AT,
-    FULL,
-    LEAST,
-    SAMPLED,
+    CUTOFF,
+    FULL_RANKING_METRICS,
+    MIN_SAMPLED_K,
+    SAMPLED_METRICS,
     EvaluatedUsers,
     SystemMetrics,
-    depth_of,
+    cutoff_of,
     system_metrics_of,
 )
 from genrec_edge.prior.cooccurrence import event_counts
@@ -46,11 +45,11 @@ if TYPE_CHECKING:
 
 
 class RankingSystem(Protocol):
-    """What can be evaluated: see `ranked.py` and `ranking.py`. It is entered to be asked, and left before the next one.
+    """What can be evaluated, such as a `ScoreRanker` or an `LlmRanker`: a context manager, entered one at a time.
 
     Attributes:
         name: different from that of every other system.
-        is_baseline: whether it is one of those to be beaten.
+        is_baseline: whether models are compared with it.
     """
 
     name: str
@@ -58,7 +57,7 @@ class RankingSystem(Protocol):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """All that its answers depend on, ready for JSON; empty if asking again costs less than keeping answers."""
+        """Everything its answers depend on, ready for JSON; empty for systems too fast to need an answer log."""
         ...
 
     def rank_many(
@@ -67,11 +66,15 @@ class RankingSystem(Protocol):
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Conditioning] | None = None,
+        conditioning: Sequence[Conditioning] | None = None,
     ) -> Iterator[Ranking]:
-        """Yield one answer of at most k items for each history, in order; `told` says what of it is told, and in words.
+        """Yield a ranking of at most k items for each history, in order.
 
-        Without it the whole history is.
+        Args:
+            histories: item indexes, oldest first.
+            k: the most items of a ranking.
+            candidates: item indexes to rank for each history; None for all.
+            conditioning: what the prompt contains for each history; None for the whole history.
         """
         ...
 
@@ -90,125 +93,154 @@ def evaluate(
     users: int | None = None,
     target: Target = "test",
     candidates: int | None = None,
-    hard: tuple[str, ScoresOf] | None = None,
+    negatives: tuple[str, ScoresOf] | None = None,
     conditioner: Conditioner | None = None,
     seed: int = 0,
     reference: str | None = None,
-    resume_path: Path | None = None,
+    resume: Path | None = None,
     on_user: Callable[[str, int, int], object] = lambda _name, _done, _total: None,
 ) -> EvaluationReport:
-    """Ask all systems and return what came out.
+    """Evaluate systems on the same users and return the report.
 
     Args:
-        split: what is asked; baselines are fitted on its training part.
+        split: the held-out items and the histories before them.
         systems: at least one; their names differ.
-        k: how many items each system is asked for, at least 10, among candidates 3.
-        users: as `target`, `candidates` and `seed`: see `cases_of`. The seed is also that of intervals and tests.
+        k: items of a ranking, at least 10; with `candidates` at least 3.
+        users: see `cases_of`, as `target` and `candidates`.
         target: which of the held-out items.
         candidates: None ranks all items.
-        hard: a baseline's name and scores: its best items are the candidates beside the target.
-        conditioner: says what systems are told; None tells the history alone.
-        seed: of all that is drawn.
-        reference: the name of a system that all others are tested against, as against the best baseline.
-        resume_path: a folder that keeps the answers of each system that is slow, in a file; what it holds is not asked
-            again, and a sample of users can grow.
-        on_user: told the system, how many of its users are done and how many there are.
+        negatives: name and scores of a baseline whose best items are the candidates beside the target; None draws them
+            at random.
+        conditioner: decides what prompts contain; None for the history alone.
+        seed: of the cases, the intervals and the tests.
+        reference: the name of a system that all others are tested against, in addition to the best baseline.
+        resume: a folder for the answers of each system that is slow, one file each. Users in it are not ranked again,
+            and a sample of users can grow.
+        on_user: called with the system, how many of its users are done, and how many there are.
 
     Raises:
-        UsageError: a number out of range, names that are not clear, or a file of another evaluation in `resume_path`.
+        UsageError: a number out of range, names that are not unique, or a file of another evaluation in `resume`.
     """
     names = [system.name for system in systems]
-    if not systems or len(set(names)) < len(names):
-        raise UsageError(f"the systems {', '.join(names)} cannot be told apart" if names else "no system to evaluate")
+    if not systems:
+        raise UsageError("there are no systems to evaluate")
+    if len(set(names)) < len(names):
+        raise UsageError(f"the names of the systems must differ: {', '.join(names)}")
     if reference is not None and reference not in names:
-        raise UsageError(f"no system is called {reference!r}", hint=f"there are: {', '.join(names)}")
-    least = AT if candidates is None else LEAST
+        raise UsageError(f"`reference` {reference!r} is not the name of a system", hint=f"known: {', '.join(names)}")
+    least = CUTOFF if candidates is None else MIN_SAMPLED_K
     if k < least:
-        raise UsageError(f"{k} items are too few to ask for", hint=f"give -k at least {least}")
-    asked = cases_of(
+        raise UsageError(f"`k` must be at least {least}, got {k}")
+    cases = cases_of(
         split,
         target=target,
         users=users,
         candidates=candidates,
-        hard=None if hard is None else hard[1],
+        negative_scores=None if negatives is None else negatives[1],
         conditioner=conditioner,
         seed=seed,
     )
     protocol: dict[str, Any] = {"target": target, "candidates": candidates, "k": k}
     protocol["seed"] = None if candidates is None and conditioner is None else seed
-    protocol |= {} if hard is None else {"negatives": f"the best of {hard[0]}"}
-    protocol |= {} if conditioner is None else conditioner.describe()
-    facts = _facts(split, asked, k, candidates)
-    figures: list[SystemMetrics] = []
+    if negatives is not None:
+        protocol["negatives"] = f"the best of {negatives[0]}"
+    if conditioner is not None:
+        protocol |= conditioner.describe()
+    evaluated = _evaluated_users(split, cases, k, candidates)
+    all_metrics: list[SystemMetrics] = []
     for system in systems:
         process_memory.forget_peak()
         with system:
             key = {"split": split.card(), "protocol": protocol, "system": {"name": system.name, **system.about}}
-            answers = _ask(system, asked, k, key, resume_path if system.about else None, on_user)
-            figures.append(
-                system_metrics_of(system.name, system.about, answers, facts, is_baseline=system.is_baseline, seed=seed)
+            answers = _answers(system, cases, k, key, resume if system.about else None, on_user)
+            metrics = system_metrics_of(
+                system.name, system.about, answers, evaluated, is_baseline=system.is_baseline, seed=seed
             )
-    said = {**protocol, "users": len(asked.users), "seed": seed, "seen": "removed", "equal scores": "mean rank"}
-    return report_of(split.card(), said, figures, reference=reference, seed=seed, tested=facts.tested)
+        all_metrics.append(metrics)
+    described = {**protocol, "users": len(cases.users), "seed": seed, "seen": "removed", "equal scores": "mean rank"}
+    return report_of(
+        split.card(),
+        described,
+        all_metrics,
+        reference=reference,
+        seed=seed,
+        segment_metrics=evaluated.segment_metrics,
+    )
 
 
-def _facts(split: Split, asked: EvaluationCases, k: int, candidates: int | None) -> EvaluatedUsers:
-    lengths = np.array([len(history) for history in asked.histories])
-    counts = event_counts(split.train, split.n_items)
-    depth = AT if candidates is None else min(AT, k, candidates + 1)
-    tested = FULL if candidates is None else tuple(metric for metric in SAMPLED if depth_of(metric) <= k)
-    return EvaluatedUsers(asked.users, asked.targets, lengths, counts, k, depth, tested)
+def _evaluated_users(split: Split, cases: EvaluationCases, k: int, candidates: int | None) -> EvaluatedUsers:
+    depth, segment_metrics = CUTOFF, FULL_RANKING_METRICS
+    if candidates is not None:
+        depth = min(CUTOFF, k, candidates + 1)
+        segment_metrics = tuple(metric for metric in SAMPLED_METRICS if cutoff_of(metric) <= k)
+    return EvaluatedUsers(
+        users=cases.users,
+        targets=cases.targets,
+        history_lengths=np.array([len(history) for history in cases.histories]),
+        event_counts=event_counts(split.train, split.n_items),
+        k=k,
+        depth=depth,
+        segment_metrics=segment_metrics,
+    )
 
 
-def _ask(
+def _answers(
     system: RankingSystem,
-    asked: EvaluationCases,
+    cases: EvaluationCases,
     k: int,
     key: Mapping[str, Any],
     folder: Path | None,
     on_user: Callable[[str, int, int], object],
 ) -> list[LoggedAnswer]:
-    """Return the system's answers in the order of the users, asking for those that its file does not hold."""
-    kept: AbstractContextManager[tuple[dict[int, LoggedAnswer], Callable[[LoggedAnswer], None]]]
-    kept = (
-        nullcontext(({}, lambda _: None)) if folder is None else open_answer_log(folder / _file_name(system.name), key)
-    )
-    with kept as (answers, add):
-        missing = [place for place, user in enumerate(asked.users.tolist()) if user not in answers]
-        n = len(asked.users)
+    """Return the system's answers in the order of the users; only those missing in its log are computed."""
+    log: AbstractContextManager[tuple[dict[int, LoggedAnswer], Callable[[LoggedAnswer], None]]]
+    if folder is None:
+        log = nullcontext(({}, lambda _: None))
+    else:
+        log = open_answer_log(folder / _file_name(system.name), key)
+    with log as (answers, add):
+        missing = [place for place, user in enumerate(cases.users.tolist()) if user not in answers]
+        n = len(cases.users)
         on_user(system.name, n - len(missing), n)
-        histories = [asked.histories[place] for place in missing]
-        candidates = None if asked.candidates is None else [asked.candidates[place] for place in missing]
-        told = None if asked.told is None else [asked.told[place] for place in missing]
-        before = time.perf_counter()
-        ranked_lists = system.rank_many(histories, k, candidates=candidates, told=told) if missing else ()
-        for done, (place, ranked) in enumerate(zip(missing, ranked_lists, strict=True), start=1):
+        previous = time.perf_counter()
+        rankings = _rank(system, cases, missing, k) if missing else ()
+        for done, (place, ranking) in enumerate(zip(missing, rankings, strict=True), start=1):
             now = time.perf_counter()
-            answer = _answer(int(asked.users[place]), int(asked.targets[place]), ranked, now - before)
-            before = now
+            answer = _answer(int(cases.users[place]), int(cases.targets[place]), ranking, now - previous)
+            previous = now
             answers[answer.user] = answer
             add(answer)
             on_user(system.name, n - len(missing) + done, n)
-        return [answers[user] for user in asked.users.tolist()]
+        return [answers[user] for user in cases.users.tolist()]
 
 
-def _answer(user: int, target: int, ranked: Ranking, wall_s: float) -> LoggedAnswer:
+def _rank(system: RankingSystem, cases: EvaluationCases, places: Sequence[int], k: int) -> Iterator[Ranking]:
+    """Yield the rankings of the cases at some places."""
+    return system.rank_many(
+        [cases.histories[place] for place in places],
+        k,
+        candidates=None if cases.candidates is None else [cases.candidates[place] for place in places],
+        conditioning=None if cases.conditioning is None else [cases.conditioning[place] for place in places],
+    )
+
+
+def _answer(user: int, target: int, ranking: Ranking, wall_s: float) -> LoggedAnswer:
     return LoggedAnswer(
         user=user,
-        rank=ranked.rank_of(target),
-        items=tuple(ranked.items.tolist()),
-        exact=ranked.exact,
-        tokens=ranked.tokens,
-        texts=ranked.texts,
-        invalid=ranked.invalid,
-        repeated=ranked.repeated,
-        seconds=ranked.seconds,
+        rank=ranking.rank_of(target),
+        items=tuple(ranking.items.tolist()),
+        exact=ranking.exact,
+        tokens=ranking.tokens,
+        texts=ranking.texts,
+        invalid=ranking.invalid,
+        repeated=ranking.repeated,
+        seconds=ranking.seconds,
         wall_s=wall_s,
         peak_mib=process_memory.peak_mib(),
     )
 
 
 def _file_name(name: str) -> str:
-    """Return a file name that is one system's alone."""
+    """Return a readable file name that no other system has."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].lstrip(".-")
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.jsonl"

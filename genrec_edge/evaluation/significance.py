@@ -1,11 +1,12 @@
-"""What a mean over users is worth: bootstrap intervals, and a paired test of two systems on the same users.
+"""Bootstrap intervals of means over users, and a paired test of two systems on the same users.
 
 Seeded: the same values give the same figures. Knows numbers only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_DRAWS = 1 << 20
-"""Draws alive at once: 8 MiB of indexes, whatever the number of users."""
+"""Draws in memory at once: 8 MiB of indexes, for any number of users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,14 @@ class Estimate:
     low: float
     high: float
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return the three numbers, null for nan."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """How much better one system is than another: the mean difference per user, and how likely chance alone gives it.
+    """The mean difference per user between two systems, and its p-value.
 
     `p` is two-sided; it is 1 where no user differs.
     """
@@ -42,7 +47,7 @@ class PairedDifference:
 def estimate(values: NDArray[np.float64], *, resamples: int = 10_000, seed: int = 0) -> Estimate:
     """Return the mean of one value per user, (n_users,), with the percentile bootstrap's interval over users.
 
-    Of no users, all three are nan.
+    Without users, all three are nan.
     """
     if not len(values):
         return Estimate(np.nan, np.nan, np.nan)
@@ -58,17 +63,16 @@ def compare(
 ) -> PairedDifference:
     """Compare two systems on the same users, (n_users,) each in the same order: ours minus theirs.
 
-    The test flips the signs of the users' differences: were the systems alike, each user's difference might as well
-    have the other sign. It assumes no distribution of the differences, most of which are 0 at these metrics, and its
-    level holds for few users too, where a bootstrap's does not. For hit rates it is McNemar's exact test, but for the
-    sampling.
+    A sign-flip permutation test: if the systems were equal, each user's difference could as well have the other sign.
+    It assumes no distribution of the differences, most of which are 0 for these metrics, and its level holds for few
+    users too, where a bootstrap's does not. For hit rates it is McNemar's exact test, apart from the sampling.
     """
     differences = ours - theirs
-    some = differences[differences != 0]
+    nonzero = differences[differences != 0]
     rng = np.random.default_rng(seed)
     # Sums of the same numbers in another order differ in the last bits of the largest.
-    observed = abs(some.sum()) - 1e-12 * np.abs(some).sum()
-    sums = _in_blocks(lambda block: rng.choice((-1.0, 1.0), (block, len(some))) @ some, len(some), resamples)
+    observed = abs(nonzero.sum()) - 1e-12 * np.abs(nonzero).sum()
+    sums = _in_blocks(lambda block: rng.choice((-1.0, 1.0), (block, len(nonzero))) @ nonzero, len(nonzero), resamples)
     p = (1 + np.count_nonzero(np.abs(sums) >= observed)) / (1 + resamples)
     return PairedDifference(estimate(differences, resamples=resamples, seed=seed), float(p))
 

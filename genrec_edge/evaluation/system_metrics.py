@@ -1,11 +1,11 @@
-"""Figures of the answers of one system: means over users with their intervals, segments, and what it took.
+"""Metrics of one system: means over users with their intervals, by segment of users, and its cost.
 
-Knows answers and numbers, nothing of how they came about. There is one target per user, so the hit rate is also the
-recall.
+Knows answers and numbers, nothing of systems. There is one target per user, so the hit rate is also the recall.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from genrec_edge.evaluation.answer_log import LoggedAnswer
 
-KS = (1, 3, 5, 10, 20, 50, 100)
-AT = 10
-"""Where segments, tests and what is not a mean over users are looked at."""
+CUTOFFS = (1, 3, 5, 10, 20, 50, 100)
+CUTOFF = 10
+"""Of segments, tests and the metrics that are not means over users."""
 _RARE_EVENTS = 5
-_LONG = 50
-LONG = f"history > {_LONG} events"
+_LONG_HISTORY = 50
+LONG = f"history > {_LONG_HISTORY} events"
 RARE, COLD = f"target with < {_RARE_EVENTS} events", "target without events"
 """Segments by the training events of the target."""
 METRICS: Mapping[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]] = {
@@ -34,44 +34,44 @@ METRICS: Mapping[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]]
     "ndcg": metrics.ndcg,
     "mrr": metrics.reciprocal_rank,
 }
-FULL = ("hr@10", "ndcg@10")
-SAMPLED = ("hr@1", "ndcg@3", "hr@3", "hr@5", "hr@10", "mrr@3", "mrr@5", "mrr@10")
-"""What is tested, and looked at in segments, where all items are ranked, and where the target is among a few.
+FULL_RANKING_METRICS = ("hr@10", "ndcg@10")
+SAMPLED_METRICS = ("hr@1", "ndcg@3", "hr@3", "hr@5", "hr@10", "mrr@3", "mrr@5", "mrr@10")
+"""Metrics of segments, and the first two of tests, where all items are ranked, and with sampled candidates.
 
 Source of the second: InstructRec and LLM-TRSR, arXiv 2305.07001 and 2403.13325.
 """
-LEAST = 3
-"""Items that have to be asked for among a few: the first two metrics look no further."""
+MIN_SAMPLED_K = 3
+"""The least `k` with sampled candidates: the cut-off of the metrics that are tested."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluatedUsers:
-    """The users of an evaluation, in the order of all arrays, and what the figures need to know of them.
+    """The users of an evaluation, in the order of all arrays, and what their metrics depend on.
 
     Attributes:
         users: (n,) int32, indexes of users of the data set.
         targets: (n,) int32, item indexes.
-        lengths: (n,) how many items each history has.
-        counts: (n_items,) training events of each item.
-        k: how many items were asked for; figures of longer lists are left out.
-        depth: how many items a complete answer has at `AT`; less than that if fewer were asked for, or were there.
-        tested: the metrics of segments.
+        history_lengths: (n,) items of each history.
+        event_counts: (n_items,) training events of each item.
+        k: number of items in a ranking; metrics with a larger cut-off are left out.
+        depth: number of items of a complete ranking at `CUTOFF`; less where `k` or the candidates are fewer.
+        segment_metrics: names of the metrics of segments.
     """
 
     users: NDArray[np.int32]
     targets: NDArray[np.int32]
-    lengths: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    history_lengths: NDArray[np.int64]
+    event_counts: NDArray[np.int64]
     k: int
     depth: int
-    tested: tuple[str, ...] = FULL
+    segment_metrics: tuple[str, ...] = FULL_RANKING_METRICS
 
     def segments(self) -> dict[str, NDArray[np.bool_]]:
-        """Return masks of users, (n,): by the length of the history, and with rare and cold targets (maybe none)."""
-        events = self.counts[self.targets]
+        """Return masks of users, (n,): by length of the history, with rare and with cold targets; may be empty."""
+        events = self.event_counts[self.targets]
         return {
-            **metrics.history_segments(self.lengths),
-            LONG: self.lengths > _LONG,
+            **metrics.history_segments(self.history_lengths),
+            LONG: self.history_lengths > _LONG_HISTORY,
             RARE: events < _RARE_EVENTS,
             COLD: events == 0,
         }
@@ -79,7 +79,7 @@ class EvaluatedUsers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """What a system reached with some of the users."""
+    """Metrics of a system over some of the users."""
 
     n_users: int
     means: Mapping[str, Estimate]
@@ -87,20 +87,20 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SystemMetrics:
-    """One system.
+    """Metrics of one system.
 
     Attributes:
         name: of the system.
-        about: what it is made of, ready for JSON.
-        is_baseline: whether it is one of those to be beaten.
+        about: everything its answers depend on, ready for JSON.
+        is_baseline: whether models are compared with it.
         ranks: (n,) of the targets, inf where not found.
         means: "hr@1" and so on, over all users.
-        segments: by name, what is tested alone.
-        exact: share of answers proven to be the best.
-        valid: share of the first `AT` places, or of the texts written, that hold an item of the catalog.
+        segments: by name.
+        exact: share of rankings that are proven to be the best.
+        valid: share of the first `CUTOFF` places, or of the generated texts, that hold an item of the catalog.
         distinct: share of these that are neither of the history nor repeated.
-        coverage: share of the catalog that is among the first `AT` of anybody.
-        popularity_rank: mean over the first `AT`; 1 is the item with the most training events.
+        coverage: share of the catalog that is among the first `CUTOFF` for at least one user.
+        popularity_rank: mean over the first `CUTOFF`; 1 is the item with the most training events.
         cost: tokens, time and memory.
     """
 
@@ -119,13 +119,34 @@ class SystemMetrics:
 
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one value per user, (n,), of a metric such as "ndcg@10"."""
-        return METRICS[metric.partition("@")[0]](self.ranks, depth_of(metric))
+        return METRICS[metric.partition("@")[0]](self.ranks, cutoff_of(metric))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics, ready for JSON; means over no users are null."""
+        return {
+            "name": self.name,
+            "baseline": self.is_baseline,
+            "about": dict(self.about),
+            "metrics": {name: mean.to_json() for name, mean in self.means.items()},
+            "segments": {
+                name: {"users": part.n_users, **{metric: mean.to_json() for metric, mean in part.means.items()}}
+                for name, part in self.segments.items()
+            },
+            "answers": {
+                "exact": self.exact,
+                "valid": self.valid,
+                "distinct": self.distinct,
+                f"coverage@{CUTOFF}": self.coverage,
+                f"popularity_rank@{CUTOFF}": None if math.isnan(self.popularity_rank) else self.popularity_rank,
+            },
+            "cost": dict(self.cost),
+        }
 
 
-def depth_of(metric: str) -> int:
-    """Return how far down the list a metric looks.
+def cutoff_of(metric: str) -> int:
+    """Return the cut-off of a metric.
 
-    >>> depth_of("ndcg@10")
+    >>> cutoff_of("ndcg@10")
     10
     """
     return int(metric.partition("@")[2])
@@ -135,15 +156,15 @@ def system_metrics_of(
     name: str,
     about: Mapping[str, Any],
     answers: Sequence[LoggedAnswer],
-    asked: EvaluatedUsers,
+    users: EvaluatedUsers,
     *,
     is_baseline: bool,
     seed: int,
 ) -> SystemMetrics:
-    """Return the figures of a system; `answers` are in the order of `asked.users`."""
+    """Return the metrics of a system; `answers` are in the order of `users.users`."""
     ranks = np.array([answer.rank for answer in answers])
-    values = {f"{metric}@{k}": of(ranks, k) for metric, of in METRICS.items() for k in KS if k <= asked.k}
-    lists = _padded([answer.items for answer in answers])
+    values = {f"{name}@{k}": metric(ranks, k) for name, metric in METRICS.items() for k in CUTOFFS if k <= users.k}
+    rankings = _padded([answer.items for answer in answers])
     n_texts = sum(answer.texts for answer in answers)
     n_valid = n_texts - sum(answer.invalid for answer in answers)
     n_repeated = sum(answer.repeated for answer in answers)
@@ -152,23 +173,23 @@ def system_metrics_of(
         about=about,
         is_baseline=is_baseline,
         ranks=ranks,
-        means={metric: estimate(one, seed=seed) for metric, one in values.items()},
+        means={metric: estimate(of_users, seed=seed) for metric, of_users in values.items()},
         segments={
-            segment: Segment(int(mask.sum()), {m: estimate(values[m][mask], seed=seed) for m in asked.tested})
-            for segment, mask in asked.segments().items()
+            segment: Segment(int(mask.sum()), {m: estimate(values[m][mask], seed=seed) for m in users.segment_metrics})
+            for segment, mask in users.segments().items()
         },
         exact=float(np.mean([answer.exact for answer in answers])),
-        valid=n_valid / n_texts if n_texts else metrics.valid_rate(lists, asked.depth),
-        distinct=1 - n_repeated / max(n_valid, 1) if n_texts else metrics.distinct_rate(lists, asked.depth),
-        coverage=metrics.coverage(lists, AT, len(asked.counts)),
-        popularity_rank=metrics.mean_popularity_rank(lists, AT, asked.counts),
+        valid=n_valid / n_texts if n_texts else metrics.valid_rate(rankings, users.depth),
+        distinct=1 - n_repeated / max(n_valid, 1) if n_texts else metrics.distinct_rate(rankings, users.depth),
+        coverage=metrics.coverage(rankings, CUTOFF, len(users.event_counts)),
+        popularity_rank=metrics.mean_popularity_rank(rankings, CUTOFF, users.event_counts),
         cost=_cost(answers),
     )
 
 
 def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """Return lists of items as the rows of one array, filled up with -1; at least `AT` wide."""
-    padded = np.full((len(lists), max(AT, *map(len, lists))), -1, np.int32)
+    """Return lists of items as the rows of one array, padded with -1 to a width of at least `CUTOFF`."""
+    padded = np.full((len(lists), max(CUTOFF, *map(len, lists))), -1, np.int32)
     for row, items in zip(padded, lists, strict=True):
         row[: len(items)] = items
     return padded

@@ -1,4 +1,7 @@
-"""What `genrec-edge evaluate` is told to ask, put together: the split, baselines, files of scores, priors."""
+"""The systems of an evaluation, built from names and files: baselines, score files, priors and conditioning.
+
+Everything that is fitted here sees the training part of the split only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.baselines import BASELINES
 from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.external_scores import read_scores
-from genrec_edge.evaluation.llm_ranker import PriorTerm
+from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.prior.model import PriorCounts, log_prob
 
@@ -30,40 +33,46 @@ if TYPE_CHECKING:
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 
-FREE, PRIOR = "free", "prior"
+FREE_TEXT, PRIOR = "free", "prior"
+"""Names of the baselines that `BASELINES` does not hold: generated text of the models, and the item prior."""
 
 
 def baseline_names(text: str, *, has_model: bool) -> list[str]:
-    """Return the baselines a person named, in order, each once.
+    """Return the names in a comma-separated list, each once, in order; "all" is all but free text, "none" is none.
 
     Raises:
-        UsageError: one of them is unknown, or needs a model.
+        UsageError: a name is unknown, or needs a model.
     """
-    if text in {"all", "none"}:
-        return [*BASELINES, PRIOR] if text == "all" else []
+    if text == "all":
+        return [*BASELINES, PRIOR]
+    if text == "none":
+        return []
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    known = [*BASELINES, PRIOR, FREE]
-    if unknown := [name for name in names if name not in known]:
-        message = f"no baseline is called {', '.join(map(repr, unknown))}"
+    known = [*BASELINES, PRIOR, FREE_TEXT]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        message = f"unknown `baselines`: {', '.join(map(repr, unknown))}"
         raise UsageError(message, hint=f"known: {', '.join(known)}; or all, or none")
-    if FREE in names and not has_model:
-        raise UsageError("free text needs a model to write it", hint="name one with --model")
+    if FREE_TEXT in names and not has_model:
+        raise UsageError("the baseline 'free' needs a model that generates the text", hint="give a `model`")
     return names
 
 
 def baseline_rankers(names: Sequence[str], split: Split, *, fit_first: bool = False) -> list[RankingSystem]:
-    """Return the baselines that are fitted on the training part when their turn comes."""
-    return [ScoreRanker(name, partial(_fitted, name, split), fit_first=fit_first) for name in names if name != FREE]
+    """Return the baselines but free text; each is fitted on the training part when it is entered."""
+    return [
+        ScoreRanker(name, partial(_fitted, name, split), fit_first=fit_first) for name in names if name != FREE_TEXT
+    ]
 
 
-def hard_scores(name: str, split: Split) -> tuple[str, ScoresOf]:
-    """Return a baseline that chooses hard negatives, with its name.
+def negative_scores(name: str, split: Split) -> tuple[str, ScoresOf]:
+    """Return the name and the scores of a baseline whose best items are the negatives.
 
     Raises:
         UsageError: there is no such baseline.
     """
     if name not in {*BASELINES, PRIOR}:
-        message = f"no baseline is called {name!r}, whose best items could be the negatives"
+        message = f"`negatives` must be random or the name of a baseline, got {name!r}"
         raise UsageError(message, hint=f"known: random, {', '.join([*BASELINES, PRIOR])}")
     return name, _fitted(name, split)
 
@@ -77,52 +86,56 @@ def conditioner_of(
     summary: SummaryKind,
     seed: int,
 ) -> Conditioner:
-    """Return what says in words what systems are told.
+    """Return the conditioner over the facts of a data set.
 
     Raises:
-        UsageError: the catalog knows nothing of its items but titles.
+        UsageError: the catalog has no facts besides titles.
     """
     facts = facts_of(dataset)
     if not any(facts):
-        message = f"the catalog of {dataset.name} knows nothing of its items but their titles"
+        message = f"the catalog of {dataset.name} has no facts besides titles"
         raise UsageError(message, hint="import it again with columns such as genres, people or years")
     item_facts = ItemFacts(facts, split.train)
     return Conditioner(item_facts, preference, intent, recent, seed, summary)
 
 
-def ranker_from_file(text: str, split: Split, target: Target, *, fit_first: bool) -> ScoreRanker:
-    """Return the baseline of NAME=FILE.npz; see `scores.py` for what can be wrong with it."""
+def external_ranker(text: str, split: Split, target: Target, *, fit_first: bool) -> ScoreRanker:
+    """Return the baseline of NAME=FILE.npz.
+
+    Raises:
+        UsageError: the text has another form, or the file does not fit; see `read_scores`.
+    """
     name, equals, path = text.partition("=")
     if not (name and equals and path):
-        raise UsageError(f"--scores {text!r} does not say whose scores they are", hint="write NAME=FILE.npz")
+        raise UsageError(f"`scores` must be NAME=FILE.npz, got {text!r}")
     scores_of = read_scores(Path(path), split, target)
     return ScoreRanker(name, lambda: scores_of, fit_first=fit_first)
 
 
-def ways_to_answer(
+def model_variants(
     names: Sequence[str], prior: PriorKind, weights: Sequence[float], split: Split
 ) -> Iterator[tuple[Literal["exact", "free"], PriorTerm | None]]:
-    """Yield how each model is to answer: in free text where that was named; searched, with each weight of a prior.
+    """Yield how each model is evaluated, (decode, prior): as free text if `names` has it, then with each prior weight.
 
-    Without a weight, those that were tuned on a prior get it as they were.
+    Without weights there is one variant, in which models that were tuned on a prior get it as in training.
     """
-    if FREE in names:
+    if FREE_TEXT in names:
         yield "free", None
-    scores_of = _counted(prior, split)
-    ways: Sequence[float | None] = weights or [None]
-    for weight in ways:
+    scores_of = _prior_scores(prior, split)
+    variants: Sequence[float | None] = weights or [None]
+    for weight in variants:
         yield "exact", None if weight == 0 else PriorTerm(prior, scores_of, weight)
 
 
 def _fitted(name: str, split: Split) -> ScoresOf:
     if name == PRIOR:
-        return _counted("sequence", split)
+        return _prior_scores("sequence", split)
     baseline = BASELINES[name]()
     baseline.fit(split.train, split.n_items)
     return baseline.scores
 
 
-def _counted(kind: PriorKind, split: Split) -> ScoresOf:
-    """Return the prior of the training part alone: counted targets would give themselves away."""
+def _prior_scores(kind: PriorKind, split: Split) -> ScoresOf:
+    """Return the log-probabilities of a prior counted on the training part."""
     counts = PriorCounts.of(split.train, split.n_items)
     return lambda history: log_prob(counts, history, kind)

@@ -218,7 +218,7 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
     assert "oracle.npz was made for another evaluation: split.ties differ" in other.stderr
     nobody = call(*options, "--preference", "none", "--intent", "specific")
     assert (nobody.exit_code, nobody.stdout) == (2, "")
-    assert "oracle.npz has no scores for a user of whom nothing is told; leave --scores out" in nobody.stderr
+    assert "oracle.npz has no scores for a user without a history; leave out " in nobody.stderr
     with pytest.raises(Exception, match="no event"):
         k_core(dataset, 50)
 
@@ -226,19 +226,19 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
 @pytest.mark.parametrize(
     ("options", "exit_code", "message"),
     [
-        (["--baselines", "popular"], 2, "no baseline is called 'popular'; known: random, popularity,"),
-        (["--baselines", "free"], 2, "free text needs a model"),
-        (["--baselines", "none"], 2, "no system to evaluate"),
-        (["--scores", "file.npz"], 2, "does not say whose scores they are; write NAME=FILE.npz"),
+        (["--baselines", "popular"], 2, ": 'popular'; known: random, popularity,"),
+        (["--baselines", "free"], 2, "the baseline 'free' needs a model"),
+        (["--baselines", "none"], 2, "there are no systems to evaluate"),
+        (["--scores", "file.npz"], 2, "must be NAME=FILE.npz, got 'file.npz'"),
         (["--scores", "x=missing.npz"], 2, "missing.npz cannot be used"),
         (["--model", "no-such-model"], 4, "no-such-model"),
         (["--model", "missing.gguf"], 2, "missing.gguf"),
         (["--min-count", "50"], 2, "no event of small is left"),
-        (["--users", "0"], 2, "0 users cannot be asked"),
-        (["--candidates", "12"], 2, "12 candidates cannot be drawn"),
-        (["--reference", "x"], 2, "no system is called 'x'"),
+        (["--users", "0"], 2, "must be at least 1, got 0"),
+        (["--candidates", "12"], 2, "must be from 1 to "),
+        (["--reference", "x"], 2, "'x' is not the name of a system"),
         (["--data", "nothing"], 2, "no data set 'nothing'"),
-        (["--max-history", "0", "--model", "TINY"], 2, "a history of 0 titles"),
+        (["--max-history", "0", "--model", "TINY"], 2, "must be at least 1, got 0"),
         (["--plot", "file"], 2, "file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What systems of an evaluation are told in words, what they make of it, and how verdicts are measured."""
+"""What prompts of an evaluation contain, what systems make of it, and how judges are measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.conditioning import Conditioner, Conditioning, summary_of
 from genrec_edge.evaluation.judge_quality import JudgeMargins, collect_margins, judge_quality_of
-from genrec_edge.evaluation.llm_ranker import LlmRanker, PriorTerm
+from genrec_edge.evaluation.llm_ranker import LlmRanker
+from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.evaluation.runner import evaluate
@@ -57,33 +58,39 @@ def text_of(parts: tuple[prompts.PromptLine, ...]) -> str:
 def test_each_preference_tells_what_it_says(item_facts: ItemFacts) -> None:
     history, target = np.array([1, 4, 7, 10, 13], np.int32), 16
 
-    def told(preference: Any, **options: Any) -> Conditioning:
-        return Conditioner(item_facts, preference, **options).told(0, history, target)
+    def conditioning(preference: Any, **options: Any) -> Conditioning:
+        return Conditioner(item_facts, preference, **options).condition(0, history, target)
 
-    assert told("history").titles.tolist() == history.tolist()
-    assert (told("history").before, told("history").after, told("history").fits) == ((), (), None)
-    assert told("none").is_of_nobody
-    words = told("words")
-    assert (len(words.titles), words.is_of_nobody) == (0, False)
+    assert conditioning("history").titles.tolist() == history.tolist()
+    assert (conditioning("history").before, conditioning("history").after, conditioning("history").matches_intent) == (
+        (),
+        (),
+        None,
+    )
+    assert conditioning("none").is_anonymous
+    words = conditioning("words")
+    assert (len(words.titles), words.is_anonymous) == (0, False)
     assert text_of(words.before) == f"## Taste: {item_facts.profile(history.tolist())}\n"
-    both = told("both", recent=2)
+    both = conditioning("both", recent=2)
     assert both.titles.tolist() == [10, 13]
     assert text_of(both.before) == f"## Taste: {item_facts.profile([1, 4, 7])}\n"
-    assert told("both", recent=9).before == ()  # nothing is left to be summarised
+    assert conditioning("both", recent=9).before == ()  # nothing is left to be summarised
 
 
 def test_oracle_intentions_fit_the_target_and_honest_ones_do_not_know_it(item_facts: ItemFacts) -> None:
     history = np.array([1, 4, 7], np.int32)
     for intent in ("vague", "specific"):
         for target in range(24):
-            told = Conditioner(item_facts, intent=intent).told(3, history, target)
-            assert told.fits is not None
-            assert told.fits[target]
-            assert 0 < told.fits.sum() < 24
-            assert text_of(told.after).startswith("## Wanted: ")
-            honest = [Conditioner(item_facts, intent=f"honest-{intent}").told(3, history, t) for t in (target, 0)]  # type: ignore[arg-type]
+            conditioning = Conditioner(item_facts, intent=intent).condition(3, history, target)
+            assert conditioning.matches_intent is not None
+            assert conditioning.matches_intent[target]
+            assert 0 < conditioning.matches_intent.sum() < 24
+            assert text_of(conditioning.after).startswith("## Wanted: ")
+            honest = [Conditioner(item_facts, intent=f"honest-{intent}").condition(3, history, t) for t in (target, 0)]  # type: ignore[arg-type]
             assert text_of(honest[0].after) == text_of(honest[1].after)
-    texts = {text_of(Conditioner(item_facts, intent="specific").told(user, history, 5).after) for user in range(30)}
+    texts = {
+        text_of(Conditioner(item_facts, intent="specific").condition(user, history, 5).after) for user in range(30)
+    }
     assert len(texts) > 2
 
 
@@ -101,21 +108,21 @@ def test_a_hierarchical_summary_is_of_the_latest_blocks_and_what_is_told_follows
     assert len(others) == 25
     items = np.array([*comedies, *others], np.int32)
     assert "Comedy" in item_facts.profile(items.tolist())
-    told = Conditioner(item_facts, "words", summary="hierarchical").told(0, items, 18)
-    assert text_of(told.before) == f"## Taste: {item_facts.profile(items[40:].tolist())}\n"
-    assert "Comedy" not in text_of(told.before)
+    conditioning = Conditioner(item_facts, "words", summary="hierarchical").condition(0, items, 18)
+    assert text_of(conditioning.before) == f"## Taste: {item_facts.profile(items[40:].tolist())}\n"
+    assert "Comedy" not in text_of(conditioning.before)
 
 
 def test_hard_negatives_are_the_best_of_a_baseline_that_the_user_never_meets(split: Split) -> None:
     scores = np.random.default_rng(0).random(split.n_items)
-    asked = cases_of(split, candidates=3, hard=lambda _history: scores)
+    asked = cases_of(split, candidates=3, negative_scores=lambda _history: scores)
     assert asked.candidates is not None
     for user, target, pool in zip(asked.users, asked.targets, asked.candidates, strict=True):
         met = {*split.train[user].tolist(), int(split.validation[user]), int(split.test[user])}
         best = sorted((i for i in range(split.n_items) if i not in met), key=lambda i: -scores[i])[:3]
         assert sorted(pool.tolist()) == sorted([*best, int(target)])
-    with pytest.raises(UsageError, match="need a number of candidates"):
-        cases_of(split, hard=lambda _history: scores)
+    with pytest.raises(UsageError, match="hard `negatives` need a number of candidates"):
+        cases_of(split, negative_scores=lambda _history: scores)
 
 
 def test_what_fits_comes_first_and_words_are_nothing_to_those_that_count(split: Split, item_facts: ItemFacts) -> None:
@@ -124,13 +131,13 @@ def test_what_fits_comes_first_and_words_are_nothing_to_those_that_count(split: 
 
     fits = np.zeros(24, np.bool_)
     fits[[3, 5]] = True
-    told = Conditioning(np.empty(0, np.int32), (), (), fits)
+    conditioning = Conditioning(np.empty(0, np.int32), (), (), fits)
     history = np.array([23], np.int32)
     with ScoreRanker("a", lambda: by_number) as plain, ScoreRanker("a", lambda: by_number, fit_first=True) as first:
         assert (plain.name, first.name) == ("a", "a, fit first")
-        assert plain.rank(history, 3, told=told).items.tolist() == [22, 21, 20]
-        assert plain.rank(history, 3, told=told).scores[0] == 22  # nobody's history is not known
-        assert first.rank(history, 4, told=told).items.tolist() == [5, 3, 22, 21]
+        assert plain.rank(history, 3, conditioning=conditioning).items.tolist() == [22, 21, 20]
+        assert plain.rank(history, 3, conditioning=conditioning).scores[0] == 22  # nobody's history is not known
+        assert first.rank(history, 4, conditioning=conditioning).items.tolist() == [5, 3, 22, 21]
         assert first.rank(history, 2).items.tolist() == [22, 21]
 
 
@@ -144,32 +151,34 @@ def test_a_model_is_told_in_its_prompt(
 ) -> None:
     """Beside scores of the same prompt, put together by hand, in a session of its own."""
     asked = cases_of(split, users=3, candidates=5, conditioner=Conditioner(item_facts, "both", "specific", recent=2))
-    assert asked.told is not None
+    assert asked.conditioning is not None
     with (
         LlmRanker(model_file, dataset, n_threads=1) as ranker,
         LlmRanker(model_file, dataset, n_threads=1, fit_first=True) as first,
         Session.open(model_file, dataset.path / CATALOG, n_threads=1) as session,
     ):
         assert first.name.endswith(", fit first")
-        answers = ranker.rank_many(asked.histories, 9, candidates=asked.candidates, told=asked.told)
-        ordered = first.rank_many(asked.histories, 9, candidates=asked.candidates, told=asked.told)
-        for told, answer, sorted_first in zip(asked.told, answers, ordered, strict=True):
-            rows = dataset.rows[told.titles]
-            row, _ = session.engine.prompt(session.prompt_ids(CatalogRows(rows), told.before, told.after)[0])
+        answers = ranker.rank_many(asked.histories, 9, candidates=asked.candidates, conditioning=asked.conditioning)
+        ordered = first.rank_many(asked.histories, 9, candidates=asked.candidates, conditioning=asked.conditioning)
+        for conditioning, answer, sorted_first in zip(asked.conditioning, answers, ordered, strict=True):
+            rows = dataset.rows[conditioning.titles]
+            row, _ = session.engine.prompt(
+                session.prompt_ids(CatalogRows(rows), conditioning.before, conditioning.after)[0]
+            )
             score_all = session.search(np.zeros(24), 24).score_all(row)
             of_item = {int(r): score_all[p] for p, r in enumerate(session.index.rows.tolist())}
             truth = [of_item[int(dataset.rows[item])] for item in answer.items]
             assert answer.scores.tolist() == pytest.approx(truth, abs=1e-3)
             assert set(sorted_first.items.tolist()) == set(answer.items.tolist())
-            assert told.fits is not None
-            fitting = [bool(told.fits[item]) for item in sorted_first.items]
+            assert conditioning.matches_intent is not None
+            fitting = [bool(conditioning.matches_intent[item]) for item in sorted_first.items]
             assert fitting == sorted(fitting, reverse=True)
 
 
 def test_a_prior_does_not_know_the_history_of_nobody(
     model_file: ModelFile, dataset: Dataset, item_facts: ItemFacts
 ) -> None:
-    """What is told of the user decides: else the counted prior would give a search the history behind its back."""
+    """What the prompt contains decides: else the counted prior would give a search the history behind its back."""
     given: list[list[int]] = []
 
     def log_prob(history: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -179,8 +188,8 @@ def test_a_prior_does_not_know_the_history_of_nobody(
     history = np.array([1, 4, 7], np.int32)
     with LlmRanker(model_file, dataset, prior=PriorTerm("made", log_prob, 1.0), n_threads=1) as ranker:
         for preference in ("none", "words", "history"):
-            told = Conditioner(item_facts, preference, "specific").told(0, history, 10)
-            assert not {1, 4, 7} & set(ranker.rank(history, 24, told=told).items.tolist())
+            conditioning = Conditioner(item_facts, preference, "specific").condition(0, history, 10)
+            assert not {1, 4, 7} & set(ranker.rank(history, 24, conditioning=conditioning).items.tolist())
     assert given == [[], [1, 4, 7], [1, 4, 7]]
 
 
@@ -190,7 +199,7 @@ def test_answers_to_what_was_told_otherwise_are_refused(
     def run(**options: Any) -> EvaluationReport:
         conditioner = Conditioner(item_facts, **{"preference": "both", "intent": "specific", **options})
         system = LlmRanker(model_file, dataset, n_threads=1)
-        return evaluate(split, [system], users=2, candidates=4, k=3, conditioner=conditioner, resume_path=tmp_path)
+        return evaluate(split, [system], users=2, candidates=4, k=3, conditioner=conditioner, resume=tmp_path)
 
     assert "preference: both (whole summary, latest 20 titles); intention: specific (oracle" in run().headline()
     for options, named in (
@@ -225,7 +234,7 @@ def test_a_report_says_that_vague_words_do_not_name_what_fits_first(split: Split
             evaluate(split, [system], candidates=5, conditioner=Conditioner(item_facts, intent=intent)).notes()
         )
 
-    assert "fit first: what has the genre that the vague words" in notes("vague", fit_first=True)
+    assert "fit first: items of the genre that the vague words" in notes("vague", fit_first=True)
     assert "fit first" in notes("honest-vague", fit_first=True)
     assert "fit first" not in notes("specific", fit_first=True) + notes("vague", fit_first=False)
 
@@ -237,7 +246,7 @@ def test_the_report_marks_oracles_and_looks_at_short_lists(split: Split, item_fa
         systems,
         candidates=5,
         conditioner=Conditioner(item_facts, "none", "vague"),
-        hard=("a", lambda h: np.arange(24.0)),
+        negatives=("a", lambda h: np.arange(24.0)),
     )
     headline = report.headline()
     assert "1 + 5 items ranked, the best of a" in headline
@@ -254,7 +263,7 @@ def test_the_report_marks_oracles_and_looks_at_short_lists(split: Split, item_fa
 
 
 def _asked(split: Split) -> list[tuple[int, list[int]]]:
-    asked = cases_of(split, candidates=5, hard=lambda _: np.arange(24.0))
+    asked = cases_of(split, candidates=5, negative_scores=lambda _: np.arange(24.0))
     return list(zip(asked.targets.tolist(), [pool.tolist() for pool in asked.candidates or ()], strict=True))
 
 
@@ -269,14 +278,16 @@ def test_verdicts_by_hand() -> None:
     half = set(np.random.default_rng(1).permutation(users)[:20].tolist())
     left = [u for u in range(40) if u not in half]
     assert found.n_users == 20
-    right = [(measured.first[u] + measured.second[u]) / 2 > 0 for u in left]
+    right = [(measured.target_first[u] + measured.target_second[u]) / 2 > 0 for u in left]
     assert found.accuracy.mean == pytest.approx(np.mean(right))
-    assert found.flips == pytest.approx(np.mean([(measured.first[u] > 0) != (measured.second[u] > 0) for u in left]))
+    assert found.flips == pytest.approx(
+        np.mean([(measured.target_first[u] > 0) != (measured.target_second[u] > 0) for u in left])
+    )
     pairs = [(a, b) for a in met[left] for b in stranger[left]]
     assert found.auc == pytest.approx(np.mean([a > b for a, b in pairs]))
     assert json.loads(json.dumps(found.to_json()))["pointwise"]["ece"] == found.error
     same = JudgeMargins(users, met, met, met, met)
-    with pytest.raises(UsageError, match="no line can be fitted"):
+    with pytest.raises(UsageError, match="the calibration line cannot be fitted"):
         judge_quality_of(JudgeMargins(users, met + 9, stranger - 9, met, met), same)
 
 
@@ -314,11 +325,11 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
             yes, no = (session.engine.model.tokenize(text)[0] for text in (prompts.YES, prompts.NO))
             alone.append(float(logits[yes] - logits[no]))
         assert user == int(q.users[0])
-        assert [asked.met[0], asked.stranger[0]] == pytest.approx(alone, abs=0.2)
+        assert [asked.target[0], asked.negative[0]] == pytest.approx(alone, abs=0.2)
         for place, (past, item, pool) in enumerate(zip(q.histories, q.targets.tolist(), q.candidates, strict=True)):
             met, stranger = (CatalogRow(int(dataset.rows[i])) for i in (item, *(i for i in pool.tolist() if i != item)))
             of_met = [odds_of(session, dataset.rows[past], pair, met) for pair in ((met, stranger), (stranger, met))]
-            assert [asked.first[place], asked.second[place]] == pytest.approx(of_met, abs=0.2)
+            assert [asked.target_first[place], asked.target_second[place]] == pytest.approx(of_met, abs=0.2)
     record = tmp_path / "genrec_edge.json"
     record.write_text('{"score_kind": "catalog"}', encoding="utf-8")
     arguments = ["verdicts", "--data", str(facts_data), "--model", str(smollm2), "--users", "20", "-q"]

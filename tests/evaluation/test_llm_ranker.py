@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from genrec_edge import Recommender
 from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.errors import EngineError, UsageError
-from genrec_edge.evaluation.llm_ranker import N_TEXTS, LlmRanker, PriorTerm
+from genrec_edge.evaluation.llm_ranker import N_TEXTS, LlmRanker
+from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.records import Interaction
@@ -177,7 +178,7 @@ def test_the_prompt_has_the_latest_titles_and_each_once(tiny_llama: Path, data: 
             assert found.items.tolist() == expected.items.tolist()
             assert found.scores == pytest.approx(expected.scores, abs=1e-3)
         assert not {5, 6} & set(short.rank(long, 12).items.tolist())
-    with pytest.raises(UsageError, match="a history of 0 titles"):
+    with pytest.raises(UsageError, match="`max_history` must be at least 1, got 0"):
         LlmRanker(file_of(tiny_llama), data, max_history=0)
 
 
@@ -199,7 +200,7 @@ def test_a_prior_is_added_to_the_score_before_the_search(bigram_path: Path, data
     expected = {item: score + 0.5 * nats[item] for item, score in own.items()}
     assert dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)) == pytest.approx(expected, abs=1e-3)
     assert (ranked.items[0], ranked.items[1:4].tolist().count(A), ranked.exact) == (HEAT, 0, True)
-    with pytest.raises(UsageError, match="weight nan is no number"):
+    with pytest.raises(UsageError, match="`prior_weight` must be a finite number, got nan"):
         LlmRanker(file_of(bigram_path), data, prior=PriorTerm("made", log_prob, math.nan))
 
 
@@ -256,16 +257,16 @@ def test_text_that_means_nothing_is_invalid(bigram_llama: BigramLlama, data: Dat
 def test_scores_are_ranked_as_plain_sorting_does(
     scores: list[int], history: set[int], pool: set[int] | None, k: int
 ) -> None:
-    score_all = range(len(scores))
-    allowed = [i for i in score_all if i not in history and (pool is None or i in pool)]
+    all_items = range(len(scores))
+    allowed = [i for i in all_items if i not in history and (pool is None or i in pool)]
     with ScoreRanker("s", lambda: lambda _: np.array(scores, np.float64)) as ranker:
         ranked = ranker.rank(
-            indexes(sorted(history & set(score_all))),
+            indexes(sorted(history & set(all_items))),
             k,
-            candidates=None if pool is None else indexes(sorted(pool & set(score_all))),
+            candidates=None if pool is None else indexes(sorted(pool & set(all_items))),
         )
     assert ranked.items.tolist() == sorted(allowed, key=lambda i: (-scores[i], i))[:k]
-    for target in score_all:
+    for target in all_items:
         places = [p for p, s in enumerate(sorted((scores[i] for i in allowed), reverse=True), 1) if s == scores[target]]
         assert ranked.rank_of(target) == (sum(places) / len(places) if target in allowed else math.inf)
 

@@ -16,22 +16,17 @@ from genrec_edge.errors import EngineError
 from genrec_edge.evaluation.metrics import (
     coverage,
     distinct_rate,
-    found_in,
     history_segments,
     hit,
-    hit_of_many,
     mean_popularity_rank,
     ndcg,
-    ndcg_of_many,
     rank_of,
-    ranks_in,
-    recall_of_many,
     reciprocal_rank,
-    reciprocal_rank_of_many,
-    target_segments,
     valid_rate,
 )
+from genrec_edge.evaluation.ranker import Ranking
 from genrec_edge.evaluation.significance import compare, estimate
+from genrec_edge.evaluation.system_metrics import COLD, LONG, RARE, EvaluatedUsers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,31 +63,44 @@ def test_one_target_per_user_as_trec_eval_has_it(k: int) -> None:
     np.testing.assert_allclose(reciprocal_rank(ranks, k), truth["recip_rank"], rtol=0, atol=1e-9)
 
 
+def ranks_in(lists: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the rank of each user's target in the user's list."""
+    return np.array([ranking_of(items).rank_of(target) for items, target in zip(lists, targets.tolist(), strict=True)])
+
+
+def ranking_of(items: NDArray[np.int64]) -> Ranking:
+    scores = -np.arange(len(items), dtype=np.float64)
+    return Ranking(items.astype(np.int32), scores, exact=True, gap=0.0, tokens=0, seconds=0.0)
+
+
 @pytest.mark.parametrize("k", CUTS)
-def test_many_targets_per_user_as_trec_eval_has_it(k: int) -> None:
+def test_a_target_that_is_in_some_lists_alone_as_trec_eval_has_it(k: int) -> None:
     rng = np.random.default_rng(100 + k)
     lists = random_lists(rng)
-    relevant = [rng.permutation(N_ITEMS)[: rng.integers(1, 15)] for _ in range(N_CASES)]
-    n_relevant = np.array([len(items) for items in relevant])
-    truth = trec_eval(lists, relevant, k)
-    found = found_in(lists, relevant)
-    np.testing.assert_allclose(hit_of_many(found, k), truth[f"success_{k}"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(recall_of_many(found, n_relevant, k), truth[f"recall_{k}"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(ndcg_of_many(found, n_relevant, k), truth[f"ndcg_cut_{k}"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(reciprocal_rank_of_many(found, k), truth["recip_rank"], rtol=0, atol=1e-9)
+    targets = rng.integers(N_ITEMS, size=N_CASES)
+    ranks = ranks_in(lists, targets)
+    assert 0 < np.isinf(ranks).mean() < 1
+    truth = trec_eval(lists, [np.array([target]) for target in targets], k)
+    np.testing.assert_allclose(hit(ranks, k), truth[f"success_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(hit(ranks, k), truth[f"recall_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ndcg(ranks, k), truth[f"ndcg_cut_{k}"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(reciprocal_rank(ranks, k), truth["recip_rank"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("k", [1, 10, DEPTH, DEPTH + 5])
-def test_ranks_in_lists_and_many_targets_that_are_one_agree(k: int) -> None:
+def test_figures_of_one_target_are_those_of_many_targets_that_are_one(k: int) -> None:
+    """Recall, NDCG against the ideal list, and the reciprocal rank of the first hit, by their general definitions."""
     rng = np.random.default_rng(7)
     lists = random_lists(rng)
     targets = rng.integers(N_ITEMS, size=N_CASES)
     ranks = ranks_in(lists, targets)
-    found = found_in(lists, [np.array([t]) for t in targets])
-    one = np.ones(N_CASES, np.int64)
-    np.testing.assert_array_equal(hit(ranks, k), recall_of_many(found, one, k))
-    np.testing.assert_allclose(ndcg(ranks, k), ndcg_of_many(found, one, k), rtol=1e-12)
-    np.testing.assert_array_equal(reciprocal_rank(ranks, k), reciprocal_rank_of_many(found, k))
+    found = (lists == targets[:, None])[:, :k]
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = discounts[0]
+    places = np.where(found.any(axis=1), found.argmax(axis=1) + 1.0, np.inf)
+    np.testing.assert_array_equal(hit(ranks, k), found.sum(axis=1) / 1)
+    np.testing.assert_allclose(ndcg(ranks, k), found @ discounts[: found.shape[1]] / ideal, rtol=1e-12)
+    np.testing.assert_array_equal(reciprocal_rank(ranks, k), 1 / places)
 
 
 def test_figures_computed_by_hand() -> None:
@@ -101,12 +109,6 @@ def test_figures_computed_by_hand() -> None:
     assert hit(ranks, 2).tolist() == [1, 1, 0, 0, 0, 0, 0]
     assert ndcg(ranks, 10) == pytest.approx([1, 1 / math.log2(3), 0.5, 1 / math.log2(11), 1 / math.log2(11.5), 0, 0])
     assert reciprocal_rank(ranks, 10) == pytest.approx([1, 1 / 2, 1 / 3, 0.1, 1 / 10.5, 0, 0])
-    found = found_in(np.array([[4, 7, 4, 2]]), [np.array([4, 2, 9])])
-    assert found.tolist() == [[True, False, False, True]]
-    ideal = 1 + 1 / math.log2(3) + 0.5
-    assert ndcg_of_many(found, np.array([3]), 4) == pytest.approx([(1 + 1 / math.log2(5)) / ideal])
-    assert ndcg_of_many(found, np.array([3]), 2) == pytest.approx([1 / (1 + 1 / math.log2(3))])
-    assert recall_of_many(found, np.array([3]), 4) == pytest.approx([2 / 3])
 
 
 @given(
@@ -129,8 +131,7 @@ def test_what_cannot_be_ranked() -> None:
     with pytest.raises(EngineError, match="1 of 3 scores are not numbers"):
         rank_of(np.array([0.0, np.nan, 1.0]), 1)
     assert rank_of(np.array([3.0, 1.0]), 0, np.array([False, True])) == math.inf
-    assert ranks_in(np.array([[3, -1], [-1, -1]]), np.array([-1, 3])).tolist() == [math.inf, math.inf]
-    assert found_in(np.array([[-1, 3, -1]]), [np.array([-1, 3])]).tolist() == [[False, True, False]]
+    assert ranks_in(np.array([[3, 4], [5, 6]]), np.array([-1, 3])).tolist() == [math.inf, math.inf]
     assert ranks_in(np.empty((1, 0), np.int64), np.array([3])).tolist() == [math.inf]
 
 
@@ -162,13 +163,14 @@ def test_history_segments_are_a_partition_in_order_of_length(lengths: list[int],
 
 
 def test_target_segments() -> None:
-    counts = np.array([0, 4, 5, 100])
-    segments = target_segments(np.array([3, 0, 1, 2]), counts)
-    assert {name: np.flatnonzero(mask).tolist() for name, mask in segments.items()} == {
-        "target with < 5 events": [1, 2],
-        "target with >= 5 events": [0, 3],
-    }
-    assert list(target_segments(np.array([3]), counts)) == ["target with >= 5 events"]
+    event_counts = np.array([0, 4, 5, 100])
+    targets = np.array([3, 0, 1, 2], np.int32)
+    users = EvaluatedUsers(np.arange(4, dtype=np.int32), targets, np.array([1, 2, 51, 50]), event_counts, 20, 10)
+    segments = {name: np.flatnonzero(mask).tolist() for name, mask in users.segments().items()}
+    assert segments[RARE] == [1, 2]
+    assert segments[COLD] == [1]
+    assert segments[LONG] == [2]
+    assert (RARE, COLD, LONG) == ("target with < 5 events", "target without events", "history > 50 events")
 
 
 def test_the_bootstrap_has_the_binomial_interval_of_a_hit_rate() -> None:

@@ -67,7 +67,7 @@ class Scripted:
         self.about: Mapping[str, Any] = {"kind": "scripted"}
         self.asked: list[tuple[int, ...]] = []
         self.dies_after: int | None = None
-        self.told: Sequence[Conditioning] | None = None
+        self.conditioning: Sequence[Conditioning] | None = None
         self._answers = answers
 
     def rank_many(
@@ -76,9 +76,9 @@ class Scripted:
         k: int,
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
-        told: Sequence[Conditioning] | None = None,
+        conditioning: Sequence[Conditioning] | None = None,
     ) -> Iterator[Ranking]:
-        self.told = told
+        self.conditioning = conditioning
         for n, history in enumerate(histories):
             if n == self.dies_after:
                 raise KeyboardInterrupt
@@ -259,8 +259,8 @@ def test_candidates_are_all_that_is_ranked() -> None:
     ("changed", "said"),
     [
         ({}, []),
-        ({"ties": "item"}, ["first was tuned on leave-one-out, ties by item order, of these data: it may have met"]),
-        ({"split": "all"}, ["first was tuned on all, ties by file order, of these data: it may have met"]),
+        ({"ties": "item"}, ["first was tuned on leave-one-out, ties by item order, of these data"]),
+        ({"split": "all"}, ["first was tuned on all, ties by file order, of these data"]),
         ({"ties": "item", "sha256": "1"}, []),
     ],
 )
@@ -268,7 +268,9 @@ def test_a_model_that_may_have_met_the_targets_is_named(changed: dict[str, str],
     asked = Scripted("first", FIRST._answers)
     asked.about = {"tuned_on": {"sha256": "0", "split": "leave-one-out", "ties": "file", **changed}}
     notes = [note for note in evaluate(SPLIT, [asked, SECOND]).notes() if "was tuned on" in note]
-    assert [note.removesuffix(" what is asked for here") for note in notes] == said
+    assert [
+        note.removesuffix(": its training data may contain the targets of this evaluation") for note in notes
+    ] == said
 
 
 def test_the_report_says_the_split_its_ties_and_the_protocol() -> None:
@@ -297,33 +299,33 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     for n in range(4):
         folder = tmp_path / str(n)
         killed, again = fresh(), fresh()
-        told: list[tuple[str, int, int]] = []
+        updates: list[tuple[str, int, int]] = []
         killed.dies_after = n
         with pytest.raises(KeyboardInterrupt):
-            evaluate(SPLIT, [killed], resume_path=folder)
+            evaluate(SPLIT, [killed], resume=folder)
         (path,) = folder.glob("*.jsonl")
         with path.open("ab") as file:
             file.write(b'{"user": 3, "rank": nu')  # a line that the kill cut short
-        report = evaluate(SPLIT, [again], resume_path=folder, on_user=lambda *news, told=told: told.append(news))
+        report = evaluate(SPLIT, [again], resume=folder, on_user=lambda *news, updates=updates: updates.append(news))
         assert again.asked == list(HISTORIES)[n:]
-        assert told == [("same", done, 4) for done in range(n, 5)]
+        assert updates == [("same", done, 4) for done in range(n, 5)]
         assert timeless(report) == whole
         idle = fresh()
-        assert json.dumps(evaluate(SPLIT, [idle], resume_path=folder).to_json()) == json.dumps(report.to_json())
+        assert json.dumps(evaluate(SPLIT, [idle], resume=folder).to_json()) == json.dumps(report.to_json())
         assert idle.asked == []
 
 
 def test_a_sample_of_users_can_grow(tmp_path: Path) -> None:
     few, more = Scripted("same", FIRST._answers), Scripted("same", FIRST._answers)
-    evaluate(SPLIT, [few], users=2, resume_path=tmp_path)
-    evaluate(SPLIT, [more], resume_path=tmp_path)
+    evaluate(SPLIT, [few], users=2, resume=tmp_path)
+    evaluate(SPLIT, [more], resume=tmp_path)
     assert sorted([*few.asked, *more.asked]) == sorted(HISTORIES)
 
 
 def test_systems_have_files_of_their_own_and_quick_ones_none(tmp_path: Path) -> None:
     names = ["a/b", "a b", "..", "x" * 300]
     systems = [Scripted(name, FIRST._answers) for name in names]
-    evaluate(SPLIT, [*systems, ScoreRanker("quick", lambda: lambda _: np.zeros(N_ITEMS))], resume_path=tmp_path)
+    evaluate(SPLIT, [*systems, ScoreRanker("quick", lambda: lambda _: np.zeros(N_ITEMS))], resume=tmp_path)
     files = sorted(tmp_path.glob("*.jsonl"))
     assert len(files) == len(names)
     assert all(path.resolve().parent == tmp_path.resolve() for path in files)
@@ -332,12 +334,12 @@ def test_systems_have_files_of_their_own_and_quick_ones_none(tmp_path: Path) -> 
 @contextmanager
 def refused(tmp_path: Path, message: str) -> Iterator[Path]:
     """Make a file of answers for the block to change, and expect that it is refused and left alone."""
-    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
     yield path
     before = path.read_bytes()
     with pytest.raises(UsageError, match=message) as raised:
-        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
     assert str(path) in raised.value.message
     assert "\n" not in raised.value.message
     assert path.read_bytes() == before
@@ -351,23 +353,23 @@ def refused(tmp_path: Path, message: str) -> Iterator[Path]:
     ],
 )
 def test_answers_of_another_protocol_are_refused(tmp_path: Path, change: dict[str, Any], named: str) -> None:
-    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
     with pytest.raises(UsageError, match=named):
-        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path, **change)
+        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path, **change)
 
 
 def test_answers_of_another_split_or_system_are_refused(tmp_path: Path) -> None:
-    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
     with pytest.raises(UsageError, match=r"split\.sha256, split\.ties differ"):
         evaluate(
             replace(SPLIT, ties="item", about={**SPLIT.about, "sha256": "1"}),
             [Scripted("same", FIRST._answers)],
-            resume_path=tmp_path,
+            resume=tmp_path,
         )
     other = Scripted("same", FIRST._answers)
     other.about = {"kind": "scripted", "adapter": "x"}
     with pytest.raises(UsageError, match=r"system\.adapter differ"):
-        evaluate(SPLIT, [other], resume_path=tmp_path)
+        evaluate(SPLIT, [other], resume=tmp_path)
 
 
 LINE = {
@@ -412,38 +414,41 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> 
 
 
 def test_the_line_of_these_tests_is_an_answer(tmp_path: Path) -> None:
-    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
     with path.open("a") as file:
         file.write(json.dumps(LINE) + "\n")
     again = Scripted("same", FIRST._answers)
-    evaluate(SPLIT, [again], resume_path=tmp_path)
+    evaluate(SPLIT, [again], resume=tmp_path)
     assert again.asked == []
 
 
 def test_two_evaluations_do_not_write_into_one_file(tmp_path: Path) -> None:
-    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+    evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
-    with FileLock(path.with_name(f".{path.name}.lock")), pytest.raises(LockedError, match="another evaluation"):
-        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path)
+    with (
+        FileLock(path.with_name(f".{path.name}.lock")),
+        pytest.raises(LockedError, match="another evaluation is writing to"),
+    ):
+        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file.* cannot be used"):
-        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume_path=tmp_path / "file")
+        evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path / "file")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 9}, "9 items are too few"),
-        ({"k": 2, "candidates": 5}, "2 items are too few"),
-        ({"users": 0}, "0 users cannot be asked"),
-        ({"candidates": 0}, "0 candidates cannot be drawn"),
-        ({"candidates": 39}, "39 candidates cannot be drawn beside the target: a user leaves"),
-        ({"target": "train"}, "unknown target 'train'"),
-        ({"reference": "third"}, "no system is called 'third'"),
+        ({"k": 9}, "`k` must be at least 10, got 9"),
+        ({"k": 2, "candidates": 5}, "`k` must be at least 3, got 2"),
+        ({"users": 0}, "`users` must be at least 1, got 0"),
+        ({"candidates": 0}, "`candidates` must be from 1 to .* got 0"),
+        ({"candidates": 39}, "`candidates` must be from 1 to .* the items outside of a user's events, got 39"),
+        ({"target": "train"}, "unknown `target` 'train'"),
+        ({"reference": "third"}, "`reference` 'third' is not the name of a system"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
@@ -452,9 +457,9 @@ def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 
 def test_systems_must_differ_and_something_must_be_asked() -> None:
-    with pytest.raises(UsageError, match="the systems first, first cannot be told apart"):
+    with pytest.raises(UsageError, match="the names of the systems must differ: first, first"):
         evaluate(SPLIT, [FIRST, FIRST])
-    with pytest.raises(UsageError, match="no system to evaluate"):
+    with pytest.raises(UsageError, match="there are no systems to evaluate"):
         evaluate(SPLIT, [])
     nobody = split_of([[0, 1]], [-1], [3])
     with pytest.raises(UsageError, match="the split has no validation items"):
@@ -473,7 +478,7 @@ def test_a_real_model_killed_and_resumed(
     model_file = resolve_model(tiny_llama, ModelStore())
 
     def run(folder: Path, **options: Any) -> EvaluationReport:
-        return evaluate(split, [LlmRanker(model_file, data, n_threads=1)], resume_path=folder, **options)
+        return evaluate(split, [LlmRanker(model_file, data, n_threads=1)], resume=folder, **options)
 
     def stop(_name: str, done: int, _total: int) -> None:
         if done == 4:
@@ -529,11 +534,11 @@ def test_scores_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     np.savez(path, scores=np.zeros((5, N_ITEMS)), card=np.array("{}"))
     refused_with("scores has the shape")
     np.savez(path, scores=np.array([None]), card=np.array("{}"), allow_pickle=True)
-    refused_with("is no file of scores")
+    refused_with("is not a file of scores")
     np.savez(path, other=good)
-    refused_with("is no file of scores")
+    refused_with("is not a file of scores")
     path.write_bytes(b"no zip")
-    refused_with("is no file of scores")
+    refused_with("is not a file of scores")
     save_scores(path, good, SPLIT)
     whole = path.read_bytes()
     for cut in range(0, len(whole), 7):

@@ -538,7 +538,7 @@ def compared(p: NDArray[np.float32], q: NDArray[np.float32]) -> LogitAgreement:
 
 
 def test_hit_rate_and_ndcg() -> None:
-    found = hit_rate([1, None, 3, 10])
+    found = hit_rate([1, math.inf, 3, 10])
     assert (found.n, found.hit_rate) == (4, 0.75)
     assert found.ndcg == pytest.approx((1 + 0.5 + 1 / math.log2(11)) / 4)
 

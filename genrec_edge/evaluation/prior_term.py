@@ -1,0 +1,52 @@
+"""An item prior as a part of the score of a model's search in an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.decoding.best_first import ChildPrior
+from genrec_edge.serving.score_fusion import FusedScores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PriorTerm:
+    """A term of the score of an item: `weight` times the log-probability of the item after the history.
+
+    Attributes:
+        name: of the prior, in tables.
+        log_prob: from a history to (n_items,), finite, in nats.
+        weight: None puts the prior below the logits of a model that was tuned with it; other models ignore it.
+    """
+
+    name: str
+    log_prob: Callable[[NDArray[np.int32]], NDArray[np.float64]]
+    weight: float | None
+
+    def fused_scores(
+        self, history: NDArray[np.int32], item_at: NDArray[np.int32], learned: tuple[float, float] | None
+    ) -> FusedScores:
+        """Return what the prior adds after a history, by position of the trie.
+
+        Args:
+            history: item indexes, oldest first.
+            item_at: (n_positions,) the item at each position of the trie.
+            learned: tau and lambda of a model that was tuned with the prior; None for other models.
+
+        Raises:
+            ValueError: neither a weight nor a model that was tuned with the prior.
+        """
+        log_prior = self.log_prob(history)[item_at]
+        if self.weight is not None:
+            return FusedScores(self.weight * log_prior, None, log_prior)
+        if learned is None:
+            raise ValueError("a prior without a weight needs a model that was tuned with it")
+        tau, lambda_ = learned
+        return FusedScores(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
