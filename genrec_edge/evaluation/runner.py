@@ -169,7 +169,8 @@ def evaluate(
 
 
 def _evaluated_users(split: Split, cases: EvaluationCases, k: int, candidates: int | None) -> EvaluatedUsers:
-    depth, segment_metrics = CUTOFF, FULL_RANKING_METRICS
+    depth = CUTOFF
+    segment_metrics: tuple[str, ...] = FULL_RANKING_METRICS
     if candidates is not None:
         depth = min(CUTOFF, k, candidates + 1)
         segment_metrics = tuple(metric for metric in SAMPLED_METRICS if cutoff_of(metric) <= k)
