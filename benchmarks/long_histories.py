@@ -29,7 +29,8 @@ from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.system_metrics import CUTOFF
 from genrec_edge.hub.store import ModelStore, resolve_model
-from genrec_edge.profiles.store import ProfileEvent, ProfileStore
+from genrec_edge.profiles.records import ProfileEvent
+from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer
 from genrec_edge.recommender import Recommender
 from genrec_edge.records import Interaction, Item, Result

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.profiles.store import Profile, ProfileEvent, ProfileUpdate
+    from genrec_edge.profiles.records import Profile, ProfileEvent, ProfileUpdate
     from genrec_edge.profiles.summaries import Summarizer
     from genrec_edge.records import Interaction
 
@@ -124,7 +124,7 @@ def _events(
 ) -> tuple[list[ProfileEvent], list[str]]:
     """Return the events that a history means, and what of it is not in the catalog."""
     from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
-    from genrec_edge.profiles.store import ProfileEvent  # noqa: PLC0415
+    from genrec_edge.profiles.records import ProfileEvent  # noqa: PLC0415
     from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
 
     if min_rating is not None and math.isnan(min_rating):

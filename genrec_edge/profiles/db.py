@@ -2,10 +2,10 @@
 
 * `profiles`: one row per user. `text` is the summary and `kind` who wrote it; `parts` is what it is made of, as JSON;
   events from the place `done` on are in no summary; `version` changes with every change of the row.
-* `events`: what a user has met, place 0 first, in the order in which it was told. `liked` is 0 where it only counts as
-  seen. An item is there once for each timestamp, and once without.
+* `events`: the events of a user in the order in which they were added, from place 0 on. `liked` is 0 for an event that
+  only counts as seen. An item is there once for each timestamp, and once without.
 
-What is deleted or replaced is overwritten with zeros (`secure_delete`). The other half is `profile_store.py`.
+What is deleted or replaced is overwritten with zeros (`secure_delete`). `rows.py` reads and writes the rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.errors import DatasetError
 from genrec_edge.profiles.summaries import HistorySummary
-from genrec_edge.profiles.tastes import dumped, loaded
+from genrec_edge.profiles.tastes import Tastes
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.sqlite import SqliteFormat
 
@@ -77,26 +77,31 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def as_json(parts: Sequence[HistorySummary]) -> str:
-    """Return what a summary is made of as it stands in the file."""
-    documents = [{"text": part.text, "kind": part.kind, "tastes": json.loads(dumped(part.tastes))} for part in parts]
+def parts_to_json(parts: Sequence[HistorySummary]) -> str:
+    """Return the parts of a summary as the column `parts` has them."""
+    documents = [{"text": part.text, "kind": part.kind, "tastes": part.tastes.to_document()} for part in parts]
     return json.dumps(documents, ensure_ascii=False)
 
 
-def parts_of(text: str) -> tuple[HistorySummary, ...]:
-    """Return what `as_json` made a text of.
+def parts_from_json(text: str) -> tuple[HistorySummary, ...]:
+    """Return the parts that `parts_to_json` wrote.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is not what it writes.
     """
     try:
         parts = [
-            HistorySummary(str(d["text"]), str(d["kind"]), loaded(json.dumps(d["tastes"]))) for d in json.loads(text)
+            HistorySummary(str(document["text"]), str(document["kind"]), Tastes.from_document(document["tastes"]))
+            for document in json.loads(text)
         ]
-    except (TypeError, KeyError, RecursionError) as e:
-        raise ValueError(f"no summary: {type(e).__name__}") from e
-    for tastes in (part.tastes for part in parts):
-        is_whole = tastes.total > 0 or not tastes.weights
-        if not is_whole or not all(0 <= number < math.inf for number in (*tastes.weights.values(), tastes.total)):
-            raise ValueError("a weight that is none")
+    except (ValueError, TypeError, KeyError, RecursionError) as e:
+        raise ValueError(f"its parts are not a list of summaries ({type(e).__name__})") from e
+    for part in parts:
+        _check_weights(part.tastes)
     return tuple(parts)
+
+
+def _check_weights(tastes: Tastes) -> None:
+    is_finite = all(0 <= number < math.inf for number in (*tastes.weights.values(), tastes.total))
+    if not is_finite or (tastes.weights and tastes.total == 0):
+        raise ValueError("its weights are not finite numbers from 0 on with a total above 0")

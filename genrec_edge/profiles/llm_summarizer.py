@@ -1,7 +1,7 @@
-"""Any GGUF as a writer of summaries: the texts of items go in, one line about who chose them comes out.
+"""Summaries written by any GGUF: from the texts of items to one line about the user who chose them.
 
-A model that was never tuned to write may write nothing, turn in circles, or copy what it was given. Such a line is
-not taken; the catalog's facts stand in, and the summary says so.
+A model that was not tuned to write may write nothing, repeat itself, or copy the prompt. Such a line is not used; the
+summary is made of the catalog's facts instead, and says so.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from genrec_edge.profiles.summaries import FactSummarizer
 
 MAX_NEW_TOKENS = 60
-_CTX = 2048
+_N_CTX = 2048
 _MAX_VALUES = 4
-"""Values of a list column told of an item: of the people of a film, those who stand first."""
+"""Values of a list column in the text of an item, the first ones."""
 _MAX_VALUE_CHARACTERS = 160
 _MAX_ITEM_CHARACTERS = 320
 _MIN_ITEM_CHARACTERS = 16
-_MIN_DISTINCT = 0.5
-"""Share of different words below which a line turns in circles."""
-_RUN = 3
-"""A summary has at least so many words, and is compared with what the model was given in runs of so many."""
-_MAX_COPIED = 0.7
-"""Share of the runs of three words that may stand in what the model was given."""
+_MIN_DISTINCT_SHARE = 0.5
+"""Share of different words below which a line repeats itself."""
+_N_GRAM = 3
+"""A summary has at least so many words, and is compared with the texts of the prompt by n-grams of so many."""
+_MAX_COPIED_SHARE = 0.7
+"""Share of a summary's n-grams that may be in the texts of the prompt."""
 _WORD = re.compile(r"\w+")
 
-_KNOWN = "One person likes "
-_CHOSEN = "What this person chose, the latest last:"
-_NOTES = "Notes on what one person likes, the latest last:"
-_ASKED = "In one sentence: this person likes"
+_PREVIOUS_SUMMARY = "One person likes "
+_ITEMS_HEADING = "What this person chose, the latest last:"
+_PARTS_HEADING = "Notes on what one person likes, the latest last:"
+_INSTRUCTION = "In one sentence: this person likes"
 
 
 class ModelSummarizer:
-    """Summaries written by a model, the likeliest token each time, at most 60 of them.
+    """Summaries written by a model with greedy decoding, at most 60 tokens long.
 
     Args:
-        engine: of the model; its prompt is replaced. One caller at a time.
-        kind: what the model is called in the summaries it writes.
+        engine: of the model; its prompt is replaced. Not to be used by several threads at once.
+        kind: the kind of the summaries that the model writes.
         catalog: the items.
-        facts: what stands in where the model cannot write.
+        facts: makes the summary where the model cannot write one.
     """
 
     def __init__(self, engine: LlamaEngine, kind: str, catalog: Catalog, facts: FactSummarizer) -> None:
@@ -67,7 +67,7 @@ class ModelSummarizer:
 
     @classmethod
     def open(cls, model_file: ModelFile, catalog: Catalog, facts: FactSummarizer, *, n_threads: int) -> Self:
-        """Load a model to write with; its name and the start of its hash are the kind of its summaries.
+        """Load a model; its name and the start of its hash become the kind of its summaries.
 
         Raises:
             ModelInvalidError: llama.cpp cannot load it, or its context is too small.
@@ -79,9 +79,9 @@ class ModelSummarizer:
             model = Model(model_file.path)
             on_error.callback(model.close)
             if model.n_ctx_train < PIECE:
-                message = f"{model_file.path} has a context of {model.n_ctx_train} tokens, too small to summarise with"
-                raise ModelInvalidError(message, hint=f"use a model with at least {PIECE}")
-            engine = LlamaEngine(model, n_ctx=min(_CTX, model.n_ctx_train), n_threads=n_threads)
+                message = f"{model_file.path} has a context of {model.n_ctx_train} tokens; a summary needs {PIECE}"
+                raise ModelInvalidError(message, hint="use a model with a larger context")
+            engine = LlamaEngine(model, n_ctx=min(_N_CTX, model.n_ctx_train), n_threads=n_threads)
             on_error.pop_all()
         return cls(engine, f"{name}@{sha256[:12]}", catalog, facts)
 
@@ -90,43 +90,44 @@ class ModelSummarizer:
         self._engine.close()
 
     def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
-        """Return the summary; `Summarizer` says of what."""
-        known = previous.text if previous is not None else ""
-        text = self._written(known, _CHOSEN, item_texts(self._catalog, rows))
+        """See `Summarizer`."""
+        previous_text = "" if previous is None else previous.text
+        text = self._write(previous_text, _ITEMS_HEADING, item_texts(self._catalog, rows))
         return self._or_facts(text, self._facts.summarize(rows, previous))
 
     def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
-        """Return the summary; `Summarizer` says of what. Of a single part nothing is written."""
+        """See `Summarizer`. The model writes nothing about a single part."""
         if len(parts) == 1:
             return parts[0]
-        text = self._written("", _NOTES, [part.text for part in parts if part.text])
+        text = self._write("", _PARTS_HEADING, [part.text for part in parts if part.text])
         return self._or_facts(text, self._facts.merge(parts))
 
-    def _or_facts(self, text: str, counted: HistorySummary) -> HistorySummary:
-        return HistorySummary(text, self.kind, counted.tastes) if text else counted
+    def _or_facts(self, text: str, of_facts: HistorySummary) -> HistorySummary:
+        return HistorySummary(text, self.kind, of_facts.tastes) if text else of_facts
 
-    def _written(self, known: str, heading: str, given: Sequence[str]) -> str:
-        """Return what the model writes about texts, or "" where that is no summary, or they do not fit its context."""
-        token_ids = self._prompt(f"{_KNOWN}{known}\n\n{heading}" if known else heading, given)
-        if not given or token_ids is None:
+    def _write(self, previous: str, heading: str, texts: Sequence[str]) -> str:
+        """Return the summary of texts, or "" if the model writes none or the texts do not fit its context."""
+        token_ids = self._prompt(f"{_PREVIOUS_SUMMARY}{previous}\n\n{heading}" if previous else heading, texts)
+        if not texts or token_ids is None:
             return ""
-        text = clean(self._continued(token_ids))
-        return text if is_summary(text, [*given, known]) else ""
+        text = clean(self._generate_line(token_ids))
+        return text if is_summary(text, [*texts, previous]) else ""
 
-    def _prompt(self, heading: str, given: Sequence[str]) -> list[TokenId] | None:
-        """Return the prompt, every text cut alike until it fits; None where next to nothing would be left of them."""
-        model, most = self._engine.model, _MAX_ITEM_CHARACTERS
+    def _prompt(self, heading: str, texts: Sequence[str]) -> list[TokenId] | None:
+        """Return the prompt, all texts cut to one length until it fits; None if that is below 16 characters."""
+        model = self._engine.model
+        max_characters = _MAX_ITEM_CHARACTERS
         bos = [] if model.bos_id is None else [model.bos_id]
-        while most >= _MIN_ITEM_CHARACTERS:
-            lines = [f"- {text[:most]}" for text in given]
-            token_ids = bos + model.tokenize("\n".join([heading, *lines, "", _ASKED]))
+        while max_characters >= _MIN_ITEM_CHARACTERS:
+            lines = [f"- {text[:max_characters]}" for text in texts]
+            token_ids = bos + model.tokenize("\n".join([heading, *lines, "", _INSTRUCTION]))
             if len(token_ids) + MAX_NEW_TOKENS < self._engine.n_ctx:
                 return token_ids
-            most //= 2
+            max_characters //= 2
         return None
 
-    def _continued(self, token_ids: Sequence[TokenId]) -> str:
-        """Return the likeliest continuation up to the end of its line; without its last word where it has no end."""
+    def _generate_line(self, token_ids: Sequence[TokenId]) -> str:
+        """Return the greedy continuation up to the end of its line; without its last word if the line has no end."""
         engine, model = self._engine, self._engine.model
         node, row = ROOT, engine.prompt(token_ids)[0]
         written: list[TokenId] = []
@@ -153,19 +154,19 @@ def item_texts(catalog: Catalog, rows: Sequence[int]) -> list[str]:
     texts = []
     for item in catalog.items(rows):
         title = canonical(item.title)
-        told = [title if item.year is None else with_year(title, item.year)]
+        parts = [title if item.year is None else with_year(title, item.year)]
         for name in catalog.item_columns:
             values = lists.get((item.row, name), [])[:_MAX_VALUES]
             if name not in catalog.list_columns and item.columns[name] is not None:
                 values = [str(item.columns[name])[:_MAX_VALUE_CHARACTERS]]
             if values:
-                told.append(f"{name}: {clean(', '.join(values))}")
-        texts.append("; ".join(told)[:_MAX_ITEM_CHARACTERS])
+                parts.append(f"{name}: {clean(', '.join(values))}")
+        texts.append("; ".join(parts)[:_MAX_ITEM_CHARACTERS])
     return texts
 
 
-def is_summary(text: str, given: Sequence[str]) -> bool:
-    """Whether a line can pass for a summary of texts: some words, most of them different, and not just theirs.
+def is_summary(text: str, sources: Sequence[str]) -> bool:
+    """Whether a line is a summary of texts: at least three words, half of them different, and not copied.
 
     >>> is_summary("quiet dramas and old westerns", ["The Piano; genres: Drama", "Rio Bravo; genres: Western"])
     True
@@ -175,16 +176,17 @@ def is_summary(text: str, given: Sequence[str]) -> bool:
     False
     """
     words = _words(text)
-    if len(words) < _RUN or len(set(words)) < _MIN_DISTINCT * len(words):
+    if len(words) < _N_GRAM or len(set(words)) < _MIN_DISTINCT_SHARE * len(words):
         return False
-    known = {run for other in given for run in _runs(_words(other))}
-    runs = _runs(words)
-    return sum(run in known for run in runs) <= _MAX_COPIED * len(runs)
+    source_n_grams = {n_gram for source in sources for n_gram in _n_grams(_words(source))}
+    n_grams = _n_grams(words)
+    n_copied = sum(n_gram in source_n_grams for n_gram in n_grams)
+    return n_copied <= _MAX_COPIED_SHARE * len(n_grams)
 
 
 def _words(text: str) -> list[str]:
     return [word.casefold() for word in _WORD.findall(text)]
 
 
-def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1)]
+def _n_grams(words: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + _N_GRAM]) for i in range(len(words) - _N_GRAM + 1)]

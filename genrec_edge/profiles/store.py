@@ -1,7 +1,7 @@
-"""Profiles of users on this machine: what they have met, and a summary that grows by a step for each block of it.
+"""Profiles of users on this machine: their events, and a summary that grows by one step for each block of events.
 
-New events wait until they fill a block; then the block and the summary so far give the new summary, whatever came
-before. A prompt is the summary, the latest items in full, and those that wait: it does not grow with the history.
+New events wait until they fill a block; then the block and the summary so far give the new summary, however long the
+history is. A request gets the summary, the latest items, and the items that wait: it does not grow with the history.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 import reprlib
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.titles import printable
 from genrec_edge.errors import LockedError, UsageError
-from genrec_edge.profiles.db import PROFILES, as_json, parts_of, writing
-from genrec_edge.profiles.summaries import DEFAULT_BLOCK, DEFAULT_BLOCKS, advanced
-from genrec_edge.records import Interaction
+from genrec_edge.profiles import rows
+from genrec_edge.profiles.db import PROFILES, writing
+from genrec_edge.profiles.records import Profile, ProfileContext, ProfileUpdate
+from genrec_edge.profiles.summaries import DEFAULT_BLOCK, DEFAULT_BLOCKS, update_parts
 from genrec_edge.storage import paths
 
 if TYPE_CHECKING:
@@ -26,97 +25,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.profiles.summaries import HistorySummary, Method, Summarizer
+    from genrec_edge.coordinates import CatalogRow
+    from genrec_edge.profiles.records import ProfileEvent
+    from genrec_edge.profiles.rows import SummaryState
+    from genrec_edge.profiles.summaries import Method, Summarizer
 
-RECENT = 5
-"""Latest items that are told in full although they are summarised. Source: as for `summaries.DEFAULT_BLOCK`."""
+N_RECENT = 5
+"""Latest items in a request, beside the summary that covers them. Source: as for `summaries.DEFAULT_BLOCK`."""
 _MAX_WAITING = 50
-"""Items in no summary that are told at most; there are fewer than a block, but for an update that was cut short."""
+"""Items in no summary, in a request; there are fewer than a block, unless an update was interrupted."""
 _MAX_BLOCK = 100
 _MAX_USER_CHARACTERS = 200
-_ATTEMPTS = 5
-
-_WAITING = "SELECT place, item FROM events WHERE user = ? AND liked AND place >= ? ORDER BY place"
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileEvent:
-    """An item that a user has met: its id and title in the catalog, seconds or None, and whether it was enjoyed."""
-
-    item_id: str
-    title: str
-    timestamp: float | None = None
-    liked: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What is known of a user.
-
-    Attributes:
-        user: as the caller names them.
-        catalog: the name of the catalog that the items are of.
-        text: the summary, empty before the first block is full.
-        kind: who wrote it, see `summaries.HistorySummary`; empty with an empty text.
-        n_events: all that were met.
-        n_summarised: events that went into the summary.
-        n_waiting: enjoyed, and in no summary yet.
-        updated: when, ISO 8601 in UTC.
-    """
-
-    user: str
-    catalog: str
-    text: str
-    kind: str
-    n_events: int
-    n_summarised: int
-    n_waiting: int
-    updated: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileContext:
-    """What a request is told of a user: the summary or None, the latest items enjoyed, oldest first, all ids met."""
-
-    preference: str | None
-    recent: tuple[Interaction, ...]
-    seen: tuple[str, ...]
-    catalog: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileUpdate:
-    """What an update did.
-
-    Attributes:
-        profile: as it is now.
-        n_new: events that were not known.
-        n_blocks: summarised, a step of the summarizer each.
-        n_unwritten: of those, how many it could not write and facts stand in for.
-        n_passed_over: older events in more blocks than asked for, which only count as seen.
-    """
-
-    profile: Profile
-    n_new: int
-    n_blocks: int
-    n_unwritten: int
-    n_passed_over: int
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The row of a user: what its summary is made of, up to which place, and the row's version."""
-
-    parts: tuple[HistorySummary, ...]
-    done: int
-    version: int
+_N_ATTEMPTS = 5
 
 
 class ProfileStore:
     """The profiles in one file; `path` None is the user's own (`paths.profiles_path`), made on first use.
 
-    Safe to use from several processes at once: no event is lost, and a summary is written only on top of the one that
-    it was made from. Every method raises what `profile_file.opened` does.
+    Safe to use from several processes at once: no event is lost, and a summary is only written if the one that it was
+    made from is still there. Every method raises what `SqliteFormat.opened` does.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -129,7 +56,7 @@ class ProfileStore:
             UsageError: there is none.
         """
         with self._reading(user) as connection:
-            return self._get(connection, user)
+            return self._profile(connection, user)
 
     def users(self) -> list[str]:
         """Return all users, in the order of their names."""
@@ -139,20 +66,17 @@ class ProfileStore:
             return [str(user) for (user,) in connection.execute("SELECT user FROM profiles ORDER BY user")]
 
     def context(self, user: str) -> ProfileContext:
-        """Return what a request is told of a user; its size does not depend on the length of the history.
+        """Return what a request needs of a profile; its size does not depend on the length of the history.
 
         Raises:
             UsageError: there is no profile.
         """
         with self._reading(user) as connection:
-            profile = self._get(connection, user)
-            n_told = RECENT + min(profile.n_waiting, _MAX_WAITING)
-            latest = connection.execute(
-                "SELECT title, item FROM events WHERE user = ? AND liked ORDER BY place DESC LIMIT ?", [user, n_told]
-            ).fetchall()
-            seen = connection.execute("SELECT DISTINCT item FROM events WHERE user = ?", [user]).fetchall()
-        recent = tuple(Interaction(title, item_id) for title, item_id in reversed(latest))
-        return ProfileContext(profile.text or None, recent, tuple(item_id for (item_id,) in seen), profile.catalog)
+            profile = self._profile(connection, user)
+            n_recent = N_RECENT + min(profile.n_waiting, _MAX_WAITING)
+            recent = rows.latest_liked(connection, user, n_recent)
+            seen = rows.seen_ids(connection, user)
+        return ProfileContext(profile.text or None, recent, seen, profile.catalog)
 
     def update(
         self,
@@ -165,59 +89,72 @@ class ProfileStore:
         block: int = DEFAULT_BLOCK,
         blocks: int | None = None,
     ) -> ProfileUpdate:
-        """Add events, oldest first, and take each full block of those that wait into the summary.
+        """Add events, oldest first, and take each full block of waiting events into the summary.
 
-        Events that are known are left out. The events are kept before the summarizer is asked: an update that is cut
-        short leaves them waiting.
+        Events that are known are left out. The events are kept before the summarizer is called: after an interrupted
+        update they wait for the next one.
 
         Args:
-            user: any name.
-            events: items of the catalog; none at all goes on with what waits.
-            catalog: the one the profile was begun with.
-            summarizer: asked once for each block, and once more to merge.
+            user: any name of 1 to 200 printable characters.
+            events: of items of the catalog; without events, those that wait are summarised.
+            catalog: the one that the profile was begun with.
+            summarizer: called once for each block, and once more to merge.
             method: "recurrent" or "hierarchical", see `summaries`.
-            block: enjoyed items of a block.
-            blocks: full blocks summarised of one update, the latest, and blocks of a hierarchical summary; None takes
-                all, and 5.
+            block: liked items of a block, 1 to 100.
+            blocks: the largest number of full blocks that one update summarises, the latest ones, and the number of
+                blocks of a hierarchical summary; None takes all, and 5.
 
         Raises:
-            UsageError: a number out of range, the profile is of another catalog, or there is none and no event.
-            LockedError: others update this profile all the time.
+            UsageError: a number is out of range, the profile belongs to another catalog, or there are neither a profile
+                nor events.
+            LockedError: other processes changed the profile during each of five attempts.
         """
         _check_user(user)
         _check_update(events, block, blocks)
         n_new = self._add(user, events, catalog.name)
-        most = DEFAULT_BLOCKS if blocks is None and method == "hierarchical" else blocks
-        for _ in range(_ATTEMPTS):
+        max_blocks = DEFAULT_BLOCKS if blocks is None and method == "hierarchical" else blocks
+        for _ in range(_N_ATTEMPTS):
             with self._reading(user) as connection:
                 state = self._state(connection, user)
-                waiting = connection.execute(_WAITING, [user, state.done]).fetchall()
-            full = [waiting[i : i + block] for i in range(0, len(waiting) - block + 1, block)]
-            if not full:
-                return ProfileUpdate(self.get(user), n_new, 0, 0, 0)
-            taken = full if most is None else full[-most:]
-            rows = [_rows(catalog, [item_id for _, item_id in part]) for part in taken]
-            parts, n_unwritten = advanced(state.parts, rows, summarizer, method, most or DEFAULT_BLOCKS)
-            if self._put(user, state, parts, summarizer.merge(parts), full[-1][-1][0] + 1, block * len(taken)):
-                n_passed_over = block * (len(full) - len(taken))
+                waiting = rows.waiting_events(connection, user, state.done)
+            full_blocks = [waiting[i : i + block] for i in range(0, len(waiting) - block + 1, block)]
+            if not full_blocks:
+                return ProfileUpdate(self.get(user), n_new, n_blocks=0, n_unwritten=0, n_passed_over=0)
+            taken = full_blocks if max_blocks is None else full_blocks[-max_blocks:]
+            catalog_rows = [_catalog_rows(catalog, [item_id for _, item_id in events_of]) for events_of in taken]
+            max_parts = max_blocks or DEFAULT_BLOCKS
+            parts, n_unwritten = update_parts(state.parts, catalog_rows, summarizer, method, max_parts)
+            summary = summarizer.merge(parts)
+            last_place, _ = full_blocks[-1][-1]
+            with writing(self.path) as connection:
+                is_written = rows.write_summary(
+                    connection,
+                    user,
+                    state.version,
+                    parts,
+                    summary,
+                    done=last_place + 1,
+                    n_summarised=block * len(taken),
+                )
+            if is_written:
+                n_passed_over = block * (len(full_blocks) - len(taken))
                 return ProfileUpdate(self.get(user), n_new, len(taken), n_unwritten, n_passed_over)
-        raise LockedError(f"others update the profile of {_named(user)} all the time", hint="repeat the command")
+        message = f"other processes changed the profile of {_shown(user)} in each of {_N_ATTEMPTS} attempts"
+        raise LockedError(message, hint="repeat the command when they are done")
 
     def forget(self, user: str | None) -> int:
         """Delete a user, or all of them for None, and return how many events that were.
 
-        Nothing of it is left in the file, whose free room is given back.
+        Nothing of them is left in the file, whose free space is given back.
         """
         if not self.path.exists():
             return 0
         if user is not None:
             _check_user(user)
-        where, given = ("", []) if user is None else (" WHERE user = ?", [user])
         with writing(self.path) as connection:
-            n_events = connection.execute(f"DELETE FROM events{where}", given).rowcount
-            connection.execute(f"DELETE FROM profiles{where}", given)
+            n_events = rows.delete_users(connection, user)
         with PROFILES.opened(self.path, "rw") as connection:
-            # Zeros were written where a row was when it was deleted, not where it had been moved from before.
+            # `secure_delete` overwrites a deleted row, but not the places from which it had been moved before.
             connection.execute("VACUUM")
         return n_events
 
@@ -229,104 +166,75 @@ class ProfileStore:
     def _reading(self, user: str) -> Iterator[sqlite3.Connection]:
         _check_user(user)
         if not self._has_tables():
-            raise self._unknown(user)
+            raise self._no_profile(user)
         with PROFILES.opened(self.path, "ro") as connection:
             yield connection
 
     def _add(self, user: str, events: Sequence[ProfileEvent], catalog: str) -> int:
+        """Add events to a profile, which is begun if there is none; return how many are new."""
         if not events and not self.path.exists():
-            raise self._unknown(user)
+            raise self._no_profile(user)
         with writing(self.path) as connection:
-            row = connection.execute("SELECT catalog FROM profiles WHERE user = ?", [user]).fetchone()
-            if row is None and not events:
-                raise self._unknown(user)
-            if row is not None and row[0] != catalog:
-                message = f"the profile of {_named(user)} is of the catalog {row[0]!r}, this one is {catalog!r}"
-                raise UsageError(message, hint="name that catalog, or forget the profile first")
-            if row is None:
-                connection.execute(
-                    "INSERT INTO profiles VALUES (?, ?, '', '', '[]', 0, 0, 0, ?)", [user, catalog, _now()]
-                )
-            query = "SELECT ifnull(max(place) + 1, 0) FROM events WHERE user = ?"
-            (first,) = connection.execute(query, [user]).fetchone()
-            n_new = 0
-            for event in events:
-                row = (user, first + n_new, event.item_id, event.title, event.timestamp, int(event.liked))
-                n_new += connection.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", row).rowcount
-        return n_new
+            own_catalog = rows.catalog_of(connection, user)
+            if own_catalog is None and not events:
+                raise self._no_profile(user)
+            if own_catalog is None:
+                rows.insert_profile(connection, user, catalog)
+            elif own_catalog != catalog:
+                message = f"the profile of {_shown(user)} belongs to the catalog {own_catalog!r}, got {catalog!r}"
+                raise UsageError(message, hint="use that catalog, or delete the profile first")
+            return rows.insert_events(connection, user, events)
 
-    def _put(
-        self,
-        user: str,
-        state: _State,
-        parts: Sequence[HistorySummary],
-        whole: HistorySummary,
-        done: int,
-        n_summarised: int,
-    ) -> bool:
-        """Write a summary unless the row is another one than `state` by now; return whether it was written."""
-        with writing(self.path) as connection:
-            query = (
-                "UPDATE profiles SET text = ?, kind = ?, parts = ?, done = ?, n_summarised = n_summarised + ?, "
-                "version = version + 1, updated = ? WHERE user = ? AND version = ?"
-            )
-            values = (whole.text, whole.kind if whole.text else "", as_json(parts), done, n_summarised, _now())
-            return connection.execute(query, [*values, user, state.version]).rowcount == 1
-
-    def _state(self, connection: sqlite3.Connection, user: str) -> _State:
-        row = connection.execute("SELECT parts, done, version FROM profiles WHERE user = ?", [user]).fetchone()
-        if row is None:
-            raise self._unknown(user)
+    def _profile(self, connection: sqlite3.Connection, user: str) -> Profile:
         try:
-            return _State(parts_of(row[0]), row[1], row[2])
+            profile = rows.read_profile(connection, user)
         except ValueError as e:
-            raise PROFILES.damaged(self.path, f"the summary of {_named(user)} cannot be read ({e})") from e
+            raise PROFILES.damaged(self.path, f"the profile of {_shown(user)}: {e}") from e
+        if profile is None:
+            raise self._no_profile(user)
+        return profile
 
-    def _get(self, connection: sqlite3.Connection, user: str) -> Profile:
-        query = "SELECT catalog, text, kind, n_summarised, updated, done FROM profiles WHERE user = ?"
-        row = connection.execute(query, [user]).fetchone()
-        if row is None:
-            raise self._unknown(user)
-        catalog, text, kind, n_summarised, updated, done = row
-        if not all(isinstance(cell, str) for cell in (catalog, text, kind, updated)) or not isinstance(done, int):
-            raise PROFILES.damaged(self.path, f"a cell of {_named(user)} is not of its column's type")
-        counts = "SELECT count(*), count(*) FILTER (WHERE liked AND place >= ?) FROM events WHERE user = ?"
-        n_events, n_waiting = connection.execute(counts, [done, user]).fetchone()
-        return Profile(user, catalog, text, kind, n_events, n_summarised, n_waiting, updated)
+    def _state(self, connection: sqlite3.Connection, user: str) -> SummaryState:
+        try:
+            state = rows.read_state(connection, user)
+        except ValueError as e:
+            raise PROFILES.damaged(self.path, f"the summary of {_shown(user)}: {e}") from e
+        if state is None:
+            raise self._no_profile(user)
+        return state
 
-    def _unknown(self, user: str) -> UsageError:
-        hint = f"genrec-edge profile update {_named(user)} -H TITLE begins one"
-        return UsageError(f"there is no profile of {_named(user)} in {self.path}", hint=hint)
+    def _no_profile(self, user: str) -> UsageError:
+        hint = f"`genrec-edge profile update {_shown(user)} -H TITLE` begins one"
+        return UsageError(f"there is no profile of {_shown(user)} in {self.path}", hint=hint)
 
 
 def _check_user(user: str) -> None:
     # SQLite cannot hold lone surrogates, which come from command lines that are not UTF-8.
-    is_text = user == user.encode(errors="replace").decode()
-    if not is_text or not user.strip() or len(user) > _MAX_USER_CHARACTERS or printable(user) != user:
-        raise UsageError(f"{_named(user)} is no name of 1 to {_MAX_USER_CHARACTERS} printable characters")
+    is_unicode = user == user.encode(errors="replace").decode()
+    if not is_unicode or not user.strip() or len(user) > _MAX_USER_CHARACTERS or printable(user) != user:
+        message = f"`user` must have 1 to {_MAX_USER_CHARACTERS} printable characters, got {_shown(user)}"
+        raise UsageError(message)
 
 
 def _check_update(events: Sequence[ProfileEvent], block: int, blocks: int | None) -> None:
-    findings = [
-        f"{name} is {number}, not a number from 1 to {_MAX_BLOCK}"
-        for name, number in (("block", block), ("blocks", blocks))
-        if number is not None and not 1 <= number <= _MAX_BLOCK
-    ]
-    if wrong := [event for event in events if event.timestamp is not None and not math.isfinite(event.timestamp)]:
-        findings.append(f"{len(wrong)} timestamps are no numbers, such as that of {wrong[0].title!r}")
+    findings = []
+    for name, number in (("block", block), ("blocks", blocks)):
+        if number is not None and not 1 <= number <= _MAX_BLOCK:
+            findings.append(f"`{name}` must be from 1 to {_MAX_BLOCK}, got {number}")
+    wrong = [event for event in events if event.timestamp is not None and not math.isfinite(event.timestamp)]
+    if wrong:
+        findings.append(
+            f"timestamps must be finite numbers, got {wrong[0].timestamp} for {wrong[0].title!r} ({len(wrong)} in all)"
+        )
     if findings:
         raise UsageError("; ".join(findings))
 
 
-def _rows(catalog: Catalog, item_ids: Sequence[str]) -> list[int]:
+def _catalog_rows(catalog: Catalog, item_ids: Sequence[str]) -> list[CatalogRow]:
     """Return the rows of those items that the catalog still has, in their order."""
     items = catalog.by_ids(item_ids)
     return [items[item_id].row for item_id in item_ids if item_id in items]
 
 
-def _named(user: str) -> str:
+def _shown(user: str) -> str:
     return reprlib.repr(user)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,13 +1,13 @@
-"""Long histories, summarised block by block: the two ways of LLM-TRSR, and two that write, the catalog and a model.
+"""Long histories, summarised block by block, by the two methods of LLM-TRSR.
 
-    recurrent       the first block; then, again and again, the summary so far and the next block give a new summary
-    hierarchical    each block alone; then one summary out of those of the latest blocks
+    recurrent       the first block; then, repeatedly, the summary so far and the next block give a new summary
+    hierarchical    each block alone; then one summary of the summaries of the latest blocks
 
 Source: LLM-TRSR, arXiv 2403.13325, sections 3.2 and 3.3; blocks of 5 items, 5 of them, in its published code. Its model
-samples; here nothing is drawn, so that a history has one summary.
+samples; here nothing is random, so that a history has one summary.
 
-A summary carries the weights of its facts besides its words, whoever wrote them. They stand in where a model cannot
-write.
+The catalog's facts or a model write the text of a summary. It always has the weights of the facts, too: they are used
+where a model cannot write.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ DEFAULT_BLOCK = 5
 DEFAULT_BLOCKS = 5
 """Latest blocks of a hierarchical summary."""
 FACTS = "facts"
-"""The kind of a summary that was counted, not written by a model."""
+"""The kind of a summary that is made of facts, not written by a model."""
 
 Method = Literal["recurrent", "hierarchical"]
 
 
 @dataclass(frozen=True, slots=True)
 class HistorySummary:
-    """What a part of a history says of its user.
+    """The summary of a part of a history.
 
     Attributes:
-        text: one line; empty where nothing is known of the items.
+        text: one line; empty without facts of the items.
         kind: `FACTS`, or the model that wrote it.
-        tastes: the weights of the facts of its items; not to be changed.
+        tastes: the weights of the facts of its items; do not change them.
     """
 
     text: str
@@ -48,59 +48,59 @@ class HistorySummary:
 
 
 class Summarizer(Protocol):
-    """What writes summaries. `kind` names it; a summary of another kind is one it could not write."""
+    """Writes summaries of its `kind`. One of another kind says that it could not write, and facts were used."""
 
     kind: str
 
     def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
-        """Return the summary of items, catalog rows, oldest first, that follow what `previous` summarises."""
+        """Return the summary of what `previous` covers and of items, catalog rows, oldest first, that follow."""
         ...
 
     def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
-        """Return one summary out of those of parts that follow one another, at least one; of one, itself."""
+        """Return one summary of consecutive parts, at least one; a single part is returned as it is."""
         ...
 
 
 class FactSource(Protocol):
-    """What tells the facts of items, and how usual each is: see `facts.CatalogFacts`."""
+    """Gives the facts of items, and how frequent each fact is; see `facts.CatalogFacts`."""
 
     def of(self, rows: Sequence[int]) -> Sequence[Sequence[Fact]]:
         """Return the facts of each of these rows."""
         ...
 
     def share(self, fact: Fact) -> float:
-        """Return the share of items that have a fact."""
+        """Return the share of items that have a fact, 0..1."""
         ...
 
 
 class FactSummarizer:
-    """Summaries out of the facts of a catalog, by weight: no model, the same every time."""
+    """Summaries made of the facts of a catalog by their weights, without a model; always the same."""
 
     kind = FACTS
 
-    def __init__(self, book: FactSource) -> None:
-        self._book = book
+    def __init__(self, facts: FactSource) -> None:
+        self._facts = facts
 
     def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
-        """Return the summary; `Summarizer` says of what."""
+        """See `Summarizer`."""
         tastes = Tastes()
         if previous is not None:
-            known = previous.tastes
-            tastes = replace(known, weights=dict(known.weights), counts=dict(known.counts))
-        tastes.add(self._book.of(rows))
+            tastes = previous.tastes
+            tastes = replace(tastes, weights=dict(tastes.weights), counts=dict(tastes.counts))
+        tastes.add(self._facts.of(rows))
         return self._summary(tastes)
 
     def merge(self, parts: Sequence[HistorySummary]) -> HistorySummary:
-        """Return the summary; `Summarizer` says of what."""
+        """See `Summarizer`."""
         if len(parts) == 1:
             return parts[0]
         tastes = parts[0].tastes
         for part in parts[1:]:
-            tastes = tastes.then(part.tastes)
+            tastes = tastes.followed_by(part.tastes)
         return self._summary(tastes)
 
     def _summary(self, tastes: Tastes) -> HistorySummary:
-        return HistorySummary(tastes.text(self._book.share), FACTS, tastes)
+        return HistorySummary(tastes.text(self._facts.share), FACTS, tastes)
 
 
 def recurrent(
@@ -108,7 +108,7 @@ def recurrent(
 ) -> HistorySummary | None:
     """Return the summary of a history, catalog rows, oldest first, after `previous`: one step for each block.
 
-    The last block may be shorter. None where there are neither items nor a previous summary.
+    The last block may be shorter. None without items and without a previous summary.
     """
     for start in range(0, len(rows), block):
         previous = summarizer.summarize(rows[start : start + block], previous)
@@ -120,39 +120,39 @@ def hierarchical(
 ) -> HistorySummary | None:
     """Return the summary of the latest `block * blocks` items of a history, catalog rows, oldest first.
 
-    One step for each block, and one that merges them; the last block may be shorter. None where there are no items.
+    One step for each block, and one that merges them; the last block may be shorter. None without items.
     """
     latest = rows[-block * blocks :]
     parts = [summarizer.summarize(latest[start : start + block], None) for start in range(0, len(latest), block)]
     return summarizer.merge(parts) if parts else None
 
 
-def advanced(
+def update_parts(
     parts: Sequence[HistorySummary],
     blocks: Sequence[Sequence[int]],
     summarizer: Summarizer,
     method: Method,
-    most: int,
+    max_parts: int,
 ) -> tuple[tuple[HistorySummary, ...], int]:
-    """Return what the summary of a history is made of once blocks of catalog rows were added to it.
+    """Return the parts of a history's summary after new blocks of items.
 
-    The number of steps depends on the new blocks alone: a history that was summarised is never read again.
+    The number of steps depends on the new blocks alone: items that are summarised are never read again.
 
     Args:
-        parts: what it was made of, oldest first: one summary if recurrent, those of the latest blocks if hierarchical.
-            Made by the other method, they go on as they are.
-        blocks: of new items, oldest first.
-        summarizer: asked once for each block; and once more by "recurrent" if there are several parts.
+        parts: before, oldest first: one summary if recurrent, those of the latest blocks if hierarchical. Parts made by
+            the other method are used as they are.
+        blocks: of new items, catalog rows, oldest first.
+        summarizer: called once for each block; and once more by "recurrent" if there are several parts.
         method: "recurrent" or "hierarchical".
-        most: parts kept by "hierarchical".
+        max_parts: the largest number of parts of "hierarchical".
 
     Returns:
-        The new parts, and how many of the blocks the summarizer could not write a summary of.
+        The new parts, and for how many blocks the summarizer could not write a summary.
     """
     steps: list[HistorySummary] = []
     if method == "hierarchical":
         steps = [summarizer.summarize(rows, None) for rows in blocks]
-        kept = [*parts, *steps][-most:]
+        kept = [*parts, *steps][-max_parts:]
     else:
         latest = summarizer.merge(parts) if parts else None
         for rows in blocks:

@@ -15,14 +15,7 @@ from genrec_edge.catalog.writer import build
 from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def films(films_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(films_path) as catalog:
-        yield catalog
 
 
 def made(folder: Path, text: str, lists: tuple[str, ...] = ()) -> Path:

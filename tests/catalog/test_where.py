@@ -17,16 +17,10 @@ from genrec_edge.catalog.writer import build
 from genrec_edge.errors import CatalogError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def films(films_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(films_path) as catalog:
-        yield catalog
 
 
 @pytest.fixture(scope="module")

@@ -141,10 +141,10 @@ def test_a_model_that_cannot_write_is_told_and_named(update: Callable[..., list[
         (["forget", "eve", "--all"], 2, "name one user to forget, or --all, and not both"),
         (["update", "eve"], 2, "there is no profile of 'eve'"),
         (["update", "eve", "-H", "no such film at all"], 3, "none of the 1 titles is in the catalog 'films'"),
-        (["update", "eve", "-H", "Alien", "--block", "0"], 2, "block is 0, not a number from 1 to 100"),
+        (["update", "eve", "-H", "Alien", "--block", "0"], 2, "must be from 1 to 100, got 0"),
         (["update", "eve", "-H", "Alien", "--min-rating", "nan"], 2, "the lowest rating is not a number"),
         (["update", "eve", "-H", "Alien", "--summarizer", "nobody"], 4, "the model 'nobody' is not in "),
-        (["update", "e\nve", "-H", "Alien"], 2, "'e\\nve' is no name"),
+        (["update", "e\nve", "-H", "Alien"], 2, "printable characters, got 'e\\nve'"),
         (["update", "eve", "--history-file", "/no/such/file"], 2, "cannot read /no/such/file"),
     ],
 )

@@ -22,7 +22,7 @@ from genrec_edge.intents.parser import IntentParser, intent_text
 from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 FRENCH = "(language = 'French' OR country = 'France')"
@@ -91,12 +91,6 @@ a common friend, usher and prince
 def vague_sentences() -> list[str]:
     own = [sentence for line in VAGUE_SENTENCES.strip().splitlines() for sentence in line.split("|")]
     return own + [sentence for sentences in VAGUE_PHRASES.values() for sentence in sentences]
-
-
-@pytest.fixture(scope="module")
-def films(films_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(films_path) as catalog:
-        yield catalog
 
 
 @pytest.fixture(scope="module")

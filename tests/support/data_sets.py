@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from genrec_edge.catalog.default_catalog import default_catalog_path
+from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import build
 from tests.support.folders import TRICKY_CSV
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -24,6 +26,13 @@ def films_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENREC_EDGE_CATALOGS", str(home))
         return default_catalog_path()
+
+
+@pytest.fixture(scope="module")
+def films(films_path: Path) -> Iterator[Catalog]:
+    """The catalog that comes with the package, open."""
+    with Catalog.open(films_path) as catalog:
+        yield catalog
 
 
 @pytest.fixture(scope="session")
