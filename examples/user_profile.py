@@ -14,7 +14,8 @@ from pathlib import Path
 from genrec_edge import Catalog, Recommender
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.writer import build
-from genrec_edge.profiles.store import ProfileEvent, ProfileStore
+from genrec_edge.profiles.records import ProfileEvent
+from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer
 
 BOOKS_PATH = Path(__file__).with_name("books.csv")
