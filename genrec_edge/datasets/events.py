@@ -1,7 +1,7 @@
-"""Rows of a file as events: who met which item when, and what it was rated.
+"""Reads the rows of a table as interactions: user, item, timestamp and rating.
 
-Knows columns and cells; nothing of folders, catalogs and splits. All rows that cannot be used are counted before the
-one error is raised, which shows the first few.
+Knows columns and cells; nothing of folders, catalogs and splits. All invalid rows are counted before the one error is
+raised, which shows the first few.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from genrec_edge.storage.tables import TableSource
 
-_USUAL = {
+_COLUMN_NAMES = {
     "user": ("user", "userid", "uid", "reviewerid", "visitorid", "customerid"),
     "item": ("item", "itemid", "movieid", "bookid", "productid", "trackid", "asin", "parentasin", "isbn", "sku"),
     "timestamp": ("timestamp", "time", "unixreviewtime", "datetime", "date"),
     "rating": ("rating", "overall", "stars", "score"),
 }
+"""Usual names of the columns, the likeliest first, in lower case and without punctuation."""
 _MAX_SHOWN = 5
 _MAX_RATING = 1e30  # far below the largest float32
 
@@ -57,7 +58,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
-    """Where the cells of an event stand in a row; `rating` is None where the file has no such column."""
+    """The positions of the cells in a row; `rating` is None where the file has no such column."""
 
     user: int
     item: int
@@ -66,31 +67,37 @@ class EventColumns:
 
 
 def find_columns(source: TableSource, named: Mapping[str, str | None]) -> EventColumns:
-    """Find the columns "user", "item", "timestamp" and "rating": those named, else the first usual name present.
+    """Find the columns "user", "item", "timestamp" and "rating": those in `named`, else the first usual name present.
 
-    A JSON source is read once for it.
+    A JSON source is read once for this.
 
     Raises:
-        UsageError: columns that do not exist, or nothing that could be the user, the item or the timestamp; all in one.
+        UsageError: a named column does not exist, or no column looks like the user, the item or the timestamp; the
+            message lists all of them.
     """
     if not source.columns:
         deque(source.rows(), maxlen=0)
     names = [name.casefold() for name in source.columns]
     simple = ["".join(c for c in name if c.isalnum()) for name in names]
     found: dict[str, int] = {}
-    missing, options = [], []
-    for role, usual in _USUAL.items():
+    missing: dict[str, str] = {}
+    for role, usual in _COLUMN_NAMES.items():
         name = named.get(role)
-        if name is not None and name.casefold() in names:
-            found[role] = names.index(name.casefold())
-        elif name is None and (there := [simple.index(word) for word in usual if word in simple]):
-            found[role] = there[0]
-        elif name is not None or role != "rating":
-            missing.append(f"no column {name!r}" if name is not None else f"no column looks like the {role}")
-            options.append(f"--{role}")
+        if name is not None:
+            if name.casefold() in names:
+                found[role] = names.index(name.casefold())
+            else:
+                missing[role] = f"no column {name!r}"
+            continue
+        present = [simple.index(word) for word in usual if word in simple]
+        if present:
+            found[role] = present[0]
+        elif role != "rating":
+            missing[role] = f"no column looks like the {role}"
     if missing:
-        message = f"{source.path}: {', '.join(missing)}; the columns are: {', '.join(source.columns)}"
-        raise UsageError(message, hint=f"name the column with {', '.join(options)}")
+        message = f"{source.path}: {', '.join(missing.values())}; the columns are: {', '.join(source.columns)}"
+        arguments = ", ".join(f"`{role}`" for role in missing)
+        raise UsageError(message, hint=f"name the column with {arguments}")
     return EventColumns(found["user"], found["item"], found["timestamp"], found.get("rating"))
 
 
@@ -100,21 +107,21 @@ def read_events(
     item_index: Mapping[str, int],
     on_progress: Callable[[float], object] | None = None,
 ) -> Events:
-    """Read all events of a source; a timestamp is a number of seconds or an ISO 8601 date (UTC if it does not say).
+    """Read all events of a source; a timestamp is a number of seconds or an ISO 8601 date (UTC without an offset).
 
     Args:
         source: a file of rows.
-        at: which columns mean what.
-        item_index: position of each item by its id.
-        on_progress: told the share read, 0..1.
+        at: the positions of the columns.
+        item_index: index of each item by its id.
+        on_progress: called with the share read, 0..1.
 
     Raises:
-        UsageError: rows that cannot be read or used, with their numbers and values; or no rows at all.
+        UsageError: rows that cannot be read or are invalid, with their numbers and values; or no rows at all.
     """
-    positions: dict[str, int] = {}
+    user_index: dict[str, int] = {}
     users, items, timestamps, ratings = array("i"), array("i"), array("d"), array("f")
-    findings: list[str] = []
-    n_bad = 0
+    problems: list[str] = []
+    n_invalid = 0
     width = max(at.user, at.item, at.timestamp, -1 if at.rating is None else at.rating) + 1
     for n_rows, (number, row) in enumerate(source.rows()):
         cells = row if len(row) >= width else [*row, *[None] * (width - len(row))]
@@ -124,27 +131,27 @@ def read_events(
         timestamp = _seconds(cells[at.timestamp])
         rating = math.nan if rating_cell is None else _number(rating_cell)
         if user is None or item is None or timestamp is None or rating is None or abs(rating) > _MAX_RATING:
-            n_bad += 1
-            if n_bad <= _MAX_SHOWN:
-                what = _problem(user, item_id, item, cells[at.timestamp], timestamp, rating_cell)
-                findings.append(f"{source.unit} {number}: {what}")
+            n_invalid += 1
+            if n_invalid <= _MAX_SHOWN:
+                problem = _problem(user, item_id, item, cells[at.timestamp], timestamp, rating_cell)
+                problems.append(f"{source.unit} {number}: {problem}")
             continue
-        users.append(positions.setdefault(str(user), len(positions)))
+        users.append(user_index.setdefault(str(user), len(user_index)))
         items.append(item)
         timestamps.append(timestamp)
         ratings.append(rating)
         if on_progress is not None and not n_rows % 1024:
             on_progress(source.share_read)
-    if n_bad:
-        if n_bad > len(findings):
-            findings.append(f"and {n_bad - len(findings):,} more")
-        rows = "1 event" if n_bad == 1 else f"{n_bad:,} events"
-        message = f"{source.path}: {rows} cannot be used: {'; '.join(findings)}"
-        raise UsageError(message, hint="correct or remove them; every item has to be in the item table")
+    if n_invalid:
+        if n_invalid > len(problems):
+            problems.append(f"and {n_invalid - len(problems):,} more")
+        rows = "1 event" if n_invalid == 1 else f"{n_invalid:,} events"
+        message = f"{source.path}: {rows} cannot be used: {'; '.join(problems)}"
+        raise UsageError(message, hint="correct or remove them; every item must be in the item table")
     if not users:
         raise UsageError(f"{source.path} has no events")
     return Events(
-        tuple(positions),
+        tuple(user_index),
         np.frombuffer(users, np.int32),
         np.frombuffer(items, np.int32),
         np.frombuffer(timestamps, np.float64),
@@ -155,7 +162,7 @@ def read_events(
 def _problem(
     user: object, item_id: object, item: int | None, time_cell: object, timestamp: float | None, rating_cell: object
 ) -> str:
-    """Say what is wrong with the first cell of a row that cannot be used."""
+    """Return what is wrong with the first invalid cell of a row."""
     if user is None:
         return "no user"
     if item is None:
@@ -166,7 +173,7 @@ def _problem(
 
 
 def _seconds(cell: object) -> float | None:
-    """Return a timestamp in seconds, or None for what is none."""
+    """Return a timestamp in seconds, or None for a cell that is not a timestamp."""
     number = _number(cell)
     if number is not None or not isinstance(cell, str):
         return number
@@ -178,7 +185,7 @@ def _seconds(cell: object) -> float | None:
 
 
 def _number(cell: object) -> float | None:
-    """Return a cell as a finite number, or None. Python alone would read "1_0" as ten."""
+    """Return a cell as a finite number, or None. `float` alone would read "1_0" as ten."""
     if isinstance(cell, bool) or not isinstance(cell, str | int | float) or (isinstance(cell, str) and "_" in cell):
         return None
     try:
@@ -195,9 +202,9 @@ def group_by_user(
     n_users: int,
     ties: str,
 ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float64]]]:
-    """Return the items and the times of each user's events, oldest first; those of users without events are empty.
+    """Return the items and the timestamps of each user's events, oldest first; empty for users without events.
 
-    Events of one time stay in the order given for ties of "file", and stand by ascending item else.
+    Events with equal timestamps keep their order with ties of "file"; otherwise they are sorted by ascending item.
     """
     by_time = (timestamps, users)
     order = np.lexsort(by_time if ties == "file" else (items, *by_time))  # stable

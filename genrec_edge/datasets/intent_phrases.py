@@ -1,6 +1,6 @@
-"""Wishes in words: what a person who wants an item with certain facts might ask for, vaguely or by name.
+"""Phrases of intents: what a user who looks for an item with certain facts might write, vaguely or by name.
 
-What models are tuned with and asked in evaluations; what users write is read by `intents.py`.
+For training and evaluation. The sentences of real users are parsed by the package `intents`.
 """
 
 from __future__ import annotations
@@ -39,34 +39,35 @@ VAGUE_PHRASES: Mapping[str, tuple[str, ...]] = {
     "War": ("soldiers at the front", "a film about the war", "battles and comrades"),
     "Western": ("cowboys and saloons", "the Wild West", "a duel at noon"),
 }
-"""By genre, sentences of a vague intention; they name no fact of a catalog."""
+"""By genre, sentences of a vague intent; they name no fact of a catalog."""
 
 _DECADE_SHARE, _OTHER_SHARE = 0.6, 0.3
-_LEAST_ITEMS = 3
-_USUAL = 0.3
-"""A value that so many items have is nothing that one would ask for by name."""
+_MIN_ITEMS = 3
+_MAX_SHARE = 0.3
+"""Users do not name a value that so many items have."""
 
 
 def specific_intent(
     facts: Sequence[Fact], rng: np.random.Generator, share: Callable[[Fact], float], n_items: int
 ) -> tuple[Fact, ...]:
-    """Return one to three facts that a person might ask for: a genre, often a decade, sometimes a person or a country.
+    """Return up to three facts of an intent: a genre, often a decade, sometimes a person or a country.
 
     Args:
-        facts: of the item that is meant.
+        facts: of the item.
         rng: of all draws.
-        share: of the items that have a fact, 0..1.
-        n_items: how many items there are; what fewer than three have is not asked for.
+        share: from a fact to the share of items that have it, 0..1.
+        n_items: number of items; facts of fewer than three items are not used.
     """
     genres = [fact for fact in facts if fact.column == "genres"]
     decades = [fact for fact in facts if fact.column == DECADE]
-    others = [f for f in facts if f not in genres and f not in decades and _LEAST_ITEMS / n_items <= share(f) < _USUAL]
-    wanted = [genres[int(rng.integers(len(genres)))]] if genres else []
-    if decades and (rng.random() < _DECADE_SHARE or not wanted):
-        wanted.append(decades[0])
+    others = [fact for fact in facts if fact not in genres and fact not in decades]
+    others = [fact for fact in others if _MIN_ITEMS / n_items <= share(fact) < _MAX_SHARE]
+    chosen = [genres[int(rng.integers(len(genres)))]] if genres else []
+    if decades and (rng.random() < _DECADE_SHARE or not chosen):
+        chosen.append(decades[0])
     if others and rng.random() < _OTHER_SHARE:
         columns = sorted({fact.column for fact in others})
         column = columns[int(rng.integers(len(columns)))]
         of_column = [fact for fact in others if fact.column == column]
-        wanted.append(of_column[int(rng.integers(len(of_column)))])
-    return tuple(wanted)
+        chosen.append(of_column[int(rng.integers(len(of_column)))])
+    return tuple(chosen)

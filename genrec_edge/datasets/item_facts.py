@@ -1,4 +1,4 @@
-"""What the facts of a data set's items say of them and of those who chose them. Knows no models and no prompts."""
+"""Facts of the items of a data set, what follows from them for users, and negatives. Knows no models, no prompts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.records import Fact
 
-_VAGUELY = 0.3
-"""How often an intention is vague."""
+_VAGUE_SHARE = 0.3
+"""Share of intents that are vague."""
 
 
 def facts_of(dataset: Dataset) -> list[tuple[Fact, ...]]:
@@ -31,13 +31,13 @@ def facts_of(dataset: Dataset) -> list[tuple[Fact, ...]]:
 
 
 class ItemFacts:
-    """What the facts of a data set's items say of them, item by item.
+    """The facts of the items of a data set, by item index.
 
     Args:
         facts: of each item.
-        histories: of each user, item indexes; what is not in one was not met by that user.
-        summarise: says in words what some items, oldest first, tell of who chose them; may return nothing. None takes
-            the summary of their facts.
+        histories: of each user, item indexes.
+        summarise: from items, oldest first, to a summary of the user's taste, which may be empty; None summarises
+            their facts.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class ItemFacts:
         self.facts = facts
         self.n_items = len(facts)
         self._summarise = summarise
-        self._having: dict[Fact, list[int]] = {}
-        for item, known in enumerate(facts):
-            for fact in known:
-                self._having.setdefault(fact, []).append(item)
-        self._events = np.concatenate(list(histories))
-        self._met = [frozenset(history.tolist()) for history in histories]
+        self._items_with: dict[Fact, list[int]] = {}
+        for item, own_facts in enumerate(facts):
+            for fact in own_facts:
+                self._items_with.setdefault(fact, []).append(item)
+        self._event_items = np.concatenate(list(histories))
+        self._seen = [frozenset(history.tolist()) for history in histories]
 
     def of(self, items: Sequence[int]) -> list[tuple[Fact, ...]]:
         """Return the facts of each of these items."""
@@ -62,46 +62,49 @@ class ItemFacts:
 
     def share(self, fact: Fact) -> float:
         """Return the share of items that have a fact."""
-        return len(self._having.get(fact, ())) / self.n_items
+        return len(self._items_with.get(fact, ())) / self.n_items
 
-    def matching_items(self, wanted: Sequence[Fact]) -> NDArray[np.bool_]:
+    def matching_items(self, facts: Sequence[Fact]) -> NDArray[np.bool_]:
         """Return the items that have all of these facts, (n_items,)."""
-        fits = np.ones(self.n_items, np.bool_)
-        for fact in wanted:
-            has = np.zeros(self.n_items, np.bool_)
-            has[self._having.get(fact, [])] = True
-            fits &= has
-        return fits
+        matches = np.ones(self.n_items, np.bool_)
+        for fact in facts:
+            has_fact = np.zeros(self.n_items, np.bool_)
+            has_fact[self._items_with.get(fact, [])] = True
+            matches &= has_fact
+        return matches
 
     def shared(self) -> list[Fact]:
-        """Return the facts that more than one item has: no others are ever said of a history, or asked for."""
-        return [fact for fact, having in self._having.items() if len(having) > 1]
+        """Return the facts that more than one item has; only these occur in summaries and intents."""
+        return [fact for fact, items in self._items_with.items() if len(items) > 1]
 
     def profile(self, items: Sequence[int]) -> str:
-        """Return what some items, oldest first, say of who chose them; may be empty."""
+        """Return a summary in words of the taste that items, oldest first, show; may be empty."""
         if self._summarise is not None:
             return self._summarise(items)
         return profile_text(self.of(items), self.share)
 
     def most_typical(self, items: Sequence[int]) -> int:
-        """Return which of some items has the most facts in common with the others, the latest of several."""
+        """Return the item that has the most facts in common with the others; of several, the latest."""
         sets = [frozenset(self.facts[item]) for item in items]
         common = [sum(len(own & other) for other in sets) - len(own) for own in sets]
         return items[len(items) - 1 - int(np.argmax(common[::-1]))]
 
     def sample_intent(self, item: int, rng: np.random.Generator) -> tuple[str, NDArray[np.bool_]] | None:
-        """Return words that ask for an item, vague or specific, and the items that fit them; None without facts."""
-        wanted = self.intent_phrase(item, rng, is_vague=bool(rng.random() < _VAGUELY))
-        return None if wanted is None else (wanted[0], self.matching_items(wanted[1]))
+        """Return a phrase for an item, vague or specific, and the items that match it; None without facts."""
+        intent = self.intent_phrase(item, rng, is_vague=bool(rng.random() < _VAGUE_SHARE))
+        if intent is None:
+            return None
+        phrase, facts = intent
+        return phrase, self.matching_items(facts)
 
     def intent_phrase(
         self, item: int, rng: np.random.Generator, *, is_vague: bool
     ) -> tuple[str, tuple[Fact, ...]] | None:
-        """Return words that ask for an item by some of its facts, and these facts; None where there are none."""
+        """Return a phrase for an item by some of its facts, and these facts; None without facts."""
         facts = self.facts[item]
         if not is_vague:
-            wanted = specific_intent(facts, rng, self.share, self.n_items)
-            return (facts_text(wanted), wanted) if wanted else None
+            chosen = specific_intent(facts, rng, self.share, self.n_items)
+            return (facts_text(chosen), chosen) if chosen else None
         genres = [fact for fact in facts if fact.value in VAGUE_PHRASES]
         if not genres:
             return None
@@ -110,10 +113,10 @@ class ItemFacts:
         return sentences[int(rng.integers(len(sentences)))], (fact,)
 
     def sample_negatives(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
-        """Return items that the user has not met, drawn uniformly, or as often as others meet them."""
-        drawn: list[int] = []
-        while len(drawn) < n:
-            item = int(rng.choice(self._events)) if popular else int(rng.integers(self.n_items))
-            if item not in self._met[user] and item not in drawn:
-                drawn.append(item)
-        return drawn
+        """Return `n` different items outside of the user's history, drawn uniformly or by their number of events."""
+        negatives: list[int] = []
+        while len(negatives) < n:
+            item = int(rng.choice(self._event_items)) if popular else int(rng.integers(self.n_items))
+            if item not in self._seen[user] and item not in negatives:
+                negatives.append(item)
+        return negatives

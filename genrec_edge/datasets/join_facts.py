@@ -1,7 +1,7 @@
-"""Film facts beside a data set's items: genres, people, countries and languages out of the catalog that comes along.
+"""Adds facts of the shipped film catalog to the items of a data set: genres, people, countries and languages.
 
-An item is a film where title and year agree, or the years differ by one and no other film has the title: catalogs
-disagree about films that were shown at a festival first. What is no film there keeps what its own table says.
+An item matches a film with the same title and year, or with a year that differs by one if that is the only such film:
+catalogs disagree about films that were shown at a festival first. Items without a film keep their own facts.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
 
     Args:
         items: any table that a catalog can be built of.
-        work: a folder for what is written.
-        names: by column, what values of the table are called among the films, "" for those that say nothing; used where
-            an item is no film, or one of which nothing is known.
+        work: a folder for the files written.
+        names: by column, the film catalog's name of each value of the table, "" to drop it; for facts that are not in
+            the film catalog.
 
     Raises:
-        UsageError, CatalogError: the table is none.
+        UsageError, CatalogError: the table cannot be read.
     """
     own = work / "own.db"
     writer.build(items, own)
@@ -41,47 +41,41 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
     with Catalog.open(own) as table, Catalog.open(default_catalog_path()) as films:
         rows = [row for row, _, _ in table.titles()]
         keys = {row: title_key for row, title_key, _ in table.title_keys()}
-        found: dict[str, list[Item]] = {}
+        films_by_key: dict[str, list[Item]] = {}
         for film in films.by_keys(keys.values()):
-            found.setdefault(key(film.title), []).append(film)
-        lists = {
-            (row, column): values for row, column, values in _lists(films, [f for fs in found.values() for f in fs])
-        }
+            films_by_key.setdefault(key(film.title), []).append(film)
+        film_rows = [film.row for same_key in films_by_key.values() for film in same_key]
+        lists = films.list_values(film_rows, [column for column in _COLUMNS if column in films.list_columns])
         own_lists = table.list_values(rows, table.list_columns)
         with joined.open("w", encoding="utf-8") as file:
             for item in table.items(rows):
-                its_film = the_film(item, found.get(keys[item.row], []))
-                facts = _of_item(item, own_lists, names)
-                if its_film is not None:
-                    facts |= {column: value for column, value in _of_film(its_film, lists).items() if value}
+                match = matching_film(item, films_by_key.get(keys[item.row], []))
+                facts = _own_facts(item, own_lists, names)
+                if match is not None:
+                    facts |= {column: value for column, value in _film_facts(match, lists).items() if value}
                 line = {"id": item.id, "title": item.title, "year": item.year, **facts}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     own.unlink()
     return joined
 
 
-def the_film(item: Item, films: list[Item]) -> Item | None:
-    """Return which of the films with an item's title it is, if that is clear."""
+def matching_film(item: Item, films: list[Item]) -> Item | None:
+    """Return the film that an item is, among those with its title, or None if none or several match."""
     same = [film for film in films if film.year == item.year]
     near = same or [film for film in films if abs((film.year or 0) - (item.year or 0)) <= 1]
     return near[0] if len(near) == 1 else None
 
 
-def _lists(films: Catalog, found: list[Item]) -> list[tuple[int, str, list[str]]]:
-    values = films.list_values([film.row for film in found], [c for c in _COLUMNS if c in films.list_columns])
-    return [(row, column, listed) for (row, column), listed in values.items()]
-
-
-def _of_film(film: Item, lists: Mapping[tuple[int, str], list[str]]) -> dict[str, Any]:
+def _film_facts(film: Item, lists: Mapping[tuple[int, str], list[str]]) -> dict[str, Any]:
     return {column: lists.get((film.row, column), film.columns.get(column)) for column in _COLUMNS}
 
 
-def _of_item(
+def _own_facts(
     item: Item, lists: Mapping[tuple[int, str], list[str]], names: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Any]:
     facts: dict[str, Any] = dict.fromkeys(_COLUMNS)
     for (row, column), values in lists.items():
         if row == item.row and column in facts:
-            called = dict.fromkeys(names.get(column, {}).get(value, value) for value in values)
-            facts[column] = [name for name in called if name]
+            renamed = dict.fromkeys(names.get(column, {}).get(value, value) for value in values)
+            facts[column] = [name for name in renamed if name]
     return facts

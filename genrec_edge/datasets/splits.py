@@ -1,6 +1,6 @@
-"""What is made of the events of a data set: histories, the k-core, and what is held out of them to be asked for.
+"""Histories, the k-core, and the splits of a data set into training events and held-out items.
 
-Knows nothing of models and scores. The reading half is `dataset.py`, and its functions are offered here too.
+Knows nothing of models and scores.
 """
 
 from __future__ import annotations
@@ -28,30 +28,32 @@ Ties = Literal["file", "item"]
 def user_histories(dataset: Dataset, ties: Ties) -> list[NDArray[np.int32]]:
     """Return the item indexes of each user's events, oldest first; users without events have an empty array."""
     if ties not in get_args(Ties):
-        raise UsageError(f"unknown rule for equal timestamps {ties!r}", hint=f"known: {', '.join(get_args(Ties))}")
+        raise UsageError(f"unknown `ties` {ties!r}", hint=f"known: {', '.join(get_args(Ties))}")
     return group_by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[0]
 
 
 def k_core(dataset: Dataset, k: int) -> Dataset:
-    """Leave out events until every user and every item that is left has at least `k`; indexes stay as they are.
+    """Leave out events until every remaining user and item has at least `k` of them; indexes do not change.
 
     Raises:
-        UsageError: nothing would be left.
+        UsageError: no event is left.
     """
     keep = np.ones(dataset.n_events, np.bool_)
-    n_before = -1
-    while n_before != (n_before := int(keep.sum())):
+    while True:
         per_user = np.bincount(dataset.users[keep], minlength=dataset.n_users)
         per_item = np.bincount(dataset.items[keep], minlength=dataset.n_items)
-        keep &= (per_user[dataset.users] >= k) & (per_item[dataset.items] >= k)
-    return dataset.only(keep, f"{k}-core")
+        kept = keep & (per_user[dataset.users] >= k) & (per_item[dataset.items] >= k)
+        if kept.sum() == keep.sum():
+            return dataset.filtered(keep, f"{k}-core")
+        keep = kept
 
 
 def summarize(dataset: Dataset) -> dict[str, int | float]:
-    """Return what is worth knowing of a data set before it is split; lengths are those of users with events.
+    """Return statistics of a data set; lengths are those of users with events.
 
     `tied_last_two` counts the users whose last two events have the same timestamp. `tied_events` is the share of events
-    that have the timestamp of the same user's event before. `repeats` counts the events with an item the user had met.
+    with the timestamp of the same user's previous event. `repeats` counts the events with an item that the user already
+    had.
     """
     order = np.lexsort((dataset.timestamps, dataset.users))
     users, times = dataset.users[order], dataset.timestamps[order]
@@ -80,7 +82,7 @@ def summarize(dataset: Dataset) -> dict[str, int | float]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """What is trained on and what is asked for. An item the user has met before is no target: seen items are removed.
+    """Training histories and held-out targets. An item of the user's history is never a target.
 
     Attributes:
         n_items: of the catalog.
@@ -90,7 +92,7 @@ class Split:
         test: (n_users,) int32, an item or -1; what came before it is `train` and the validation item.
         ties: the rule for equal timestamps.
         kind: "leave-one-out", "by time" or "cold items".
-        held_out: (n,) int32, items that were taken out of all training histories, ascending.
+        held_out: (n,) int32, items that were removed from all training histories, ascending.
         about: the data set, its hash, filters and the options of the split.
     """
 
@@ -105,7 +107,7 @@ class Split:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def card(self) -> dict[str, Any]:
-        """Return what has to be said beside every figure that comes from this split, ready for JSON."""
+        """Return a description of the split, ready for JSON; it belongs to every metric on this split."""
         return {
             **self.about,
             "split": self.kind,
@@ -121,28 +123,28 @@ class Split:
 def leave_one_out(dataset: Dataset, ties: Ties, *, min_events: int = 3) -> Split:
     """Hold out each user's last event for the test and the one before for validation.
 
-    Users with fewer than `min_events` (at least 3) are only trained on.
+    All events of users with fewer than `min_events` (at least 3) are training events.
 
     Raises:
         UsageError: there is no user with a test target.
     """
     if min_events < 3:
-        raise UsageError(f"{min_events} events cannot be split in three", hint="give at least 3")
+        raise UsageError(f"`min_events` must be at least 3, got {min_events}", hint="two events of a user are held out")
     sequences = user_histories(dataset, ties)
     n_train = [len(items) - 2 if len(items) >= min_events else len(items) for items in sequences]
     return _split(dataset, ties, "leave-one-out", sequences, n_train, {"min_events": min_events})
 
 
 def split_by_time(dataset: Dataset, ties: Ties, *, share: float = 0.9) -> Split:
-    """Train on the events before the time below which `share` of all events lie, the same for all users.
+    """Train on the first `share` of all events by time, with one cut for all users.
 
-    Of users with events before that time, the first one after it is the validation target, the second the test target.
+    For users with events before the cut, the first one after it is the validation target, the second the test target.
 
     Raises:
         UsageError: there is no user with a test target.
     """
     if not 0 < share < 1:
-        raise UsageError(f"a share of {share:g} is out of range", hint="give more than 0 and less than 1")
+        raise UsageError(f"`share` must be between 0 and 1, got {share:g}", hint="the default is 0.9")
     cut = np.sort(dataset.timestamps)[int(share * dataset.n_events)]
     early = np.bincount(dataset.users[dataset.timestamps < cut], minlength=dataset.n_users)
     return _split(
@@ -151,32 +153,32 @@ def split_by_time(dataset: Dataset, ties: Ties, *, share: float = 0.9) -> Split:
 
 
 def split_cold_items(split: Split, *, share: float = 0.1, seed: int = 0) -> Split:
-    """Take test targets out of every training history, and evaluate the users whose test target is one of them.
+    """Remove some test targets from every training history, and keep the users whose test target is one of them.
 
     Args:
-        split: what to take them out of.
-        share: how many, as a share of all items; drawn by `seed` from the items that are a test target.
+        split: the split to change.
+        share: number of cold items as a share of all items; they are drawn from the test targets.
         seed: of the draw.
 
     Raises:
-        UsageError: there is no user left with a history and such a target.
+        UsageError: no user with a history and a cold target is left.
     """
     targets = np.unique(split.test[split.users])
     n = min(round(share * split.n_items), len(targets))
     if n < 1:
-        raise UsageError(f"a share of {share:g} of {split.n_items:,} items is none", hint="give a greater share")
-    is_cold = np.zeros(split.n_items + 1, np.bool_)  # the last place answers for -1, no item
+        raise UsageError(f"`share` {share:g} of {split.n_items:,} items is less than one item", hint="use a larger one")
+    is_cold = np.zeros(split.n_items + 1, np.bool_)  # the last place stands for -1, no item
     is_cold[np.random.default_rng(seed).choice(targets, n, replace=False)] = True
     train = tuple(items[~is_cold[items]] for items in split.train)
-    asked = is_cold[split.test] & np.array([len(items) > 0 for items in train])
-    if not asked.any():
-        raise UsageError("no user has a history left and a cold test target", hint="give a smaller share")
+    is_evaluated = is_cold[split.test] & np.array([len(items) > 0 for items in train])
+    if not is_evaluated.any():
+        raise UsageError("no user has both a history and a cold test target", hint="use a smaller `share`")
     return replace(
         split,
-        users=np.flatnonzero(asked).astype(np.int32),
+        users=np.flatnonzero(is_evaluated).astype(np.int32),
         train=train,
         validation=np.where(is_cold[split.validation], np.int32(-1), split.validation),
-        test=np.where(asked, split.test, np.int32(-1)),
+        test=np.where(is_evaluated, split.test, np.int32(-1)),
         kind="cold items",
         held_out=np.flatnonzero(is_cold).astype(np.int32),
         about={**split.about, "of": split.kind, "cold_share": share, "seed": seed},
@@ -191,10 +193,10 @@ def split_of(
     min_count: int = 0,
     seed: int = 0,
 ) -> Split:
-    """Return the split that a command or a recipe names, of the `min_count`-core; 0 leaves nothing out.
+    """Return a split by the name of its kind, of the `min_count`-core; 0 for all events.
 
     Raises:
-        UsageError: nothing would be left to train on or to ask for.
+        UsageError: no event or no test target is left.
     """
     if min_count:
         dataset = k_core(dataset, min_count)
@@ -221,7 +223,7 @@ def _split(
                 targets[which, user] = items[n + which]
     users = np.flatnonzero(targets[1] >= 0).astype(np.int32)
     if not len(users):
-        raise UsageError(f"no user of {dataset.name} has a test target ({kind})", hint="longer histories are needed")
+        raise UsageError(f"no user of {dataset.name} has a test target ({kind})", hint="use data with longer histories")
     about = {
         "dataset": dataset.name,
         "sha256": dataset.card["interactions"]["sha256"],

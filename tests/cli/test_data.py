@@ -122,13 +122,13 @@ def test_times_that_are_no_dates_are_shown_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["pull", "ml-20m"], 2, "no data set is known as 'ml-20m'; known data sets: ml-100k"),
+        (["pull", "ml-20m"], 2, "unknown data set 'ml-20m'; known data sets: ml-100k"),
         (["pull", "ml-100k", "--offline"], 12, "the network is forbidden"),
         (["show", "nothing"], 2, "no data set 'nothing' in"),
         (["show", "."], 2, "it has no card.json"),
         ([*IMPORT, "--item", "userId"], 2, "3 events cannot be used: line 2: unknown item '1'"),
-        ([*IMPORT, "--out", "items.csv"], 2, "items.csv is there and is no data set"),
-        ([*IMPORT, "--name", "a/b"], 2, "'a/b' is not a data set's name"),
+        ([*IMPORT, "--out", "items.csv"], 2, "items.csv exists and is not a data set"),
+        ([*IMPORT, "--name", "a/b"], 2, "got 'a/b'"),
     ],
 )
 def test_failures_are_one_line_and_keep_stdout_empty(arguments: list[str], exit_code: int, message: str) -> None:

@@ -98,7 +98,7 @@ def test_what_cannot_be_trained_is_one_line(
     config = {"config": tmp_path / "bad.toml"}
     (tmp_path / "bad.toml").write_text("x = 1\n[optimizer]\nbatch = 5\nmicro_batch = 2\n", encoding="utf-8")
     assert_one_line(run(*flags, data="nowhere"), 2, "nowhere")
-    assert_one_line(run(*flags, data=tmp_path), 2, "is no data set")
+    assert_one_line(run(*flags, data=tmp_path), 2, "is not a data set")
     damaged = Path(shutil.copytree(cycle_data, tmp_path / "damaged"))
     (damaged / "interactions.csv").write_text("user,item,timestamp,rating\n", encoding="utf-8")
     assert_one_line(run(*flags, data=damaged), 16, "interactions.csv")

@@ -22,9 +22,10 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.coordinates import CatalogRow
 from genrec_edge.datasets.events import EventColumns, read_events
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files, pull
+from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
 from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES
-from genrec_edge.datasets.join_facts import the_film
+from genrec_edge.datasets.join_facts import matching_film
+from genrec_edge.datasets.pull import pull
 from genrec_edge.errors import CatalogError, DatasetError, GenRecError, LockedError, OfflineError, UsageError
 from genrec_edge.records import Item
 from genrec_edge.storage.files import sha256_file
@@ -107,11 +108,11 @@ def test_most_events_are_about_films_with_facts_and_the_others_keep_their_own(ml
 def test_a_film_is_the_one_of_its_year_or_the_only_one_near_it() -> None:
     item = Item(CatalogRow(1), "a", "Heat", 1995)
     here, near, far = (Item(CatalogRow(n), str(n), "Heat", year) for n, year in enumerate((1995, 1996, 1986)))
-    assert the_film(item, [far, near, here]) is here
-    assert the_film(item, [far, near]) is near
-    assert the_film(item, [far]) is None
-    assert the_film(item, [near, near]) is None
-    assert the_film(item, []) is None
+    assert matching_film(item, [far, near, here]) is here
+    assert matching_film(item, [far, near]) is near
+    assert matching_film(item, [far]) is None
+    assert matching_film(item, [near, near]) is None
+    assert matching_film(item, []) is None
 
 
 def test_a_data_set_that_is_there_is_kept_until_it_is_forced(
@@ -134,7 +135,7 @@ def test_a_data_set_that_is_there_is_kept_until_it_is_forced(
 
 @pytest.mark.usefixtures("index")
 def test_pull_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="no data set is known as 'ml-1m'") as caught:
+    with pytest.raises(UsageError, match="unknown data set 'ml-1m'") as caught:
         pull("ml-1m", None, offline=False, force=False, on_event=no_event)
     assert caught.value.hint == "known data sets: ml-100k"
     with pytest.raises(OfflineError, match="network is forbidden"):
@@ -146,7 +147,7 @@ def test_pull_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("Dear", encoding="utf-8")
     for force in (False, True):
-        with pytest.raises(UsageError, match="mine is there and is no data set"):
+        with pytest.raises(UsageError, match="mine exists and is not a data set"):
             bring(tmp_path / "mine", force=force)
     with pytest.raises(UsageError, match="is the data set 'made'"):
         bring(make(tmp_path))
@@ -213,7 +214,7 @@ def test_columns_are_guessed_or_named_and_dates_are_read(tmp_path: Path) -> None
     events = "who\tMovie ID\tDate\trating\n1\tb\t1970-01-02\t3\n1\ta\t1970-01-01T01:00:00+01:00\t\n2\ta\t1e3\t0.5\n"
     with pytest.raises(UsageError, match="no column looks like the user; the columns are: who, Movie ID") as caught:
         make(tmp_path, events)
-    assert caught.value.hint == "name the column with --user"
+    assert caught.value.hint == "name the column with `user`"
     with pytest.raises(UsageError, match="no column 'nobody', no column 'when'"):
         make(tmp_path, events, columns=ColumnNames(user="nobody", timestamp="when"))
     dataset = load(make(tmp_path, events, columns=ColumnNames(user="WHO")))
@@ -262,8 +263,8 @@ def test_every_bad_event_is_counted_and_the_first_are_shown(tmp_path: Path) -> N
         (EVENTS, "id\tname\n", {}, CatalogError, "no row of"),
         (EVENTS, "id,title\na,A\na,B\n", {}, UsageError, "has the id 'a', as has"),
         (EVENTS, ITEMS, {"columns": ColumnNames(title="nothing")}, UsageError, "no column 'nothing'"),
-        (EVENTS, ITEMS, {"about": DatasetInfo("../up", "", "MIT")}, UsageError, "'../up' is not a data set's name"),
-        (EVENTS, ITEMS, {"about": DatasetInfo("made", "", " ")}, UsageError, "needs a licence"),
+        (EVENTS, ITEMS, {"about": DatasetInfo("../up", "", "MIT")}, UsageError, "got '../up'"),
+        (EVENTS, ITEMS, {"about": DatasetInfo("made", "", " ")}, UsageError, "needs a `licence`"),
         (EVENTS, ITEMS, {"out": Path("/proc/1/none")}, UsageError, "/proc/1/"),
     ],
 )

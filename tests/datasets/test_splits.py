@@ -161,10 +161,10 @@ def test_splits_refuse_what_they_cannot_do() -> None:
     dataset = dataset_of([(0, item, item) for item in range(4)])
     whole = leave_one_out(dataset, "file")
     cases: list[tuple[Callable[[], object], str]] = [
-        (lambda: leave_one_out(dataset, "file", min_events=2), "2 events cannot be split"),
-        (lambda: split_by_time(dataset, "file", share=1.0), "a share of 1 is out of range"),
-        (lambda: split_cold_items(whole, share=0.01), "a share of 0.01 of 6 items is none"),
-        (lambda: user_histories(dataset, "random"), "unknown rule for equal timestamps 'random'"),  # type: ignore[arg-type]
+        (lambda: leave_one_out(dataset, "file", min_events=2), "`min_events` must be at least 3, got 2"),
+        (lambda: split_by_time(dataset, "file", share=1.0), "`share` must be between 0 and 1, got 1"),
+        (lambda: split_cold_items(whole, share=0.01), "`share` 0.01 of 6 items is less than one item"),
+        (lambda: user_histories(dataset, "random"), "unknown `ties` 'random'"),  # type: ignore[arg-type]
     ]
     for call, message in cases:
         with pytest.raises(UsageError, match=message) as caught:
@@ -172,7 +172,7 @@ def test_splits_refuse_what_they_cannot_do() -> None:
         assert caught.value.hint
     # Each user has trained on one film alone, and it is what the other is asked for.
     events = [*((0, item, item) for item in (1, 2, 3)), *((1, item, -item) for item in (3, 2, 1))]
-    with pytest.raises(UsageError, match="no user has a history left and a cold test target"):
+    with pytest.raises(UsageError, match="no user has both a history and a cold test target"):
         split_cold_items(leave_one_out(dataset_of(events), "file"), share=0.4)
 
 
@@ -327,8 +327,8 @@ def test_a_data_set_that_is_not_there(small: Path, own_home: Path) -> None:
         ("nothing", "no data set 'nothing' in"),
         (small / "no", "there is no data set in"),
         (str(small / "no"), "there is no data set in"),
-        ("..", r"\.\. is no data set: it has no card\.json"),
-        ("", "is no data set"),
+        ("..", r"\.\. is not a data set: it has no card\.json"),
+        ("", "is not a data set"),
         ("x" * 5000, "cannot be used: File name too long"),
         ("a\0b", "there is no data set in"),
     ]

@@ -252,7 +252,7 @@ def test_the_splitting_of_movielens_into_pieces_changes_nothing(ml_100k: Path, t
     order = np.argsort(dataset.timestamps, kind="stable")
     late = np.zeros(dataset.n_events, np.bool_)
     late[order[80_000:]] = True
-    early = dataset.only(~late, "early")
+    early = dataset.filtered(~late, "early")
     path = tmp_path / "prior.db"
     build.build(path, early, user_histories(early, "file"), "file")
     new = [(dataset.user_ids[dataset.users[e]], dataset.items[e], dataset.timestamps[e]) for e in np.flatnonzero(late)]

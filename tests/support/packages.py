@@ -81,7 +81,7 @@ def ml_100k(recbole_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     Tests that change it copy it first.
     """
-    from genrec_edge.datasets.importer import pull
+    from genrec_edge.datasets.pull import pull
 
     folder = tmp_path_factory.mktemp("ml-100k")
     with pytest.MonkeyPatch.context() as patch:
