@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ PRINTERS = {"cli"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Return every Python file under its dotted name, the runtime's and those of the offline stage."""
     found = {}
@@ -70,6 +72,7 @@ class Imports(ast.NodeVisitor):
             self.found.add(full if full in self._known else node.module)
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     known = modules().keys() | {name.removesuffix(".__init__") for name in modules()}
     visitor = Imports(frozenset(known))
