@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,15 @@ pytest_plugins = [
 
 _FROM_AN_INDEX = frozenset({"default_model", "llama_vocabs", "mistral_v1", "recbole_wheel", "smollm2"})
 """Fixtures that get what they return from a package index the first time."""
+
+_SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = [^\n]*\bpytest\.mark\.(slow|model)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that are slow as a whole when slow tests are not wanted: importing torch alone takes seconds."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return True if _SLOW_AS_A_WHOLE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects

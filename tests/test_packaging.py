@@ -99,6 +99,7 @@ def test_no_heavy_library_is_a_core_dependency(settings: dict[str, Any]) -> None
     assert not any(name in core for name in ("torch", "transformers", "peft", "matplotlib", "pytest"))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
     version = importlib.metadata.version("setuptools")
     if int(version.split(".")[0]) < MIN_SETUPTOOLS:

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
 MAIN = "from genrec_edge.cli import main; main()"
 # Two raylets as on two machines. When the first part is there, the one without the head is killed, and all it runs.

@@ -136,6 +136,7 @@ def killer(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.slow
 def test_the_rows_are_what_the_library_answers_one_by_one(
     whole: bytes, job_users: Path, tiny_llama: Path, tricky_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ def test_the_rows_are_what_the_library_answers_one_by_one(
     assert sorted(set(n_items)) == [2, 5, 13]
 
 
+@pytest.mark.slow
 def test_several_workers_and_parquet_give_the_same(
     whole: bytes, command: list[str], job_users: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_several_workers_and_parquet_give_the_same(
     assert rows == [json.loads(line) for line in whole.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(whole: bytes, command: list[str], tmp_path: Path) -> None:
     process = begun(command, tmp_path / "out.jsonl")
     (worker,) = children(process.pid)
@@ -207,6 +210,7 @@ def test_a_worker_that_is_killed_is_replaced(whole: bytes, command: list[str], t
     assert (tmp_path / "out.jsonl").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_user_who_kills_the_workers_is_given_up_and_no_other(
     whole: bytes, command: list[str], job_users: Path, tmp_path: Path, killer: dict[str, str]
 ) -> None:

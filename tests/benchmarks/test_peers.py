@@ -30,6 +30,7 @@ def films_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "films.db"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["catalog", "vocabulary"])
 def test_beams_as_wide_as_the_catalog_find_the_exact_top(tiny_llama: Path, films_path: Path, score: ScoreKind) -> None:
     from benchmarks.peer_systems import TransformersBeams

@@ -30,6 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "base", root / "lora"
 
 
+@pytest.mark.slow
 def test_transformers_loads_every_tensor(folders: tuple[Path, Path]) -> None:
     import torch
     from transformers import LlamaForCausalLM

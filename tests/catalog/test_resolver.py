@@ -281,6 +281,7 @@ def measure(films_path: Path, folder: Path, n: int, seed: int) -> dict[str, dict
     return counts
 
 
+@pytest.mark.slow
 def test_accepted_answers_are_right(films_path: Path, tmp_path: Path) -> None:
     counts = measure(films_path, tmp_path, n=150, seed=3)
     assert counts["all"]["right"] / counts["all"]["accepted"] >= 0.98

@@ -13,6 +13,7 @@ from genrec_edge.catalog import titles
 TEXTS = st.text() | st.text(alphabet="&amp;#38x;\u200b\u202e\u0301e \t\x00\x1b(,)")
 
 
+@pytest.mark.slow
 @given(TEXTS)
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     once = titles.clean(text)

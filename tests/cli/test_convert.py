@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from typer.testing import Result as Ran
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")]
 
 HISTORY = ("-H", "Alien", "-H", "Jaws")
 # Source: docs/gguf.md of ggml, "Validating Above Naming Convention", without sidecar and shard.

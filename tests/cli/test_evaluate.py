@@ -70,6 +70,7 @@ def test_popularity_has_its_published_figures(ml_100k: Path, ties: str) -> None:
     assert system["answers"]["coverage@10"] < 0.1
 
 
+@pytest.mark.slow
 def test_the_json_object_is_the_documented_one(small_data: Path, tiny_llama: Path) -> None:
     document = run_json(
         "--data", str(small_data), "--model", str(tiny_llama), "--baselines", "popularity", "--threads", "1"
@@ -96,6 +97,7 @@ def test_the_json_object_is_the_documented_one(small_data: Path, tiny_llama: Pat
     assert document["systems"][1]["answers"]["exact"] == 1
 
 
+@pytest.mark.slow
 def test_the_table_names_split_and_tests(small_data: Path, tiny_llama: Path) -> None:
     options = [
         "--data",
@@ -145,6 +147,7 @@ def test_answers_are_kept_and_not_asked_for_again(small_data: Path, tiny_llama: 
     assert "holds answers of another evaluation: system.score differ" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_with_the_curve_of_file_types(small_data: Path, tiny_llama: Path) -> None:
     quantize(tiny_llama, Path("tiny-Q8_0.gguf"), "Q8_0", n_threads=1)
     models = ["--model", str(tiny_llama), "--model", "tiny-Q8_0.gguf"]

@@ -57,6 +57,7 @@ def line_of(films_path: Path, ids: list[str]) -> str:
         return profile_text(book.of([items[item_id].row for item_id in ids]), book.share)
 
 
+@pytest.mark.slow
 def test_update_show_and_forget(update: Callable[..., list[object]], films_path: Path) -> None:
     told = run(*update("ann", "Alien", "Aliens", "Fargo", "no such film at all"))
     assert told.stdout == "\n"

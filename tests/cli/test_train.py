@@ -56,6 +56,7 @@ def assert_one_line(result: Result, exit_code: int, *said: str) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_looks_and_its_folder(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run()
     assert result.exit_code == 0, result.output
@@ -68,6 +69,7 @@ def test_a_run_prints_its_looks_and_its_folder(run: Callable[..., Result], tmp_p
     assert "Warning" not in result.stderr
 
 
+@pytest.mark.slow
 def test_json_and_quiet(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run("--json", "--quiet")
     document = json.loads(result.stdout)
@@ -87,6 +89,7 @@ def test_the_plan_is_printed_and_nothing_is_made(run: Callable[..., Result], tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
 def test_what_cannot_be_trained_is_one_line(
     flags: tuple[str, ...], run: Callable[..., Result], cycle_data: Path, tmp_path: Path
@@ -124,6 +127,7 @@ def test_a_base_of_another_architecture_is_refused(
     assert_one_line(run(base=tiny_gguf(tmp_path / "gpt.gguf", architecture="gpt2")), 5, "gpt2")
 
 
+@pytest.mark.slow
 def test_four_bits_need_their_library(run: Callable[..., Result], tmp_path: Path) -> None:
     config = tmp_path / "four.toml"
     config.write_text("[base]\nload_in_4bit = true\n", encoding="utf-8")
@@ -135,6 +139,7 @@ def test_an_error_is_an_object_where_json_is_wanted(run: Callable[..., Result]) 
     assert (result.exit_code, json.loads(result.stdout)["error"]["code"]) == (2, "usage")
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_run_began_is_begun_anew_without_resume(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def write_lora(folder: Path, more: dict[str, Any]) -> None:
     (folder / "adapter_config.json").write_text(json.dumps({**settings, "modules_to_save": None, "bias": "none"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "n_cases", "seed"), [("gguf", 2000, 1), ("folder", 2000, 2), ("command", 300, 3)])
 def test_mutants_are_converted_or_refused(
     kind: str, n_cases: int, seed: int, inputs: Path, own_home: Path, tmp_path: Path

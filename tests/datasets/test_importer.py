@@ -187,6 +187,7 @@ _ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(rows=_ROWS, item_ids=st.lists(_IDS, min_size=3, max_size=3, unique=True), as_json=st.booleans())
 def test_what_goes_in_comes_out(

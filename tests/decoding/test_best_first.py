@@ -117,6 +117,7 @@ def assert_answer_is(
     assert [f.score for _, f in found] == pytest.approx(expected_top(scores, bias, k), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(titles=titles_st, seed=st.integers(0, 10**6), data=st.data())
 @settings(deadline=None, max_examples=150)
@@ -155,6 +156,7 @@ def test_only_prefixes_of_allowed_titles_are_evaluated_and_none_twice(titles: li
     assert all(any(a[: len(path)] == path for a in allowed) for path in model.asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(titles=titles_st, seed=st.integers(0, 10**6), tokens=st.integers(0, 12), data=st.data())
 @settings(deadline=None)
@@ -190,6 +192,7 @@ def test_beam_search_gives_k_items_and_an_honest_gap(titles: list[str], seed: in
     assert best_left_out <= answer.found[-1].score + answer.gap + 1e-4
 
 
+@pytest.mark.slow
 def test_the_search_evaluates_hardly_more_than_any_exact_search_must() -> None:
     rng = random.Random(5)
     titles = sorted({"".join(rng.choices("abcd", k=rng.randint(2, 9))) for _ in range(3000)})

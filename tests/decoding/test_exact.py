@@ -138,6 +138,7 @@ tricky = st.one_of(
 catalogs = st.lists(st.tuples(tricky, st.sampled_from([None, 1979, 1995])), min_size=1, max_size=25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(titles=catalogs, seed=st.integers(0, 999))
 @settings(

@@ -115,6 +115,7 @@ def searched(
     return {int(index.rows[f.position]): f.score for f in answer.found}, answer.exact
 
 
+@pytest.mark.slow
 @given(titles=titles_st, seed=st.integers(0, 10**6), tau=tau_st, lambda_=lambda_st, data=st.data())
 @settings(deadline=None, max_examples=150)
 def test_the_top_k_on_a_prior_equals_brute_force(
@@ -189,6 +190,7 @@ def test_the_score_over_the_vocabulary_stands_on_no_prior() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vocabulary", "catalog"])
 @given(titles=titles_st, seed=st.integers(0, 10**6))
 @settings(deadline=None)
@@ -239,6 +241,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 999), tau=st.sampled_from([0.1, 1.0]), lambda_=st.sampled_from([0.5, 1.0]))
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_real_model_on_a_prior_equals_scoring_titles_one_by_one(

@@ -110,6 +110,7 @@ def loaded(path: Path) -> tuple[TitleTrie, int]:
     return index, len(texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_it_follows_whatever_other_programs_do(many: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -149,6 +150,7 @@ def test_a_catalog_of_an_older_version_is_followed_from_its_first_change_on(many
     assert loaded(many)[1] == 0
 
 
+@pytest.mark.slow
 def test_many_changes_are_not_followed_and_do_not_fill_the_file(many: Path) -> None:
     loaded(many)
     with closing(sqlite3.connect(many)) as other, other:

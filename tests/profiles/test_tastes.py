@@ -110,6 +110,7 @@ def test_parts_of_a_history_make_the_tastes_of_the_whole() -> None:
         assert other.text(lambda _: 0.05) == whole.text(lambda _: 0.05)
 
 
+@pytest.mark.slow
 def test_tastes_stay_small_and_keep_what_comes_again() -> None:
     tastes = Tastes()
     for i in range(2000):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.slow
+
 SHAPE = {
     "hidden_size": 64,
     "intermediate_size": 160,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Write = Callable[..., Path]
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HIDDEN, N_TOKENS, N_HEADS, N_KV_HEADS = 256, 512, 12, 4, 2
 SHAPES = {
     "attn_q": (WIDTH, WIDTH),

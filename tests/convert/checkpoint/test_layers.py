@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.checkpoint.config import ModelConfig
 
+pytestmark = pytest.mark.slow
+
 
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_layers_are_read_as_they_are_shown(chosen: set[int]) -> None:

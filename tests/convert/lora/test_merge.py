@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.checkpoint.types import Rows
 
+pytestmark = pytest.mark.slow
+
 SHAPE = {
     "vocab_size": 96,
     "hidden_size": 64,

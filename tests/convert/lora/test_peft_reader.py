@@ -22,6 +22,8 @@ from genrec_edge.errors import GenRecError, ModelInvalidError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 MODEL = ModelConfig(
     architecture="llama",
     hf_class="LlamaForCausalLM",

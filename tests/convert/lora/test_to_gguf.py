@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.checkpoint.types import Rows
 
+pytestmark = pytest.mark.slow
+
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
     "llama, biases": ("Llama", {"attention_bias": True, "head_dim": 32}),

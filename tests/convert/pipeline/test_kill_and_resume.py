@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 SUPPORT = ROOT / "tests" / "support"
 N_KILLS = 100
 QUANTS = "Q4_0,Q8_0"

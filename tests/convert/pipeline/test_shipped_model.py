@@ -77,6 +77,7 @@ def known(
     return known
 
 
+@pytest.mark.slow
 def test_a_tuned_model_is_merged_cut_and_described_on_arrival(
     known: KnownModel, change: NDArray[np.float32], tiny_llama: Path, films_path: Path
 ) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = [[10, 20, 30, 40, 50], [200, 201, 7], list(range(60, 120)), [5]]
 HF_NAMES = {
     "attn_q": "self_attn.q_proj",

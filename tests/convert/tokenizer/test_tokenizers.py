@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 VOCABS = ("llama-spm", "llama-bpe", "qwen2", "gpt-2")
 MODEL_TYPES = {"llama-spm": "llama", "llama-bpe": "llama", "qwen2": "qwen2"}
 

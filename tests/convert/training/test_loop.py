@@ -45,7 +45,7 @@ from genrec_edge.storage.files import sha256_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
 SMALL: Mapping[str, Any] = {
     "checkpoint_every": 4,

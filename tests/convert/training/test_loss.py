@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.training.data.extra_titles import PriorOf
 
+pytestmark = pytest.mark.slow
+
 # Prefixes of each other, a run without a choice, nodes of two, three and four children, years that tell namesakes
 # apart, and two that nothing tells apart.
 PLAIN = (

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.verification.results import FileFigures, Verification
 
+pytestmark = pytest.mark.slow
+
 N_HEADS, N_KV_HEADS = 4, 2
 
 

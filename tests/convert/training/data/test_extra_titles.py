@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.slow
+
 # The data set has Alien, Heat and Up, all of 1980.
 OTHERS = "title,year\nAlien,1979\nALIEN!,1981\nAlien,1982\nAlien,\nHeat,1995\nZulu,1964\nZulu,2013\n"
 
