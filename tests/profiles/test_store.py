@@ -61,6 +61,7 @@ def test_updates_one_by_one_give_what_one_update_gives(films: Catalog, store: Pr
     assert summarizer.steps == [rows[i : i + 5] for i in range(0, 40, 5)] * 3
 
 
+@pytest.mark.slow
 def test_k_new_events_cost_a_step_a_block_however_long_the_history_is(films: Catalog, store: ProfileStore) -> None:
     summarizer = RecordingSummarizer(films)
     store.update("u", random_events(films, 2003), films, summarizer)
@@ -147,6 +148,7 @@ def test_a_prompt_is_the_summary_and_the_latest_items(films: Catalog, store: Pro
     assert context.catalog == "films"
 
 
+@pytest.mark.slow
 def test_the_prompt_does_not_grow_with_the_history(films: Catalog, store: ProfileStore) -> None:
     sizes, states = {}, {}
     summarizer = RecordingSummarizer(films)
@@ -205,6 +207,7 @@ with Catalog.open(catalog_path) as catalog:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_lose_nothing(facts_data: Path, store: ProfileStore) -> None:
     catalog_path = facts_data / "catalog.db"
     command = [sys.executable, "-c", _WRITER, str(store.path), str(catalog_path)]
