@@ -1,4 +1,4 @@
-"""Training: LoRA on the titles of histories, with a loss that is the search's own score. Needs the extra [train]."""
+"""Training: LoRA on histories of titles, with the search's own score as the loss. Needs the extra [train]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accelerate.utils import DistributedType, broadcast_object_list
 
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
 from genrec_edge.convert.training import run_report, validation
-from genrec_edge.convert.training.data.bundle import Count, prepare, write_vocabulary
+from genrec_edge.convert.training.data.bundle import prepare_training_data, write_vocabulary
 from genrec_edge.convert.training.job import open_inputs
 from genrec_edge.convert.training.loss import TitleLoss
 from genrec_edge.convert.training.model import load_adapter, load_trainable, write_adapter
@@ -30,170 +30,225 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genrec_edge.convert.checkpoint.types import Checkpoint
-    from genrec_edge.convert.training.job import TrainJob
-    from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.convert.training.data.bundle import CountPrior, TrainingData
+    from genrec_edge.convert.training.job import TrainInputs, TrainJob
+    from genrec_edge.convert.training.recipe import Recipe
 
     OnStep = Callable[[Progress, int], object]
 
-_BASE, _VOCABULARY, _STATES, _LOOKS = "base", "vocabulary.gguf", "states", "looks"
+_BASE, _VOCABULARY, _STATES, _VALIDATIONS = "base", "vocabulary.gguf", "states", "looks"
+"""Names in the work folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What came of it: the adapter's folder and how the run went."""
+    """The result of a run: the adapter's folder, and how the run went."""
 
     out: Path
     progress: Progress
     stopped_early: bool
 
 
-def train(job: TrainJob, *, resume: bool = False, on_step: OnStep = lambda _progress, _total: None) -> TrainingResult:
-    """Train an adapter. The folder `job.out` appears whole, or not at all.
+def train(
+    job: TrainJob,
+    inputs: TrainInputs | None = None,
+    *,
+    resume: bool = False,
+    on_step: OnStep = lambda _progress, _total: None,
+) -> TrainingResult:
+    """Train an adapter, and write its folder `job.out` as a whole or not at all.
 
-    Written: the adapter as PEFT has it, `genrec_edge.json` (what `convert` puts into the GGUF), `run.json` (all that is
-    needed to repeat the run), `log.jsonl` and `training.png`. `on_step` is told of every step, and of the number of
-    targets after which training ends. Under `accelerate launch` every process calls this; the main one writes.
+    The folder has the adapter in PEFT's format, `genrec_edge.json` (what `convert` copies into the GGUF), `run.json`
+    (all that is needed to repeat the run), `log.jsonl` and `training.png`. Under `accelerate launch` every process
+    calls this; the main one writes.
+
+    Args:
+        job: what to train.
+        inputs: from `open_inputs(job)`, if they have been opened already.
+        resume: continue from the last state of an interrupted run of the same job.
+        on_step: called after each step with the progress and the number of targets after which training ends.
 
     Raises:
-        UsageError: the job makes no sense; `resume`, and what was begun is another job; the loss is no number any more.
+        UsageError: the job is not valid, `resume` is set and the interrupted run was another job, or the loss is not a
+            finite number.
         DatasetError: the data set is damaged.
-        ModelInvalidError: the base is.
+        ModelInvalidError: the base is damaged.
         MissingExtraError: the recipe needs a library that is not installed.
-        LockedError: another process makes the same adapter.
+        LockedError: another process is making the same adapter.
     """
-    base, dataset = open_inputs(job)
+    inputs = open_inputs(job) if inputs is None else inputs
+    accelerator = _accelerator(job)
+    if not accelerator.is_main_process:
+        return _train_in(partial_path(job.out), job, inputs, accelerator, on_step, resume=resume).result()
+    with path_errors(job.out), workplace(job.out, run_report.identity(job, inputs), resume=resume) as folder:
+        training = _train_in(folder, job, inputs, accelerator, on_step, resume=resume)
+        finish(folder, job.out, training.write_result())
+    return training.result()
+
+
+def _accelerator(job: TrainJob) -> Accelerator:
+    """Return the processes and devices of this run, checked against the recipe."""
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     if job.n_threads is not None:
         torch.set_num_threads(job.n_threads)
     if job.recipe.optimizer.batch % accelerator.num_processes:
         raise UsageError(
-            f"a batch of {job.recipe.optimizer.batch} cannot be shared by {accelerator.num_processes} processes",
+            f"optimizer.batch = {job.recipe.optimizer.batch} cannot be divided among "
+            f"{accelerator.num_processes} processes",
             hint="make optimizer.batch a multiple of the number of processes",
         )
     if accelerator.distributed_type == DistributedType.FSDP:
-        _require_only_layers(job)
-    run = _Run(job, base, dataset, accelerator)
-    if not accelerator.is_main_process:
-        return run.go(partial_path(job.out), on_step, resume=resume)
-    identity = run_report.identity(job, base, dataset)
-    with path_errors(job.out), workplace(job.out, identity, resume=resume) as folder:
-        trained = run.go(folder, on_step, resume=resume)
-        finish(folder, job.out, run.write(folder, trained.progress))
-    return trained
+        _require_sharded_weights(job.recipe)
+    return accelerator
 
 
-def _require_only_layers(job: TrainJob) -> None:
-    """Raise UsageError if something is trained outside of the model's layers, which FSDP would shard with the base."""
-    outside = {
-        "lora.tokens": job.recipe.lora.tokens,
-        'objective.kind "residual"': job.recipe.objective.kind == "residual",
-    }
-    if found := [name for name, wanted in outside.items() if wanted]:
-        message = f"{' and '.join(found)} cannot be trained with FSDP"
-        raise UsageError(message, hint="train on one GPU, or leave that out")
+def _require_sharded_weights(recipe: Recipe) -> None:
+    """Raise UsageError if a recipe trains weights outside the model's layers, which FSDP cannot shard."""
+    unsharded = []
+    if recipe.lora.tokens:
+        unsharded.append("lora.tokens = true")
+    if recipe.objective.kind == "residual":
+        unsharded.append('objective.kind = "residual"')
+    if unsharded:
+        message = f"{' and '.join(unsharded)} cannot be trained with FSDP"
+        raise UsageError(message, hint="train on one GPU, or change these settings")
 
 
-class _Run:
-    """One run in one process."""
+def _train_in(
+    folder: Path, job: TrainJob, inputs: TrainInputs, accelerator: Accelerator, on_step: OnStep, *, resume: bool
+) -> _Training:
+    """Train in a work folder, which all processes share, and return the finished training."""
+    base_folder = _write_base(folder, job, inputs.base, accelerator)
+    with closing(Model(folder / _VOCABULARY, vocab_only=True)) as vocabulary:
+        data = prepare_training_data(inputs.dataset, job.recipe, vocabulary, _count_prior(job.recipe))
+        objective = _objective(base_folder, job.recipe, data)
+        training = _Training(folder, job, inputs, accelerator, data, objective)
+        if resume:
+            training.load_state()
+        training.run(on_step)
+    return training
 
-    def __init__(self, job: TrainJob, base: Checkpoint, dataset: Dataset, accelerator: Accelerator) -> None:
+
+def _write_base(folder: Path, job: TrainJob, base: Checkpoint, accelerator: Accelerator) -> Path:
+    """Write the vocabulary, and the base if it is a GGUF or lost layers; return the folder transformers loads."""
+    is_unchanged_folder = job.base.is_dir() and not job.recipe.base.layers
+    if accelerator.is_main_process:
+        write_vocabulary(base, folder / _VOCABULARY)
+        if not is_unchanged_folder and not (folder / _BASE / "config.json").exists():  # which is written last
+            write_folder(base, folder / _BASE, "F16")
+    accelerator.wait_for_everyone()
+    return job.base if is_unchanged_folder else folder / _BASE
+
+
+def _count_prior(recipe: Recipe) -> CountPrior | None:
+    """Return the function that counts the prior, None if the objective needs none."""
+    if recipe.objective.kind != "residual" and not recipe.objective.distill:
+        return None
+    from genrec_edge.prior.model import cross_fitted  # noqa: PLC0415
+
+    return cross_fitted
+
+
+def _objective(base_folder: Path, recipe: Recipe, data: TrainingData) -> TitleLoss:
+    """Return the base with an adapter, new or from the recipe, and its loss."""
+    token_ids = data.token_ids if recipe.lora.tokens else ()
+    model = load_trainable(base_folder, recipe)
+    objective = TitleLoss(model, recipe.objective.kind, recipe.objective.distill, token_ids)
+    if recipe.base.adapter:
+        load_adapter(Path(recipe.base.adapter), objective)
+    return objective
+
+
+class _Training:
+    """The steps, validations and states of one run in one process."""
+
+    def __init__(
+        self,
+        folder: Path,
+        job: TrainJob,
+        inputs: TrainInputs,
+        accelerator: Accelerator,
+        data: TrainingData,
+        objective: TitleLoss,
+    ) -> None:
+        self._folder = folder
         self._job = job
         self._recipe = job.recipe
-        self._base = base
-        self._dataset = dataset
+        self._inputs = inputs
         self._accelerator = accelerator
-
-    def go(self, folder: Path, on_step: OnStep, *, resume: bool) -> TrainingResult:
-        """Train in a folder until the epochs are over, or validation has not become better for a while."""
-        base_folder = self._write_base(folder)
-        with closing(Model(folder / _VOCABULARY, vocab_only=True)) as vocabulary:
-            self._material = prepare(self._dataset, self._recipe, vocabulary, self._count())
-            return self._train(folder, base_folder, on_step, resume=resume)
-
-    def _train(self, folder: Path, base_folder: Path, on_step: OnStep, *, resume: bool) -> TrainingResult:
-        recipe = self._recipe
-        objective = TitleLoss(
-            load_trainable(base_folder, recipe),
-            recipe.objective.kind,
-            recipe.objective.distill,
-            self._material.token_ids if recipe.lora.tokens else (),
-        )
-        if recipe.base.adapter:
-            load_adapter(Path(recipe.base.adapter), objective)
+        self._data = data
         self._objective = objective
-        self._stepper = stepper = Stepper(self._accelerator, objective, self._material, recipe)
-        progress = load_state(folder / _STATES, stepper.objective, stepper.optimizer) if resume else Progress()
-        total = math.ceil(recipe.optimizer.epochs * self._material.corpus.n_events)
-        while progress.events < total and not self._is_over(progress):
-            stepper.step(progress, total)
+        self._stepper = Stepper(accelerator, objective, data, job.recipe)
+        self._progress = Progress()
+        self._total = math.ceil(job.recipe.optimizer.epochs * data.windows.n_events)
+
+    def load_state(self) -> None:
+        """Continue from the last state in the work folder, if there is one."""
+        stepper = self._stepper
+        self._progress = load_state(self._folder / _STATES, stepper.objective, stepper.optimizer)
+
+    def run(self, on_step: OnStep) -> None:
+        """Train until the epochs are over, or until validation has not improved for a while."""
+        progress, total = self._progress, self._total
+        while progress.events < total and not self._is_patience_over():
+            self._stepper.step(progress, total)
             on_step(progress, total)
-            if progress.events >= total or self._is_due(progress):
-                self._look(folder / _LOOKS, progress)
-                self._save(folder, progress)
-            elif progress.step % recipe.checkpoint_every == 0:
-                self._save(folder, progress)
+            if progress.events >= total or self._is_validation_due():
+                self._validate()
+                self._save_state()
+            elif progress.step % self._recipe.checkpoint_every == 0:
+                self._save_state()
         self._accelerator.wait_for_everyone()
         self._accelerator.end_training()
-        return TrainingResult(self._job.out, progress, stopped_early=progress.events < total)
 
-    def write(self, folder: Path, progress: Progress) -> set[str]:
-        """Write what is to be kept beside the best adapter, and return the names; the main process does."""
-        best = folder / _LOOKS / str(run_report.best_look(progress)["step"])
+    def result(self) -> TrainingResult:
+        """Return how the run went."""
+        return TrainingResult(self._job.out, self._progress, stopped_early=self._progress.events < self._total)
+
+    def write_result(self) -> set[str]:
+        """Copy the best adapter to the top of the work folder, add the files beside it, and return all their names."""
+        best = self._folder / _VALIDATIONS / str(run_report.best_validation(self._progress)["step"])
         names = {path.name for path in best.iterdir()}
-        for name in names:  # which stay where they are, in case that this is interrupted
-            shutil.copy(best / name, folder / name)
+        for name in names:  # copied, not moved, in case this is interrupted
+            shutil.copy(best / name, self._folder / name)
         n_processes = self._accelerator.num_processes
-        return names | run_report.write_documents(folder, self._job, self._base, self._material, progress, n_processes)
+        return names | run_report.write_run_files(
+            self._folder, self._job, self._inputs.base, self._data, self._progress, n_processes
+        )
 
-    def _write_base(self, folder: Path) -> Path:
-        """Write the vocabulary, and the base if it is a GGUF or has lost layers; return where transformers finds it."""
-        is_plain = self._job.base.is_dir() and not self._recipe.base.layers
-        if self._accelerator.is_main_process:
-            write_vocabulary(self._base, folder / _VOCABULARY)
-            if not is_plain and not (folder / _BASE / "config.json").exists():  # which is written last
-                write_folder(self._base, folder / _BASE, "F16")
-        self._accelerator.wait_for_everyone()
-        return self._job.base if is_plain else folder / _BASE
-
-    def _count(self) -> Count | None:
-        if self._recipe.objective.kind != "residual" and not self._recipe.objective.distill:
-            return None
-        from genrec_edge.prior.model import cross_fitted  # noqa: PLC0415
-
-        return cross_fitted
-
-    def _is_due(self, progress: Progress) -> bool:
-        if self._material.split is None:
+    def _is_validation_due(self) -> bool:
+        if self._data.split is None:
             return False
-        n_between = self._recipe.validation.every * self._material.corpus.n_events
-        return progress.events >= (len(progress.looks) + 1) * n_between
+        n_between = self._recipe.validation.every * self._data.windows.n_events
+        return self._progress.events >= (len(self._progress.validations) + 1) * n_between
 
-    def _is_over(self, progress: Progress) -> bool:
-        """Whether validation has not become better for a while."""
-        values = [look["ndcg@10"] for look in progress.looks if "ndcg@10" in look]
+    def _is_patience_over(self) -> bool:
+        """Whether validation has not improved for as long as the recipe allows."""
+        values = [entry["ndcg@10"] for entry in self._progress.validations if "ndcg@10" in entry]
         return bool(values) and len(values) - 1 - values.index(max(values)) >= self._recipe.validation.patience
 
-    def _look(self, folder: Path, progress: Progress) -> None:
-        """Write the adapter as it is now; the main process asks the runtime's own decoder how good it is."""
+    def _validate(self) -> None:
+        """Write the adapter as it is now; the main process validates it."""
+        progress, base, split = self._progress, self._inputs.base, self._data.split
         weights = trained_weights(self._stepper.objective)
-        look = {"step": progress.step, "events": progress.events, **self._stepper.learned()}
+        entry = {"step": progress.step, "events": progress.events, **self._stepper.residual_parameters()}
         if self._accelerator.is_main_process:
-            adapter = folder / str(progress.step)
-            shutil.rmtree(adapter, ignore_errors=True)  # a look that was interrupted
+            adapter = self._folder / _VALIDATIONS / str(progress.step)
+            shutil.rmtree(adapter, ignore_errors=True)  # of a validation that was interrupted
             adapter.mkdir(parents=True)
-            write_adapter(adapter, self._objective, weights, self._base.path.name)
-            run_report.write_record(adapter, self._job, self._base, self._material, look)
-            if self._material.split is not None:
-                look |= validation.validate(self._base, adapter, self._dataset, self._material.split, self._job)
-                run_report.write_record(adapter, self._job, self._base, self._material, look)
-        progress.looks.append(broadcast_object_list([look])[0])
+            write_adapter(adapter, self._objective, weights, base.path.name)
+            run_report.write_record(adapter, self._job, base, self._data, entry)
+            if split is not None:
+                entry |= validation.validate(base, adapter, self._inputs.dataset, split, self._job)
+                run_report.write_record(adapter, self._job, base, self._data, entry)
+        progress.validations.append(broadcast_object_list([entry])[0])
 
-    def _save(self, folder: Path, progress: Progress) -> None:
-        """Write a checkpoint; after that, of the adapters that were looked at, the best one is enough."""
+    def _save_state(self) -> None:
+        """Write a state to resume from, and remove all validated adapters but the best."""
         stepper, is_main = self._stepper, self._accelerator.is_main_process
-        save_state(folder / _STATES, stepper.objective, stepper.optimizer, progress, is_main=is_main)
-        if is_main and progress.looks:
-            best = str(run_report.best_look(progress)["step"])
-            for adapter in (folder / _LOOKS).iterdir():
+        save_state(self._folder / _STATES, stepper.objective, stepper.optimizer, self._progress, is_main=is_main)
+        if is_main and self._progress.validations:
+            best = str(run_report.best_validation(self._progress)["step"])
+            for adapter in (self._folder / _VALIDATIONS).iterdir():
                 if adapter.name != best:
                     shutil.rmtree(adapter)

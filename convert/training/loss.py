@@ -1,13 +1,13 @@
-"""The loss of a batch: how many nats the model needs for each title, under the score that the search will use.
+"""The loss of a batch: the nats of each target title, under the same score as the search uses.
 
-  catalog     at each branching node of the trie, cross-entropy over the node's children; nothing at forced tokens
+  catalog     at each branching node of the trie, cross-entropy over the node's children; forced tokens cost nothing
   residual    the same with logits tau * logit + lambda * log(prior mass below the child); tau and lambda are learned
   vocabulary  cross-entropy over the whole vocabulary at every token of the title and at its end (GenRec's loss)
 
-Items whose titles are token for token the same count as one title; that the search shares its probability among them
-has no gradient. With a teacher (log-probabilities of a counted prior over all items) the target of each node is
-`(1 - distill) * what came + distill * the teacher's masses`: what counting knows of all titles is learned at once,
-instead of from one title that happened to come. Source: Hinton et al. 2015, arXiv 1503.02531, section 2.
+Items whose titles have the same tokens count as one title; the search divides its probability among them, which has no
+gradient. With a teacher (log-probabilities of a counted prior over all items) the target of each node is
+`(1 - distill) * label + distill * the teacher's masses`: the model learns what was counted of all titles, not only the
+one title that came. Source: Hinton et al. 2015, arXiv 1503.02531, section 2.
 """
 
 from __future__ import annotations
@@ -23,140 +23,158 @@ from genrec_edge.convert.training.token_rows import TokenRows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genrec_edge.convert.training.data.tensors import ChoiceGroup, SpelledTitles, TrainingBatch, VerdictTargets
+    from genrec_edge.convert.training.data.tensors import ChoiceGroup, TokenTargets, TrainingBatch, VerdictTargets
 
-Kind = Literal["catalog", "residual", "vocabulary"]
-TAU, LAMBDA = 0.1, 1.0
-"""Where the residual objective starts: next to the prior."""
+ObjectiveKind = Literal["catalog", "residual", "vocabulary"]
+INITIAL_TAU, INITIAL_LAMBDA = 0.1, 1.0
+"""The residual objective starts close to the prior."""
 WORD_WEIGHT, VERDICT_WEIGHT = 0.5, 3.0
-"""Of a token of words and of a verdict, in the loss: a title has some six nats to learn, a verdict less than one."""
-_LEAST_MASS = 1e-12
+"""Weight of a target token of words, and of a verdict: a title has some six nats to learn, a verdict less than one."""
+_MIN_MASS = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """`hard`: the nats of each title that came, (n_titles,). `loss`: what is minimised, summed over the titles."""
+    """The losses of a batch, float32.
+
+    Attributes:
+        loss: (), what is minimised, summed over all targets.
+        hard_loss: (n_titles,), the nats of each target title, without the teacher.
+    """
 
     loss: Tensor
-    hard: Tensor
+    hard_loss: Tensor
 
 
 class TitleLoss(nn.Module):
-    """A causal language model and the loss it is tuned with; `forward` is all that a training step calls.
+    """A causal language model with the loss it is trained with; `forward` is all that a training step calls.
 
     Args:
         model: a LLaMA-family model of transformers, possibly with an adapter.
         kind: which loss.
         distill: weight of the teacher's distribution in the targets, 0..1.
-        token_ids: tokens whose rows of embedding and output matrix are trained, too; learned words have no others.
+        token_ids: tokens whose rows of the embedding and the output matrix are trained, too. If given, target words
+            are compared with these tokens alone.
     """
 
-    def __init__(self, model: Any, kind: Kind, distill: float = 0.0, token_ids: Sequence[int] = ()) -> None:
+    def __init__(self, model: Any, kind: ObjectiveKind, distill: float = 0.0, token_ids: Sequence[int] = ()) -> None:
         super().__init__()
         self.model = model
         self.rows = TokenRows(model, token_ids) if token_ids else None
         self.kind = kind
         self.distill = distill
         if kind == "residual":
-            self.tau = nn.Parameter(torch.tensor(TAU))
-            self.lambda_ = nn.Parameter(torch.tensor(LAMBDA))
+            self.tau = nn.Parameter(torch.tensor(INITIAL_TAU))
+            self.lambda_ = nn.Parameter(torch.tensor(INITIAL_LAMBDA))
 
     def forward(self, batch: TrainingBatch) -> Losses:
-        """Return the losses of a batch, float32; the logits that a title is judged by are made in float32, too."""
-        hidden = self._hidden(batch.input_ids)
+        """Return the losses of a batch; logits of targets are computed in float32."""
+        hidden = self._hidden_states(batch.input_ids)
         if self.kind == "vocabulary":
-            return self._vocabulary(hidden, batch)
-        hard = torch.zeros(batch.n_titles, device=hidden.device)
-        soft = hard.clone()
-        masses = _cumulative(batch.prior) if batch.n_titles and (self.kind == "residual" or self.distill) else None
-        for group in batch.groups:
-            rows, table = hidden[group.sequences, group.places].float(), self._output(group.tokens)
-            logits = rows @ table.T if group.is_shared else (table @ rows[:, :, None])[:, :, 0]
-            mass = None if masses is None else _mass(masses, group)
-            if mass is not None and self.kind == "residual":
-                logits = self.tau * logits + self.lambda_ * mass.log().float()
-            if group.dead is not None:
-                logits = logits.masked_fill(group.dead, -torch.inf)
-            log_probs = torch.log_softmax(logits, -1)
-            hard = hard.index_add(0, group.titles, -log_probs.gather(1, group.children[:, None])[:, 0])
+            return self._vocabulary_losses(hidden, batch)
+        hard_loss, soft_loss = self._catalog_losses(hidden, batch)
+        loss = (1 - self.distill) * hard_loss.sum() + self.distill * soft_loss.sum()
+        loss = loss + self._word_loss(hidden, batch.word_tokens) + self._verdict_loss(hidden, batch.verdicts)
+        return Losses(loss, hard_loss)
+
+    def _hidden_states(self, input_ids: Tensor) -> Tensor:
+        """Return the last hidden states, (n_sequences, length, width)."""
+        if self.rows is None:
+            inputs = {"input_ids": input_ids}
+        else:
+            inputs = {"inputs_embeds": self.rows.embed(input_ids, self.model.get_input_embeddings().weight)}
+        hidden: Tensor = _decoder_of(self.model)(**inputs, use_cache=False).last_hidden_state
+        return hidden
+
+    def _output_rows(self, token_ids: Tensor) -> Tensor:
+        """Return the output rows of tokens, (*token_ids.shape, width) float32."""
+        weight: Tensor = self.model.get_output_embeddings().weight
+        return weight[token_ids].float() if self.rows is None else self.rows.output_rows_of(token_ids, weight)
+
+    def _catalog_losses(self, hidden: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+        """Return the nats of each title against its labels, and against the teacher (zeros without), (n_titles,)."""
+        hard_loss = torch.zeros(batch.n_titles, device=hidden.device)
+        soft_loss = hard_loss.clone()
+        needs_prior = self.kind == "residual" or self.distill > 0
+        cumulative = _cumulative_mass(batch.prior) if batch.n_titles and needs_prior else None
+        for group in batch.choices:
+            mass = None if cumulative is None else _mass_of_children(cumulative, group)
+            log_probs = self._log_probs(hidden, group, mass)
+            nats = -log_probs.gather(1, group.labels[:, None])[:, 0]
+            hard_loss = hard_loss.index_add(0, group.titles, nats)
             if mass is not None and self.distill:
-                soft = soft.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.dead))
-        loss = (1 - self.distill) * hard.sum() + self.distill * soft.sum()
-        return Losses(loss + self._words(hidden, batch.words) + self._verdicts(hidden, batch.verdicts), hard)
+                soft_loss = soft_loss.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.padding))
+        return hard_loss, soft_loss
 
-    def _words(self, hidden: Tensor, words: SpelledTitles | None) -> Tensor:
-        """Return the loss of words: cross-entropy over the tokens that are trained, or else over the vocabulary.
+    def _log_probs(self, hidden: Tensor, group: ChoiceGroup, mass: Tensor | None) -> Tensor:
+        """Return the log-probability of each child, (m, c)."""
+        states, output = hidden[group.sequences, group.positions].float(), self._output_rows(group.tokens)
+        logits = states @ output.T if group.is_shared else (output @ states[:, :, None])[:, :, 0]
+        if mass is not None and self.kind == "residual":
+            logits = self.tau * logits + self.lambda_ * mass.log().float()
+        if group.padding is not None:
+            logits = logits.masked_fill(group.padding, -torch.inf)
+        return torch.log_softmax(logits, -1)
 
-        A token that is not trained is not learned.
+    def _word_loss(self, hidden: Tensor, words: TokenTargets | None) -> Tensor:
+        """Return the loss of target words: cross-entropy over the trained tokens if there are any, or the vocabulary.
+
+        Targets that are not among the trained tokens are left out.
         """
         if words is None:
             return hidden.new_zeros(())
-        rows, targets = hidden[words.sequences, words.places].float(), words.tokens
+        states, labels = hidden[words.sequences, words.positions].float(), words.labels
         if self.rows is None:
-            logits = rows @ self.model.get_output_embeddings().weight.float().T
+            logits = states @ self.model.get_output_embeddings().weight.float().T
         else:
-            logits, targets = rows @ self.rows.all_output.T, self.rows.place[targets]
-        return WORD_WEIGHT * nn.functional.cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
+            logits, labels = states @ self.rows.output_rows.T, self.rows.row_of_token[labels]
+        return WORD_WEIGHT * nn.functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
 
-    def _verdicts(self, hidden: Tensor, verdicts: VerdictTargets | None) -> Tensor:
+    def _verdict_loss(self, hidden: Tensor, verdicts: VerdictTargets | None) -> Tensor:
         """Return the loss of choices between two answers: cross-entropy over the two."""
         if verdicts is None:
             return hidden.new_zeros(())
-        rows, table = hidden[verdicts.sequences, verdicts.places].float(), self._output(verdicts.tokens)
-        margins = ((table[:, 0] - table[:, 1]) * rows).sum(-1)
-        share = (1 - self.distill) * verdicts.came + self.distill * verdicts.taught
-        nats = nn.functional.binary_cross_entropy_with_logits(margins, share, reduction="sum")
+        states, output = hidden[verdicts.sequences, verdicts.positions].float(), self._output_rows(verdicts.tokens)
+        margins = ((output[:, 0] - output[:, 1]) * states).sum(-1)
+        targets = (1 - self.distill) * verdicts.labels + self.distill * verdicts.soft_labels
+        nats = nn.functional.binary_cross_entropy_with_logits(margins, targets, reduction="sum")
         return VERDICT_WEIGHT * nats
 
-    def _hidden(self, input_ids: Tensor) -> Tensor:
-        """Return the last hidden states, (n_sequences, length, width)."""
-        if self.rows is None:
-            given = {"input_ids": input_ids}
-        else:
-            given = {"inputs_embeds": self.rows.embedded(input_ids, self.model.get_input_embeddings().weight)}
-        hidden: Tensor = _body(self.model)(**given, use_cache=False).last_hidden_state
-        return hidden
-
-    def _output(self, token_ids: Tensor) -> Tensor:
-        """Return rows of the output matrix, (*token_ids.shape, width) float32."""
-        weight: Tensor = self.model.get_output_embeddings().weight
-        return weight[token_ids].float() if self.rows is None else self.rows.output(token_ids, weight)
-
-    def _vocabulary(self, hidden: Tensor, batch: TrainingBatch) -> Losses:
-        spelled = batch.spelled
-        if spelled is None:
-            raise ValueError("this objective needs batches with titles")
+    def _vocabulary_losses(self, hidden: Tensor, batch: TrainingBatch) -> Losses:
+        targets = batch.title_tokens
+        if targets is None:
+            raise ValueError("the vocabulary objective needs batches with target titles")
         weight = self.model.get_output_embeddings().weight
         if self.rows is not None:
-            weight = self.rows.whole_output(weight)
-        logits = (hidden[spelled.sequences, spelled.places].to(weight.dtype) @ weight.T).float()
-        nats = nn.functional.cross_entropy(logits, spelled.tokens, reduction="none")
-        hard = nats.new_zeros(batch.n_titles).index_add(0, spelled.titles, nats)
-        return Losses(hard.sum(), hard)
+            weight = self.rows.output_matrix(weight)
+        logits = (hidden[targets.sequences, targets.positions].to(weight.dtype) @ weight.T).float()
+        nats = nn.functional.cross_entropy(logits, targets.labels, reduction="none")
+        hard_loss = nats.new_zeros(batch.n_titles).index_add(0, targets.titles, nats)
+        return Losses(hard_loss.sum(), hard_loss)
 
 
-def _body(model: Any) -> Any:
-    """Return the part of a causal model before its output matrix; adapters sit inside."""
+def _decoder_of(model: Any) -> Any:
+    """Return a causal model without its output matrix; adapters are inside."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     return causal.model
 
 
-def _cumulative(prior: Tensor | None) -> Tensor:
-    """Return (n_titles, n_items + 1) float64: the prior's mass before each position."""
+def _cumulative_mass(prior: Tensor | None) -> Tensor:
+    """Return the prior's mass before each trie position, (n_titles, n_positions + 1) float64."""
     if prior is None:
         raise ValueError("this objective needs batches with a prior")
     return nn.functional.pad(prior.double().exp().cumsum(-1), (1, 0))
 
 
-def _mass(cumulative: Tensor, group: ChoiceGroup) -> Tensor:
-    """Return the prior's mass below each child, (m, c) float64, at least a trace."""
+def _mass_of_children(cumulative: Tensor, group: ChoiceGroup) -> Tensor:
+    """Return the prior's mass below each child, (m, c) float64, never quite zero."""
     titles, ends, starts = group.titles[:, None], group.ends, group.starts
     mass = cumulative[titles, ends] - cumulative[titles, starts]
-    return mass.clamp_min(_LEAST_MASS)
+    return mass.clamp_min(_MIN_MASS)
 
 
-def _cross_entropy(mass: Tensor, log_probs: Tensor, dead: Tensor | None) -> Tensor:
-    """Return the cross-entropy of the model's distribution over the children against the prior's, (m,)."""
-    if dead is not None:
-        mass, log_probs = mass.masked_fill(dead, 0.0), log_probs.masked_fill(dead, 0.0)
+def _cross_entropy(mass: Tensor, log_probs: Tensor, padding: Tensor | None) -> Tensor:
+    """Return the cross-entropy of the model's distribution over the children against the teacher's, (m,)."""
+    if padding is not None:
+        mass, log_probs = mass.masked_fill(padding, 0.0), log_probs.masked_fill(padding, 0.0)
     return -((mass / mass.sum(-1, keepdim=True)).float() * log_probs).sum(-1)

@@ -1,6 +1,6 @@
-"""A training run's state on disk, to go on from after a kill: adapter, moments of AdamW, and where it was.
+"""The state of a training run on disk, to resume from after a kill: adapter, moments of AdamW, and progress.
 
-Two safetensors files and a JSON file: no pickle is ever read. There is one whole checkpoint at a time.
+Two safetensors files and a JSON file: no pickle is ever read. There is one complete state at a time.
 Source: torch.distributed.checkpoint.state_dict, which gathers the shards of FSDP and leaves other models as they are.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
 from genrec_edge.storage.files import sync
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -32,41 +33,47 @@ if TYPE_CHECKING:
 _GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _SCATTERED = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
 _PREFIX = "step-"
-_TRAINED = re.compile(r"\.(lora_[AB]|modules_to_save)\.|^rows\.")
-_LEARNED = ("tau", "lambda_")
-"""What the residual objective learns beside the adapter."""
+_PART = ".part"
+_WEIGHTS, _MOMENTS, _PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
+_ADAPTER_NAMES = re.compile(r"\.(lora_[AB]|modules_to_save)\.|^rows\.")
+_RESIDUAL_NAMES = ("tau", "lambda_")
+"""The parameters of the residual objective."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is.
+    """How far a run is.
 
     Attributes:
+        step: optimizer steps done.
         events: targets trained on.
-        seconds: spent in steps.
-        log: an entry for each step.
-        looks: one for each validation.
+        seconds: time spent in steps.
+        log: an entry per step.
+        validations: an entry per validation: step, events, and the metrics if anything is held out.
     """
 
     step: int = 0
     events: int = 0
     seconds: float = 0.0
     log: list[dict[str, float]] = field(default_factory=list)
-    looks: list[dict[str, float]] = field(default_factory=list)
+    validations: list[dict[str, float]] = field(default_factory=list)
 
 
 def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return what is trained, by name, on the CPU; every process has to call it."""
+    """Return the trained weights by name, on the CPU; every process has to call it."""
     state: dict[str, Any] = get_model_state_dict(model, options=_GATHERED)
-    # Frozen ones are left out above, except for an output matrix that is the embedding.
-    trained = {name: tensor for name, tensor in state.items() if _TRAINED.search(name) or name in _LEARNED}
-    return {name: tensor.contiguous() for name, tensor in trained.items()}
+    # The options above leave out frozen weights, except for an output matrix that is tied to the embedding.
+    return {
+        name: tensor.contiguous()
+        for name, tensor in state.items()
+        if _ADAPTER_NAMES.search(name) or name in _RESIDUAL_NAMES
+    }
 
 
 def save_state(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, *, is_main: bool
 ) -> None:
-    """Write a checkpoint below `folder`; every process has to call it, the main one writes."""
+    """Write a state below `folder` and remove the others; every process has to call it, the main one writes."""
     weights = trained_weights(model)
     state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=_GATHERED)
     path = folder / f"{_PREFIX}{progress.step:08d}"
@@ -77,16 +84,16 @@ def save_state(
         for name, values in state["state"].items()
         for key, value in values.items()
     }
-    work = path.with_name(path.name + ".part")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    save_file(weights, work / "model.safetensors")
-    save_file(moments, work / "optimizer.safetensors")
-    document = {"progress": asdict(progress), "groups": state["param_groups"]}
-    (work / "progress.json").write_text(json.dumps(document), encoding="utf-8")
-    for file in work.iterdir():
+    partial = path.with_name(path.name + _PART)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file(weights, partial / _WEIGHTS)
+    save_file(moments, partial / _MOMENTS)
+    document = {"progress": _progress_document(progress), "groups": state["param_groups"]}
+    (partial / _PROGRESS).write_text(json.dumps(document), encoding="utf-8")
+    for file in partial.iterdir():
         sync(file)
-    work.rename(path)
+    partial.rename(path)
     sync(folder)
     for other in folder.iterdir():
         if other != path:
@@ -94,17 +101,40 @@ def save_state(
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put the newest checkpoint below `folder` into model and optimizer; nothing changes where there is none."""
-    found = sorted(path for path in folder.glob(f"{_PREFIX}*") if not path.name.endswith(".part"))
+    """Load the newest state below `folder` into model and optimizer; without one, nothing changes."""
+    found = sorted(path for path in folder.glob(f"{_PREFIX}*") if not path.name.endswith(_PART))
     if not found:
         return Progress()
-    document = json.loads((found[-1] / "progress.json").read_text(encoding="utf-8"))
-    weights: dict[str, Any] = dict(load_file(found[-1] / "model.safetensors"))
+    newest = found[-1]
+    document = json.loads((newest / _PROGRESS).read_text(encoding="utf-8"))
+    weights: dict[str, Any] = dict(load_file(newest / _WEIGHTS))
     set_model_state_dict(model, weights, options=_SCATTERED)
-    state: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in load_file(found[-1] / "optimizer.safetensors").items():
-        name, _, part = key.rpartition("|")
-        state.setdefault(name, {})[part] = tensor
-    whole: Any = {"state": state, "param_groups": document["groups"]}
-    set_optimizer_state_dict(model, optimizer, whole, options=_SCATTERED)
-    return Progress(**document["progress"])
+    moments: dict[str, dict[str, torch.Tensor]] = {}
+    for name_and_key, tensor in load_file(newest / _MOMENTS).items():
+        name, _, key = name_and_key.rpartition("|")
+        moments.setdefault(name, {})[key] = tensor
+    optimizer_state: Any = {"state": moments, "param_groups": document["groups"]}
+    set_optimizer_state_dict(model, optimizer, optimizer_state, options=_SCATTERED)
+    return _progress_of(document["progress"])
+
+
+def _progress_document(progress: Progress) -> dict[str, Any]:
+    """Return progress with the keys that it has on disk."""
+    return {
+        "step": progress.step,
+        "events": progress.events,
+        "seconds": progress.seconds,
+        "log": progress.log,
+        "looks": progress.validations,
+    }
+
+
+def _progress_of(document: Mapping[str, Any]) -> Progress:
+    """Return the progress that `_progress_document` wrote."""
+    return Progress(
+        step=document["step"],
+        events=document["events"],
+        seconds=document["seconds"],
+        log=document["log"],
+        validations=document["looks"],
+    )

@@ -1,7 +1,7 @@
 """One step of the optimizer, in one process or several.
 
-Every process draws the same windows, takes its share of them and divides by the number of targets of all, so that the
-gradient is the same however many processes and pieces there are.
+Every process draws the same examples, trains on its share of them and divides by the number of targets of all. The
+gradient is therefore the same for any number of processes and micro-batches.
 """
 
 from __future__ import annotations
@@ -16,37 +16,51 @@ import torch
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genrec_edge.convert.training.data.bundle import TrainingData
+    from genrec_edge.convert.training.data.sequences import Example
     from genrec_edge.convert.training.data.tensors import TrainingBatch
     from genrec_edge.convert.training.loss import TitleLoss
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.convert.training.state import Progress
 
 _BETAS = (0.9, 0.98)
-_LEAST_TARGETS = 8
-"""Titles of an example that the loss of a step is divided by at least."""
-_LEAST_RATE = 0.03
-"""Of the learning rate, at the end of a cosine."""
+_MIN_TARGETS = 8
+"""The loss of a step is divided by at least this many titles per example."""
+_MIN_LR_SHARE = 0.03
+"""Share of the learning rate at the end of a cosine."""
 
 
 def learning_rate(step: int, events: int, total: int, *, peak: float, warmup: int, decay: str) -> float:
-    """Return the rate of a step, counted from 0: a linear rise, times half a cosine over the events down to 3 %."""
+    """Return the learning rate of a step.
+
+    Args:
+        step: counted from 0.
+        events: targets trained on so far.
+        total: number of targets after which training ends.
+        peak: the largest learning rate.
+        warmup: steps of the linear rise.
+        decay: "constant", or "cosine" for half a cosine over the events, down to 3 %.
+    """
     rise = min(1.0, (step + 1) / (warmup + 1))
-    fall = 1.0 if decay == "constant" else max(_LEAST_RATE, (1 + math.cos(math.pi * min(1.0, events / total))) / 2)
-    return peak * rise * fall
+    if decay == "constant":
+        return peak * rise
+    cosine = (1 + math.cos(math.pi * min(1.0, events / total))) / 2
+    return peak * rise * max(_MIN_LR_SHARE, cosine)
 
 
 class Stepper:
-    """An objective and its optimizer, made ready for the processes there are.
+    """An objective and its optimizer, prepared for the processes of this run.
 
     Attributes:
-        objective: as `accelerate` wraps it.
-        optimizer: likewise.
+        objective: as wrapped by `accelerate`.
+        optimizer: as wrapped by `accelerate`.
     """
 
-    def __init__(self, accelerator: Any, objective: TitleLoss, material: TrainingData, recipe: Recipe) -> None:
+    def __init__(self, accelerator: Any, objective: TitleLoss, data: TrainingData, recipe: Recipe) -> None:
         self._accelerator = accelerator
-        self._material = material
+        self._data = data
         self._recipe = recipe
         settings = recipe.optimizer
         weights = [p for p in objective.parameters() if p.requires_grad]
@@ -54,34 +68,22 @@ class Stepper:
         self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
 
     def step(self, progress: Progress, total: int) -> None:
-        """Do the step that comes next, and note it; `total` is the number of targets after which training ends.
+        """Train one step and record it in `progress`; `total` is the number of targets after which training ends.
 
         Raises:
-            UsageError: the loss is no number any more.
+            UsageError: the loss is not a finite number.
         """
-        started, accelerator, settings = time.perf_counter(), self._accelerator, self._recipe.optimizer
-        rate = learning_rate(
-            progress.step, progress.events, total, peak=settings.lr, warmup=settings.warmup, decay=settings.decay
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        examples = self._material.examples(progress.step, settings.batch)
+        started = time.perf_counter()
+        lr = self._set_learning_rate(progress, total)
+        examples = self._data.examples(progress.step, self._recipe.optimizer.batch)
         n_targets = sum(example.n_targets for example in examples)
-        # A step of few titles and some words must not count as much as one of many titles.
-        divisor = max(n_targets, _LEAST_TARGETS * len(examples))
-        mine = examples[accelerator.process_index :: accelerator.num_processes]
-        # For dropout: the same after a kill, and not the same in every process.
-        torch.manual_seed(self._recipe.seed + progress.step * accelerator.num_processes + accelerator.process_index)
-        assembler = self._material.assembler(progress.step)
-        pieces = [mine[at : at + settings.micro_batch] for at in range(0, len(mine), settings.micro_batch)]
-        sums = torch.zeros(3, device=accelerator.device)
-        for i, piece in enumerate(pieces):
-            sums += self._backward(assembler.assemble(piece), divisor, is_last=i == len(pieces) - 1)
-        loss, hard, tokens = accelerator.reduce(sums).tolist()
+        # A step with few titles and some words must not weigh as much as one with many titles.
+        divisor = max(n_targets, _MIN_TARGETS * len(examples))
+        loss, hard_loss, n_tokens = self._accumulate(examples, divisor, progress.step)
         if not math.isfinite(loss):
-            message = f"the loss of step {progress.step + 1} is no number"
+            message = f"the loss of step {progress.step + 1} is {loss}, not a finite number"
             raise UsageError(message, hint="train with a smaller optimizer.lr, or base.dtype bfloat16 or float32")
-        norm = accelerator.clip_grad_norm_(self.objective.parameters(), settings.clip)
+        norm = self._accelerator.clip_grad_norm_(self.objective.parameters(), self._recipe.optimizer.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -92,13 +94,50 @@ class Stepper:
             "step": progress.step,
             "events": progress.events,
             "loss": loss / divisor,
-            "nats": hard / max(1, n_targets),
+            "nats": hard_loss / max(1, n_targets),
+            "lr": lr,
+            "norm": float(norm),
+            "tokens": n_tokens,
+            "seconds": seconds,
         }
-        entry |= {"lr": rate, "norm": float(norm), "tokens": tokens, "seconds": seconds}
-        progress.log.append(entry | self.learned())
+        progress.log.append(entry | self.residual_parameters())
+
+    def residual_parameters(self) -> dict[str, float]:
+        """Return tau and lambda of the residual objective; empty for the other objectives."""
+        objective = self._accelerator.unwrap_model(self.objective)
+        if objective.kind != "residual":
+            return {}
+        return {"tau": objective.tau.item(), "lambda": objective.lambda_.item()}
+
+    def _set_learning_rate(self, progress: Progress, total: int) -> float:
+        settings = self._recipe.optimizer
+        lr = learning_rate(
+            progress.step, progress.events, total, peak=settings.lr, warmup=settings.warmup, decay=settings.decay
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _accumulate(self, examples: Sequence[Example], divisor: int, step: int) -> tuple[float, float, float]:
+        """Add the gradients of this process's examples, micro-batch by micro-batch.
+
+        Returns:
+            The sums over all processes of the loss, the nats of the titles, and the number of tokens.
+        """
+        accelerator, size = self._accelerator, self._recipe.optimizer.micro_batch
+        own = examples[accelerator.process_index :: accelerator.num_processes]
+        # For dropout: the same after a kill, and different in every process.
+        torch.manual_seed(self._recipe.seed + step * accelerator.num_processes + accelerator.process_index)
+        collator = self._data.collator(step)
+        sums = torch.zeros(3, device=accelerator.device)
+        for start in range(0, len(own), size):
+            batch = collator.collate(own[start : start + size])
+            sums += self._backward(batch, divisor, is_last=start + size >= len(own))
+        loss, hard_loss, n_tokens = accelerator.reduce(sums).tolist()
+        return loss, hard_loss, n_tokens
 
     def _backward(self, batch: TrainingBatch, divisor: int, *, is_last: bool) -> torch.Tensor:
-        """Add the gradient of a batch; return the sums of loss and nats, and the number of tokens."""
+        """Add the gradient of a batch; return its loss, its nats of titles and its number of tokens, (3,)."""
         accelerator = self._accelerator
         batch = batch.to(accelerator.device)
         with nullcontext() if is_last else accelerator.no_sync(self.objective):
@@ -106,11 +145,4 @@ class Stepper:
             # The gradients of several processes are averaged, not added.
             accelerator.backward(losses.loss * (accelerator.num_processes / divisor))
         n_tokens = torch.tensor(float(batch.input_ids.numel()), device=accelerator.device)
-        return torch.stack([losses.loss.detach(), losses.hard.detach().sum(), n_tokens])
-
-    def learned(self) -> dict[str, float]:
-        """Return what the residual objective has learned beside the adapter."""
-        objective = self._accelerator.unwrap_model(self.objective)
-        if objective.kind != "residual":
-            return {}
-        return {"tau": objective.tau.item(), "lambda": objective.lambda_.item()}
+        return torch.stack([losses.loss.detach(), losses.hard_loss.detach().sum(), n_tokens])

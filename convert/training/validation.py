@@ -1,4 +1,4 @@
-"""How good an adapter is now: merged, written as a GGUF, and asked as an evaluation asks, by the runtime's search."""
+"""Validates an adapter: merged with its base, written as a GGUF, and ranked with the recommender's own exact search."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ K = 10
 
 
 def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: TrainJob) -> dict[str, float]:
-    """Return HR@10 and NDCG@10 on the validation items of some users, all items ranked, seen ones removed.
+    """Return HR@10 and NDCG@10 on the validation items of some users: all items ranked, seen ones removed.
 
-    The model is written beside the adapter for the time this takes.
+    The merged model is written into the folder `adapter`, and removed afterwards.
     """
     gguf_path = adapter / "look.gguf"
-    read = read_adapter(adapter, base.config)
-    checkpoint = merge_adapters(base, [read])
+    peft_adapter = read_adapter(adapter, base.config)
+    checkpoint = merge_adapters(base, [peft_adapter])
     with atomic_write(gguf_path) as file:
-        write_gguf(checkpoint, file, model_metadata(checkpoint, [read], "validate", "LicenseRef-none"))
-    asked = cases_of(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
+        write_gguf(checkpoint, file, model_metadata(checkpoint, [peft_adapter], "validate", "LicenseRef-none"))
+    cases = cases_of(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
     prior = None
     if job.recipe.objective.kind == "residual":
         counts = PriorCounts.of(split.train, split.n_items)
         prior = PriorTerm("sequence", lambda history: log_prob(counts, history, "sequence"), None)
     model_file = resolve_model(gguf_path, ModelStore())
     with LlmRanker(model_file, dataset, prior=prior, n_threads=job.n_threads) as ranker:
-        answers = zip(ranker.rank_many(asked.histories, K), asked.targets.tolist(), strict=True)
-        ranks = np.array([ranked.rank_of(target) for ranked, target in answers])
+        rankings = zip(ranker.rank_many(cases.histories, K), cases.targets.tolist(), strict=True)
+        ranks = np.array([ranked.rank_of(target) for ranked, target in rankings])
     gguf_path.unlink()
     return {f"hr@{K}": float(hit(ranks, K).mean()), f"ndcg@{K}": float(ndcg(ranks, K).mean())}

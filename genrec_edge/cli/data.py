@@ -134,11 +134,11 @@ def instructions(
 ) -> None:
     """Write instruction data: preferences, intentions and tasks in words, out of interactions and facts."""
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.convert.training.data.export_jsonl import instruction_data  # noqa: PLC0415
+    from genrec_edge.convert.training.data.export_jsonl import export_instructions  # noqa: PLC0415
 
     writer = None if teacher is None else ensure_model(teacher, offline=offline, quiet=quiet)
     with Bars({"instances": "writing"}, quiet=quiet) as bars:
-        counts = instruction_data(
+        counts = export_instructions(
             data,
             out,
             n=n,
@@ -146,7 +146,7 @@ def instructions(
             ties=ties,
             seed=seed,
             teacher=writer,
-            on_instance=lambda d, t: bars.show("instances", d, t),
+            on_instruction=lambda d, t: bars.show("instances", d, t),
         )
     if json:
         emit_json("genrec-edge/data-instructions@1", {"path": str(out), "cells": counts})

@@ -15,8 +15,9 @@ from genrec_edge.cli.output import console_err, emit_json, needs_extra, print_ta
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from genrec_edge.convert.training.job import MemoryPlan, TrainJob
+    from genrec_edge.convert.training.job import TrainJob
     from genrec_edge.convert.training.loop import TrainingResult
+    from genrec_edge.convert.training.memory_plan import MemoryPlan
     from genrec_edge.convert.training.state import Progress
 
 TRAIN_SCHEMA = "genrec-edge/train@1"
@@ -42,12 +43,14 @@ def train(
 ) -> None:
     """Tune a LoRA adapter on histories written as titles, with the search's own score as the loss."""
     with needs_extra("train"):
-        from genrec_edge.convert.training.job import TrainJob, memory_plan, open_inputs  # noqa: PLC0415
-        from genrec_edge.convert.training.recipe import find_recipe  # noqa: PLC0415
+        from genrec_edge.convert.training.job import TrainJob, open_inputs  # noqa: PLC0415
+        from genrec_edge.convert.training.memory_plan import memory_plan  # noqa: PLC0415
+        from genrec_edge.convert.training.recipe_reader import find_recipe  # noqa: PLC0415
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`; the others say nothing
     quiet = quiet or not is_main
     job = TrainJob(data, base, out, find_recipe(config, recipe), threads)
-    plan = memory_plan(job.recipe, open_inputs(job)[0])
+    inputs = open_inputs(job)
+    plan = memory_plan(job.recipe, inputs.base)
     if dry_run:
         _show_plan(plan, json=json)
         return
@@ -55,7 +58,7 @@ def train(
     with needs_extra("train"):
         from genrec_edge.convert.training.loop import train as run  # noqa: PLC0415 - seconds of imports
     with _bar(quiet=quiet) as on_step:
-        trained = run(job, resume=resume, on_step=on_step)
+        trained = run(job, inputs, resume=resume, on_step=on_step)
     if is_main:
         _show(trained, job, json=json, quiet=quiet)
 
@@ -66,7 +69,7 @@ def _sentence(plan: MemoryPlan) -> str:
 
 
 def _parts(plan: MemoryPlan) -> dict[str, int]:
-    parts = {"weights": plan.weights, "adapter": plan.trained, "activations": plan.activations, "logits": plan.logits}
+    parts = {"weights": plan.weights, "adapter": plan.adapter, "activations": plan.activations, "logits": plan.logits}
     return {"libraries": plan.libraries, **parts} if plan.device == "host" else parts
 
 
@@ -107,22 +110,23 @@ def _state(progress: Progress) -> str:
     recent = progress.log[-_LINE_EVERY:]
     nats = sum(entry["nats"] for entry in recent) / len(recent)
     speed = sum(entry["tokens"] for entry in recent) / sum(entry["seconds"] for entry in recent)
-    look = progress.looks[-1] if progress.looks else None
-    seen = f", validation NDCG@10 {look['ndcg@10']:.4f}" if look and "ndcg@10" in look else ""
-    return f"{nats:.3f} nats a title, {speed:,.0f} tokens/s{seen}"
+    last = progress.validations[-1] if progress.validations else {}
+    ndcg = f", validation NDCG@10 {last['ndcg@10']:.4f}" if "ndcg@10" in last else ""
+    return f"{nats:.3f} nats a title, {speed:,.0f} tokens/s{ndcg}"
 
 
 def _show(trained: TrainingResult, job: TrainJob, *, json: bool, quiet: bool) -> None:
     progress = trained.progress
     if json:
         counts = {"steps": progress.step, "events": progress.events}
-        seen = {"looks": progress.looks, "stopped_early": trained.stopped_early}
+        seen = {"looks": progress.validations, "stopped_early": trained.stopped_early}
         emit_json(TRAIN_SCHEMA, {"out": str(trained.out), **counts, **seen})
         return
-    looks = [look for look in progress.looks if "ndcg@10" in look]
-    if looks:
+    validations = [entry for entry in progress.validations if "ndcg@10" in entry]
+    if validations:
         rows = [
-            (look["step"], f"{look['events']:,}", f"{look['hr@10']:.4f}", f"{look['ndcg@10']:.4f}") for look in looks
+            (entry["step"], f"{entry['events']:,}", f"{entry['hr@10']:.4f}", f"{entry['ndcg@10']:.4f}")
+            for entry in validations
         ]
         columns = ("step", "titles", "HR@10", "NDCG@10")
         print_table(columns, rows, right=columns)

@@ -1,8 +1,9 @@
-"""The catalogs that a run trains on: the data set's items, alone and among titles that nobody in the data set has met.
+"""The catalogs that a run trains on: the data set's items alone, and together with extra titles.
 
-A model that only ever chose between the data set's titles has never learned to leave the others alone: in a catalog
-ten times as large it fills its answers with them. So a step's trie is drawn from some: the data set's own, and with a
-random part of the other titles. Namesakes are then spelled now with a year, now without.
+A model that has only ever chosen between the data set's titles has not learned to leave other titles alone: in a
+catalog ten times as large it recommends mostly those. Each step therefore uses one of several tries: the data set's
+own, or one with a random share of the extra titles. Titles that occur twice are then spelled with their year in some
+tries and without it in others.
 """
 
 from __future__ import annotations
@@ -24,73 +25,80 @@ from genrec_edge.prior.model import SMOOTHING
 if TYPE_CHECKING:
     from genrec_edge.datasets.folder import Dataset
 
-PriorOf = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
-"""(user, history, start) -> log-probabilities of all items at the places of a history from `start` on, a row each."""
+PriorFunction = Callable[[int, NDArray[np.integer], int], NDArray[np.float32]]
+"""(user, history, start) -> (len(history) - start, n) log-probabilities, for each item of `history` from `start` on."""
 FILMS = "films"
-"""What a recipe calls the catalog that the package brings along."""
+"""The value of `objective.others` for the catalog that comes with the package."""
 SHARES = (0.0, 1 / 16, 1 / 4, 1.0)
-"""Of the other titles, in the catalogs that are trained on; each comes equally often."""
+"""Share of the extra titles in each catalog that is trained on; all are used equally often."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraTitles:
-    """Titles that are no items of a data set: (title, year), and the revision of the catalog they are from."""
+    """(title, year) of titles that are not in a data set, and the revision of the catalog they are from."""
 
     titles: tuple[tuple[str, int | None], ...]
     revision: str
 
 
-def other_titles(spec: str, dataset: Dataset) -> ExtraTitles:
-    """Return the titles of a catalog that the data set has not, nor with a year that differs by one.
+def load_extra_titles(catalog: str, dataset: Dataset) -> ExtraTitles:
+    """Return the titles of a catalog that are not in a data set, also not with a year that differs by one.
 
     Args:
-        spec: "films", or the path of a catalog.
-        dataset: whose items are left out.
+        catalog: "films", or the path of a catalog.
+        dataset: the data set whose titles are left out.
 
     Raises:
-        UsageError: no such file.
-        CatalogError: it is no catalog, or has no title but the data set's.
+        UsageError: there is no such file, or all its titles are in the data set.
+        CatalogError: the file is not a catalog.
     """
     years: dict[str, list[int | None]] = {}
     for title, year in dataset.titles:
         years.setdefault(key(title), []).append(year)
 
-    def is_ours(title: str, year: int | None) -> bool:
-        return any(None in {year, own} or abs((year or 0) - (own or 0)) <= 1 for own in years.get(key(title), ()))
+    def is_in_dataset(title: str, year: int | None) -> bool:
+        return any(_is_same_year(year, other) for other in years.get(key(title), ()))
 
-    path = default_catalog_path() if spec == FILMS else Path(spec)
-    with Catalog.open(path) as catalog:
-        titles = tuple((title, year) for _, title, year in catalog.titles() if not is_ours(title, year))
-        revision = catalog.revision
+    path = default_catalog_path() if catalog == FILMS else Path(catalog)
+    with Catalog.open(path) as opened:
+        titles = tuple((title, year) for _, title, year in opened.titles() if not is_in_dataset(title, year))
+        revision = opened.revision
     if not titles:
-        raise UsageError(f"{path} has no titles beside those of {dataset.name}", hint="leave objective.others out")
+        message = f"objective.others: all titles of {path} are in {dataset.name}, too"
+        raise UsageError(message, hint="leave objective.others empty, or name a catalog with more titles")
     return ExtraTitles(titles, revision)
 
 
-def drawn(others: ExtraTitles, seed: int) -> list[NDArray[np.int64]]:
-    """Return which of the other titles are in each catalog: larger ones hold the smaller."""
-    order = np.random.default_rng([seed, len(others.titles)]).permutation(len(others.titles))
+def _is_same_year(a: int | None, b: int | None) -> bool:
+    """Whether two years may belong to one film: they differ by one at most, or one is unknown."""
+    return a is None or b is None or abs(a - b) <= 1
+
+
+def sample_subsets(extra: ExtraTitles, seed: int) -> list[NDArray[np.int64]]:
+    """Return the sorted indexes of the extra titles in each catalog; larger catalogs contain the smaller ones."""
+    order = np.random.default_rng([seed, len(extra.titles)]).permutation(len(extra.titles))
     return [np.sort(order[: round(share * len(order))]) for share in SHARES]
 
 
-def prior_over(prior: PriorOf, rows: NDArray[np.int64], n_items: int, n_events: int) -> PriorOf:
-    """Return a data set's prior over the positions of a trie, each row summing to one.
+def prior_over_trie(prior: PriorFunction, rows: NDArray[np.int64], n_items: int, n_events: int) -> PriorFunction:
+    """Return a data set's prior as a prior over the positions of a trie; each row sums to one.
 
     Args:
         prior: over the items of the data set.
-        rows: (n_positions,) the item at each position; from `n_items` on they are other titles.
-        n_items: of the data set.
-        n_events: that were counted. Other titles share what half an event each is worth.
+        rows: (n_positions,) the item at each trie position; numbers from `n_items` on are extra titles.
+        n_items: number of items in the data set.
+        n_events: number of events that the prior has counted. Each extra title counts as half an event.
     """
-    is_known = rows < n_items
-    n_known, n_others = int(is_known.sum()), int((~is_known).sum())
-    rest = SMOOTHING * n_others / (n_events + SMOOTHING * (n_known + n_others))
+    is_item = rows < n_items
+    n_known, n_extra = int(is_item.sum()), int((~is_item).sum())
+    extra_mass = SMOOTHING * n_extra / (n_events + SMOOTHING * (n_known + n_extra))
 
-    def over(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
-        log_probs = prior(user, history, start)[:, rows[is_known]].astype(np.float64)
-        log_probs += np.log1p(-rest) - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
-        spread = np.full((len(log_probs), len(rows)), np.log(rest / n_others) if n_others else 0.0, np.float32)
-        spread[:, is_known] = log_probs
+    def prior_over_positions(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
+        log_probs = prior(user, history, start)[:, rows[is_item]].astype(np.float64)
+        log_probs += np.log1p(-extra_mass) - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
+        fill = np.log(extra_mass / n_extra) if n_extra else 0.0
+        spread = np.full((len(log_probs), len(rows)), fill, np.float32)
+        spread[:, is_item] = log_probs
         return spread
 
-    return over
+    return prior_over_positions

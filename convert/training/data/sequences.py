@@ -1,6 +1,7 @@
-"""One training sequence as what it is made of: titles, lines of words, verdicts. Knows neither tokens nor tensors.
+"""A training sequence as pieces: titles, lines of words, yes-or-no answers, choices of one title out of two.
 
-What is learned of it: titles, under the score of the search; words, token by token; and which of two answers comes.
+Knows neither token ids nor tensors. Three kinds of targets can be trained on: titles, under the score of the search;
+words, token by token; and which of two answers is the right one.
 """
 
 from __future__ import annotations
@@ -21,40 +22,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TitlesPiece:
-    """Titles, one a line.
+    """Titles, one per line.
 
     Attributes:
-        items: item indexes of the data set.
-        is_learned: whether they are targets.
-        is_history: whether the user met them, in this order; candidates and what is only talked about are none.
-        fits: (n_items,) the items that the words before ask for; the teacher knows no others. None asks for nothing.
+        items: data-set items.
+        is_target: whether the model is trained to predict them.
+        is_history: whether the user interacted with them, in this order; false for candidates and other titles that
+            are only mentioned.
+        matches: (n_items,) true for the items that match the words before; the soft target of the others is reduced.
+            None if no words restrict the items.
     """
 
     items: tuple[int, ...]
-    is_learned: bool = True
+    is_target: bool = True
     is_history: bool = True
-    fits: NDArray[np.bool_] | None = None
+    matches: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WordsPiece:
-    """A line of words. An open line is followed by the words that are learned, with the end of their line."""
+    """A line of words. `target`: words to predict after an open line; the end of the line is predicted, too."""
 
     line: PromptLine
-    learned: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictPiece:
-    """Yes or no, on the open line before: whether `item` is what the user meets next."""
+    """Yes or no after an open line: whether `item` is the user's next item or a sampled negative."""
 
     item: int
-    is_met: bool
+    is_positive: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PickPiece:
-    """The title of one of two items, the first or the second: which of them the user meets next."""
+    """The title of one of two items: `is_first` says whether the first one is the user's next item."""
 
     first: int
     second: int
@@ -66,55 +69,57 @@ Piece = TitlesPiece | WordsPiece | VerdictPiece | PickPiece
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence.
+    """One training sequence.
 
     Attributes:
-        user: whose.
-        before: what the user had met before; no title of the sequence, but a teacher knows it.
-        pieces: what the sequence is made of, after the heading.
-        met: what the user meets after the titles, None where nothing is judged.
+        user: the user's number in the data set.
+        before: the user's items before those in the sequence; the model does not see them, the prior counts them.
+        pieces: the sequence after the heading.
+        positive: the user's next item after the sequence; None if there is no verdict and no pick.
     """
 
     user: int
     before: tuple[int, ...]
     pieces: tuple[Piece, ...]
-    met: int | None = None
+    positive: int | None = None
 
     @property
     def n_targets(self) -> int:
-        """How many titles are learned."""
-        return sum(len(piece.items) for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_learned)
+        """Number of titles to predict."""
+        return sum(len(piece.items) for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_target)
 
     @property
     def n_given(self) -> int:
-        """How many items of the history come before the first that is learned."""
+        """Number of history items before the first one to predict."""
         n = len(self.before)
         for piece in self.pieces:
             if isinstance(piece, TitlesPiece) and piece.is_history:
-                if piece.is_learned:
+                if piece.is_target:
                     break
                 n += len(piece.items)
         return n
 
     @property
     def history(self) -> tuple[int, ...]:
-        """All that the user met, as far as it is told or known."""
-        named = (piece.items for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_history)
-        return (*self.before, *(item for items in named for item in items))
+        """All items of the user, oldest first: those before the sequence and those in it."""
+        in_sequence = (piece.items for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_history)
+        return (*self.before, *(item for items in in_sequence for item in items))
 
 
-def as_pieces(parts: Iterable[Part[int]]) -> tuple[Piece, ...]:
-    """Return parts of a prompt as pieces that nothing is learned of."""
+def context_pieces(parts: Iterable[Part[int]]) -> tuple[Piece, ...]:
+    """Return parts of a prompt as pieces without targets."""
     return tuple(
-        TitlesPiece((part.item,), is_learned=False, is_history=False)
+        TitlesPiece((part.item,), is_target=False, is_history=False)
         if isinstance(part, PromptTitle)
         else WordsPiece(part)
         for part in parts
     )
 
 
-def as_titles(window: Window) -> Example:
-    """Return a window as a plain list of titles."""
-    given, target = window.items[: window.first_target], window.items[window.first_target :]
-    pieces = (*((TitlesPiece(given, is_learned=False),) if given else ()), TitlesPiece(target))
-    return Example(window.user, window.before, pieces)
+def titles_example(window: Window) -> Example:
+    """Return a window as a plain list of titles; those from `window.first_target` on are targets."""
+    given, targets = window.items[: window.first_target], window.items[window.first_target :]
+    pieces = [TitlesPiece(targets)]
+    if given:
+        pieces.insert(0, TitlesPiece(given, is_target=False))
+    return Example(window.user, window.before, tuple(pieces))

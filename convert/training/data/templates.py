@@ -1,7 +1,7 @@
-"""Instructions in words: preference x intention x task form, as InstructRec has them, in our own wording.
+"""Instructions in words: preference x intention x task, as in InstructRec, in our own wording.
 
 17 are about preferences, 9 about intentions, 13 about both. A slot in braces on a line of its own is filled with
-titles, one a line; one inside a line with words. The answer follows the last line.
+titles, one per line; a slot inside a line is filled with words. The answer follows the last line.
 Source: arXiv 2305.07001 (InstructRec), section 3.1: the grid and its counts; section 3.2.3: three ways to diversify.
 """
 
@@ -21,9 +21,10 @@ class Template:
     """One wording.
 
     Attributes:
-        preference, intention, task: its place in the grid: P0 none, P1 titles, P2 words; I0 none, I1 vague, I2
-            specific; T0 yes or no, T1 one of two, T2 any title, T3 one of some.
-        answer: what is asked for.
+        preference: P0 none, P1 titles, P2 words.
+        intention: I0 none, I1 vague, I2 specific.
+        task: T0 yes or no, T1 one of two titles, T2 any title, T3 one of several titles.
+        answer: what the model has to predict.
         text: with the slots history, preference, intention, candidates, item, first and second.
     """
 
@@ -40,34 +41,34 @@ class Template:
 
     @property
     def has_query(self) -> bool:
-        """Whether an intention is given or asked for."""
+        """Whether an intention is part of the instruction or of the answer."""
         return "{intention}" in self.text or "query" in self.answer
 
     @property
-    def can_be_honest(self) -> bool:
-        """Whether an intention can be made of the user's history instead of the target: where both are told."""
+    def allows_history_intent(self) -> bool:
+        """Whether the intention can be made of the user's history instead of the target: where it shows both."""
         return "{intention}" in self.text and self.preference != "P0"
 
     @property
-    def is_judged(self) -> bool:
-        """Whether one of two answers is asked for."""
+    def has_verdict(self) -> bool:
+        """Whether the answer is one of two."""
         return self.answer in {"verdict", "pick"}
 
     @property
     def is_open(self) -> bool:
-        """Whether the answer stands on the last line, and not below it."""
+        """Whether the answer stands on the last line of the text instead of below it."""
         return self.answer not in {"title", "pick"}
 
     @property
-    def learns(self) -> Literal["preference", "intention"] | None:
-        """The slot whose words are the answer, or its beginning; None where there are none."""
+    def target_words(self) -> Literal["preference", "intention"] | None:
+        """The words that the answer begins with; None if it has no words."""
         if "query" in self.answer:
             return "intention"
         return "preference" if "preference" in self.answer else None
 
     @property
     def kind(self) -> str:
-        """What it is about: "preference", "intention", or "combined"."""
+        """What the template is about: "preference", "intention", or "combined"."""
         if "query" in self.answer:
             return "combined" if "{history}" in self.text else "intention"
         if self.intention == "I0":
@@ -141,4 +142,4 @@ TEMPLATES: tuple[Template, ...] = (
              "After\n{history}\nthe search was {intention}\n"
              "and the choice\n{item}\nThat shows a taste for:"),
 )  # fmt: skip
-"""All of them; what a form of the search asks in is said by `genrec_edge.decoding.prompts`."""
+"""All templates. The wording of requests to the recommender is in `genrec_edge.decoding.prompts`."""

@@ -1,47 +1,43 @@
-"""The tensors of one training step, and how sequences with what is learned at their places become them."""
+"""The tensors of one training step.
+
+Two kinds of position: `positions` are places in a sequence, where a hidden state is taken; `starts` and `ends` are trie
+positions, the order of titles in the trie.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from genrec_edge.convert.training.data.trie_targets import TrieChoice
-
-_Record = TypeVar("_Record", "TrainingBatch", "ChoiceGroup", "SpelledTitles", "VerdictTargets")
-_WIDE = 32
-"""Nodes with more children have a matrix product of their own; smaller ones are padded and done together."""
+_Record = TypeVar("_Record", "TrainingBatch", "ChoiceGroup", "TokenTargets", "VerdictTargets")
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceGroup:
-    """Choices done together: m of them, with up to c children.
+    """m choices at branching nodes of the trie with up to c children, computed together.
 
     Attributes:
-        sequences, places: (m,) where the hidden state is that precedes the choice.
-        titles: (m,) which title of the batch a choice belongs to.
-        children: (m,) the child that came.
-        tokens, starts, ends: (c,) if all m are at the same node, else (m, c).
-        dead: (m, c), true where there is no such child; None if all are there.
+        sequences, positions: (m,) int64, the hidden state that predicts the choice.
+        titles: (m,) int64, which target title of the batch the choice belongs to.
+        labels: (m,) int64, the child that is right.
+        tokens, starts, ends: int64, the children's tokens and trie positions; (c,) if all choices are at the same node,
+            else (m, c).
+        padding: (m, c) bool, true where there is no such child; None if nothing is padded.
     """
 
     sequences: Tensor
-    places: Tensor
+    positions: Tensor
     titles: Tensor
-    children: Tensor
+    labels: Tensor
     tokens: Tensor
     starts: Tensor
     ends: Tensor
-    dead: Tensor | None
+    padding: Tensor | None
 
     def to(self, device: torch.device) -> ChoiceGroup:
         """Return the same on a device."""
@@ -54,31 +50,41 @@ class ChoiceGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class SpelledTitles:
-    """Every token of every target title and its end: (n,) each; see `ChoiceGroup` for the names."""
+class TokenTargets:
+    """Tokens to predict, (n,) int64 each: every token of target titles and their ends, or of target words.
+
+    Attributes:
+        sequences, positions: the hidden state that predicts the token.
+        titles: which target title of the batch the token belongs to; 0 for words.
+        labels: the token that is right.
+    """
 
     sequences: Tensor
-    places: Tensor
+    positions: Tensor
     titles: Tensor
-    tokens: Tensor
+    labels: Tensor
 
-    def to(self, device: torch.device) -> SpelledTitles:
+    def to(self, device: torch.device) -> TokenTargets:
         """Return the same on a device."""
         return _moved(self, device)
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictTargets:
-    """Choices between two answers: (n,) each, but for `tokens`, (n, 2).
+    """n choices between two answer tokens.
 
-    `came` is 1 where the first answer came, else 0; `taught` is its share by the teacher, or `came` without one.
+    Attributes:
+        sequences, positions: (n,) int64, the hidden state that predicts the answer.
+        tokens: (n, 2) int64, the two answers.
+        labels: (n,) float32, 1 where the first answer is right, else 0.
+        soft_labels: (n,) float32, the teacher's probability of the first answer; the same as `labels` without a prior.
     """
 
     sequences: Tensor
-    places: Tensor
+    positions: Tensor
     tokens: Tensor
-    came: Tensor
-    taught: Tensor
+    labels: Tensor
+    soft_labels: Tensor
 
     def to(self, device: torch.device) -> VerdictTargets:
         """Return the same on a device."""
@@ -87,124 +93,37 @@ class VerdictTargets:
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """One step's input.
+    """The input of one forward pass.
 
-    `prior` is (n_titles, n_positions) log-probabilities in the order of the trie, or None; `spelled`, `words` (whose
-    `titles` mean nothing) and `verdicts` are None where there are none.
+    Attributes:
+        input_ids: (n_sequences, length) int64, padded on the right.
+        n_titles: number of target titles.
+        choices: the choices of all target titles.
+        title_tokens: every token of the target titles; None if there are none.
+        prior: (n_titles, n_positions) float32 log-probabilities over trie positions; None without a prior.
+        word_tokens: the tokens of target words; None if there are none.
+        verdicts: the verdicts and picks; None if there are none.
     """
 
     input_ids: Tensor
     n_titles: int
-    groups: tuple[ChoiceGroup, ...]
-    spelled: SpelledTitles | None
+    choices: tuple[ChoiceGroup, ...]
+    title_tokens: TokenTargets | None
     prior: Tensor | None
-    words: SpelledTitles | None = None
+    word_tokens: TokenTargets | None = None
     verdicts: VerdictTargets | None = None
 
     def to(self, device: torch.device) -> TrainingBatch:
         """Return the same on a device."""
-        return _moved(replace(self, groups=tuple(group.to(device) for group in self.groups)), device)
+        return _moved(replace(self, choices=tuple(group.to(device) for group in self.choices)), device)
 
 
 def _moved(record: _Record, device: torch.device) -> _Record:
-    """Return a record of tensors on a device."""
+    """Return a record with its tensors, and those of the records in it, on a device."""
     values = {f.name: getattr(record, f.name) for f in fields(record)}
     moved: dict[str, Any] = {
-        k: v.to(device) for k, v in values.items() if isinstance(v, torch.Tensor | SpelledTitles | VerdictTargets)
+        name: value.to(device)
+        for name, value in values.items()
+        if isinstance(value, torch.Tensor | TokenTargets | VerdictTargets)
     }
     return replace(record, **moved)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A choice in the batch."""
-
-    sequence: int
-    place: int
-    title: int
-    choice: TrieChoice
-
-
-class BatchDraft:
-    """A batch while it is put together."""
-
-    def __init__(self) -> None:
-        self.sequences: list[list[int]] = []
-        self._places: list[_Place] = []
-        self._spelled: list[tuple[int, int, int, int]] = []
-        self._words: list[tuple[int, int, int, int]] = []
-        self._verdicts: list[tuple[int, int]] = []
-        self._answers: list[tuple[int, int]] = []
-        self._shares: list[tuple[float, float]] = []
-        self._prior: list[NDArray[np.float32]] = []
-        self._n_titles = 0
-
-    def add_title(
-        self, at: int, path: Sequence[int], choices: Sequence[TrieChoice], prior: NDArray[np.float32] | None
-    ) -> None:
-        """Learn a title, whose first token follows the place `at` of the sequence that is being put together."""
-        sequence, title = len(self.sequences), self._n_titles
-        self._places += [_Place(sequence, at + choice.depth, title, choice) for choice in choices]
-        self._spelled += [(sequence, at + i, title, token) for i, token in enumerate(path)]
-        self._prior += [] if prior is None else [prior]
-        self._n_titles += 1
-
-    def add_words(self, at: int, words: Sequence[int]) -> None:
-        """Learn words, token by token."""
-        self._words += [(len(self.sequences), at + i, 0, token) for i, token in enumerate(words)]
-
-    def add_verdict(self, at: int, answers: tuple[int, int], *, is_first: bool, share: float) -> None:
-        """Learn which of two tokens comes, and what the teacher says that the share of the first is."""
-        self._verdicts.append((len(self.sequences), at))
-        self._answers.append(answers)
-        self._shares.append((float(is_first), share))
-
-    def batch(self, end_id: int) -> TrainingBatch:
-        """Return what has been put together."""
-        input_ids = np.full((len(self.sequences), max(map(len, self.sequences))), end_id, np.int64)
-        for row, ids in zip(input_ids, self.sequences, strict=True):
-            row[: len(ids)] = ids
-        verdicts = None
-        if self._verdicts:
-            sequences, places = torch.tensor(self._verdicts).T.contiguous()
-            came, taught = torch.tensor(self._shares).T.contiguous()
-            verdicts = VerdictTargets(sequences, places, torch.tensor(self._answers), came, taught)
-        return TrainingBatch(
-            torch.from_numpy(input_ids),
-            self._n_titles,
-            _group(self._places),
-            _spelled(self._spelled) if self._spelled else None,
-            torch.from_numpy(np.array(self._prior)) if self._prior else None,
-            _spelled(self._words) if self._words else None,
-            verdicts,
-        )
-
-
-def _spelled(tokens: Sequence[tuple[int, int, int, int]]) -> SpelledTitles:
-    return SpelledTitles(*torch.tensor(tokens, dtype=torch.int64).T.contiguous())
-
-
-def _group(places: Sequence[_Place]) -> tuple[ChoiceGroup, ...]:
-    """Put choices at the same wide node together, and narrow ones with others of about their width."""
-    by_key: defaultdict[tuple[str, int], list[_Place]] = defaultdict(list)
-    for place in places:
-        n = len(place.choice.node.tokens)
-        by_key[("node", place.choice.node.number) if n > _WIDE else ("width", (n - 1).bit_length())].append(place)
-    return tuple(_stack(found, is_shared=kind == "node") for (kind, _), found in by_key.items())
-
-
-def _stack(places: Sequence[_Place], *, is_shared: bool) -> ChoiceGroup:
-    nodes = [place.choice.node for place in places]
-    where = torch.tensor([(p.sequence, p.place, p.title, p.choice.child) for p in places])
-    sequences, spots, titles, children = where.T.contiguous()
-    if is_shared:
-        tokens, starts, ends = (torch.from_numpy(array) for array in (nodes[0].tokens, nodes[0].starts, nodes[0].ends))
-        return ChoiceGroup(sequences, spots, titles, children, tokens, starts, ends, None)
-    width = max(len(node.tokens) for node in nodes)
-    padded = np.zeros((3, len(nodes), width), np.int64)
-    dead = np.ones((len(nodes), width), np.bool_)
-    for i, node in enumerate(nodes):
-        padded[:, i, : len(node.tokens)] = node.tokens, node.starts, node.ends
-        dead[i, : len(node.tokens)] = False
-    tokens, starts, ends = torch.from_numpy(padded)
-    return ChoiceGroup(sequences, spots, titles, children, tokens, starts, ends, torch.from_numpy(dead))

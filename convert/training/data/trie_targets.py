@@ -1,7 +1,7 @@
-"""What there is to learn at each title: the nodes of the catalog's trie where more than one continuation is possible.
+"""The targets of a title: the branching nodes of the catalog's trie on its path.
 
-The catalog score of a title is the sum over these nodes of a log softmax over their children alone, so they are all a
-model has to be trained at. Knows the trie; neither torch nor data sets.
+The catalog score of a title is the sum over these nodes of a log softmax over the node's children, so no other token
+has to be trained on. Knows the trie; knows neither torch nor data sets.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class TrieNode:
     """A branching node of the trie.
 
     Attributes:
-        number: its number in the index.
-        tokens: (n_children,) int64, what may come next; the end-of-title token last if a title ends here.
-        starts: (n_children,) int64, the first position below each child.
-        ends: (n_children,) int64, the position after the last one.
+        node_id: its number in the trie.
+        tokens: (n_children,) int64, the token of each child; the end-of-title token comes last if a title ends here.
+        starts: (n_children,) int64, the first trie position below each child.
+        ends: (n_children,) int64, one past the last trie position below each child.
     """
 
-    number: int
+    node_id: int
     tokens: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
@@ -36,7 +36,7 @@ class TrieNode:
 
 @dataclass(frozen=True, slots=True)
 class TrieChoice:
-    """A branching node on the path of a title: `depth` tokens of the title lead to it, `child` leads on."""
+    """A branching node on the path of a title, after `depth` of its tokens; `child` is the child on the path."""
 
     depth: int
     node: TrieNode
@@ -44,44 +44,48 @@ class TrieChoice:
 
 
 class TrieTargets:
-    """The branching nodes on the way to each title.
+    """The branching nodes on the path of each title. Results are cached.
 
     Args:
-        index: the trie that the scores are normalised over.
+        trie: the trie that scores are normalised over.
         end_id: the end-of-title token.
     """
 
-    def __init__(self, index: TitleTrie, end_id: int) -> None:
-        self._index = index
+    def __init__(self, trie: TitleTrie, end_id: int) -> None:
+        self._trie = trie
         self._end_id = end_id
         self._nodes: dict[int, TrieNode] = {}
         self._choices: dict[int, tuple[TrieChoice, ...]] = {}
 
-    def choices(self, position: int) -> tuple[TrieChoice, ...]:
-        """Return the choices that lead to the title at a position of the index, from the root on."""
-        if position not in self._choices:
-            self._choices[position] = tuple(self._walk(position))
-        return self._choices[position]
+    def choices(self, trie_position: int) -> tuple[TrieChoice, ...]:
+        """Return the choices on the path of the title at a trie position, from the root on."""
+        if trie_position not in self._choices:
+            self._choices[trie_position] = tuple(self._walk(trie_position))
+        return self._choices[trie_position]
 
-    def _walk(self, position: int) -> list[TrieChoice]:
-        index, choices = self._index, []
-        number, end, depth = 0, index.n_items, 0
+    def _walk(self, trie_position: int) -> list[TrieChoice]:
+        trie, choices = self._trie, []
+        node_id, end, depth = 0, trie.n_items, 0
         while True:
-            below, own = index.children(number, end), index.own_items(number, end)
-            if len(below.tokens) + bool(own) > 1:
-                node = self._node(number, end)
-                child = int(np.flatnonzero((node.starts <= position) & (position < node.ends))[0])
-                choices.append(TrieChoice(depth, node, child))
-            if position in own:
+            children, own_items = trie.children(node_id, end), trie.own_items(node_id, end)
+            if len(children.tokens) + bool(own_items) > 1:
+                node = self._node(node_id, end)
+                is_below = (node.starts <= trie_position) & (trie_position < node.ends)
+                choices.append(TrieChoice(depth, node, int(np.flatnonzero(is_below)[0])))
+            if trie_position in own_items:
                 return choices
-            child = int(np.searchsorted(below.starts, position, side="right")) - 1
-            number, end, depth = int(below.nodes[child]), int(below.ends[child]), depth + 1
+            child = int(np.searchsorted(children.starts, trie_position, side="right")) - 1
+            node_id, end, depth = int(children.nodes[child]), int(children.ends[child]), depth + 1
 
-    def _node(self, number: int, end: int) -> TrieNode:
-        if number not in self._nodes:
-            below, own = self._index.children(number, end), self._index.own_items(number, end)
-            last = [[self._end_id], [own.start], [own.stop]] if own else [[], [], []]
-            columns = zip((below.tokens, below.starts, below.ends), last, strict=True)
-            tokens, starts, ends = (np.concatenate([column, extra]).astype(np.int64) for column, extra in columns)
-            self._nodes[number] = TrieNode(number, tokens, starts, ends)
-        return self._nodes[number]
+    def _node(self, node_id: int, end: int) -> TrieNode:
+        if node_id not in self._nodes:
+            children, own_items = self._trie.children(node_id, end), self._trie.own_items(node_id, end)
+            tokens, starts, ends = children.tokens, children.starts, children.ends
+            if own_items:
+                tokens = np.append(tokens, self._end_id)
+                starts = np.append(starts, own_items.start)
+                ends = np.append(ends, own_items.stop)
+            self._nodes[node_id] = TrieNode(
+                node_id, tokens.astype(np.int64), starts.astype(np.int64), ends.astype(np.int64)
+            )
+        return self._nodes[node_id]

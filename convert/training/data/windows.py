@@ -1,7 +1,7 @@
-"""Which windows of which histories a training step sees.
+"""Which windows of which histories a training step trains on.
 
-They are a function of the seed and the step, so that a run can go on after a kill, and several processes share a step,
-without any state.
+The windows are a function of the seed and the step alone. A run can therefore be resumed, and several processes can
+share a step, without any state.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_LEAST = 8
-"""A window at the end of a history begins at least so many titles before it, so that it has something to learn."""
+_MIN_LAST_WINDOW = 8
+"""A window at the end of a history starts at least this many titles before the end, so that it has enough targets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Titles of one user, oldest first, as item indexes.
+    """Consecutive items of one user's history, oldest first.
 
     Attributes:
-        user: whose.
-        before: what the user had met before; no sequence shows it, but a prior knows it.
-        items: what the sequence shows.
-        first_target: from which of `items` on they are targets.
+        user: the user's number in the data set.
+        before: the user's items before the window; they are not in the sequence, but the prior counts them.
+        items: the items in the sequence.
+        first_target: index in `items` of the first target; all that follow are targets, too.
     """
 
     user: int
@@ -41,18 +41,21 @@ class Window:
 
 
 class WindowSampler:
-    """Training histories.
+    """Draws windows of training histories.
 
     Args:
-        histories: of each user, item indexes, oldest first.
-        window: titles of one window at most.
-        seed: of all draws.
-        all_targets: every title is a target, the first one given no history; else only the last one is.
-        times: of each event; those with the same time are shuffled every time they are drawn. None keeps the order.
-        drop: share of a window's titles that is left out at random, on average; they count as not met.
+        histories: item indexes of each user, oldest first. Histories of fewer than two items are not used.
+        window: maximum number of titles in a window.
+        seed: seed of all draws.
+        all_targets: whether every title of a window is a target (the first one without any history before it), or only
+            the last one.
+        timestamps: of each event, per user. Events with equal timestamps are shuffled at every draw. None keeps the
+            order of `histories`.
+        drop: average share, 0..0.45, of a window's titles that are left out at random. The model and the prior do not
+            see them.
 
     Raises:
-        UsageError: no history has two titles.
+        UsageError: no history has two items.
     """
 
     def __init__(
@@ -62,45 +65,53 @@ class WindowSampler:
         window: int,
         seed: int,
         all_targets: bool = True,
-        times: Sequence[NDArray[np.float64]] | None = None,
+        timestamps: Sequence[NDArray[np.float64]] | None = None,
         drop: float = 0.0,
     ) -> None:
         self._histories = histories
         self._window = window
         self._seed = seed
         self._all_targets = all_targets
-        self._times = times
+        self._timestamps = timestamps
         self._drop = drop
-        self._ends = np.cumsum([len(history) if len(history) > 1 else 0 for history in histories])
-        self.n_events = int(self._ends[-1])
+        self._user_ends = np.cumsum([len(history) if len(history) > 1 else 0 for history in histories])
+        self.n_events = int(self._user_ends[-1])
         if not self.n_events:
-            raise UsageError("no user has two events to train on", hint="a larger data set is needed")
+            raise UsageError("no user has two events to train on", hint="train on a larger data set")
 
-    def draw(self, step: int, n: int) -> list[Window]:
-        """Return the `n` windows of a step: users in proportion to their events, begun at random places."""
+    def sample(self, step: int, n: int) -> list[Window]:
+        """Return the `n` windows of a step: users in proportion to their events, random starts."""
         rng = np.random.default_rng([self._seed, step])
-        return [self._one(rng) for _ in range(n)]
+        return [self._sample_one(rng) for _ in range(n)]
 
-    def _one(self, rng: np.random.Generator) -> Window:
-        user = int(np.searchsorted(self._ends, rng.integers(self.n_events), side="right"))
+    def _sample_one(self, rng: np.random.Generator) -> Window:
+        user = int(np.searchsorted(self._user_ends, rng.integers(self.n_events), side="right"))
+        history = self._history(user, rng)
+        drop_rate = 2 * self._drop * rng.random() if self._drop else 0.0
+        start, stop = self._bounds(len(history), math.ceil(self._window / (1 - drop_rate)), rng)
+        before, items = history[:start], history[start:stop]
+        if drop_rate:
+            is_kept = rng.random(len(items)) >= drop_rate
+            is_kept[[0, -1]] = True
+            items = items[is_kept]
+        items = items[: self._window] if self._all_targets else items[-self._window :]
+        first_target = 0 if self._all_targets else len(items) - 1
+        return Window(user, tuple(before.tolist()), tuple(items.tolist()), first_target)
+
+    def _history(self, user: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return a user's history, with events of the same time in random order."""
         history = self._histories[user]
-        if self._times is not None:
-            history = history[np.lexsort((rng.random(len(history)), self._times[user]))]
-        n, rate = len(history), 2 * self._drop * rng.random() if self._drop else 0.0
-        reach = math.ceil(self._window / (1 - rate))
-        if self._all_targets:
-            # From half a window before the beginning on, so that the first titles come as often as the others.
-            start = int(rng.integers(-(self._window // 2), n)) if n > self._window else int(rng.integers(0, n // 2 + 1))
-            start = max(0, min(start, n - min(_LEAST, self._window)))
-            stop = min(n, start + reach)
-        else:
+        if self._timestamps is None:
+            return history
+        return history[np.lexsort((rng.random(len(history)), self._timestamps[user]))]
+
+    def _bounds(self, n: int, max_length: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Return start and stop of a window in a history of `n` items, at most `max_length` long before dropping."""
+        if not self._all_targets:
             stop = int(rng.integers(2, n + 1))
-            start = max(0, stop - reach)
-        before, shown = history[:start], history[start:stop]
-        if rate:
-            kept = rng.random(len(shown)) >= rate
-            kept[[0, -1]] = True
-            shown = shown[kept]
-        shown = shown[: self._window] if self._all_targets else shown[-self._window :]
-        first_target = 0 if self._all_targets else len(shown) - 1
-        return Window(user, tuple(before.tolist()), tuple(shown.tolist()), first_target)
+            return max(0, stop - max_length), stop
+        # Draws below zero all start at the first title, so that it is a target as often as the others.
+        low, high = (-(self._window // 2), n) if n > self._window else (0, n // 2 + 1)
+        start = int(rng.integers(low, high))
+        start = max(0, min(start, n - min(_MIN_LAST_WINDOW, self._window)))
+        return start, min(n, start + max_length)
