@@ -108,16 +108,16 @@ def test_what_cannot_be_trained_is_one_line(
     assert_one_line(run(*flags, base=tmp_path / "no.gguf"), 2, "there is no base", "no.gguf")
     assert_one_line(run(*flags, base=empty), 5, "empty.gguf")
     assert_one_line(run(*flags, out=tmp_path / "full"), 2, "full exists")
-    assert_one_line(run(*flags, recipe="genrec"), 2, "--config and --recipe")
+    assert_one_line(run(*flags, recipe="genrec"), 2, "both name a recipe")
     assert_one_line(run(*flags, recipe="mine", config=None), 2, "there is no recipe 'mine'")
     assert_one_line(run(*flags, config=tmp_path / "no.toml"), 2, "no.toml")
     assert_one_line(run(*flags, **config), 2, "unknown key 'x'")
     (tmp_path / "bad.toml").write_text("[optimizer]\nbatch = 5\nmicro_batch = 2\n", encoding="utf-8")
-    assert_one_line(run(*flags, **config), 2, "optimizer.batch is no multiple of optimizer.micro_batch")
+    assert_one_line(run(*flags, **config), 2, "optimizer.batch = 5 is not a multiple of optimizer.micro_batch = 2")
     (tmp_path / "bad.toml").write_text('[base]\nlayers = "0-7"\n', encoding="utf-8")
     assert_one_line(run(*flags, **config), 2, "layer 7")
     (tmp_path / "bad.toml").write_text('[lora]\nwhole = ["norm", "wo"]\n', encoding="utf-8")
-    assert_one_line(run(*flags, **config), 2, "lora.whole names wo, and")
+    assert_one_line(run(*flags, **config), 2, "lora.whole: ", "has no modules called wo")
     assert not (tmp_path / "out").exists()
 
 
@@ -166,7 +166,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from genrec_edge.convert.training.recipe import read_recipe
+from genrec_edge.convert.training.recipe_reader import read_recipe
 from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.job import TrainJob
 data, base, out, recipe = sys.argv[1:]

@@ -153,7 +153,9 @@ def _filter_and_split(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split 
 
 def _train_timestamps(dataset: Dataset, split: Split | None, recipe: Recipe) -> list[NDArray[np.float64]]:
     """Return the timestamps of each user's training events, oldest first."""
-    all_items, all_times = group_by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, recipe.data.ties)
+    all_items, all_times = group_by_user(
+        dataset.timestamps, dataset.users, dataset.items, dataset.n_users, recipe.data.ties
+    )
     if split is None:
         return all_times
     return [

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from genrec_edge.convert.training.job import TrainJob
 from genrec_edge.convert.training.loop import TrainingResult, train
-from genrec_edge.convert.training.recipe import read_recipe
+from genrec_edge.convert.training.recipe_reader import read_recipe
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ every = 1
 UNTIL_STEP_7 = """
 import sys, time
 from pathlib import Path
-from genrec_edge.convert.training.recipe import read_recipe
+from genrec_edge.convert.training.recipe_reader import read_recipe
 from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.job import TrainJob
 data, base, out, recipe, marker = sys.argv[1:]
@@ -94,7 +94,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(job: Callable[..., TrainJob
     resumed = train(killed, resume=True, on_step=lambda progress, _total: steps.append(progress.step))
     assert steps == list(range(5, plain.progress.step + 1))
     assert curve(resumed) == pytest.approx(curve(plain), rel=1e-6)
-    assert resumed.progress.looks == plain.progress.looks
+    assert resumed.progress.validations == plain.progress.validations
     weights, expected = (load_file(t.out / "adapter_model.safetensors") for t in (resumed, plain))
     assert weights.keys() == expected.keys()
     for name, tensor in weights.items():

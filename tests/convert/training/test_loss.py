@@ -18,7 +18,7 @@ from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
-from genrec_edge.convert.training.data import tensors
+from genrec_edge.convert.training.data import batch_builder
 from genrec_edge.convert.training.data.bundle import write_vocabulary
 from genrec_edge.convert.training.data.collate import Collator
 from genrec_edge.convert.training.data.sequences import (
@@ -27,14 +27,15 @@ from genrec_edge.convert.training.data.sequences import (
     TitlesPiece,
     VerdictPiece,
     WordsPiece,
-    as_pieces,
-    as_titles,
+    context_pieces,
+    titles_example,
 )
 from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.convert.training.data.windows import Window
 from genrec_edge.convert.training.loss import VERDICT_WEIGHT, WORD_WEIGHT, TitleLoss
 from genrec_edge.convert.training.model import load_trainable, write_adapter
-from genrec_edge.convert.training.recipe import Recipe, recipe_of
+from genrec_edge.convert.training.recipe import Recipe
+from genrec_edge.convert.training.recipe_reader import recipe_of
 from genrec_edge.convert.training.state import trained_weights
 from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.decoding import prompts
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.convert.training.data.extra_titles import PriorOf
+    from genrec_edge.convert.training.data.extra_titles import PriorFunction
+    from genrec_edge.convert.training.data.tensors import TrainingBatch
 
 pytestmark = pytest.mark.slow
 
@@ -97,20 +99,20 @@ def model(tiny_base: Path) -> Any:
     return adapted
 
 
-def assembler(
+def collator(
     index: TitleTrie,
     vocabulary: Model,
     prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
 ) -> Collator:
     paths = [index.path(TriePosition(position)) for position in range(index.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
-    lessons, positions = TrieTargets(index, end_id), np.arange(index.n_items)
-    return Collator(lessons, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
+    trie_targets, positions = TrieTargets(index, end_id), np.arange(index.n_items)
+    return Collator(trie_targets, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
 
 
 def next_title(position: int) -> Example:
     """Return the example that asks for one title after the history."""
-    return as_titles(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
+    return titles_example(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
 
 
 def score_all(index: TitleTrie) -> list[Example]:
@@ -124,7 +126,7 @@ def log_priors(n_items: int) -> NDArray[np.float64]:
     return shares.astype(np.float32).astype(np.float64)
 
 
-def prior_of(index: TitleTrie) -> PriorOf:
+def prior_of(index: TitleTrie) -> PriorFunction:
     """Return the prior of `next_title` windows: a row for each position that is asked for."""
     rows = log_priors(index.n_items)
     return lambda user, _history, _start: rows[user : user + 1].astype(np.float32)
@@ -179,13 +181,13 @@ class BruteForce:
 def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, index: TitleTrie) -> None:
     brute = BruteForce(model, vocabulary, index)
     with torch.no_grad():
-        batch = assembler(index, vocabulary).assemble(score_all(index))
-        assert any(group.dead is not None and bool(group.dead.any()) for group in batch.groups)
+        batch = collator(index, vocabulary).collate(score_all(index))
+        assert any(group.padding is not None and bool(group.padding.any()) for group in batch.choices)
         losses = TitleLoss(model, "catalog")(batch)
         truth = [brute.nats(position) for position in range(index.n_items)]
-    assert losses.hard.tolist() == pytest.approx(truth, abs=1e-4)
+    assert losses.hard_loss.tolist() == pytest.approx(truth, abs=1e-4)
     assert float(losses.loss) == pytest.approx(sum(truth), rel=1e-5)
-    one_of_each = dict(zip(brute.paths, losses.hard.tolist(), strict=True))
+    one_of_each = dict(zip(brute.paths, losses.hard_loss.tolist(), strict=True))
     assert len(one_of_each) == len(TITLES) - 1  # two are spelled alike, and count as one
     assert sum(math.exp(-nats) for nats in one_of_each.values()) == pytest.approx(1, abs=1e-4)
 
@@ -195,11 +197,11 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
 ) -> None:
     """Every title a target, windows of different lengths in a batch, against one title at a time."""
     windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
-    objective, make = TitleLoss(model, "catalog"), assembler(index, vocabulary)
+    objective, make = TitleLoss(model, "catalog"), collator(index, vocabulary)
     with torch.no_grad():
-        together = objective(make.assemble([as_titles(window) for window in windows])).hard.tolist()
+        together = objective(make.collate([titles_example(window) for window in windows])).hard_loss.tolist()
         alone = [
-            float(objective(make.assemble([as_titles(Window(0, (), w.items[: k + 1], first_target=k))])).hard)
+            float(objective(make.collate([titles_example(Window(0, (), w.items[: k + 1], first_target=k))])).hard_loss)
             for w in windows
             for k in range(w.first_target, len(w.items))
         ]
@@ -219,15 +221,15 @@ def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together
 
     found = []
     for wide in (1, 10**6):
-        monkeypatch.setattr(tensors, "_WIDE", wide)
-        batch = assembler(index, vocabulary, certain).assemble(score_all(index))
-        assert {group.is_shared for group in batch.groups} == {wide == 1}
+        monkeypatch.setattr(batch_builder, "_MAX_PADDED_WIDTH", wide)
+        batch = collator(index, vocabulary, certain).collate(score_all(index))
+        assert {group.is_shared for group in batch.choices} == {wide == 1}
         found.append(loss_and_gradient(TitleLoss(model, kind, distill=0.3), batch))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-4)
 
 
-def loss_and_gradient(objective: TitleLoss, batch: tensors.TrainingBatch) -> tuple[float, torch.Tensor]:
+def loss_and_gradient(objective: TitleLoss, batch: TrainingBatch) -> tuple[float, torch.Tensor]:
     objective.zero_grad()
     loss = objective(batch).loss
     loss.backward()
@@ -243,7 +245,7 @@ def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
     rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
     objective = TitleLoss(model, "catalog", distill)
     wanted = [next_title(position) for position in (0, 4, 8, 17, 18)]
-    found = loss_and_gradient(objective, assembler(index, vocabulary, prior_of(index)).assemble(wanted))
+    found = loss_and_gradient(objective, collator(index, vocabulary, prior_of(index)).collate(wanted))
     loss = torch.zeros(())
     for example in wanted:
         for log_probs, shares, came in brute.steps(example.user, prior=rows[example.user]):
@@ -267,8 +269,8 @@ def test_the_residual_loss_is_what_brute_force_finds(
     with torch.no_grad():
         objective.tau.fill_(tau)
         objective.lambda_.fill_(lambda_)
-        batch = assembler(index, vocabulary, prior_of(index)).assemble(score_all(index))
-        hard = objective(batch).hard.tolist()
+        batch = collator(index, vocabulary, prior_of(index)).collate(score_all(index))
+        hard = objective(batch).hard_loss.tolist()
         options = {"tau": tau, "lambda_": lambda_}
         truth = [brute.nats(position, prior=rows[position], **options) for position in range(index.n_items)]
     assert hard == pytest.approx(truth, abs=1e-3)
@@ -291,8 +293,8 @@ def test_verdicts_are_cross_entropies_of_two_answers(
 ) -> None:
     """Yes and no after a question, and one of two titles where they part, beside transformers' own logits."""
     row = seen(index.n_items)
-    make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
-    given = TitlesPiece(HISTORY, is_learned=False)
+    make = collator(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    given = TitlesPiece(HISTORY, is_target=False)
     alike = [
         (a, b) for a in range(20) for b in range(a) if index.path(TriePosition(a))[0] == index.path(TriePosition(b))[0]
     ]
@@ -303,16 +305,24 @@ def test_verdicts_are_cross_entropies_of_two_answers(
     )
     judged = 7
     picked = [
-        Example(0, (), (given, *as_pieces(prompts.pairwise(*pair)), PickPiece(*pair, is_first)), met=pair[1 - is_first])
+        Example(
+            0,
+            (),
+            (given, *context_pieces(prompts.pairwise(*pair)), PickPiece(*pair, is_first)),
+            positive=pair[1 - is_first],
+        )
         for is_first in (True, False)
     ]
     verdict = Example(
-        0, (), (given, *as_pieces(prompts.pointwise(judged)), VerdictPiece(judged, is_met=True)), met=judged
+        0,
+        (),
+        (given, *context_pieces(prompts.pointwise(judged)), VerdictPiece(judged, is_positive=True)),
+        positive=judged,
     )
     objective = TitleLoss(model, "catalog", distill)
     shares = np.exp(row[0].astype(np.float64))
     for example in (verdict, *picked):
-        batch = make.assemble([example])
+        batch = make.collate([example])
         ids = batch.input_ids[0].tolist()
         parts = example.pieces[-1]
         tail = prompts.pointwise(judged) if isinstance(parts, VerdictPiece) else prompts.pairwise(*pair)
@@ -341,7 +351,7 @@ def test_verdicts_are_cross_entropies_of_two_answers(
         share = (1 - distill) * came + distill * taught
         nats = -(torch.tensor([share, 1 - share]) * torch.log_softmax(logits, -1)).sum()
         assert float(found.loss) == pytest.approx(VERDICT_WEIGHT * float(nats), rel=1e-4)
-        assert len(found.hard) == 0
+        assert len(found.hard_loss) == 0
 
 
 def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleTrie) -> None:
@@ -351,15 +361,17 @@ def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: T
         for b in range(a)
         if index.path(TriePosition(a)) == index.path(TriePosition(b))
     )
-    batch = assembler(index, vocabulary).assemble([Example(0, (), (PickPiece(*clones, is_first=True),), met=clones[0])])
+    batch = collator(index, vocabulary).collate(
+        [Example(0, (), (PickPiece(*clones, is_first=True),), positive=clones[0])]
+    )
     assert batch.verdicts is None
 
 
 def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: TitleTrie) -> None:
-    make = assembler(index, vocabulary)
+    make = collator(index, vocabulary)
     (line,) = prompts.describing()
     assert isinstance(line, prompts.PromptLine)
-    batch = make.assemble([Example(0, (), (TitlesPiece(HISTORY, is_learned=False), WordsPiece(line, "Comedy, 1990s")))])
+    batch = make.collate([Example(0, (), (TitlesPiece(HISTORY, is_target=False), WordsPiece(line, "Comedy, 1990s")))])
     words = [*vocabulary.tokenize(" Comedy, 1990s"), vocabulary.newline_id]
     assert batch.input_ids[0, -len(words) :].tolist() == words
     labels = torch.full_like(batch.input_ids, -100)
@@ -383,28 +395,30 @@ def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: 
 
 
 def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleTrie) -> None:
-    row, fits = seen(index.n_items), np.zeros(index.n_items, np.bool_)
-    fits[[2, 5]] = True
-    make = assembler(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
-    batch = make.assemble([Example(0, (), (*as_pieces(prompts.after_history("x", {})), TitlesPiece((5,), fits=fits)))])
+    row, matches = seen(index.n_items), np.zeros(index.n_items, np.bool_)
+    matches[[2, 5]] = True
+    make = collator(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    batch = make.collate(
+        [Example(0, (), (*context_pieces(prompts.after_history("x", {})), TitlesPiece((5,), matches=matches)))]
+    )
     assert batch.prior is not None
     shares = np.exp(batch.prior[0].double().numpy())
-    weights = np.exp(row[0].astype(np.float64)) * np.where(fits, 1, 1e-3)
+    weights = np.exp(row[0].astype(np.float64)) * np.where(matches, 1, 1e-3)
     assert shares == pytest.approx(weights / weights.sum(), rel=1e-4)
 
 
 def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
     model: Any, vocabulary: Model, index: TitleTrie
 ) -> None:
-    batch = assembler(index, vocabulary).assemble([next_title(0)])
+    batch = collator(index, vocabulary).collate([next_title(0)])
     with pytest.raises(ValueError, match="with a prior"):
         TitleLoss(model, "residual")(batch)
 
 
 def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleTrie) -> None:
-    make, objective = assembler(index, vocabulary), TitleLoss(model, "vocabulary")
+    make, objective = collator(index, vocabulary), TitleLoss(model, "vocabulary")
     for window in (Window(5, (), (*HISTORY, 5), 3), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
-        batch = make.assemble([as_titles(window)])
+        batch = make.collate([titles_example(window)])
         labels = torch.full_like(batch.input_ids, -100)
         n = sum(len(index.path(TriePosition(position))) + 1 for position in window.items[window.first_target :])
         labels[0, -n:] = batch.input_ids[0, -n:]
@@ -412,21 +426,21 @@ def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Mod
             mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
             losses = objective(batch)
         assert float(losses.loss) == pytest.approx(float(mean) * n, rel=1e-5)
-        assert float(losses.hard.sum()) == pytest.approx(float(losses.loss), rel=1e-6)
+        assert float(losses.hard_loss.sum()) == pytest.approx(float(losses.loss), rel=1e-6)
 
 
 def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleTrie) -> None:
     layout = prompts.LAYOUTS["genrec-1"]
     head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
     paths = [index.path(TriePosition(position)) for position in range(index.n_items)]
-    lessons, positions = TrieTargets(index, end_id), np.arange(index.n_items)
-    make = Collator(lessons, paths, positions, head, tail, end_id, vocabulary.tokenize)
-    batch = make.assemble([next_title(5)])
+    trie_targets, positions = TrieTargets(index, end_id), np.arange(index.n_items)
+    make = Collator(trie_targets, paths, positions, head, tail, end_id, vocabulary.tokenize)
+    batch = make.collate([next_title(5)])
     history = [paths[position] for position in HISTORY]
     prompt, _ = prompts.build_prompt(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
     assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
-    assert batch.spelled is not None
-    assert batch.spelled.places.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
+    assert batch.title_tokens is not None
+    assert batch.title_tokens.positions.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
 
 
 def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
@@ -434,14 +448,14 @@ def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
 ) -> None:
     recipe = recipe_of({"lora": {"r": 4}, "base": {"dtype": "bfloat16", "gradient_checkpointing": True}}, "test")
     adapted, whole = load_trainable(tiny_base, recipe), load_trainable(tiny_base, Recipe())
-    batch = assembler(index, vocabulary, prior_of(index)).assemble(score_all(index))
+    batch = collator(index, vocabulary, prior_of(index)).collate(score_all(index))
     for kind in ("catalog", "residual", "vocabulary"):
         objective = TitleLoss(adapted, kind, distill=0.0 if kind == "vocabulary" else 0.5)
         losses = objective(batch)
         losses.loss.backward()
         exact = TitleLoss(whole, kind)(batch)
-        assert losses.hard.dtype == torch.float32
-        assert losses.hard.tolist() == pytest.approx(exact.hard.tolist(), rel=0.1, abs=1.0)
+        assert losses.hard_loss.dtype == torch.float32
+        assert losses.hard_loss.tolist() == pytest.approx(exact.hard_loss.tolist(), rel=0.1, abs=1.0)
     gradients = [p.grad for name, p in adapted.named_parameters() if "lora_B" in name]
     assert all(g is not None and g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
 
@@ -454,15 +468,15 @@ def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
     config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
     torch.manual_seed(3)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
-    make = assembler(index, vocabulary)
+    make = collator(index, vocabulary)
     adapted = load_trainable(tmp_path / "base", recipe_of({"lora": {"r": 4}}, "test")).eval()
     objective = TitleLoss(adapted, "catalog", token_ids=sorted(make.token_ids))
     assert objective.rows is not None
-    assert objective.rows.modules_changed == (("embed_tokens",) if tied else ("embed_tokens", "lm_head"))
+    assert objective.rows.module_names == (("embed_tokens",) if tied else ("embed_tokens", "lm_head"))
     with torch.no_grad():
         for rows in objective.rows.parameters():
             rows.copy_((rows + 0.3 * torch.randn_like(rows)).half().float())  # as it will be written
-    batch = make.assemble(score_all(index))
+    batch = make.collate(score_all(index))
     (tmp_path / "adapter").mkdir()
     write_adapter(tmp_path / "adapter", objective, trained_weights(objective), "tiny")
     theirs = loaded_by_peft(tmp_path / "base", tmp_path / "adapter")
@@ -473,15 +487,15 @@ def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
         [-torch.stack([log_probs[came] for log_probs, _, came in brute.steps(p)]).sum() for p in range(index.n_items)]
     )
     truth.sum().backward()  # type: ignore[no-untyped-call]
-    assert losses.hard.tolist() == pytest.approx(truth.tolist(), abs=1e-3)
+    assert losses.hard_loss.tolist() == pytest.approx(truth.tolist(), abs=1e-3)
     dense = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None and "delta" in name}
     assert len(dense) == 2 - tied
     for name, gradient in dense.items():
-        rows = objective.rows.get_parameter(next(n for n in objective.rows.modules_changed if n in name))
+        rows = objective.rows.get_parameter(next(n for n in objective.rows.module_names if n in name))
         torch.testing.assert_close(rows.grad, gradient, rtol=1e-3, atol=1e-4)
     objective.kind = "vocabulary"
     with torch.no_grad():
-        spelled = objective(batch).hard.tolist()
+        spelled = objective(batch).hard_loss.tolist()
         full = [brute.logits(p).log_softmax(-1) for p in range(index.n_items)]
     nats = [-float(rows[range(len(path)), path].sum()) for rows, path in zip(full, brute.paths, strict=True)]
     assert spelled == pytest.approx(nats, abs=1e-3)
@@ -502,14 +516,14 @@ def test_rows_that_are_not_trained_are_those_of_the_base(
     config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
     adapted = load_trainable(tmp_path, recipe_of({"lora": {"r": 4}}, "test")).eval()
-    known = sorted(assembler(index, vocabulary).token_ids)
+    known = sorted(collator(index, vocabulary).token_ids)
     rows = TitleLoss(adapted, "catalog", token_ids=known[::2]).rows
     assert rows is not None
     weight = adapted.get_output_embeddings().weight
     with torch.no_grad():
         for trained in rows.parameters():
             trained.add_(1)
-        found = rows.output(torch.tensor([known[:6], known[6:12]]), weight)
+        found = rows.output_rows_of(torch.tensor([known[:6], known[6:12]]), weight)
     assert torch.equal(found.view(12, -1)[1::2], weight[known[1:12:2]])
     assert torch.equal(found.view(12, -1)[::2], weight[known[:12:2]] + 1)
 
@@ -537,14 +551,12 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
         write_gguf(merge_adapters(base, [read_adapter(tmp_path, base.config)]), file, {})
     brute = BruteForce(model, vocabulary, index)
     same = [brute.paths.count(path) for path in brute.paths]
-    make = assembler(
-        index, vocabulary, lambda _user, _history, _start: log_priors(index.n_items)[:1].astype(np.float32)
-    )
+    make = collator(index, vocabulary, lambda _user, _history, _start: log_priors(index.n_items)[:1].astype(np.float32))
     with torch.no_grad():
-        batch = make.assemble(score_all(index))
-        alone = TitleLoss(model, "catalog")(batch).hard.tolist()
+        batch = make.collate(score_all(index))
+        alone = TitleLoss(model, "catalog")(batch).hard_loss.tolist()
         objective.tau.fill_(0.4)
-        fused = objective(batch).hard.tolist()
+        fused = objective(batch).hard_loss.tolist()
     # Weights and KV cells of llama.cpp are half floats: hundredths of a nat over long titles (see test_exact.py).
     found = search(tmp_path / "model.gguf", index, brute.prompt)
     for position, nats in enumerate(alone):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genrec_edge.convert.training.recipe import Recipe, find_recipe, read_recipe, recipe_of
+from genrec_edge.convert.training.recipe import Recipe
+from genrec_edge.convert.training.recipe_reader import find_recipe, read_recipe, recipe_of
 from genrec_edge.errors import UsageError
 from tests.support.folders import ROOT
 
@@ -82,7 +83,7 @@ def test_the_paper_is_followed() -> None:
     [
         ("seeds = 1", "unknown key 'seeds'"),
         ("[lora]\nrank = 4", "unknown key 'lora.rank'"),
-        ("lora = 4", "lora is no table"),
+        ("lora = 4", "lora is not a table"),
         ("seed = 1.5", "seed = 1.5 is not an integer"),
         ("seed = true", "seed = True is not an integer"),
         ("seed = -1", "seed = -1 is not in 0..2.14748e+09"),
@@ -90,23 +91,26 @@ def test_the_paper_is_followed() -> None:
         ("[base]\ngradient_checkpointing = 1", "base.gradient_checkpointing = 1 is not true or false"),
         ('[base]\ndtype = "int8"', "base.dtype = 'int8' is not one of 'float32', 'bfloat16', 'float16'"),
         ('[base]\nlayers = "3-1"', "base.layers"),
-        ("[base]\nlayers = [0, 1]", "base.layers = [0, 1] is not a text"),
+        ("[base]\nlayers = [0, 1]", "base.layers = [0, 1] is not a string"),
         ("[lora]\nr = 0", "lora.r = 0 is not in 1..1024"),
-        ("[lora]\nwhole = [1]", "lora.whole = [1] is not a list of texts"),
-        ("[lora]\ntargets = []", "lora.targets names no layers"),
-        ('[lora]\ntargets = ["q_proj", "lm_head"]', "lora.targets names lm_head; known: q_proj, k_proj"),
+        ("[lora]\nwhole = [1]", "lora.whole = [1] is not a list of strings"),
+        ("[lora]\ntargets = []", "lora.targets is empty"),
+        ('[lora]\ntargets = ["q_proj", "lm_head"]', "lora.targets has lm_head; known: q_proj, k_proj"),
         ("[optimizer]\nlr = nan", "optimizer.lr = nan is not in 1e-09..10"),
         ('[optimizer]\nlr = "fast"', "optimizer.lr = 'fast' is not a number"),
-        ("[optimizer]\nbatch = 7\nmicro_batch = 2", "optimizer.batch is no multiple of optimizer.micro_batch"),
+        (
+            "[optimizer]\nbatch = 7\nmicro_batch = 2",
+            "optimizer.batch = 7 is not a multiple of optimizer.micro_batch = 2",
+        ),
         ("[optimizer]\nbatch = 2\nmicro_batch = 4", "optimizer.micro_batch = 4 is not in 1..2"),
         ("[data]\nwindow = 1", "data.window = 1 is not in 2..4096"),
-        ("[forms]\nhistory = 1\nreverse = 1", "forms names reverse; known: history, taste, search"),
-        ("[forms]\nhistory = 0", "forms: the weights are no positive numbers"),
-        ("[forms]\nhistory = 1\njudge = -1", "forms: the weights are no positive numbers"),
+        ("[forms]\nhistory = 1\nreverse = 1", "forms has reverse; known: history, taste, search"),
+        ("[forms]\nhistory = 0", "forms: the weights must be 0 or more, and at least one above 0"),
+        ("[forms]\nhistory = 1\njudge = -1", "forms: the weights must be 0 or more, and at least one above 0"),
         ("[forms]\nhistory = 1\njudge = 1", 'forms other than "history" need prompt = "forms-1"'),
         ("forms = 3", "forms = 3 is not a table of numbers"),
-        ('prompt = "genrec-1"', "prompt 'genrec-1' asks for one title: it needs data.targets = \"last\""),
-        ('[objective]\nkind = "vocabulary"\ndistill = 0.5', "objective.distill needs a loss over the catalog"),
+        ('prompt = "genrec-1"', 'prompt = "genrec-1" has one target per sequence: it needs data.targets = "last"'),
+        ('[objective]\nkind = "vocabulary"\ndistill = 0.5', 'objective.distill needs objective.kind = "catalog"'),
     ],
 )
 def test_what_makes_no_sense_is_named(text: str, said: str, tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         recipe_of({"a": 1, "lora": {"b": 2, "r": "x"}, "data": []}, "it")
     assert caught.value.message == (
-        "it: unknown key 'a'; unknown key 'lora.b'; lora.r = 'x' is not an integer; data is no table"
+        "it: unknown key 'a'; unknown key 'lora.b'; lora.r = 'x' is not an integer; data is not a table"
     )
 
 
@@ -148,7 +152,7 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no recipe 'x'") as caught:
         find_recipe(None, "x")
     assert "genrec, llama-7b-24gb" in caught.value.hint
-    with pytest.raises(UsageError, match="--config and --recipe"):
+    with pytest.raises(UsageError, match="`config` and `recipe` cannot be used together"):
         find_recipe(tmp_path / "a.toml", "genrec")
 
 

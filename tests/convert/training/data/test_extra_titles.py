@@ -11,11 +11,16 @@ import pytest
 
 from genrec_edge.catalog.writer import build
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
-from genrec_edge.convert.training.data.bundle import prepare, write_vocabulary
-from genrec_edge.convert.training.data.extra_titles import ExtraTitles, drawn, other_titles, prior_over
-from genrec_edge.convert.training.data.sequences import as_titles
+from genrec_edge.convert.training.data.bundle import prepare_training_data, write_vocabulary
+from genrec_edge.convert.training.data.extra_titles import (
+    ExtraTitles,
+    load_extra_titles,
+    prior_over_trie,
+    sample_subsets,
+)
+from genrec_edge.convert.training.data.sequences import titles_example
 from genrec_edge.convert.training.data.windows import Window
-from genrec_edge.convert.training.recipe import recipe_of
+from genrec_edge.convert.training.recipe_reader import recipe_of
 from genrec_edge.datasets.folder import load
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import CatalogError, UsageError
@@ -43,32 +48,32 @@ def catalog_path(tmp_path: Path) -> Path:
 
 
 def test_titles_of_the_data_set_are_no_other_titles(catalog_path: Path, cycle_data: Path) -> None:
-    found = other_titles(str(catalog_path), load(cycle_data))
+    found = load_extra_titles(str(catalog_path), load(cycle_data))
     assert sorted(found.titles) == [("Alien", 1982), ("Heat", 1995), ("Zulu", 1964), ("Zulu", 2013)]
     assert found.revision
 
 
 def test_the_films_of_the_package_are_found_by_name(cycle_data: Path, own_home: Path) -> None:
-    found = other_titles("films", load(cycle_data))
+    found = load_extra_titles("films", load(cycle_data))
     assert len(found.titles) > 17_000
     assert own_home.exists()
 
 
 def test_a_catalog_that_is_none_or_holds_nothing_else_is_refused(tmp_path: Path, cycle_data: Path) -> None:
     with pytest.raises((CatalogError, UsageError), match="nowhere"):
-        other_titles(str(tmp_path / "nowhere.db"), load(cycle_data))
+        load_extra_titles(str(tmp_path / "nowhere.db"), load(cycle_data))
     path = catalog_of(tmp_path / "same.db", "title,year\nUp,1980\n")
-    with pytest.raises(UsageError, match="no titles beside those of"):
-        other_titles(str(path), load(cycle_data))
+    with pytest.raises(UsageError, match=r"all titles of .* are in cycle, too"):
+        load_extra_titles(str(path), load(cycle_data))
 
 
 def test_larger_catalogs_hold_the_smaller_ones() -> None:
     others = ExtraTitles(tuple((str(i), None) for i in range(160)), "r")
-    parts = drawn(others, 3)
+    parts = sample_subsets(others, 3)
     assert [len(part) for part in parts] == [0, 10, 40, 160]
     assert all(set(small) < set(large) for small, large in itertools.pairwise(parts))
-    assert all(np.array_equal(a, b) for a, b in zip(parts, drawn(others, 3), strict=True))
-    assert not np.array_equal(parts[1], drawn(others, 4)[1])
+    assert all(np.array_equal(a, b) for a, b in zip(parts, sample_subsets(others, 3), strict=True))
+    assert not np.array_equal(parts[1], sample_subsets(others, 4)[1])
 
 
 def test_other_titles_share_what_half_an_event_each_is_worth() -> None:
@@ -80,12 +85,12 @@ def test_other_titles_share_what_half_an_event_each_is_worth() -> None:
 
     history = np.array([2, 0])
     rows = np.array([3, 1, 4, 0, 2])  # the trie's order; 3 and 4 are other titles
-    found = np.exp(prior_over(prior, rows, 3, 10)(5, history, 1))
+    found = np.exp(prior_over_trie(prior, rows, 3, 10)(5, history, 1))
     rest = 1 / (10 + 2.5)
     shared = [rest / 2, 0.2 * (1 - rest), rest / 2, 0.7 * (1 - rest), 0.1 * (1 - rest)]
     np.testing.assert_allclose(found, [shared], 1e-5)
     # A trie without one of the items: what is left is a distribution again.
-    alone = np.exp(prior_over(prior, np.array([2, 0]), 3, 10)(5, history, 1))
+    alone = np.exp(prior_over_trie(prior, np.array([2, 0]), 3, 10)(5, history, 1))
     np.testing.assert_allclose(alone, [[1 / 8, 7 / 8]], 1e-5)
 
 
@@ -96,23 +101,23 @@ def test_steps_see_the_data_set_alone_and_among_others(
     write_vocabulary(read_folder(tiny_base), tmp_path / "vocabulary.gguf")
     with closing(Model(tmp_path / "vocabulary.gguf", vocab_only=True)) as vocabulary:
         recipe = recipe_of({"objective": {"others": str(catalog_path)}}, "test")
-        material = prepare(
+        data = prepare_training_data(
             dataset, recipe, vocabulary, lambda _, n: lambda _user, h, s: np.zeros((len(h) - s, n), np.float32)
         )
 
         def spelled(which: int) -> str:
             asked = Window(0, (), tuple(dataset.titles.index((title, 1980)) for title in ("Heat", "Up", "Alien")))
-            batch = material.assemblers[which].assemble([as_titles(asked)])
+            batch = data.collators[which].collate([titles_example(asked)])
             assert batch.prior is not None
             np.testing.assert_allclose(batch.prior.exp().sum(1), 1, 1e-5)
-            assert set(batch.input_ids[0].tolist()) <= set(material.token_ids)
+            assert set(batch.input_ids[0].tolist()) <= set(data.token_ids)
             return vocabulary.detokenize(batch.input_ids[0].tolist())
 
-        assert [len(a._paths) for a in material.assemblers] == [20, 20, 21, 24]
+        assert [collator.n_titles for collator in data.collators] == [20, 20, 21, 24]
         assert spelled(0).endswith("\nHeat\nUp\nAlien\n")
         assert spelled(3).endswith("\nHeat (1980)\nUp\nAlien (1980)\n")
         # What nobody has met is learned about as an output only.
-        assert not {vocabulary.tokenize("Zulu (1964)")[0]} & set(material.token_ids)
-    drawn_for = [material.assemblers.index(material.assembler(step)) for step in range(400)]
+        assert not {vocabulary.tokenize("Zulu (1964)")[0]} & set(data.token_ids)
+    drawn_for = [data.collators.index(data.collator(step)) for step in range(400)]
     assert np.bincount(drawn_for).min() > 60
-    assert drawn_for == [material.assemblers.index(material.assembler(step)) for step in range(400)]
+    assert drawn_for == [data.collators.index(data.collator(step)) for step in range(400)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from genrec_edge.convert.training.data.export_jsonl import write_instances
-from genrec_edge.convert.training.data.fill_template import fill
+from genrec_edge.convert.training.data.export_jsonl import write_instructions
+from genrec_edge.convert.training.data.fill_template import fill_template
 from genrec_edge.convert.training.data.instructions import FORMS, InstructionSampler
 from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, VerdictPiece, WordsPiece
 from genrec_edge.convert.training.data.templates import TEMPLATES
@@ -52,7 +52,7 @@ def said(example: Example) -> dict[str, str]:
 
 
 def learned(example: Example) -> list[TitlesPiece]:
-    return [piece for piece in example.pieces if isinstance(piece, TitlesPiece) and piece.is_learned]
+    return [piece for piece in example.pieces if isinstance(piece, TitlesPiece) and piece.is_target]
 
 
 def asks_for(words: str) -> set[int]:
@@ -72,23 +72,23 @@ def test_every_form_tells_things_of_its_user_and_learns_something(form: str) -> 
     for example in examples:
         assert set(example.history) <= set(HISTORIES[3].tolist())
         kinds = {type(piece) for piece in example.pieces}
-        words = [piece for piece in example.pieces if isinstance(piece, WordsPiece) and piece.learned]
+        words = [piece for piece in example.pieces if isinstance(piece, WordsPiece) and piece.target]
         assert example.n_targets or words or kinds & {VerdictPiece, PickPiece}
-        assert (example.met is not None) == bool(kinds & {VerdictPiece, PickPiece})
-        if example.met is not None:
-            assert example.met not in example.history
+        assert (example.positive is not None) == bool(kinds & {VerdictPiece, PickPiece})
+        if example.positive is not None:
+            assert example.positive not in example.history
 
 
 def test_a_search_tells_of_nobody_and_is_answered_by_what_fits() -> None:
     for example in drawn("search"):
         (named,) = learned(example)
         assert example.before == ()
-        assert named.fits is not None
-        assert all(named.fits[item] for item in named.items)
+        assert named.matches is not None
+        assert all(named.matches[item] for item in named.items)
         words = said(example)[prompts.WANTED]
         vague = [genre for genre, sentences in VAGUE_PHRASES.items() if words in sentences]
         truth = asks_for(words if not vague else vague[0])
-        assert set(np.flatnonzero(named.fits).tolist()) == truth
+        assert set(np.flatnonzero(named.matches).tolist()) == truth
 
 
 def test_a_personal_search_comes_after_what_is_told_and_a_taste_before_it() -> None:
@@ -120,8 +120,8 @@ def test_verdicts_are_of_what_comes_next_and_of_strangers() -> None:
         verdicts = [piece for piece in example.pieces if isinstance(piece, VerdictPiece)]
         assert 1 <= len(verdicts) <= 3
         for verdict in verdicts:
-            answers[verdict.is_met] += 1
-            assert (verdict.item in HISTORIES[3]) == verdict.is_met
+            answers[verdict.is_positive] += 1
+            assert (verdict.item in HISTORIES[3]) == verdict.is_positive
             assert verdict.item not in example.history
     assert 0.4 < answers[True] / answers.total() < 0.6
 
@@ -142,11 +142,11 @@ def test_words_are_learned_of_histories_and_of_items() -> None:
         (words,) = (piece for piece in example.pieces if isinstance(piece, WordsPiece))
         given, rest = learned(example)
         assert words.line == prompts.PromptLine(prompts.TASTE, is_open=True)
-        assert words.learned == ITEM_FACTS.profile(given.items)
+        assert words.target == ITEM_FACTS.profile(given.items)
         assert (*given.items, *rest.items) == WINDOW.items
     for example in drawn("queries"):
         asked_of = [piece.items[0] for piece in example.pieces if isinstance(piece, TitlesPiece)]
-        queries = [piece.learned for piece in example.pieces if isinstance(piece, WordsPiece) and piece.learned]
+        queries = [piece.target for piece in example.pieces if isinstance(piece, WordsPiece) and piece.target]
         assert all(item in asks_for(query) for item, query in zip(asked_of, queries, strict=True))
 
 
@@ -179,8 +179,8 @@ def test_an_honest_intention_knows_nothing_of_the_target() -> None:
     template = next(t for t in TEMPLATES if t.cell == "P1,I2,T2" and t.answer == "title")
     fitting = Counter[bool]()
     for i in range(300):
-        oracle = fill(template, WINDOW, ITEM_FACTS, np.random.default_rng(i))
-        honest = fill(template, WINDOW, ITEM_FACTS, np.random.default_rng(i), honest=True)
+        oracle = fill_template(template, WINDOW, ITEM_FACTS, np.random.default_rng(i))
+        honest = fill_template(template, WINDOW, ITEM_FACTS, np.random.default_rng(i), intent_from_history=True)
         assert oracle is not None
         assert honest is not None
         for example, is_honest in ((oracle, False), (honest, True)):
@@ -202,10 +202,16 @@ def test_the_most_typical_item_has_most_in_common_with_the_others() -> None:
 
 def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path) -> None:
     path, titles = tmp_path / "instances.jsonl", [f"Film {i}" for i in range(N_ITEMS)]
-    corpus = WindowSampler(HISTORIES, window=12, seed=0)
+    sampler = WindowSampler(HISTORIES, window=12, seed=0)
     told_of: list[tuple[int, int]] = []
-    counts = write_instances(
-        path, corpus, ITEM_FACTS, titles, n=390, seed=0, on_instance=lambda done, total: told_of.append((done, total))
+    counts = write_instructions(
+        path,
+        sampler,
+        ITEM_FACTS,
+        titles,
+        n=390,
+        seed=0,
+        on_instruction=lambda done, total: told_of.append((done, total)),
     )
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == sum(counts.values()) == 390
@@ -216,7 +222,7 @@ def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path)
         assert row["cell"] == template.cell
         assert "{" not in row["instruction"] + row["output"]
         assert row["source"] in (
-            {"target", "history"} if template.can_be_honest else {"target"} if template.has_query else {""}
+            {"target", "history"} if template.allows_history_intent else {"target"} if template.has_query else {""}
         )
         if template.answer == "title":
             assert row["output"] in titles
@@ -227,8 +233,8 @@ def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path)
         if template.answer == "query":
             item = next(line for line in row["instruction"].split("\n") if line in titles)
             assert titles.index(item) in asks_for(row["output"])
-    both = Counter(row["source"] for row in rows if TEMPLATES[row["template"]].can_be_honest)
+    both = Counter(row["source"] for row in rows if TEMPLATES[row["template"]].allows_history_intent)
     assert both["target"] == both["history"]
     again = tmp_path / "again.jsonl"
-    write_instances(again, corpus, ITEM_FACTS, titles, n=390, seed=0)
+    write_instructions(again, sampler, ITEM_FACTS, titles, n=390, seed=0)
     assert again.read_bytes() == path.read_bytes()

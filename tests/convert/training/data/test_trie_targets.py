@@ -36,9 +36,9 @@ def expected(spelling: str, spellings: list[str]) -> list[tuple[int, list[int], 
 @given(titles)
 def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_ways(spellings: list[str]) -> None:
     index = index_of(spellings)
-    lessons = TrieTargets(index, END)
+    trie_targets = TrieTargets(index, END)
     for position in range(index.n_items):
-        choices = lessons.choices(position)
+        choices = trie_targets.choices(position)
         found = [(c.depth, sorted(c.node.tokens.tolist()), int(c.node.tokens[c.child])) for c in choices]
         assert found == expected(spellings[index.rows[position]], spellings)
         for choice in choices:
@@ -48,13 +48,13 @@ def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_w
 @given(titles)
 def test_the_children_of_a_node_share_its_positions(spellings: list[str]) -> None:
     index = index_of(spellings)
-    lessons = TrieTargets(index, END)
-    for choice in (choice for position in range(index.n_items) for choice in lessons.choices(position)):
+    trie_targets = TrieTargets(index, END)
+    for choice in (choice for position in range(index.n_items) for choice in trie_targets.choices(position)):
         covered = np.concatenate([np.arange(*ends) for ends in zip(choice.node.starts, choice.node.ends, strict=True)])
         assert sorted(covered.tolist()) == list(range(covered.min(), covered.max() + 1))
 
 
 @pytest.mark.parametrize("spellings", [["abc"], ["abc", "abc"]])
 def test_one_title_leaves_nothing_to_choose(spellings: list[str]) -> None:
-    lessons = TrieTargets(index_of(spellings), END)
-    assert [lessons.choices(position) for position in range(len(spellings))] == [()] * len(spellings)
+    trie_targets = TrieTargets(index_of(spellings), END)
+    assert [trie_targets.choices(position) for position in range(len(spellings))] == [()] * len(spellings)

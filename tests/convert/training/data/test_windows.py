@@ -24,17 +24,17 @@ def histories(lengths: tuple[int, ...] | list[int] = LENGTHS) -> list[NDArray[np
     return [1000 * user + np.arange(n) for user, n in enumerate(lengths)]
 
 
-def drawn(corpus: WindowSampler, n_steps: int = 400) -> list[Window]:
-    return [window for step in range(n_steps) for window in corpus.draw(step, 6)]
+def drawn(sampler: WindowSampler, n_steps: int = 400) -> list[Window]:
+    return [window for step in range(n_steps) for window in sampler.sample(step, 6)]
 
 
 @given(
     st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(lambda n: max(n) > 1), st.integers(2, 50), st.booleans()
 )
 def test_a_window_is_a_piece_of_a_history(lengths: list[int], window: int, all_targets: bool) -> None:
-    corpus = WindowSampler(histories(lengths), window=window, seed=3, all_targets=all_targets)
-    assert corpus.n_events == sum(n for n in lengths if n > 1)
-    for found in drawn(corpus, 10):
+    sampler = WindowSampler(histories(lengths), window=window, seed=3, all_targets=all_targets)
+    assert sampler.n_events == sum(n for n in lengths if n > 1)
+    for found in drawn(sampler, 10):
         n = len(found.items)
         first = 1000 * found.user + len(found.before)
         assert found.items == tuple(range(first, first + n))
@@ -44,28 +44,28 @@ def test_a_window_is_a_piece_of_a_history(lengths: list[int], window: int, all_t
 
 
 def test_a_step_is_a_function_of_seed_and_step() -> None:
-    corpus, again, other = (WindowSampler(histories(), window=36, seed=seed) for seed in (3, 3, 4))
-    before = [corpus.draw(step, 6) for step in range(20)]
-    assert before == [again.draw(step, 6) for step in reversed(range(20))][::-1]
-    assert before != [other.draw(step, 6) for step in range(20)]
+    sampler, again, other = (WindowSampler(histories(), window=36, seed=seed) for seed in (3, 3, 4))
+    before = [sampler.sample(step, 6) for step in range(20)]
+    assert before == [again.sample(step, 6) for step in reversed(range(20))][::-1]
+    assert before != [other.sample(step, 6) for step in range(20)]
     assert len({str(step) for step in before}) == len(before)
 
 
 @pytest.mark.parametrize("all_targets", [True, False])
 def test_users_come_in_proportion_to_their_events_and_those_with_one_never(all_targets: bool) -> None:
-    corpus = WindowSampler(histories(), window=36, seed=3, all_targets=all_targets)
-    windows = drawn(corpus)
+    sampler = WindowSampler(histories(), window=36, seed=3, all_targets=all_targets)
+    windows = drawn(sampler)
     counts = Counter(window.user for window in windows)
     assert counts.keys() == {0, 1, 2, 3}
     for user, n in counts.items():
-        expected = LENGTHS[user] / corpus.n_events
+        expected = LENGTHS[user] / sampler.n_events
         assert n / len(windows) == pytest.approx(expected, abs=4 * (expected / len(windows)) ** 0.5)
 
 
 def contexts(window: int) -> Counter[int]:
     """Return how often a target of the longest history had so many titles before it in its window."""
-    corpus = WindowSampler(histories((120,)), window=window, seed=3)
-    return Counter(before for found in drawn(corpus) for before in range(len(found.items)))
+    sampler = WindowSampler(histories((120,)), window=window, seed=3)
+    return Counter(before for found in drawn(sampler) for before in range(len(found.items)))
 
 
 @pytest.mark.parametrize("window", [4, 36])
@@ -73,15 +73,15 @@ def test_every_title_is_a_target_and_short_and_long_contexts_are_seen(window: in
     seen = contexts(window)
     assert seen.keys() == set(range(window))
     assert seen[window - 1] > 0.5 * seen[0]
-    corpus = WindowSampler(histories((120,)), window=window, seed=3)
-    targets = Counter(position for found in drawn(corpus) for position in found.items)
+    sampler = WindowSampler(histories((120,)), window=window, seed=3)
+    targets = Counter(position for found in drawn(sampler) for position in found.items)
     assert targets.keys() == set(range(120))
     assert min(targets.values()) > 0.1 * max(targets.values())
 
 
 def test_the_last_title_of_a_window_can_be_any_but_the_first_of_a_history() -> None:
-    corpus = WindowSampler(histories((120,)), window=36, seed=3, all_targets=False)
-    windows = drawn(corpus)
+    sampler = WindowSampler(histories((120,)), window=36, seed=3, all_targets=False)
+    windows = drawn(sampler)
     assert {window.items[-1] for window in windows} == set(range(1, 120))
     assert {len(window.items) for window in windows} == set(range(2, 37))
 
