@@ -46,20 +46,20 @@ def job_of(
 ) -> Job:
     """Return the job of histories of catalog rows under a recommender's model, catalog and score."""
     listed = list(r.catalog.titles())
-    position_of = {row: TriePosition(position) for position, row in enumerate(r.index.rows.tolist())}
+    position_of = {row: TriePosition(position) for position, row in enumerate(r.session.trie.rows.tolist())}
     order = np.random.default_rng(seed).permutation(len(listed)).tolist()  # which titles a limited grammar knows
     texts = model_titles([(title, year) for _, title, year in listed])
-    described = r.describe_model()
+    described = r.session.describe_model()
     return Job(
         model=str(described["path"]),
         catalog=str(r.catalog.path),
         score=str(described["score"]),
-        prompts=[list(r.prompt_ids(CatalogRows(np.array(history)))[0]) for history in histories],
+        prompts=[list(r.session.prompts.build(CatalogRows(np.array(history)))[0]) for history in histories],
         histories=[[item.id for item in r.catalog.items(history)] for history in histories],
-        titles=[list(r.index.path(position_of[listed[i][0]])) for i in order],
+        titles=[list(r.session.trie.path(position_of[listed[i][0]])) for i in order],
         texts=[texts[i] for i in order],
         rows=[listed[i][0] for i in order],
-        newline_id=r.engine.model.newline_id,
+        newline_id=r.session.engine.model.newline_id,
         k=TOP,
         n_threads=n_threads,
         limit=limit,

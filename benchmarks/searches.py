@@ -72,13 +72,13 @@ class Plain:
 
 def near_the_limit(r: Recommender, histories: Sequence[Sequence[CatalogRow]], k: int) -> dict[str, Any]:
     """Return medians over requests: time and its limit, their ratio, tokens and the least of them."""
-    plain = Plain(r.engine.model.path, r.engine.n_threads)
+    plain = Plain(r.session.engine.model.path, r.session.engine.n_threads)
     rows: list[dict[str, float]] = []
     with recorded_searches() as recorded, progress("limit", len(histories)) as advance:
         for i, history in enumerate(histories):
             request_s, result = timed(r, history, k)
             needed = recorded.last.needed()
-            limit_s = plain.seconds(r.prompt_ids(CatalogRows(np.array(history)))[0], needed)
+            limit_s = plain.seconds(r.session.prompts.build(CatalogRows(np.array(history)))[0], needed)
             if i:  # the first one pages the weights in
                 new = result.timings.prompt_tokens - result.timings.reused_tokens
                 least = n_tokens(needed)

@@ -19,8 +19,9 @@ from genrec_edge._version import __version__
 if TYPE_CHECKING:
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.errors import GenRecError
+    from genrec_edge.options import Request
     from genrec_edge.recommender import Recommender
-    from genrec_edge.records import Interaction, Item, Match, Recommendation, Request, Result, Timings
+    from genrec_edge.records import Interaction, Item, Match, Recommendation, Result, Timings
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what llama.cpp logs is shown only on request
 
@@ -32,7 +33,7 @@ _HOME = {
     "Match": "records",
     "Recommendation": "records",
     "Recommender": "recommender",
-    "Request": "records",
+    "Request": "options",
     "Result": "records",
     "Timings": "records",
 }

@@ -1,122 +1,121 @@
-"""The story of a request: resolve the history, read the intention, build the prompt, mask, search, explain.
-
-With `tasks`, the only module that knows all the parts. It never downloads and never prints.
-"""
+"""The recommender: a model and a catalog, ready to answer. The library's front door."""
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from genrec_edge.coordinates import CatalogRows
-from genrec_edge.decoding.free_text import generate_items
-from genrec_edge.engine.context import EngineUsage
 from genrec_edge.errors import UsageError
-from genrec_edge.records import Reason, Recommendation, Request, Result, Timings
-from genrec_edge.serving.constraints import constrain, position_bias, resolve_history
-from genrec_edge.serving.explain import reasons
+from genrec_edge.option_fields import arguments_of
+from genrec_edge.options import OpenOptions, Request
+from genrec_edge.serving.answer import answer
+from genrec_edge.serving.describe import describe_history, queries_for
+from genrec_edge.serving.judge import compare_items, judge_items
+from genrec_edge.serving.session import Session
 from genrec_edge.serving.session_pool import SessionPool, pool_size
-from genrec_edge.serving.validate import check, listed
-from genrec_edge.tasks import Tasks
+from genrec_edge.serving.validate import checked, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
 
-    from numpy.typing import NDArray
-
-    from genrec_edge.coordinates import CatalogRow
-    from genrec_edge.records import Decode, Interaction, Reading
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.records import Comparison, Description, Interaction, Item, Judgement, Match, Phrase, Result
 
 __all__ = ["Recommender"]
 
 
-class Recommender(Tasks):
-    """A model and a catalog, ready to answer. Open it with `Recommender.open`.
+class Recommender:
+    """A model and a catalog, ready to answer. Open it with `Recommender.open`; it never downloads and never prints.
 
     Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use
     one across a fork.
+
+    Args:
+        session: what answers; its owner from now on is the recommender.
 
     >>> with Recommender.open() as r:  # doctest: +SKIP
     ...     for item in r.recommend(["Toy Story", "Aladdin"], k=3).items:
     ...         print(item.rank, item.item.title, round(item.logprob, 2))
     """
 
-    def recommend(
-        self,
-        history: Iterable[str | Interaction] = (),
-        *,
-        k: int = 10,
-        preference: str | None = None,
-        intent: str | None = None,
-        intent_where: bool = True,
-        context: Mapping[str, str] | None = None,
-        where: str | None = None,
-        exclude: Iterable[str] = (),
-        candidates: Iterable[str] | None = None,
-        allow_seen: bool = False,
-        min_rating: float | None = None,
-        bias: Mapping[str, float] | None = None,
-        decode: Decode = "exact",
-        temperature: float = 0.0,
-        seed: int = 0,
-        explain: bool = False,
-        timeout_s: float | None = None,
-    ) -> Result:
-        """Return the k items the model finds likeliest to come next; see `records.Request` for the arguments.
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
-        `explain` adds to each item the titles of the history that raise its score most, which takes one more prompt for
-        each title.
+    @classmethod
+    @arguments_of(OpenOptions)
+    def open(cls, options: OpenOptions) -> Recommender:
+        """Load a model and a catalog; the catalog's titles are indexed first if they are not, or have changed.
+
+        The arguments are the fields of `options.OpenOptions`.
+
+        Raises:
+            ModelMissingError: the model is not in the store; the hint is the command that brings it.
+            ModelInvalidError: the model file is damaged, or was made for other prompts; the adapter does not fit.
+            CatalogError: the catalog is damaged, foreign or empty.
+            DatasetError: the prior is damaged.
+            UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
+        """
+        return cls(Session.open(options))
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog that answers come from, open for reading."""
+        return self.session.catalog
+
+    @arguments_of(Request)
+    def recommend(self, request: Request) -> Result:
+        """Return the k items the model finds likeliest to come next. The arguments are the fields of `options.Request`.
+
+        `explain` takes one more prompt for each title of the history.
 
         Raises:
             NothingToRecommendError: nothing of the history is in the catalog, or fewer than k items are allowed.
-            UsageError: an argument out of range, a condition that is none, an unknown item to exclude.
+            UsageError: an argument out of range, a condition that is not one, an unknown item to exclude.
             DeadlineError: not finished after `timeout_s`.
             CancelledError: `cancel` was called.
             LockedError: the catalog is being changed all the time.
         """
-        request = Request(
-            history=listed("history", history),
-            k=k,
-            preference=preference,
-            intent=intent,
-            intent_where=intent_where,
-            context=context or {},
-            where=where,
-            exclude=listed("exclude", exclude),
-            candidates=None if candidates is None else listed("candidates", candidates),
-            allow_seen=allow_seen,
-            min_rating=min_rating,
-            bias=bias or {},
-            decode=decode,
-            temperature=temperature,
-            seed=seed,
-        )
-        return self.answer(request, explain=explain, timeout_s=timeout_s)
+        return self.answer(request)
+
+    def answer(self, request: Request, *, explain: bool | None = None, timeout_s: float | None = None) -> Result:
+        """Return the result of a request; `recommend` says what can be raised.
+
+        Args:
+            request: what is asked.
+            explain: overrides the request's own.
+            timeout_s: overrides the request's own.
+
+        Raises:
+            UsageError: also if it is pointwise or pairwise, which have no items for an answer.
+        """
+        if explain is not None:
+            request = replace(request, explain=explain)
+        if timeout_s is not None:
+            request = replace(request, timeout_s=timeout_s)
+        return answer(self.session, request)
 
     def recommend_many(
         self, histories: Iterable[Iterable[str | Interaction] | Request], *, k: int = 10
     ) -> list[Result]:
         """Return one result for each history or request, in order; `k` is for those given as histories.
 
-        As many are answered at once as the recommender has threads, see `pool`; models that are not small answer one
-        after the other. The first error ends it.
+        As many are answered at once as the recommender has threads, see `session_pool`; models that are not small
+        answer one after the other. The first error ends it.
 
         Raises: as `recommend`.
         """
-        requests = [h if isinstance(h, Request) else Request(history=listed("history", h), k=k) for h in histories]
-        size = min(pool_size(self._model_file.path.stat().st_size, self._engine.n_threads), len(requests))
+        requests = [h if isinstance(h, Request) else Request(listed("history", h), k=k) for h in histories]
+        session = self.session
+        size = min(pool_size(session.model_file.path.stat().st_size, session.engine.n_threads), len(requests))
         if size < 2:
             return [self.answer(request) for request in requests]
-        with self._lock, ExitStack() as on_error:
-            self._check_open()
-            clones = [on_error.enter_context(self.clone()) for _ in range(size)]
+        with session.exclusively(), ExitStack() as on_error:
+            clones = [on_error.enter_context(session.clone()) for _ in range(size)]
             on_error.pop_all()
             with SessionPool(clones) as pool:
-                return list(pool.map(type(self).answer, requests))
+                return list(pool.map(answer, requests))
 
     def rerank(
         self,
@@ -137,118 +136,129 @@ class Recommender(Tasks):
 
         Raises: as `recommend`.
         """
-        request = Request(
-            history=listed("history", history),
-            task="reranking",
-            candidates=listed("candidates", candidates),
-            preference=preference,
-            intent=intent,
-            context=context or {},
-        )
-        return self.answer(request, explain=explain, timeout_s=timeout_s)
+        user = _user(history, preference, intent, context, timeout_s)
+        named = listed("candidates", candidates)
+        return self.answer(replace(user, task="reranking", candidates=named, explain=explain))
 
-    def answer(self, request: Request, *, explain: bool = False, timeout_s: float | None = None) -> Result:
-        """Return the result of a request; `recommend` says what can be raised.
+    def judge(
+        self,
+        items: Iterable[str],
+        history: Iterable[str | Interaction] = (),
+        *,
+        preference: str | None = None,
+        intent: str | None = None,
+        context: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> list[Judgement]:
+        """Return for each item, named by id or title, whether it would be enjoyed; they are asked about one by one.
 
         Raises:
-            UsageError: also if it is pointwise or pairwise, which have no items for an answer.
+            NothingToRecommendError: nothing of the history is in the catalog.
+            UsageError: an item is not in the catalog, or the model knows only histories.
+            DeadlineError, CancelledError, LockedError: as `recommend`.
         """
-        check(request, timeout_s)
-        if request.task in {"pointwise", "pairwise"}:
-            hint = "ask `judge`" if request.task == "pointwise" else "ask `compare`"
-            raise UsageError(f"a {request.task} question is not answered by items", hint=hint)
-        result = self._on_stable_catalog(lambda: self._answer(request, explain=explain), timeout_s)
-        self._load_s = 0.0
-        return result
+        names = listed("items", items)
+        user = checked(_user(history, preference, intent, context, timeout_s))
+        for name in names:
+            checked(replace(user, task="pointwise", candidates=(name,)))
+        if not names:
+            raise UsageError("`items` must name at least one item, got none")
+        return self.session.on_stable_catalog(lambda: judge_items(self.session, names, user), timeout_s)
 
-    def _answer(self, request: Request, *, explain: bool) -> Result:
-        self._engine.usage = EngineUsage()
-        reading = self._read(request)
-        matches, seen, liked = resolve_history(request, self.catalog, self._resolver)
-        asked, left_out = constrain(request, reading, seen, self.catalog, self._index, self._resolver)
-        bias = position_bias(asked.request, seen, self.catalog, self._index, self._resolver)
-        started = time.perf_counter()
-        told_ids, dropped = self._told_ids(request, reading, liked)
-        root_row, reused = self.prompted(told_ids)
-        prompted = time.perf_counter()
-        prompt_calls, self._engine.usage = self._engine.usage.calls, EngineUsage()
-        items, exact, gap, refused = self._decode(asked.request, root_row, bias, liked)
-        if request.task == "reranking" and reading is not None and reading.where is not None:
-            fitting = set(self.catalog.filter(reading.where).tolist())
-            items = tuple(replace(r, fits=r.item.row in fitting) for r in items)
-        if explain:
-            items = self._explained(items, request, reading, liked, bias)
-        usage = self._engine.usage
-        timings = Timings(
-            load_s=self._load_s,
-            prompt_s=prompted - started,
-            decode_s=time.perf_counter() - prompted,
-            engine_s=usage.seconds,
-            prompt_tokens=len(told_ids),
-            reused_tokens=reused,
-            evaluated_tokens=usage.tokens,
-            engine_calls=prompt_calls + usage.calls,
-        )
-        return Result(
-            items=items,
-            exact=exact,
-            gap=gap,
-            resolved=tuple(m for m in matches if m.item is not None),
-            unresolved=tuple(m for m in matches if m.item is None),
-            dropped=dropped,
-            refused=refused,
-            model=self.describe_model(),
-            catalog={
-                "name": self.catalog.name,
-                "path": str(self.catalog.path),
-                "items": self._index.n_items,
-                "revision": self._index.key.revision,
-            },
-            timings=timings,
-            reading=reading,
-            where=asked.request.where,
-            loosened=asked.loosened,
-            left_out=left_out,
-        )
-
-    def _decode(
-        self, request: Request, root_row: NDArray[np.float32], bias: NDArray[np.float64], liked: CatalogRows
-    ) -> tuple[tuple[Recommendation, ...], bool, float | None, int]:
-        """Return the items, whether they are the best, the gap, and how many free texts were refused."""
-        if request.decode == "free":
-            bias_of_row = dict(zip(self._index.rows.tolist(), bias.tolist(), strict=True))
-            items, refused = generate_items(self._engine, root_row, request, self._resolver, bias_of_row)
-            return items, False, None, refused
-        fused = self.fused(liked)
-        search = self.search(bias, request.k, fused)
-        answer = search.exact(root_row, self.settings.budget) if request.decode == "exact" else search.beam(root_row)
-        best = self.catalog.items([self._index.row_at(f.position) for f in answer.found])
-        recommendations = tuple(
-            Recommendation(rank, item, f.score, f.logprob, f.bias, prior=fused.prior_of(f.position))
-            for rank, (item, f) in enumerate(zip(best, answer.found, strict=True), start=1)
-        )
-        return recommendations, answer.exact, answer.gap, 0
-
-    def _explained(
+    def compare(
         self,
-        items: tuple[Recommendation, ...],
-        request: Request,
-        reading: Reading | None,
-        liked: CatalogRows,
-        bias: NDArray[np.float64],
-    ) -> tuple[Recommendation, ...]:
-        """Return the items with the titles of the history that speak for them; what a prior says is part of it."""
-        if not items:  # of free text, there may be none
-            return items
-        rows = CatalogRows(np.array([r.item.row for r in items], np.int64))
+        a: str,
+        b: str,
+        history: Iterable[str | Interaction] = (),
+        *,
+        preference: str | None = None,
+        intent: str | None = None,
+        context: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Comparison:
+        """Return which of two items, named by id or title, is preferred; the order they are named in does not count.
 
-        def scores_of(history: CatalogRows) -> Mapping[CatalogRow, float]:
-            root_row = self._engine.prompt(self._told_ids(request, reading, history)[0])[0]
-            found = self._among(rows, root_row, bias, self.fused(history))
-            return {self._index.row_at(f.position): f.score for f in found}
+        Raises: as `judge`; and UsageError if both are the same item or have the same title.
+        """
+        user = checked(_user(history, preference, intent, context, timeout_s))
+        return self.session.on_stable_catalog(lambda: compare_items(self.session, a, b, user), timeout_s)
 
-        gains = reasons(liked, scores_of)
-        named = {item.row: item for item in self.catalog.items([row for found in gains.values() for row, _ in found])}
-        return tuple(
-            replace(r, reasons=tuple(Reason(named[row], nats) for row, nats in gains[r.item.row])) for r in items
-        )
+    def describe(
+        self, history: Iterable[str | Interaction], *, k: int = 10, timeout_s: float | None = None
+    ) -> Description:
+        """Return what a history says of its user: by the model, and by counting.
+
+        By the model these are the k facts that, if they are wanted, make the titles of the history likeliest. Only what
+        its items have can be said. Of long histories the latest 30 titles are described.
+
+        Raises:
+            NothingToRecommendError: nothing of the history is in the catalog, or nothing is known of its items.
+            UsageError: the history is empty, k is out of range, or the model knows only histories.
+            DeadlineError, CancelledError, LockedError: as `recommend`.
+        """
+        request = checked(Request(listed("history", history), k=k, timeout_s=timeout_s))
+        if not request.history:
+            raise UsageError("`history` must name at least one title to describe, got none")
+        return self.session.on_stable_catalog(lambda: describe_history(self.session, request), timeout_s)
+
+    def queries(self, item: str, *, k: int = 10, timeout_s: float | None = None) -> tuple[Item, list[Phrase]]:
+        """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
+
+        Raises:
+            NothingToRecommendError: nothing is known of the item but its title.
+            UsageError: it is not in the catalog, k is out of range, or the model knows only histories.
+            DeadlineError, CancelledError, LockedError: as `recommend`.
+        """
+        checked(Request(k=k, timeout_s=timeout_s))
+        return self.session.on_stable_catalog(lambda: queries_for(self.session, item, k), timeout_s)
+
+    def calibrate(self, alpha: float, on_title: Callable[[int, int], object] | None = None) -> None:
+        """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
+
+        The first time for a model and a catalog, the model is asked for all titles: minutes for ten thousands of them.
+        The bias of a recommendation says what was taken off. 0 turns it off.
+
+        Raises:
+            UsageError: alpha is out of range.
+        """
+        self.session.calibrate(alpha, on_title)
+
+    def resolve(self, text: str) -> Match:
+        """Return what a title written by a person means in this catalog."""
+        return self.session.resolve(text)
+
+    def forget(self) -> None:
+        """Forget what was asked before: answers are then the same to the last bit, whatever came before them.
+
+        Otherwise what a prompt has in common with the one before is not evaluated again, and sums are added up in
+        another order.
+        """
+        self.session.forget()
+
+    def cancel(self) -> None:
+        """Interrupt the request that is running, from another thread; it raises CancelledError."""
+        self.session.cancel()
+
+    def close(self) -> None:
+        """Free the model and close the catalog, after the running request if there is one."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _user(
+    history: Iterable[str | Interaction],
+    preference: str | None,
+    intent: str | None,
+    context: Mapping[str, str] | None,
+    timeout_s: float | None,
+) -> Request:
+    """Return a request that says who asks, and nothing of what is asked."""
+    titles = listed("history", history)
+    return Request(titles, preference=preference, intent=intent, context=context or {}, timeout_s=timeout_s)

@@ -86,54 +86,6 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One question to the recommender: preference x intention x task form, as InstructRec has them, and conditions.
-
-    The preference is none (P0), a history (P1), a sentence (P2), or a sentence and a history; the intention none (I0),
-    vague (I1) or specific (I2): a specific one names facts of the catalog. Every combination is a question; the task
-    says what the answer is, and how many candidates there are.
-    Source: arXiv 2305.07001, section 3.1.
-
-    Attributes:
-        history: what the user has enjoyed, oldest first; interactions that all carry a timestamp are put in its order.
-        k: how many items to return, at least 1; of "matching" alone.
-        preference: what the user likes, in words.
-        intent: what is wanted this time, in words; facts of the catalog in it narrow the answer, see `intents`.
-        intent_where: whether the facts of the intention narrow the answer of "matching"; the model is told them anyway.
-        context: when, where, with whom, in words by any name; the model is told, nothing is filtered.
-        task: "matching" returns the k best items of the catalog, "reranking" all `candidates` in order, "pointwise" the
-            probability that one candidate is enjoyed, "pairwise" which of two is preferred.
-        where: SQL condition over the catalog's columns, or None for the whole catalog.
-        exclude: titles or ids never to return.
-        candidates: titles or ids to choose among, or None for all; any number for "reranking", one for "pointwise",
-            two for "pairwise".
-        allow_seen: whether items of the history may be returned.
-        min_rating: interactions rated lower count as seen, but do not enter the prompt.
-        bias: nats added to the score of items, by id; the search stays exact.
-        decode: how the answer is searched: exact search, beam search, or free text that is grounded afterwards.
-        temperature: of free text: 0 takes the likeliest token each time, 1 samples the model as it is.
-        seed: of free text.
-    """
-
-    history: tuple[str | Interaction, ...] = ()
-    k: int = 10
-    where: str | None = None
-    exclude: tuple[str, ...] = ()
-    candidates: tuple[str, ...] | None = None
-    allow_seen: bool = False
-    min_rating: float | None = None
-    bias: Mapping[str, float] = field(default_factory=dict)
-    decode: Decode = "exact"
-    temperature: float = 0.0
-    seed: int = 0
-    preference: str | None = None
-    intent: str | None = None
-    intent_where: bool = True
-    context: Mapping[str, str] = field(default_factory=dict)
-    task: Task = "matching"
-
-
-@dataclass(frozen=True, slots=True)
 class Reason:
     """A title of the history that raises the score of an item, by so many nats: without it, the score is lower."""
 

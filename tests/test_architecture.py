@@ -19,8 +19,8 @@ PACKAGES = {"genrec_edge": ROOT / "genrec_edge", "genrec_edge.convert": ROOT / "
 
 # From the ground up. A package imports those before a "<", never one beside it or after it.
 RUNTIME_ORDER = (
-    "_version coordinates errors < records < storage < gguf < hub engine catalog < decoding intents profiles"
-    " < datasets < prior < serving < tasks < recommender evaluation < batch < cli"
+    "_version coordinates errors < records option_fields < options < storage < gguf < hub engine catalog"
+    " < decoding intents profiles < datasets < prior < serving < recommender evaluation < batch < cli"
 )
 CONVERT_ORDER = (
     "build_films hf_json < tokenizer < checkpoint < lora quantization < verification < pipeline"

@@ -8,7 +8,6 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,15 @@ from genrec_edge.errors import (
     NothingToRecommendError,
     UsageError,
 )
-from genrec_edge.records import Interaction, Item, Request, Result
+from genrec_edge.options import Request
+from genrec_edge.records import Interaction, Item, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genrec_edge.records import Decode, ScoreKind
+    from genrec_edge.serving.answer import answer as really_answer
+from genrec_edge.serving.session import Session
 
     BigramLlama = Callable[[Path, Mapping[str, Mapping[str, float]]], Path]
 
@@ -420,14 +422,14 @@ def test_a_history_that_grows_past_the_window_seldom_moves_it(
     recommender: Recommender, films: Mapping[str, Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shown 32 titles at most: what comes between two blocks costs its own tokens."""
-    monkeypatch.setattr(recommender, "settings", replace(recommender.settings, most_titles=32))
+    monkeypatch.setattr(recommender.session.prompts, "_max_titles", 32)
     history = list(films)[:50]
     dropped = []
     for n in range(1, len(history) + 1):
         result = recommender.recommend([Interaction(id=item_id) for item_id in history[:n]], k=1)
         dropped.append(result.dropped)
         new = result.timings.prompt_tokens - result.timings.reused_tokens
-        newest = len(recommender.path_of(films[history[n - 1]].row)) + 1
+        newest = len(recommender.session.title_tokens(films[history[n - 1]].row)) + 1
         if n > 1 and dropped[-1] == dropped[-2]:
             assert new <= newest + 1  # the token before it may be read again for its logits
     assert dropped == [0] * 32 + [8] * 8 + [16] * 8 + [24] * 2
@@ -443,8 +445,8 @@ def test_a_context_too_small_for_one_title_says_so(small: Recommender) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 0}, "0 items"),
-        ({"k": -3}, "-3 items"),
+        ({"k": 0}, "`k` must be at least 1, got 0"),
+        ({"k": -3}, "`k` must be at least 1, got -3"),
         ({"decode": "magic"}, "'magic'"),
         ({"temperature": -0.1}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
@@ -516,13 +518,11 @@ def test_many_requests_are_answered_by_as_many_contexts_as_there_are_threads(
     tiny_llama: Path, tricky_path: Path, cache: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads_of: dict[int, set[int]] = {}
-    really_answer = Recommender.answer
+    def answer(session: Session, request: Request) -> Result:
+        threads_of.setdefault(session.engine.n_threads, set()).add(id(session))
+        return really_answer(session, request)
 
-    def answer(self: Recommender, request: Request, **options: Any) -> Result:
-        threads_of.setdefault(self.engine.n_threads, set()).add(id(self))
-        return really_answer(self, request, **options)
-
-    monkeypatch.setattr(Recommender, "answer", answer)
+    monkeypatch.setattr("genrec_edge.recommender.answer", answer)
     with Recommender.open(tiny_llama, tricky_path, n_threads=3) as r:
         histories = [["Alien"], ["Jaws"], ["Fargo", "Psycho"]] * 8
         many = r.recommend_many(histories, k=4)
@@ -531,7 +531,7 @@ def test_many_requests_are_answered_by_as_many_contexts_as_there_are_threads(
         assert [ids(result) for result in many] == [ids(r.recommend(history, k=4)) for history in histories]
         monkeypatch.setattr("genrec_edge.serving.session_pool._SMALL_BYTES", 1)
         assert [ids(result) for result in r.recommend_many(histories, k=4)] == [ids(result) for result in many]
-        assert threads_of == {3: {id(r)}}
+        assert threads_of == {3: {id(r.session)}}
         with pytest.raises(NothingToRecommendError):
             r.recommend_many([["Alien"], ["nothing like any of the titles"], *histories])
 

@@ -16,6 +16,7 @@ from genrec_edge.batch.rows import check_ending, is_error_row, write_rows
 from genrec_edge.batch.users import check_users_file, read_users
 from genrec_edge.batch.worker import Chunk
 from genrec_edge.errors import UsageError
+from genrec_edge.options import Request
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
     from genrec_edge.batch.users import BatchUser
     from genrec_edge.batch.worker import WorkerSetup
-    from genrec_edge.records import Request
 
+_FIRST_OPTIONS = frozenset({
+    "k", "where", "exclude", "candidates", "allow_seen", "min_rating", "bias", "decode", "temperature", "seed",
+    "preference", "intent", "intent_where", "context", "task",
+})  # fmt: skip
+"""The options of version 0.1, which stand in the key of every job."""
 CHUNK_USERS = 16
 """What a kill costs at most, for each worker: seconds of work with a small model."""
 
@@ -86,7 +91,7 @@ def run(
     found = check_users_file(users_path, common, on_read)
     key = {
         "users": {"sha256": found.sha256, "count": found.n_users, "chunk": CHUNK_USERS},
-        "asked": {name: value for name, value in asdict(common).items() if name != "history"},
+        "asked": _asked(common),
         **setup.key(),
     }
     sizes = [min(CHUNK_USERS, found.n_users - start) for start in range(0, found.n_users, CHUNK_USERS)]
@@ -122,6 +127,19 @@ def run(
         as_parquet, are_numbers = out_path.suffix == ".parquet", found.are_numbers
         publish(out_path, lambda file: write_rows(merged(), file, as_parquet=as_parquet, are_numbers=are_numbers))
     return BatchSummary(found.n_users, n_failed, resumed)
+
+
+def _asked(common: Request) -> dict[str, object]:
+    """Return what is asked of all users, as the key of a job has it.
+
+    Options that came after version 0.1 are in it only where they are used, so that jobs begun before them go on.
+    """
+    default = asdict(Request())
+    return {
+        name: value
+        for name, value in asdict(common).items()
+        if name in _FIRST_OPTIONS or (name != "history" and value != default[name])
+    }
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -10,23 +10,24 @@ import json
 import math
 import reprlib
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.errors import UsageError
-from genrec_edge.records import Interaction, Request
+from genrec_edge.option_fields import option_of, types_of
+from genrec_edge.options import Request
+from genrec_edge.records import Interaction
 from genrec_edge.serving.history_file import interaction_of
 from genrec_edge.storage.files import path_errors, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 INPUT_ENDS = (".jsonl", ".jsonl.gz", ".parquet")
 _BATCH_ROWS = 1024
-_NOT_OURS = frozenset({"decode", "temperature", "seed", "task"})
-"""Fields of a request that are the same for all users of a job."""
-_FIELDS = ("user", *(field.name for field in fields(Request) if field.name not in _NOT_OURS))
+_FIELDS = ("user", *(declared.name for declared in fields(Request) if option_of(declared).per_user))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _user(row: Mapping[str, Any], where: str, common: Request) -> BatchUser:
     if isinstance(user, int) and not -(1 << 63) <= user < 1 << 63:
         raise UsageError(f"{where}: user is a number of more than 64 bits", hint="write it as text")
     given: dict[str, Any] = {
-        name: _READERS[name](value, f"{where}: {name}")
+        name: _READERS[types_of(Request)[name]](value, f"{where}: {name}")
         for name, value in row.items()
         if name != "user" and value is not None
     }
@@ -213,17 +214,14 @@ def _named(value: object, where: str, wanted: str) -> dict[str, object]:
     return {str(name): below for name, below in value.items() if below is not None}
 
 
-_READERS: Mapping[str, Callable[[object, str], object]] = {
-    "history": _history,
-    "k": _count,
-    "where": _text,
-    "exclude": _texts,
-    "candidates": _texts,
-    "allow_seen": _flag,
-    "min_rating": _number,
-    "bias": _biases,
-    "preference": _text,
-    "intent": _text,
-    "intent_where": _flag,
-    "context": _words,
+_READERS: Mapping[object, Callable[[object, str], object]] = {
+    str: _text,
+    int: _count,
+    float: _number,
+    bool: _flag,
+    Sequence[str]: _texts,
+    Sequence[str | Interaction]: _history,
+    Mapping[str, str]: _words,
+    Mapping[str, float]: _biases,
 }
+"""How a value of JSON is read, by the type of the field."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge._version import __version__
 from genrec_edge.batch import rows
-from genrec_edge.decoding.best_first import Budget
 from genrec_edge.errors import (
     CatalogError,
     EngineError,
@@ -19,15 +19,15 @@ from genrec_edge.errors import (
 from genrec_edge.gguf.header import read_header
 from genrec_edge.hub.store import ModelFile
 from genrec_edge.recommender import Recommender
+from genrec_edge.serving.session import Session
 from genrec_edge.storage.files import path_errors, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from genrec_edge.batch.users import BatchUser
     from genrec_edge.hub.manifest import Manifest
-    from genrec_edge.records import PriorKind, ScoreKind
+    from genrec_edge.options import OpenOptions
 
 DEATHS = 3
 """After so many, what was asked is given up; so is a job whose workers die before they have begun."""
@@ -46,55 +46,34 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """What every worker opens; the options are those of `Recommender.open`, and `calibrate` that of its method.
+    """What every worker opens.
 
     Attributes:
+        options: with paths that are found from any folder; threads are not among them.
+        manifest: of the model, where it comes from the store.
         sha256: of each file, by its role; from `prepare_setup`, as is `revision`, that of the catalog.
     """
 
-    model_path: Path
-    catalog_path: Path
+    options: OpenOptions
     manifest: Manifest | None = None
-    adapter: Path | None = None
-    prior: Path | None = None
-    prior_kind: PriorKind | None = None
-    prior_weight: float | None = None
-    score: ScoreKind | None = None
-    n_ctx: int | None = None
-    budget: int | None = None
-    calibrate: float = 0.0
     sha256: tuple[tuple[str, str], ...] = ()
     revision: str = ""
 
-    def open(self, n_threads: int, on_title: Callable[[int, int], object] = lambda _done, _total: None) -> Recommender:
+    def open(self, n_threads: int, on_title: Callable[[int, int], object] | None = None) -> Recommender:
         """Return the recommender; `Recommender.open` says what can be raised."""
-        recommender = Recommender.open(
-            ModelFile(self.model_path, self.manifest, read_header(self.model_path)),
-            self.catalog_path,
-            adapter=self.adapter,
-            n_threads=n_threads,
-            n_ctx=self.n_ctx,
-            score=self.score,
-            prior=self.prior,
-            prior_kind=self.prior_kind,
-            prior_weight=self.prior_weight,
-            budget=None if self.budget is None else Budget(self.budget),
-            on_title=on_title,
+        path = self._model_path()
+        model_file = ModelFile(path, self.manifest, read_header(path))
+        return Recommender(
+            Session.open(replace(self.options, model=model_file, n_threads=n_threads, on_title=on_title))
         )
-        try:
-            if self.calibrate:
-                recommender.calibrate(self.calibrate, on_title)
-        except BaseException:
-            recommender.close()
-            raise
-        return recommender
 
     def hashes(self, on_bytes: Callable[[int], object] = lambda _: None) -> tuple[tuple[str, str], ...]:
         """Return the sha256 of model, adapter and prior; that of a model of the store is its manifest's."""
-        named = {"model": self.model_path, "adapter": self.adapter, "prior": self.prior}
+        named = {"model": self._model_path(), "adapter": self.options.adapter, "prior": self.options.prior}
         found = {} if self.manifest is None else {"model": self.manifest.sha256}
-        for role, path in named.items():
-            if path is not None and role not in found:
+        for role, named_path in named.items():
+            if named_path is not None and role not in found:
+                path = Path(named_path)
                 with path_errors(path):
                     found[role] = sha256_file(path, on_bytes)
         return tuple(found.items())
@@ -103,21 +82,22 @@ class WorkerSetup:
         """Raise ModelInvalidError if files on this machine are others than those of the machine that prepared it."""
         here = replace(self, manifest=None).hashes()
         if differing := [role for (role, ours), (_, theirs) in zip(here, self.sha256, strict=True) if ours != theirs]:
-            message = f"the {differing[0]} on this machine is another one than where the job was begun"
+            message = f"the {differing[0]} on this machine is not the file that the job was begun with"
             raise ModelInvalidError(message, hint="put the same files under the same names on every machine")
 
     def key(self) -> dict[str, Any]:
         """Return all of this that answers depend on, ready for JSON."""
+        options = self.options
         return {
             "files": dict(self.sha256),
             "catalog": {"revision": self.revision},
             "setup": {
-                "score": self.score,
-                "ctx": self.n_ctx,
-                "prior": self.prior_kind,
-                "prior_weight": self.prior_weight,
-                "budget": self.budget,
-                "calibrate": self.calibrate,
+                "score": options.score,
+                "ctx": options.n_ctx,
+                "prior": options.prior_kind,
+                "prior_weight": options.prior_weight,
+                "budget": options.budget,
+                "calibrate": options.calibrate,
             },
             "versions": {
                 "genrec-edge": __version__,
@@ -125,11 +105,17 @@ class WorkerSetup:
             },
         }
 
+    def _model_path(self) -> Path:
+        model = self.options.model
+        if not isinstance(model, Path):
+            raise TypeError(f"workers open models by their path, got {model!r}")
+        return model
+
 
 def prepare_setup(
     setup: WorkerSetup,
     *,
-    on_title: Callable[[int, int], object] = lambda _done, _total: None,
+    on_title: Callable[[int, int], object] | None = None,
     on_bytes: Callable[[int], object] = lambda _: None,
 ) -> WorkerSetup:
     """Open everything once, so that what is wrong is known before any worker starts, and return the setup with hashes.

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from genrec_edge.catalog.titles import printable
-from genrec_edge.cli.asking import Context, Intent, context_of
-from genrec_edge.cli.options import (
-    AdapterPath,
-    AllowSeen,
-    Budget,
-    Calibrate,
-    Candidates,
-    CatalogPath,
-    Ctx,
-    Exclude,
-    IntentWhere,
-    Items,
-    Json,
-    MinRating,
-    ModelName,
-    Offline,
-    Prior,
-    PriorFile,
-    PriorWeight,
-    Quiet,
-    Score,
-    Where,
-)
+from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, share_bar, title_bar
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import NothingToRecommendError, UsageError
-from genrec_edge.records import Request
+from genrec_edge.options import OpenOptions, Request
 
 if TYPE_CHECKING:
     from genrec_edge.batch.runner import ChunkEngine
@@ -46,6 +25,13 @@ SCHEMA = "genrec-edge/batch@1"
 EngineKind = Literal["local", "ray"]
 
 
+_SHARED = "k where exclude candidates allow_seen min_rating intent intent_where context"
+"""What may be asked for all users at once."""
+_OPENING = "model adapter catalog score prior prior_kind prior_weight calibrate budget n_ctx"
+
+
+@takes(Request, _SHARED, into="request")
+@takes(OpenOptions, _OPENING, into="options")
 def batch(
     *,
     users: Annotated[
@@ -54,6 +40,8 @@ def batch(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="A row for each user, in order: .jsonl or .parquet.")
     ],
+    request: Request,
+    options: OpenOptions,
     engine: Annotated[EngineKind, typer.Option(help="Processes of this machine, or Ray Data.")] = "local",
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes or actors; as many as there are CPUs for.")
@@ -67,43 +55,13 @@ def batch(
     force: Annotated[
         bool, typer.Option("--force", help="Replace FILE, and throw away what another job has begun of it.")
     ] = False,
-    k: Items = 10,
-    where: Where = None,
-    exclude: Exclude = None,
-    candidates: Candidates = None,
-    allow_seen: AllowSeen = False,
-    min_rating: MinRating = None,
-    budget: Budget = None,
-    intent: Intent = None,
-    intent_where: IntentWhere = True,
-    context: Context = None,
-    model: ModelName = None,
-    adapter: AdapterPath = None,
-    catalog: CatalogPath = None,
-    score: Score = None,
-    prior: Prior = None,
-    prior_file: PriorFile = None,
-    prior_weight: PriorWeight = None,
-    calibrate: Calibrate = 0.0,
-    ctx: Ctx = None,
     offline: Offline = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Recommend for a whole file of users; what a killed run had finished is not done again."""
     if address is not None and engine != "ray":
-        raise UsageError("--address names a Ray cluster", hint="give --engine ray, too")
-    common = Request(
-        k=k,
-        where=where,
-        exclude=tuple(exclude or ()),
-        candidates=None if candidates is None else tuple(candidates),
-        allow_seen=allow_seen,
-        min_rating=min_rating,
-        intent=intent,
-        intent_where=intent_where,
-        context=context_of(context),
-    )
+        raise UsageError("`address` names a Ray cluster", hint="give --engine ray, too")
     with ExitStack() as extras:
         if engine == "ray":
             extras.enter_context(needs_extra("ray"))
@@ -111,23 +69,19 @@ def batch(
             extras.enter_context(needs_extra("parquet"))
         from genrec_edge.batch import runner, worker  # noqa: PLC0415
         from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-        from genrec_edge.serving.validate import check  # noqa: PLC0415
+        from genrec_edge.serving.validate import checked  # noqa: PLC0415
 
-        check(common, None)
-        model_file = ensure_model(model, offline=offline, quiet=quiet)
-        path = catalog_path(catalog, quiet=quiet)
+        common = checked(request)
+        model_file = ensure_model(options.model, offline=offline, quiet=quiet)
         setup = worker.WorkerSetup(
-            model_file.path.absolute(),
-            path.absolute(),
-            manifest=model_file.manifest,
-            adapter=None if adapter is None else adapter.absolute(),
-            prior=None if prior_file is None else prior_file.absolute(),
-            prior_kind=prior,
-            prior_weight=prior_weight,
-            score=score,
-            n_ctx=ctx,
-            budget=budget,
-            calibrate=calibrate,
+            replace(
+                options,
+                model=model_file.path.absolute(),
+                catalog=catalog_path(options.catalog, quiet=quiet).absolute(),
+                adapter=_absolute(options.adapter),
+                prior=_absolute(options.prior),
+            ),
+            model_file.manifest,
         )
         with title_bar(quiet=quiet) as on_title, Bars({"hash": "hashing the model"}, quiet=quiet) as bars:
             on_bytes = bars.counter("hash", model_file.path.stat().st_size)
@@ -155,6 +109,11 @@ def batch(
         if not (json or quiet):
             typer.echo(f"rows with an error instead of items: {summary.failed:,}", err=True)
         raise typer.Exit(NothingToRecommendError.exit_code)
+
+
+def _absolute(path: str | Path | None) -> Path | None:
+    """Return a path that workers in other folders find, too."""
+    return None if path is None else Path(path).absolute()
 
 
 def _engine(kind: EngineKind, workers: int | None, threads: int | None, address: str | None) -> ChunkEngine:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genrec_edge._version import __version__
-from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Score, Threads
-from genrec_edge.cli.output import catalog_path, emit_json, print_table, progress, title_bar
+from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.output import emit_json, print_table, progress
+from genrec_edge.cli.running import opened
 from genrec_edge.errors import UsageError
+from genrec_edge.options import OpenOptions
 from genrec_edge.records import Interaction
 from genrec_edge.storage import process_memory
 
@@ -27,35 +30,21 @@ if TYPE_CHECKING:
 SCHEMA = "genrec-edge/bench@1"
 
 
+@takes(OpenOptions, "model adapter catalog score n_threads n_ctx", into="options")
 def bench(
     *,
+    options: OpenOptions,
     requests: Annotated[int, typer.Option("--requests", "-n", min=2, help="How many requests.")] = 20,
     length: Annotated[int, typer.Option("--history-length", min=0, help="Titles in each history.")] = 20,
     k: Annotated[int, typer.Option("-k", min=1, help="Items asked for.")] = 10,
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Draw the histories from these items only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the histories.")] = 0,
-    model: ModelName = None,
-    adapter: AdapterPath = None,
-    catalog: CatalogPath = None,
-    score: Score = None,
-    threads: Threads = None,
-    ctx: Ctx = None,
     offline: Offline = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure load time, rates, evaluated tokens, time per request and memory on histories drawn at random."""
-    from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.recommender import Recommender  # noqa: PLC0415
-
-    model_file = ensure_model(model, offline=offline, quiet=quiet)
-    path = catalog_path(catalog, quiet=quiet)
-    with (
-        title_bar(quiet=quiet) as on_title,
-        Recommender.open(
-            model_file, path, adapter=adapter, n_threads=threads, n_ctx=ctx, score=score, on_title=on_title
-        ) as r,
-    ):
+    with opened(options, offline=offline, quiet=quiet) as r:
         histories = _histories(r, requests, length + 1, where, seed)
         with progress("requests", len(histories), quiet=quiet) as advance:
             figures = measure(r, histories, k=k, advance=advance)
@@ -86,7 +75,7 @@ def _histories(r: Recommender, n: int, length: int, where: str | None, seed: int
     """Return `n` histories of `length` different items drawn at random."""
     rows = r.catalog.filter("1 = 1" if where is None else where).tolist()
     if len(rows) < length:
-        raise UsageError(f"{len(rows)} items fit the condition, {length} are needed", hint="loosen --where")
+        raise UsageError(f"{len(rows)} items fit the condition, {length} are needed", hint="loosen `where`")
     rng = random.Random(seed)  # noqa: S311 - not for security
     return [[Interaction(id=item.id) for item in r.catalog.items(rng.sample(rows, length))] for _ in range(n)]
 

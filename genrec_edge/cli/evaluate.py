@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genrec_edge.catalog.titles import printable
-from genrec_edge.cli.options import AdapterPath, Ctx, Json, Offline, Quiet, Score, Threads
+from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.options import Json, Offline, Quiet
 from genrec_edge.cli.output import console, emit_json, needs_extra, print_table
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError
+from genrec_edge.options import OpenOptions
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
@@ -30,15 +32,15 @@ IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specif
 SummaryKind = Literal["whole", "recurrent", "hierarchical"]
 
 
+@takes(OpenOptions, "adapter score n_threads n_ctx", into="options")
 def evaluate(
     *,
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
+    options: OpenOptions,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", metavar="NAME|FILE", help="A model of the store or a .gguf file; repeat it."),
     ] = None,
-    adapter: AdapterPath = None,
-    score: Score = None,
     prior: Annotated[
         Literal["popularity", "sequence"],
         typer.Option(help="What --prior-weight weighs, counted from the training part of the split."),
@@ -114,8 +116,6 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write pictures, the table and the JSON object here.")
     ] = None,
-    threads: Threads = None,
-    ctx: Ctx = None,
     offline: Offline = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -158,14 +158,14 @@ def evaluate(
             LlmRanker(
                 model_file,
                 dataset,
-                adapter=adapter,
-                score=score,
+                adapter=None if options.adapter is None else Path(options.adapter),
+                score=options.score,
                 prior=added,
                 max_history=max_history,
                 fit_first=first,
                 decode=decode,
-                n_threads=threads,
-                n_ctx=ctx,
+                n_threads=options.n_threads,
+                n_ctx=options.n_ctx,
             )
             for model_file in model_files
         ]

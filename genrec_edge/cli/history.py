@@ -1,39 +1,71 @@
-"""The options that name a history, and how it is read."""
+"""Who asks: the options that name a history or a user, and how they are read."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from genrec_edge.errors import UsageError
+from genrec_edge.option_fields import option
 from genrec_edge.records import Interaction
 
-HistoryTitles = Annotated[
-    list[str] | None,
-    typer.Option("--history", "-H", metavar="TITLE", help="A title enjoyed, oldest first; repeat it."),
-]
-HistoryFile = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Titles, one a line, or JSON lines with id, title, timestamp, rating; - is stdin.",
-    ),
-]
+if TYPE_CHECKING:
+    from genrec_edge.options import Request
 
 
-def read_history(history_file: str | None, titles: list[str] | None) -> list[Interaction]:
-    """Return the interactions of a history file, then the titles named one by one.
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """Where a history comes from: titles, a file of them, a user's profile, or all of these."""
+
+    history: Sequence[str] = field(
+        default=(), metadata=option("A title enjoyed, oldest first; repeat it.", flag="--history -H", metavar="TITLE")
+    )
+    history_file: str | None = field(
+        default=None,
+        metadata=option(
+            "Titles, one a line, or JSON lines with id, title, timestamp, rating; - is stdin.", metavar="FILE"
+        ),
+    )
+    profile: str | None = field(
+        default=None, metadata=option("Take the history of a user from `genrec-edge profile`.", metavar="USER")
+    )
+
+    def interactions(self) -> list[Interaction]:
+        """Return the interactions of the file, then the titles named one by one.
+
+        Raises:
+            UsageError: the file cannot be read, or a line of it is wrong.
+        """
+        return [*read_interactions(self.history_file), *(Interaction(title=title) for title in self.history)]
+
+    def user_of(self, request: Request) -> tuple[Request, tuple[str, ...]]:
+        """Return a request with the history, and the ids of other items the user has seen.
+
+        Raises:
+            UsageError: there is no such profile, or its preference was given in words, too.
+        """
+        named = self.interactions()
+        if self.profile is None:
+            return replace(request, history=tuple(named)), ()
+        from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
+
+        known = ProfileStore().context(self.profile)
+        if request.preference is not None and known.preference is not None:
+            message = f"the profile of {self.profile!r} and `preference` both say what the user likes"
+            raise UsageError(message, hint="leave one of them out")
+        preference = request.preference or known.preference
+        return replace(request, history=(*known.recent, *named), preference=preference), known.seen
+
+
+def read_interactions(history_file: str | None) -> list[Interaction]:
+    """Return the interactions of a file, "-" being standard input; none without a file.
 
     Raises:
         UsageError: the file cannot be read, or a line of it is wrong.
     """
-    return [*_read(history_file), *(Interaction(title=title) for title in titles or ())]
-
-
-def _read(history_file: str | None) -> list[Interaction]:
     from genrec_edge.serving.history_file import parse_history  # noqa: PLC0415
 
     if history_file is None:
@@ -41,7 +73,7 @@ def _read(history_file: str | None) -> list[Interaction]:
     if history_file == "-":
         if sys.stdin.isatty():
             raise UsageError(
-                "--history-file - reads standard input, and nothing is piped in",
+                "`history_file` is -, which reads standard input, and nothing is piped in",
                 hint="pipe titles in, one a line",
             )
         return parse_history(sys.stdin.buffer, "standard input")

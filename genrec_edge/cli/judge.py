@@ -6,53 +6,39 @@ from typing import Annotated
 
 import typer
 
-from genrec_edge.cli.asking import (
-    Context,
-    Intent,
-    Preference,
-    Profile,
-    Timeout,
-    context_of,
-    interruptible,
-    opened,
-    user_context_of,
-)
-from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
-from genrec_edge.cli.options import AdapterPath, CatalogPath, Ctx, Json, ModelName, Offline, Quiet, Threads
+from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.history import HistoryOptions
+from genrec_edge.cli.options import Json, Offline, Quiet
 from genrec_edge.cli.output import emit_json, print_table, say
+from genrec_edge.cli.running import interruptible, opened
+from genrec_edge.options import OpenOptions, Request
 
 
+@takes(HistoryOptions, into="user")
+@takes(Request, "preference intent context timeout_s", into="request")
+@takes(OpenOptions, "model adapter catalog n_threads n_ctx", into="options")
 def judge(
     items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Titles or ids.")],
     *,
-    history: HistoryTitles = None,
-    history_file: HistoryFile = None,
-    preference: Preference = None,
-    intent: Intent = None,
-    context: Context = None,
-    profile: Profile = None,
-    timeout: Timeout = None,
-    model: ModelName = None,
-    adapter: AdapterPath = None,
-    catalog: CatalogPath = None,
-    threads: Threads = None,
-    ctx: Ctx = None,
+    user: HistoryOptions,
+    request: Request,
+    options: OpenOptions,
     offline: Offline = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Say how probable it is that the user enjoys an item."""
-    known = user_context_of(profile, read_history(history_file, history), preference)
-    with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
+    asked, _ = user.user_of(request)
+    with opened(options, offline=offline, quiet=quiet) as r:
         found = interruptible(
             r,
             lambda: r.judge(
                 items,
-                known.history,
-                preference=known.preference,
-                intent=intent,
-                context=context_of(context),
-                timeout_s=timeout,
+                asked.history,
+                preference=asked.preference,
+                intent=asked.intent,
+                context=asked.context,
+                timeout_s=asked.timeout_s,
             ),
         )
     if json:
@@ -69,39 +55,33 @@ def judge(
         say("this model was not calibrated: its probabilities order items, and mean no more", quiet=quiet)
 
 
+@takes(HistoryOptions, into="user")
+@takes(Request, "preference intent context timeout_s", into="request")
+@takes(OpenOptions, "model adapter catalog n_threads n_ctx", into="options")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A title or id.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     *,
-    history: HistoryTitles = None,
-    history_file: HistoryFile = None,
-    preference: Preference = None,
-    intent: Intent = None,
-    context: Context = None,
-    profile: Profile = None,
-    timeout: Timeout = None,
-    model: ModelName = None,
-    adapter: AdapterPath = None,
-    catalog: CatalogPath = None,
-    threads: Threads = None,
-    ctx: Ctx = None,
+    user: HistoryOptions,
+    request: Request,
+    options: OpenOptions,
     offline: Offline = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Say which of two items the user prefers, whatever the order they are named in."""
-    known = user_context_of(profile, read_history(history_file, history), preference)
-    with opened(model, catalog, offline=offline, quiet=quiet, adapter=adapter, n_threads=threads, n_ctx=ctx) as r:
+    asked, _ = user.user_of(request)
+    with opened(options, offline=offline, quiet=quiet) as r:
         found = interruptible(
             r,
             lambda: r.compare(
                 a,
                 b,
-                known.history,
-                preference=known.preference,
-                intent=intent,
-                context=context_of(context),
-                timeout_s=timeout,
+                asked.history,
+                preference=asked.preference,
+                intent=asked.intent,
+                context=asked.context,
+                timeout_s=asked.timeout_s,
             ),
         )
     if json:

@@ -107,7 +107,7 @@ def rm(name: Annotated[str, typer.Argument(help="The model to remove.")], *, jso
         typer.echo(f"removed {name}")
 
 
-def ensure_model(spec: str | Path | None, *, offline: bool, quiet: bool) -> ModelFile:
+def ensure_model(spec: str | Path | ModelFile | None, *, offline: bool, quiet: bool) -> ModelFile:
     """Find the model that `spec` names as `store.resolve_model` does; fetch the default one if missing.
 
     Nothing but the default model is ever fetched unasked.
@@ -117,8 +117,10 @@ def ensure_model(spec: str | Path | None, *, offline: bool, quiet: bool) -> Mode
         OfflineError: the default model is missing, and `offline`, the environment or the index forbids it.
     """
     from genrec_edge.errors import ModelMissingError  # noqa: PLC0415
-    from genrec_edge.hub.store import resolve_model  # noqa: PLC0415
+    from genrec_edge.hub.store import ModelFile, resolve_model  # noqa: PLC0415
 
+    if isinstance(spec, ModelFile):
+        return spec
     store = _store()
     try:
         return resolve_model(spec, store)

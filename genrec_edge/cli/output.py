@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from genrec_edge.catalog.titles import clean
@@ -16,7 +17,6 @@ from genrec_edge.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from rich.console import Console
@@ -220,11 +220,11 @@ def _missing(extra: str, module: str) -> MissingExtraError:
     return MissingExtraError(message, hint=f"pip install 'genrec-edge[{extra}]'")
 
 
-def catalog_path(catalog: Path | None, *, quiet: bool = False) -> Path:
+def catalog_path(catalog: str | Path | None, *, quiet: bool = False) -> Path:
     """Return the catalog asked for; the one that comes along, with a bar while it is built the first time, for None."""
     from genrec_edge.catalog.default_catalog import default_catalog_path  # noqa: PLC0415
 
     if catalog is not None:
-        return catalog
+        return Path(catalog)
     with share_bar("building the film catalog", quiet=quiet) as on_progress:
         return default_catalog_path(on_progress)

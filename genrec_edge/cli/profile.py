@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genrec_edge.cli.history import HistoryFile, HistoryTitles, read_history
+from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.history import HistoryOptions
 from genrec_edge.cli.options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say
 from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.option_fields import check_options
+from genrec_edge.options import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,14 +32,13 @@ _BLOCKS_OF_A_MODEL = 5
 
 
 @profile_app.command()
+@takes(HistoryOptions, "history history_file", into="source")
+@takes(Request, "min_rating", into="request")
 def update(
     user: User,
     *,
-    history: HistoryTitles = None,
-    history_file: HistoryFile = None,
-    min_rating: Annotated[
-        float | None, typer.Option(metavar="N", help="Entries rated lower count as seen, not as enjoyed.")
-    ] = None,
+    source: HistoryOptions,
+    request: Request,
     summarizer: Annotated[
         str,
         typer.Option(metavar="facts|NAME|FILE", help="What writes the summary: the catalog's facts, or a model."),
@@ -60,7 +61,8 @@ def update(
     from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
     from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
-    interactions = read_history(history_file, history)
+    check_options(request)
+    interactions, min_rating = source.interactions(), request.min_rating
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
         events, unknown = _events(interactions, opened, min_rating)
         if not quiet:
@@ -127,8 +129,6 @@ def _events(
     from genrec_edge.profiles.records import ProfileEvent  # noqa: PLC0415
     from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
 
-    if min_rating is not None and math.isnan(min_rating):
-        raise UsageError("the lowest rating is not a number")
     resolver = TitleResolver(catalog)
     events, unknown = [], []
     for interaction in in_order(interactions):

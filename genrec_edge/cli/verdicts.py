@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json as jsonlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from genrec_edge.cli.options import AdapterPath, Ctx, Json, ModelName, Offline, Quiet, Threads
+from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, emit_json, needs_extra, print_table
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import RECORD_NAME
+from genrec_edge.options import OpenOptions
 from genrec_edge.storage.files import atomic_write, path_errors
 
 if TYPE_CHECKING:
@@ -23,11 +26,11 @@ TEST: Literal["test"] = "test"
 """What training leaves beside an adapter."""
 
 
+@takes(OpenOptions, "model adapter n_threads n_ctx", into="options")
 def verdicts(
     *,
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
-    model: ModelName = None,
-    adapter: AdapterPath = None,
+    options: OpenOptions,
     ties: Annotated[Literal["file", "item"], typer.Option(help="Order of equal timestamps.")] = "file",
     users: Annotated[int | None, typer.Option(metavar="N", min=20, help="A sample of the users; all.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of samples and of the halves of the users.")] = 0,
@@ -36,8 +39,6 @@ def verdicts(
         Path | None,
         typer.Option(metavar="DIR", help="Write the line that calibrates into the record of this adapter folder."),
     ] = None,
-    threads: Threads = None,
-    ctx: Ctx = None,
     offline: Offline = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -56,12 +57,15 @@ def verdicts(
 
     dataset = load(data)
     split = split_of(dataset, "leave-one-out", ties)
-    model_file = ensure_model(model, offline=offline, quiet=quiet)
+    options = replace(
+        options,
+        model=ensure_model(options.model, offline=offline, quiet=quiet),
+        catalog=dataset.path / CATALOG,
+        prior_kind="none",
+    )
     with (
         Bars({"validation": "validation items", "test": "test items"}, quiet=quiet) as bars,
-        Session.open(
-            model_file, dataset.path / CATALOG, adapter=adapter, prior_kind="none", n_threads=threads, n_ctx=ctx
-        ) as session,
+        Session.open(options) as session,
     ):
         fitted, measured = (
             collect_margins(session, dataset, split, target, users=users, seed=seed, on_user=bars.show)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genrec_edge.catalog.resolver import TitleResolver
     from genrec_edge.coordinates import CatalogRow
     from genrec_edge.engine.context import LlamaEngine
-    from genrec_edge.records import Request
+    from genrec_edge.options import Request
 
 MAX_LINE_TOKENS = 48
 """A longer line is no title (the longest of 17,472 films has 42 tokens); it is cut here and the next one begun."""

@@ -123,10 +123,10 @@ def collect_margins(
     for done, (history, target_item, candidates) in enumerate(pairs, start=1):
         (negative_item,) = (item for item in candidates.tolist() if item != target_item)
         distinct = list(dict.fromkeys(reversed(history.tolist())))[::-1]
-        session.engine.prompt(session.prompt_ids(CatalogRows(dataset.rows[distinct]))[0])
+        session.engine.prompt(session.prompts.build(CatalogRows(dataset.rows[distinct]))[0])
         target_row, negative_row = (CatalogRow(int(dataset.rows[item])) for item in (target_item, negative_item))
         target_first, target_second = 0.0, 0.0
-        if session.path_of(target_row) != session.path_of(negative_row):
+        if session.title_tokens(target_row) != session.title_tokens(negative_row):
             orders = [(target_row, negative_row), (negative_row, target_row)]
             target_first, negative_first = judge.preferences(session, orders)
             target_second = -negative_first

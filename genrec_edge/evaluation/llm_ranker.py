@@ -19,6 +19,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.conditioning import Conditioning
 from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allowed_items
 from genrec_edge.gguf.adapter import find_adapter
+from genrec_edge.options import OpenOptions
 from genrec_edge.serving.config import default_threads
 from genrec_edge.serving.score_fusion import learned_on_prior
 from genrec_edge.serving.session import Session
@@ -60,7 +61,7 @@ class LlmRanker:
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes the score that the model was tuned for.
         prior: added to the score of each item, or None; free text ignores it.
-        max_history: how many of the latest titles the prompt contains; None for the default of `Session.prompt_ids`.
+        max_history: how many of the latest titles the prompt contains; None for the default of `PromptBuilder.build`.
         fit_first: whether items with the facts of the intent come before all others.
         decode: "exact", or "free" for a baseline of generated texts that are resolved to items afterwards.
         n_threads: of all contexts together; None for the default of `Session.open`.
@@ -105,16 +106,18 @@ class LlmRanker:
         n_threads = n_threads or default_threads()
         self._n_contexts = pool_size(model_file.path.stat().st_size, n_threads)
         self._open: Callable[[], Session] = lambda: Session.open(
-            model_file,
-            dataset.path / CATALOG,
-            adapter=adapter,
-            score=score,
-            prior_kind="none",
-            n_threads=n_threads // self._n_contexts,
-            n_ctx=n_ctx,
+            OpenOptions(
+                model_file,
+                dataset.path / CATALOG,
+                adapter=adapter,
+                score=score,
+                prior_kind="none",
+                n_threads=n_threads // self._n_contexts,
+                n_ctx=n_ctx,
+            )
         )
         self.about: Mapping[str, Any] = {}
-        self._sessions: SessionPool[Session]
+        self._sessions: SessionPool
         self._item_of_row: dict[CatalogRow, ItemIndex]
         self._item_at: NDArray[np.int32]  # (n_items,) the item at each position of the trie
 
@@ -128,14 +131,14 @@ class LlmRanker:
         manifest, path = self._model_file.manifest, self._model_file.path
         described = session.describe_model()
         self._item_of_row = {row: ItemIndex(item) for item, row in enumerate(self._dataset.rows.tolist())}
-        self._item_at = np.array([self._item_of_row[row] for row in session.index.rows.tolist()], np.int32)
+        self._item_at = np.array([self._item_of_row[row] for row in session.trie.rows.tolist()], np.int32)
         self.about = {
             **{key: value for key, value in described.items() if key not in _MACHINE_KEYS},
             "model_sha256": manifest.sha256 if manifest else sha256_file(path),
             "model_bytes": path.stat().st_size,
             "quant": self._model_file.header.quant,
             "adapter_sha256": None if self._adapter is None else sha256_file(self._adapter),
-            "catalog_revision": session.index.key.revision,
+            "catalog_revision": session.trie.key.revision,
             "prior": None if self._prior is None else self._prior.name,
             "prior_weight": None if self._prior is None else self._prior.weight,
             "prior_below": self._learned if self._prior is not None and self._prior.weight is None else None,
@@ -273,7 +276,7 @@ class LlmRanker:
         engine = session.engine
         engine.usage = EngineUsage()
         rows = CatalogRows(self._dataset.rows[latest])
-        token_ids, _ = session.prompt_ids(rows, conditioning.before, conditioning.after)
+        token_ids, _ = session.prompts.build(rows, conditioning.before, conditioning.after)
         return engine.prompt(token_ids)[0]
 
 

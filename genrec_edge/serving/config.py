@@ -1,18 +1,15 @@
-"""What a session is opened with: how its model was tuned, what the caller asks for, and what both come to."""
+"""What a session is opened with: what the model was tuned for and what the caller asks for, put together."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Self, get_args
+from typing import TYPE_CHECKING, Self
 
 from genrec_edge.decoding.best_first import Budget
 from genrec_edge.engine.prompt_cache import PromptCache
-from genrec_edge.errors import UsageError
 from genrec_edge.gguf.adapter import find_adapter
-from genrec_edge.records import ScoreKind
 from genrec_edge.serving.score_fusion import PriorUse, prior_use
 from genrec_edge.serving.training_record import (
     judge_calibration_of,
@@ -24,8 +21,11 @@ from genrec_edge.serving.training_record import (
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from genrec_edge.hub.store import ModelFile
-    from genrec_edge.records import PriorKind
+    from genrec_edge.options import OpenOptions
+    from genrec_edge.records import ScoreKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,55 +37,39 @@ class SessionConfig:
         score: which probabilities are searched.
         prompt: the layout of prompts, a key of `prompts.LAYOUTS`.
         prior: how a counted prior enters, or None.
-        most_titles: how many titles of a history the model has seen at once.
-        judging: slope and offset that turn a margin into a probability, or None.
+        max_titles: how many titles of a history the model has seen at once.
+        judge_calibration: slope and offset that turn a margin into a probability, or None.
         budget: of an exact search.
-        prompts_kept: evaluated prompts on disk, or None.
+        prompt_cache: evaluated prompts on disk, or None.
     """
 
     adapter_path: Path | None
     score: ScoreKind
     prompt: str
     prior: PriorUse | None
-    most_titles: int
-    judging: tuple[float, float] | None
+    max_titles: int
+    judge_calibration: tuple[float, float] | None
     budget: Budget
-    prompt_cache_of_model: PromptCache | None
+    prompt_cache: PromptCache | None
 
     @classmethod
-    def of(
-        cls,
-        model_file: ModelFile,
-        *,
-        adapter: str | Path | None,
-        score: ScoreKind | None,
-        prior: str | Path | None,
-        prior_kind: PriorKind | None,
-        prior_weight: float | None,
-        budget: Budget | None,
-        prompts_path: Path | None,
-    ) -> Self:
-        """Return the settings for a model; see `Session.open` for the arguments and what is raised."""
-        if score is not None and score not in get_args(ScoreKind):
-            raise UsageError(f"unknown kind of score {score!r}", hint=f"known: {', '.join(get_args(ScoreKind))}")
-        header = None if adapter is None else find_adapter(adapter, model_file.header)
+    def of(cls, model_file: ModelFile, options: OpenOptions) -> Self:
+        """Return the configuration of a model opened with these options; `Session.open` says what is raised."""
+        header = None if options.adapter is None else find_adapter(options.adapter, model_file.header)
         adapter_path = None if header is None else header.path
         record = training_record_of(model_file, header)
         prompt = prompt_layout_of(model_file, header)
-        score = score or score_kind_of(model_file, header)
+        score = options.score or score_kind_of(model_file, header)
+        budget = Budget() if options.budget is None else options.budget
         return cls(
             adapter_path=adapter_path,
             score=score,
             prompt=prompt,
-            prior=prior_use(
-                None if prior is None else Path(prior), prior_kind, prior_weight, score=score, record=record
-            ),
-            most_titles=max_titles_of(record),
-            judging=judge_calibration_of(record),
-            budget=budget or Budget(),
-            prompt_cache_of_model=None
-            if prompts_path is None
-            else _prompts_kept(prompts_path, model_file, adapter_path),
+            prior=prior_use(options, score=score, record=record),
+            max_titles=max_titles_of(record),
+            judge_calibration=judge_calibration_of(record),
+            budget=Budget(budget) if isinstance(budget, int) else budget,
+            prompt_cache=_prompt_cache(options.prompts_path, model_file, adapter_path),
         )
 
 
@@ -95,9 +79,9 @@ def default_threads() -> int:
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-def _prompts_kept(folder: Path, model_file: ModelFile, adapter_path: Path | None) -> PromptCache | None:
-    """Return the kept prompts of a model of the store; of other files, nobody has read every byte."""
-    if model_file.manifest is None:
+def _prompt_cache(folder: Path | None, model_file: ModelFile, adapter_path: Path | None) -> PromptCache | None:
+    """Return the kept prompts of a model of the store; of other files there is no hash without reading them whole."""
+    if folder is None or model_file.manifest is None:
         return None
     key: dict[str, str | int | None] = {
         "model": model_file.manifest.sha256,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.coordinates import CatalogRows, TriePosition
+from genrec_edge.coordinates import CatalogRow, CatalogRows, TriePosition
 from genrec_edge.errors import NothingToRecommendError, UsageError, several
-from genrec_edge.records import Interaction, Match, Request
+from genrec_edge.records import Interaction, Match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.catalog.resolver import TitleResolver
-    from genrec_edge.coordinates import CatalogRow
     from genrec_edge.decoding.trie import TitleTrie
-    from genrec_edge.records import Reading
+    from genrec_edge.options import Request
+    from genrec_edge.records import Item, Reading
 
 
 _MAX_SHOWN = 5
@@ -70,7 +70,7 @@ def constrain(
     reading: Reading | None,
     seen: CatalogRows,
     catalog: Catalog,
-    index: TitleTrie,
+    trie: TitleTrie,
     resolver: TitleResolver,
 ) -> tuple[ConstrainedRequest, tuple[Match, ...]]:
     """Return a request as it is searched for, and the candidates that are not in the catalog.
@@ -93,7 +93,7 @@ def constrain(
     parts = list(reading.parts) if reading is not None and request.intent_where else []
     rarest_first = sorted(parts, key=lambda part: len(catalog.filter(part)))
     loosened: list[str] = []
-    while parts and int(_allowed(_with(request, parts), seen, catalog, index, resolver).sum()) < request.k:
+    while parts and int(_allowed(_with(request, parts), seen, catalog, trie, resolver).sum()) < request.k:
         loosened.append(rarest_first.pop(0))
         parts.remove(loosened[-1])
     return ConstrainedRequest(_with(request, parts), tuple(loosened)), ()
@@ -123,13 +123,18 @@ def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, resolver: T
     return matches
 
 
+def items_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> list[Item]:
+    """Return the items named by id or by title, in their order; `resolve_items` says what is raised."""
+    return [match.item for match in resolve_items(names, verb, catalog, resolver) if match.item is not None]
+
+
 def _matches(names: Sequence[str], catalog: Catalog, resolver: TitleResolver) -> list[Match]:
     by_id = catalog.by_ids(names)
     return [Match(n, by_id[n], "id", 1.0) if n in by_id else resolver.resolve(n) for n in names]
 
 
 def position_bias(
-    request: Request, seen: CatalogRows, catalog: Catalog, index: TitleTrie, resolver: TitleResolver
+    request: Request, seen: CatalogRows, catalog: Catalog, trie: TitleTrie, resolver: TitleResolver
 ) -> NDArray[np.float64]:
     """Return the bias of each position, (n_items,) in nats, -inf where the item is not allowed; at least k are allowed.
 
@@ -139,12 +144,12 @@ def position_bias(
         NothingToRecommendError: fewer than k items are allowed.
         UsageError: `where` is no condition, or an excluded item or a candidate is not in the catalog.
     """
-    allowed = _allowed(request, seen, catalog, index, resolver)
+    allowed = _allowed(request, seen, catalog, trie, resolver)
     n_allowed = int(allowed.sum())
     if request.k > n_allowed:
-        n_fitting = int(_fitting(request, catalog, index, resolver).sum())
+        n_fitting = int(_fitting(request, catalog, trie, resolver).sum())
         raise NothingToRecommendError(
-            f"{request.k} items asked for, {n_allowed} allowed: of {index.n_items:,} items {n_fitting:,} fit the "
+            f"{request.k} items asked for, {n_allowed} allowed: of {trie.n_items:,} items {n_fitting:,} fit the "
             f"conditions, {n_fitting - n_allowed:,} of them are seen or excluded",
             hint=f"ask for -k {n_allowed}, or loosen the conditions" if n_allowed else "loosen the conditions",
         )
@@ -153,39 +158,38 @@ def position_bias(
     if unknown := [item_id for item_id in request.bias if item_id not in biased]:
         raise UsageError(f"no item {reprlib.repr(unknown[0])} in the catalog to give a bias to", hint="biases go by id")
     nats = {item.row: request.bias[item_id] for item_id, item in biased.items()}
-    for position in index.positions(CatalogRows(np.array(list(nats), np.int64))):
-        bias[position] += nats[index.row_at(position)]
+    for position in trie.positions(CatalogRows(np.array(list(nats), np.int64))):
+        bias[position] += nats[trie.row_at(position)]
     return bias
 
 
 def _allowed(
-    request: Request, seen: CatalogRows, catalog: Catalog, index: TitleTrie, resolver: TitleResolver
+    request: Request, seen: CatalogRows, catalog: Catalog, trie: TitleTrie, resolver: TitleResolver
 ) -> NDArray[np.bool_]:
     """Return which items may be returned, by position."""
-    allowed = _fitting(request, catalog, index, resolver)
+    allowed = _fitting(request, catalog, trie, resolver)
     shut = _rows_of(request.exclude, "exclude", catalog, resolver)
     if not request.allow_seen:
         shut = CatalogRows(np.concatenate([shut, seen]))
-    for position in index.positions(shut):
-        own = index.leaf(TriePosition(int(position)))
+    for position in trie.positions(shut):
+        own = trie.leaf(TriePosition(int(position)))
         allowed[own.start : own.stop] = False
     return allowed
 
 
-def _fitting(request: Request, catalog: Catalog, index: TitleTrie, resolver: TitleResolver) -> NDArray[np.bool_]:
+def _fitting(request: Request, catalog: Catalog, trie: TitleTrie, resolver: TitleResolver) -> NDArray[np.bool_]:
     """Return which items satisfy the conditions, seen or not."""
-    fitting = np.ones(index.n_items, bool)
+    fitting = np.ones(trie.n_items, bool)
     if request.where is not None:
-        fitting &= index.mask(catalog.filter(request.where))
+        fitting &= trie.mask(catalog.filter(request.where))
     if request.candidates is not None:
-        fitting &= index.mask(_rows_of(request.candidates, "choose", catalog, resolver))
+        fitting &= trie.mask(_rows_of(request.candidates, "choose", catalog, resolver))
     return fitting
 
 
 def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> CatalogRows:
     """Return the rows of items named by id or by title."""
-    matches = resolve_items(names, verb, catalog, resolver)
-    return CatalogRows(np.array([m.item.row for m in matches if m.item is not None], np.int64))
+    return CatalogRows(np.array([item.row for item in items_of(names, verb, catalog, resolver)], np.int64))
 
 
 def _shown(name: str) -> str:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text
-from genrec_edge.coordinates import CatalogRow
+from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.trie import TrieKey, build
-from genrec_edge.profiles.tastes import MIN_LIFT
-from genrec_edge.records import Phrase, Trait
+from genrec_edge.errors import NothingToRecommendError
+from genrec_edge.profiles.tastes import MIN_LIFT, profile_text
+from genrec_edge.records import Description, Phrase, Trait
+from genrec_edge.serving.constraints import items_of, resolve_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.engine.context import LlamaEngine
-    from genrec_edge.records import Fact
+    from genrec_edge.options import Request
+    from genrec_edge.records import Fact, Item
+    from genrec_edge.serving.session import Session
 
 MOST_TITLES = 30
 """The latest titles of a history, which are described."""
@@ -39,6 +43,56 @@ _MOST_FACTS = 40
 _MOST_PHRASES = 80
 _FIRST = ("genres", DECADE)
 """Columns whose facts come first in a phrase; the second fact of a pair is of another column."""
+
+
+def describe_history(session: Session, request: Request) -> Description:
+    """Return what the history of a checked request says of its user: by the model, and by counting.
+
+    Of long histories the latest `MOST_TITLES` are described.
+
+    Raises:
+        NothingToRecommendError: nothing of the history is in the catalog, or nothing is known of its items.
+        UsageError: the model knows only histories.
+    """
+    matches, _, liked = resolve_history(request, session.catalog, session.resolver)
+    liked = CatalogRows(liked[-MOST_TITLES:])
+    no_history = CatalogRows(liked[:0])
+    facts = session.facts.of(liked.tolist())
+    counts = facts_of_many(facts, session.facts.share)
+    if not counts:
+        raise NothingToRecommendError(
+            "the catalog says nothing of these items but their titles",
+            hint="use a catalog that has genres, people or years",
+        )
+    unbiased = np.zeros(session.trie.n_items)
+
+    def nats_of(wanted: Sequence[prompts.PromptLine]) -> float:
+        logits, _ = session.engine.prompt(session.prompts.build(no_history, (), wanted)[0])
+        return sum(found.logprob for found in session.score_rows(liked, logits, unbiased))
+
+    return Description(
+        traits(counts, len(liked), nats_of, request.k),
+        profile_text(facts, session.facts.share),
+        tuple(m for m in matches if m.item is not None),
+        tuple(m for m in matches if m.item is None),
+    )
+
+
+def queries_for(session: Session, name: str, k: int) -> tuple[Item, list[Phrase]]:
+    """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
+
+    Raises:
+        NothingToRecommendError: nothing is known of the item but its title.
+        UsageError: it is not in the catalog, or the model knows only histories.
+    """
+    (item,) = items_of((name,), "ask for", session.catalog, session.resolver)
+    (facts,) = session.facts.of([item.row])
+    if not facts:
+        raise NothingToRecommendError(f"the catalog says nothing of {item.title!r} but its title")
+    no_history = CatalogRows(np.empty(0, np.int64))
+    logits, _ = session.engine.prompt(session.prompts.build(no_history, (), prompts.asking_for(item.row))[0])
+    found = ranked(session.engine, logits, phrases_of_one(facts), k)
+    return item, [phrase(said, share, session.catalog) for said, share in found]
 
 
 def facts_of_many(facts_of_items: Sequence[Sequence[Fact]], share: Callable[[Fact], float]) -> dict[Fact, int]:

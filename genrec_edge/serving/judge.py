@@ -14,6 +14,9 @@ from genrec_edge.decoding import prompts
 from genrec_edge.engine.context import MAX_RUN, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.errors import ModelInvalidError, UsageError
+from genrec_edge.records import Comparison, Judgement
+from genrec_edge.serving.answer import evaluate_user
+from genrec_edge.serving.constraints import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +26,41 @@ if TYPE_CHECKING:
 
     from genrec_edge.coordinates import CatalogRow, TokenId
     from genrec_edge.engine.context import LlamaEngine
+    from genrec_edge.options import Request
     from genrec_edge.serving.session import Session
+
+
+def judge_items(session: Session, names: Sequence[str], user: Request) -> list[Judgement]:
+    """Return for each item, named by id or title, whether the user of a checked request would enjoy it.
+
+    Raises:
+        NothingToRecommendError: nothing of the history is in the catalog.
+        UsageError: an item is not in the catalog, or the model knows only histories.
+        ModelInvalidError: yes and no begin with the same token.
+    """
+    items = items_of(names, "judge", session.catalog, session.resolver)
+    evaluate_user(session, user)
+    calibration = session.config.judge_calibration
+    return [
+        Judgement(item, probability(margin, calibration), margin, calibration is not None)
+        for item, margin in zip(items, margins(session, [item.row for item in items]), strict=True)
+    ]
+
+
+def compare_items(session: Session, a: str, b: str, user: Request) -> Comparison:
+    """Return which of two items, named by id or title, the user of a checked request prefers.
+
+    Raises: as `judge_items`; and UsageError if both are the same item or have the same title.
+    """
+    one, other = items_of((a, b), "compare", session.catalog, session.resolver)
+    if one.row == other.row:
+        raise UsageError(f"{a!r} and {b!r} are the same item", hint="name two different ones")
+    evaluate_user(session, user)
+    # In one order whatever the caller's, so that even the last bits of the answer are the same.
+    low, high = sorted((one.row, other.row))
+    low_first, high_first = preferences(session, [(low, high), (high, low)])
+    first, second = (low_first, -high_first) if one.row == low else (high_first, -low_first)
+    return Comparison(one, other, probability((first + second) / 2), probability(first), probability(second))
 
 
 def margins(session: Session, rows: Sequence[CatalogRow]) -> list[float]:
@@ -36,7 +73,7 @@ def margins(session: Session, rows: Sequence[CatalogRow]) -> list[float]:
     yes, no = (model.tokenize(answer)[0] for answer in (prompts.YES, prompts.NO))
     if yes == no:
         raise ModelInvalidError(f"to {model.path} yes and no begin alike: it cannot be asked for verdicts")
-    questions = [session.encode(prompts.pointwise(row)) for row in rows]
+    questions = [session.prompts.encode(prompts.pointwise(row)) for row in rows]
     return [float(logits[yes]) - float(logits[no]) for logits in _logits_after(session.engine, questions)]
 
 
@@ -49,11 +86,11 @@ def preferences(session: Session, pairs: Sequence[tuple[CatalogRow, CatalogRow]]
     end_id = session.engine.model.newline_id
     questions, forks = [], []
     for a, b in pairs:
-        first, second = ([*session.path_of(row), end_id] for row in (a, b))
+        first, second = ([*session.title_tokens(row), end_id] for row in (a, b))
         if first == second:
             raise UsageError("both items have the same title", hint="nothing tells them apart for a model")
         fork = next(i for i, (x, y) in enumerate(zip(first, second, strict=False)) if x != y)
-        questions.append([*session.encode(prompts.pairwise(a, b)), *first[:fork]])
+        questions.append([*session.prompts.encode(prompts.pairwise(a, b)), *first[:fork]])
         forks.append((first[fork], second[fork]))
     answers = _logits_after(session.engine, questions)
     return [float(logits[x]) - float(logits[y]) for logits, (x, y) in zip(answers, forks, strict=True)]
@@ -76,9 +113,9 @@ def _logits_after(engine: LlamaEngine, questions: Sequence[Sequence[TokenId]]) -
         engine.drop_runs()
 
 
-def probability(margin: float, judging: tuple[float, float] | None = None) -> float:
+def probability(margin: float, calibration: tuple[float, float] | None = None) -> float:
     """Return the probability of log-odds, after slope and offset if there are any; of opposite ones they sum to 1."""
-    slope, offset = judging or (1.0, 0.0)
+    slope, offset = calibration or (1.0, 0.0)
     z = slope * margin + offset
     likelier = 1 / (1 + math.exp(-abs(z)))
     return likelier if z >= 0 else 1 - likelier

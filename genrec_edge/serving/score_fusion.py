@@ -10,27 +10,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.decoding.best_first import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
-from genrec_edge.prior.bind import bind
+from genrec_edge.prior.bind import BoundPrior, bind
 from genrec_edge.prior.db import ItemPrior
-from genrec_edge.records import PriorKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.coordinates import CatalogRows, TriePosition
     from genrec_edge.decoding.trie import TitleTrie
-    from genrec_edge.records import ScoreKind
+    from genrec_edge.options import OpenOptions
+    from genrec_edge.records import PriorKind, ScoreKind
 
 DEFAULT_WEIGHT = 4.0
 """Of 1, 2, 4 and 8 the one with the best NDCG@10 of the default model on the validation items of ML-100K."""
@@ -47,20 +47,12 @@ class PriorUse:
     lambda_: float = 0.0
 
 
-def prior_use(
-    path: Path | None,
-    kind: PriorKind | None,
-    weight: float | None,
-    *,
-    score: ScoreKind,
-    record: Mapping[str, object],
-) -> PriorUse | None:
-    """Return how a prior is used, or None for not at all.
+def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, object]) -> PriorUse | None:
+    """Return how the prior of these options is used, or None for not at all.
 
     Args:
-        path: what `prior build` made, or None.
-        kind: None takes "sequence" where there is a prior.
-        weight: nats for each of its nats, as a bias; None takes what the model was tuned for, else `DEFAULT_WEIGHT`.
+        options: `prior`, `prior_kind` and `prior_weight`; without a weight, what the model was tuned for is taken,
+            else `DEFAULT_WEIGHT`.
         score: the kind of score of the search.
         record: metadata of the adapter or the model, with what training left there.
 
@@ -68,21 +60,20 @@ def prior_use(
         UsageError: the options do not fit each other, or a model that was tuned on a prior gets none.
         ModelInvalidError: the record of a model that was tuned on a prior does not say how.
     """
-    if kind is not None and kind not in get_args(PriorKind):
-        raise UsageError(f"unknown kind of prior {kind!r}", hint=f"known: {', '.join(get_args(PriorKind))}")
-    if weight is not None and not 0 <= weight < math.inf:
-        raise UsageError(f"the weight {weight} of a prior is out of range", hint="give 0 or a positive number")
+    path, kind, weight = options.prior, options.prior_kind, options.prior_weight
     learned = learned_on_prior(record)
     if path is None or kind == "none":
         if kind in {"popularity", "sequence"} or weight is not None:
-            raise UsageError("a prior is asked for, and none is given", hint="name one with --prior-file")
+            raise UsageError("a prior is asked for, and no file of one is given", hint="name it with `prior`")
         if learned is not None and kind is None and score == "catalog":
-            message = "this model was tuned to add to a counted prior, and none is given"
-            raise UsageError(message, hint="name one with --prior-file, or give --prior none to do without")
+            raise UsageError(
+                "this model was tuned to add to a counted prior, and no file of one is given",
+                hint="name it with `prior`, or say none with `prior_kind`",
+            )
         return None
     if weight is None and learned is not None and kind != "popularity" and score == "catalog":
-        return PriorUse(path, "sequence", None, *learned)
-    return PriorUse(path, kind or "sequence", DEFAULT_WEIGHT if weight is None else weight)
+        return PriorUse(Path(path), "sequence", None, *learned)
+    return PriorUse(Path(path), kind or "sequence", DEFAULT_WEIGHT if weight is None else weight)
 
 
 def learned_on_prior(record: Mapping[str, object]) -> tuple[float, float] | None:
@@ -97,12 +88,12 @@ def learned_on_prior(record: Mapping[str, object]) -> tuple[float, float] | None
     if isinstance(tau, float) and isinstance(lambda_, float) and math.isfinite(tau) and math.isfinite(lambda_):
         return tau, lambda_
     message = f"the model was tuned to add to a counted prior, but not with numbers: tau {tau!r}, lambda {lambda_!r}"
-    raise ModelInvalidError(message, hint="train or convert it again, or give --prior-weight")
+    raise ModelInvalidError(message, hint="train or convert it again, or give `prior_weight`")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedScores:
-    """What one search is given beside the model: (n_items,) each, by position of the index, or None."""
+    """What one search is given beside the model: (n_items,) each, by position of the trie, or None."""
 
     bias: NDArray[np.float64]
     below: ChildPrior | None
@@ -114,7 +105,7 @@ class FusedScores:
 
 
 class ScoreFusion:
-    """A prior bound to a catalog's index, and how it is used.
+    """A prior bound to the trie of a catalog, and how it is used.
 
     Args:
         use: what `prior_use` says, or None for no prior.
@@ -123,15 +114,17 @@ class ScoreFusion:
     def __init__(self, use: PriorUse | None) -> None:
         self._use = use
         self._prior = None if use is None else ItemPrior.open(use.path)
+        self._bound: BoundPrior | None = None
+        self._n_items = 0
         self.unconditional: tuple[float, NDArray[np.float64]] | None = None
         """Alpha, and the log-probability of each title after an empty history."""
 
-    def bind(self, catalog: Catalog, index: TitleTrie) -> None:
+    def bind(self, catalog: Catalog, trie: TitleTrie) -> None:
         """Find the items of the prior in a catalog; to be done again when it has changed."""
-        self._n_items = index.n_items
-        self._bound = None if self._prior is None else bind(self._prior, catalog, index.rows)
+        self._n_items = trie.n_items
+        self._bound = None if self._prior is None else bind(self._prior, catalog, trie.rows)
 
-    def of(self, history_rows: CatalogRows) -> FusedScores:
+    def after(self, history_rows: CatalogRows) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first."""
         bias, below, log_prior = np.zeros(self._n_items), None, None
         if self._use is not None and self._bound is not None:

@@ -1,6 +1,7 @@
-"""A model and a catalog, opened together: prompts, the search, and work that may go on while the catalog changes.
+"""A model and a catalog, opened together: prompts, the search, and work that goes on while the catalog changes.
 
-What is asked of them is known to `recommender.py` and `ranking.py`. It never downloads and never prints.
+What they are asked for is known to `answer.py`, `judge.py`, `describe.py` and `evaluation.llm_ranker`. Never downloads
+and never prints.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 from weakref import WeakSet
 
@@ -18,8 +19,8 @@ from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
-from genrec_edge.coordinates import CatalogRows, TriePosition
-from genrec_edge.decoding import prompts, trie_cache
+from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePosition
+from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import PIECE, LlamaEngine
@@ -29,30 +30,34 @@ from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.gguf.header import tokenizer_fingerprint
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.intents.parser import IntentParser
+from genrec_edge.option_fields import check_options
 from genrec_edge.serving import unconditional
 from genrec_edge.serving.config import SessionConfig, default_threads
+from genrec_edge.serving.prompt_builder import PromptBuilder
 from genrec_edge.serving.score_fusion import FusedScores, ScoreFusion
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from genrec_edge.coordinates import CatalogRow, TokenId
-    from genrec_edge.decoding.best_first import Budget
+    from genrec_edge.decoding.best_first import ScoredTitle
     from genrec_edge.decoding.trie import OnTitle, TitleTrie
-    from genrec_edge.records import Match, PriorKind, ScoreKind
+    from genrec_edge.options import OpenOptions
+    from genrec_edge.records import Match
 
 DEFAULT_CTX = 2048
-_SEARCH_ROOM = 768
-"""KV cells kept for the search tree; the median search on 17,472 films needs 300."""
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
 _Answer = TypeVar("_Answer")
+
+
+def _no_title(_done: int, _total: int) -> None:
+    """Report no progress."""
 
 
 class Session:
@@ -66,62 +71,31 @@ class Session:
         model_file: ModelFile,
         catalog: Catalog,
         engine: LlamaEngine,
-        settings: SessionConfig,
-        on_title: OnTitle = lambda _done, _total: None,
+        config: SessionConfig,
+        on_title: OnTitle = _no_title,
     ) -> None:
         self.catalog = catalog
-        self._model_file = model_file
-        self._engine = engine
-        self.settings = settings
-        self._resolver = TitleResolver(catalog)
+        self.engine = engine
+        self.config = config
+        self.load_s = 0.0
+        """Seconds that opening took; the first result says so."""
+        self.resolver = TitleResolver(catalog)
         self.facts = CatalogFacts(catalog)
         self.intents = IntentParser(self.facts)
+        self.model_file = model_file
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
         self._clones: WeakSet[Session] = WeakSet()
         self._closed = False
-        self._load_s = 0.0
-        bos = [] if engine.model.bos_id is None else [engine.model.bos_id]
-        layout = prompts.LAYOUTS[settings.prompt]
-        self._instruction = bos + engine.model.tokenize(layout.head)
-        self._tail = engine.model.tokenize(layout.tail) if layout.tail else []
-        self._index = self._load_index(on_title)
         self._alpha = 0.0
-        self._fusion = ScoreFusion(settings.prior)
-        self._fusion.bind(catalog, self._index)
+        self.trie = self._load_trie(on_title)
+        self.prompts = PromptBuilder(engine, config.prompt, config.max_titles, self.title_tokens)
+        self._fusion = ScoreFusion(config.prior)
+        self._fusion.bind(catalog, self.trie)
 
     @classmethod
-    def open(
-        cls,
-        model: str | Path | ModelFile | None = None,
-        catalog: str | Path | None = None,
-        *,
-        adapter: str | Path | None = None,
-        n_threads: int | None = None,
-        n_ctx: int | None = None,
-        score: ScoreKind | None = None,
-        prior: str | Path | None = None,
-        prior_kind: PriorKind | None = None,
-        prior_weight: float | None = None,
-        budget: Budget | None = None,
-        prompts_path: Path | None = None,
-        on_title: OnTitle = lambda _done, _total: None,
-    ) -> Self:
-        """Load a model and a catalog; the catalog's title index is built first if it is missing or out of date.
-
-        Args:
-            model: a name in the model store, a GGUF file, one of these already resolved, or None for the default model.
-            catalog: a catalog file, or None for the films that come with the package.
-            adapter: a LoRA adapter in GGUF format, made for this model, or None.
-            n_threads: None takes the CPUs this process may use, at most 8.
-            n_ctx: KV cells; None takes 2048, or what the model can do if that is less.
-            score: None takes what the model was tuned for; see `decoder`.
-            prior: a file that `prior build` made, or None; see `fusion` for this and the next two.
-            prior_kind: None takes "sequence" where there is a prior.
-            prior_weight: nats for each nat of the prior; None takes what the model was tuned for, else 4.
-            budget: what an exact search may spend before a beam completes it.
-            prompts_path: a folder that keeps evaluated prompts for later processes, or None; of models of the store.
-            on_title: told how many titles of how many are indexed, for a progress bar.
+    def open(cls, options: OpenOptions) -> Session:
+        """Load a model and a catalog; the catalog's title trie is built first if it is missing or out of date.
 
         Raises:
             ModelMissingError: the model is not in the store; the hint is the command that brings it.
@@ -131,41 +105,23 @@ class Session:
             UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
         """
         started = time.perf_counter()
-        model_file = model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
-        settings = SessionConfig.of(
-            model_file,
-            adapter=adapter,
-            score=score,
-            prior=prior,
-            prior_kind=prior_kind,
-            prior_weight=prior_weight,
-            budget=budget,
-            prompts_path=prompts_path,
-        )
+        check_options(options)
+        on_title = options.on_title or _no_title
+        model_file = _model_file(options.model)
+        config = SessionConfig.of(model_file, options)
         with ExitStack() as on_error:
-            opened = Catalog.open(default_catalog_path() if catalog is None else catalog)
-            on_error.callback(opened.close)
-            loaded = Model(model_file.path, adapter_path=settings.adapter_path)
-            on_error.callback(loaded.close)
-            if loaded.n_ctx_train < PIECE:
-                raise ModelInvalidError(
-                    f"{model_file.path} has a context of {loaded.n_ctx_train} tokens, too small to recommend with",
-                    hint=f"use a model with at least {PIECE}",
-                )
-            ctx = min(DEFAULT_CTX, loaded.n_ctx_train) if n_ctx is None else n_ctx
-            engine = LlamaEngine(
-                loaded,
-                n_ctx=ctx,
-                n_threads=default_threads() if n_threads is None else n_threads,
-                output_rows=None if settings.adapter_path else OutputMatrix.open(model_file.header, model_file.path),
-            )
+            catalog = Catalog.open(default_catalog_path() if options.catalog is None else options.catalog)
+            on_error.callback(catalog.close)
+            engine = _engine(model_file, config, options)
             on_error.callback(engine.close)
-            session = cls(model_file, opened, engine, settings, on_title)
+            session = cls(model_file, catalog, engine, config, on_title)
+            if options.calibrate:
+                session.calibrate(options.calibrate, on_title)
             on_error.pop_all()
-        session._load_s = time.perf_counter() - started
+        session.load_s = time.perf_counter() - started
         return session
 
-    def clone(self) -> Self:
+    def clone(self) -> Session:
         """Return a session that answers as this one does, with one thread. It shares the weights: close it before.
 
         Raises: as `open`.
@@ -173,95 +129,69 @@ class Session:
         with ExitStack() as on_error:
             catalog = Catalog.open(self.catalog.path)
             on_error.callback(catalog.close)
-            engine = self._engine.clone()
+            engine = self.engine.clone()
             on_error.callback(engine.close)
-            clone = type(self)(self._model_file, catalog, engine, self.settings)
+            clone = type(self)(self.model_file, catalog, engine, self.config)
             on_error.pop_all()
-        clone._alpha, clone._fusion.unconditional = self._alpha, self._fusion.unconditional  # noqa: SLF001 - of the same class
+        clone._alpha, clone._fusion.unconditional = self._alpha, self._fusion.unconditional  # noqa: SLF001
         self._clones.add(clone)
         return clone
 
-    @property
-    def engine(self) -> LlamaEngine:
-        """The engine. This and the next three are for evaluations, which own their recommender: they take no lock."""
-        return self._engine
-
-    @property
-    def index(self) -> TitleTrie:
-        """The title index."""
-        return self._index
-
-    def prompt_ids(
-        self,
-        rows: CatalogRows,
-        before: Sequence[prompts.Part[CatalogRow]] = (),
-        after: Sequence[prompts.Part[CatalogRow]] = (),
-    ) -> tuple[list[TokenId], int]:
-        """Return the prompt of a history of catalog rows, oldest first, and how many of the oldest were left out.
-
-        What is said before and after the history is never cut; titles in it are named by their rows. A model that was
-        tuned on windows of histories is given no more titles than it has seen at once; see `prompts.n_titles_to_drop`.
-
-        Raises:
-            UsageError: it does not fit, or this model's layout knows nothing but histories.
-        """
-        n_left_out = prompts.n_titles_to_drop(len(rows), self.settings.most_titles)
-        n_ctx, model = self._engine.n_ctx, self._engine.model
-        prompt, n_unfit = prompts.build_prompt(
-            [*self._instruction, *self.encode(before)],
-            [self.path_of(row) for row in rows[n_left_out:].tolist()],
-            end_id=model.newline_id,
-            max_tokens=n_ctx - min(_SEARCH_ROOM, n_ctx // 2),
-            tail_ids=[*self.encode(after), *self._tail],
-        )
-        return prompt, n_left_out + n_unfit
-
-    def prompted(self, token_ids: Sequence[TokenId]) -> tuple[NDArray[np.float32], int]:
+    def evaluate_prompt(self, token_ids: Sequence[TokenId]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt, as `engine.prompt` does, with the help of the prompts that are kept on disk."""
-        engine, kept = self._engine, self.settings.prompt_cache_of_model
-        if kept is None:
+        engine, cache = self.engine, self.config.prompt_cache
+        if cache is None:
             return engine.prompt(token_ids)
-        near = kept.nearest(token_ids, more_than=engine.known(token_ids))
-        if near is not None and (cells := kept.read(near)) is not None:
+        near = cache.nearest(token_ids, more_than=engine.known(token_ids))
+        if near is not None and (cells := cache.read(near)) is not None:
             engine.restore(near.token_ids, cells)
-        row, reused = engine.prompt(token_ids)
-        if len(token_ids) - reused >= LEAST_TOKENS:
-            kept.keep(token_ids, engine.state())
-        return row, reused
+        logits, n_reused = engine.prompt(token_ids)
+        if len(token_ids) - n_reused >= LEAST_TOKENS:
+            cache.keep(token_ids, engine.state())
+        return logits, n_reused
 
-    def path_of(self, row: CatalogRow) -> list[TokenId]:
+    def title_tokens(self, row: CatalogRow) -> list[TokenId]:
         """Return the token ids of the title of a catalog row."""
-        (position,) = self._index.positions(CatalogRows(np.array([row])))
-        return self._index.path(TriePosition(int(position)))
+        (position,) = self.trie.positions(CatalogRows(np.array([row])))
+        return self.trie.path(TriePosition(int(position)))
 
-    def encode(self, parts: Sequence[prompts.Part[CatalogRow]]) -> list[TokenId]:
-        """Return the token ids of parts of a prompt, titles named by their rows.
-
-        Raises:
-            UsageError: this model's layout knows nothing but histories.
-        """
-        if parts and not prompts.LAYOUTS[self.settings.prompt].has_forms:
-            message = f"prompts of the layout {self.settings.prompt!r}, which this model was tuned with, hold a history"
-            raise UsageError(f"{message} and nothing else", hint="use another model, or leave the words out")
-        return prompts.encode(parts, self._engine.model.tokenize, self.path_of, self._engine.model.newline_id)
-
-    def fused(self, rows: CatalogRows) -> FusedScores:
+    def fused_scores(self, rows: CatalogRows) -> FusedScores:
         """Return what prior and calibration add after a history of catalog rows, oldest first."""
-        return self._fusion.of(rows)
+        return self._fusion.after(rows)
 
     def search(self, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None) -> TrieSearch:
-        """Return the search for the k best items under a bias for each position of the index, -inf to forbid it."""
+        """Return the search for the k best items under a bias for each position of the trie, -inf to forbid it."""
         return TrieSearch(
-            self._index,
-            self._engine,
-            end_id=self._engine.model.newline_id,
-            kind=self.settings.score,
+            self.trie,
+            self.engine,
+            end_id=self.engine.model.newline_id,
+            kind=self.config.score,
             bias=bias if fused is None else bias + fused.bias,
             k=k,
             prior=None if fused is None else fused.below,
         )
 
-    def calibrate(self, alpha: float, on_title: OnTitle = lambda _done, _total: None) -> None:
+    def score_rows(
+        self,
+        rows: CatalogRows,
+        logits: NDArray[np.float32],
+        bias: NDArray[np.float64],
+        fused: FusedScores | None = None,
+    ) -> tuple[ScoredTitle, ...]:
+        """Return these catalog rows, all of them, as the search scores them if nothing else is allowed.
+
+        Args:
+            rows: (n,) catalog rows, each once.
+            logits: (n_vocab,) after the prompt that the engine holds.
+            bias: (n_items,) nats by position of the trie.
+            fused: what prior and calibration add.
+        """
+        positions = self.trie.positions(rows)
+        only = np.full(len(bias), -np.inf)
+        only[positions] = bias[positions]
+        return self.search(only, len(positions), fused).exact(logits, self.config.budget).found
+
+    def calibrate(self, alpha: float, on_title: OnTitle | None = None) -> None:
         """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
 
         The first time for a model and a catalog, the model is asked for all titles: minutes for ten thousands of them.
@@ -271,31 +201,39 @@ class Session:
             UsageError: alpha is out of range.
         """
         if not 0 <= alpha < math.inf:
-            raise UsageError(f"{alpha} times what is usual is out of range", hint="give 0 or a positive number")
-        with self._lock:
-            self._check_open()
+            raise UsageError(f"`alpha` must be a finite number of at least 0, got {alpha}")
+        with self.exclusively():
             self._alpha = alpha
-            with self._engine.deadline(None):
-                self._load_unconditional(on_title)
+            with self.engine.deadline(None):
+                self._load_unconditional(on_title or _no_title)
 
     def describe_model(self) -> dict[str, str | int | float | None]:
         """Return what every result says of the model."""
-        manifest = self._model_file.manifest
-        adapter_path = self._engine.model.adapter_path
+        manifest = self.model_file.manifest
+        adapter_path = self.engine.model.adapter_path
         return {
-            "name": self._model_file.path.stem if manifest is None else manifest.name,
-            "path": str(self._model_file.path),
+            "name": self.model_file.path.stem if manifest is None else manifest.name,
+            "path": str(self.model_file.path),
             "quant": None if manifest is None else manifest.quant,
             "adapter": None if adapter_path is None else str(adapter_path),
-            "score": self.settings.score,
-            "prompt": self.settings.prompt,
+            "score": self.config.score,
+            "prompt": self.config.prompt,
             **self._fusion.describe(),
+        }
+
+    def describe_catalog(self) -> dict[str, str | int | float | None]:
+        """Return what every result says of the catalog."""
+        return {
+            "name": self.catalog.name,
+            "path": str(self.catalog.path),
+            "items": self.trie.n_items,
+            "revision": self.trie.key.revision,
         }
 
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""
         self._check_open()
-        return self._resolver.resolve(text)
+        return self.resolver.resolve(text)
 
     def forget(self) -> None:
         """Forget what was asked before: answers then are the same to the last bit, whoever was asked with them.
@@ -303,9 +241,8 @@ class Session:
         Otherwise what a prompt has in common with the one before is not evaluated again, and sums are added up in
         another order.
         """
-        with self._lock:
-            self._check_open()
-            self._engine.forget()
+        with self.exclusively():
+            self.engine.forget()
 
     def cancel(self) -> None:
         """Interrupt the request that is running, from another thread; it raises CancelledError."""
@@ -316,7 +253,7 @@ class Session:
         """Free the model and close the catalog, after the running request if there is one."""
         with self._lock:
             self._closed = True
-            self._engine.close()
+            self.engine.close()
             self.catalog.close()
 
     def __enter__(self) -> Self:
@@ -327,63 +264,102 @@ class Session:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Hold the session while the block runs, after other callers.
+
+        Raises:
+            UsageError: it is closed.
+        """
+        with self._lock:
+            self._check_open()
+            yield
+
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this recommender is closed", hint="open another one")
 
-    def _on_stable_catalog(self, work: Callable[[], _Answer], timeout_s: float | None = None) -> _Answer:
+    def on_stable_catalog(self, work: Callable[[], _Answer], timeout_s: float | None = None) -> _Answer:
         """Return what `work` returns while the catalog stays as it is, one caller at a time.
+
+        If the catalog changes meanwhile, the trie follows it and the work is done again.
 
         Raises:
             UsageError: the session is closed.
             DeadlineError: not finished after `timeout_s`.
             LockedError: the catalog is being changed all the time.
         """
-        with self._lock:
-            self._check_open()
-            with self._engine.deadline(timeout_s):
-                for _ in range(_ATTEMPTS):
-                    self._refresh_index()
-                    try:
-                        answer = work()
-                    except LookupError:
-                        if self._index.key.revision == self.catalog.revision:
-                            raise
-                        continue  # an item had gone, or had come too late for the index
-                    if self._index.key.revision == self.catalog.revision:
-                        return answer
+        with self.exclusively(), self.engine.deadline(timeout_s):
+            for _ in range(_ATTEMPTS):
+                self._refresh_trie()
+                try:
+                    answer = work()
+                except LookupError:
+                    if self.trie.key.revision == self.catalog.revision:
+                        raise
+                    continue  # an item had gone, or had come too late for the trie
+                if self.trie.key.revision == self.catalog.revision:
+                    return answer
         raise LockedError(
             f"the catalog {self.catalog.path} was changed during the request, {_ATTEMPTS} times in a row",
             hint="try again when its writer is done",
         )
 
-    def _refresh_index(self) -> None:
-        if self._index.key.revision != self.catalog.revision:
-            self._index = self._load_index(lambda _done, _total: None)
-            self._fusion.bind(self.catalog, self._index)
+    def _refresh_trie(self) -> None:
+        if self.trie.key.revision != self.catalog.revision:
+            self.trie = self._load_trie()
+            self._fusion.bind(self.catalog, self.trie)
             self._load_unconditional()
 
-    def _load_index(self, on_title: OnTitle) -> TitleTrie:
-        tokenize = self._engine.model.tokenize
+    def _load_trie(self, on_title: OnTitle = _no_title) -> TitleTrie:
+        tokenize = self.engine.model.tokenize
         return trie_cache.load(self.catalog, tokenize, self._fingerprint, on_title, default_threads())
 
-    def _load_unconditional(self, on_title: OnTitle = lambda _done, _total: None) -> None:
+    def _load_unconditional(self, on_title: OnTitle = _no_title) -> None:
         """Have the fusion know what the model thinks of all titles of the index, if there is to be a calibration."""
         self._fusion.unconditional = None
         if not self._alpha:
             return
 
         def compute() -> NDArray[np.float64]:
-            root_row = self._engine.prompt(self.prompt_ids(CatalogRows(np.empty(0, np.int64)))[0])[0]
-            return self.search(np.zeros(self._index.n_items), self._index.n_items).score_all(root_row, on_title)
+            logits = self.engine.prompt(self.prompts.build(CatalogRows(np.empty(0, np.int64)))[0])[0]
+            return self.search(np.zeros(self.trie.n_items), self.trie.n_items).score_all(logits, on_title)
 
-        manifest, adapter_path = self._model_file.manifest, self._engine.model.adapter_path
+        manifest, adapter_path = self.model_file.manifest, self.engine.model.adapter_path
         model = {
-            "model": sha256_file(self._model_file.path) if manifest is None else manifest.sha256,
+            "model": sha256_file(self.model_file.path) if manifest is None else manifest.sha256,
             "adapter": None if adapter_path is None else sha256_file(adapter_path),
-            "score": self.settings.score,
-            "prompt": self.settings.prompt,
+            "score": self.config.score,
+            "prompt": self.config.prompt,
         }
         folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
-        known = unconditional.load(folder, model, self._index.key.revision, self._index.n_items, compute)
+        known = unconditional.load(folder, model, self.trie.key.revision, self.trie.n_items, compute)
         self._fusion.unconditional = (self._alpha, known)
+
+
+def _model_file(model: str | Path | ModelFile | None) -> ModelFile:
+    return model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
+
+
+def _engine(model_file: ModelFile, config: SessionConfig, options: OpenOptions) -> LlamaEngine:
+    """Load the weights and make a context; closing the engine frees both.
+
+    Raises:
+        ModelInvalidError: the model's context is too small to recommend with.
+    """
+    with ExitStack() as on_error:
+        model = Model(model_file.path, adapter_path=config.adapter_path)
+        on_error.callback(model.close)
+        if model.n_ctx_train < PIECE:
+            raise ModelInvalidError(
+                f"{model_file.path} has a context of {model.n_ctx_train} tokens, too small to recommend with",
+                hint=f"use a model with at least {PIECE}",
+            )
+        engine = LlamaEngine(
+            model,
+            n_ctx=min(DEFAULT_CTX, model.n_ctx_train) if options.n_ctx is None else options.n_ctx,
+            n_threads=default_threads() if options.n_threads is None else options.n_threads,
+            output_rows=None if config.adapter_path else OutputMatrix.open(model_file.header, model_file.path),
+        )
+        on_error.pop_all()
+    return engine

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
-
-from genrec_edge.serving.session import Session
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from genrec_edge.serving.session import Session
+
 _SMALL_BYTES = 500_000_000
 """Larger files keep the memory bus busy with one context. SmolLM2-135M has 145 MB at Q8_0."""
 
-_Member = TypeVar("_Member", bound=Session)
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
@@ -29,21 +28,21 @@ def pool_size(n_bytes: int, n_threads: int) -> int:
     return n_threads if n_bytes <= _SMALL_BYTES else 1
 
 
-class SessionPool(Generic[_Member]):
+class SessionPool:
     """Sessions that share their work. Use it in a `with` block, which closes them.
 
     Args:
-        members: at least one, and clones of it; nobody else asks them anything meanwhile.
+        members: at least one, and clones of it; nothing else may use them meanwhile.
     """
 
-    def __init__(self, members: Sequence[_Member]) -> None:
+    def __init__(self, members: Sequence[Session]) -> None:
         self.members = members
-        self._idle: SimpleQueue[_Member] = SimpleQueue()
+        self._idle: SimpleQueue[Session] = SimpleQueue()
         for member in members:
             self._idle.put(member)
         self._executor = ThreadPoolExecutor(len(members))
 
-    def map(self, work: Callable[[_Member, _Task], _Answer], tasks: Iterable[_Task]) -> Iterator[_Answer]:
+    def map(self, work: Callable[[Session, _Task], _Answer], tasks: Iterable[_Task]) -> Iterator[_Answer]:
         """Yield what `work` returns for each task, in order."""
 
         def answer(task: _Task) -> _Answer:

@@ -19,7 +19,8 @@ from genrec_edge import Recommender
 from genrec_edge.batch.users import BatchUser, check_users_file, read_users
 from genrec_edge.batch.worker import Chunk, answer_chunk
 from genrec_edge.errors import CatalogError, GenRecError, UsageError
-from genrec_edge.records import Interaction, Request
+from genrec_edge.options import Request
+from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -139,7 +139,7 @@ def test_a_user_by_name_is_told_from_their_profile(at: tuple[str, ...]) -> None:
         (("describe",), "there is no history to describe"),
         (("queries", "No such film at all"), "cannot ask for what is not surely in the catalog"),
         (("recommend", "--context", "tonight"), "the context 'tonight' is not NAME=WORDS"),
-        (("recommend", "--preference", " "), "the preference is empty"),
+        (("recommend", "--preference", " "), "--preference must not be empty"),
     ],
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], message: str, at: tuple[str, ...]) -> None:

@@ -316,7 +316,7 @@ def test_options_that_do_not_fit_are_refused(tiny_llama: Path, tricky_path: Path
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
         assert message in result.stderr
     assert call(*plain, "--prior-file", tricky_path).exit_code == 16
-    with pytest.raises(UsageError, match="unknown kind of prior"):
+    with pytest.raises(UsageError, match="`prior_kind` must be one of"):
         Recommender.open(tiny_llama, tricky_path, prior=prior_path, prior_kind="magic")  # type: ignore[arg-type]
 
 
@@ -334,11 +334,11 @@ def test_a_prior_follows_a_catalog_that_changes(
 ) -> None:
     own = Path(shutil.copy(tricky_path, tmp_path / "own.db"))
     with Recommender.open(tiny_llama, own, n_threads=1, prior=prior_path) as recommender:
-        assert recommender.describe_model()["prior_dropped"] == 0
+        assert recommender.session.describe_model()["prior_dropped"] == 0
         edit.remove(own, ["004"])
         edit.add_item(own, "Quite New", id="new")
         found = {r.item.id: r.prior for r in recommender.recommend(k=60).items}
-        assert recommender.describe_model()["prior_dropped"] == 1
+        assert recommender.session.describe_model()["prior_dropped"] == 1
     assert found["new"] is not None
     assert found["new"] == min(value for value in found.values() if value is not None)
 
@@ -412,9 +412,9 @@ def test_another_catalog_gets_what_it_shares(
 ) -> None:
     """The films that come along have most of these titles, under other ids."""
     with Recommender.open(tiny_llama, films_path, n_threads=1, prior=prior_path) as recommender:
-        described = recommender.describe_model()
+        described = recommender.session.describe_model()
         assert 0 < int(described["prior_dropped"] or 0) < 30
-        added = recommender.fused(CatalogRows(rows_of(films_path)[:3]))
+        added = recommender.session.fused_scores(CatalogRows(rows_of(films_path)[:3]))
         assert added.log_prior is not None
         assert np.isfinite(added.log_prior).all()
         assert np.exp(added.log_prior).sum() == pytest.approx(1)

@@ -143,7 +143,7 @@ def test_a_model_that_cannot_write_is_told_and_named(update: Callable[..., list[
         (["update", "eve"], 2, "there is no profile of 'eve'"),
         (["update", "eve", "-H", "no such film at all"], 3, "none of the 1 titles is in the catalog 'films'"),
         (["update", "eve", "-H", "Alien", "--block", "0"], 2, "must be from 1 to 100, got 0"),
-        (["update", "eve", "-H", "Alien", "--min-rating", "nan"], 2, "the lowest rating is not a number"),
+        (["update", "eve", "-H", "Alien", "--min-rating", "nan"], 2, "--min-rating must be a number, got nan"),
         (["update", "eve", "-H", "Alien", "--summarizer", "nobody"], 4, "the model 'nobody' is not in "),
         (["update", "e\nve", "-H", "Alien"], 2, "printable characters, got 'e\\nve'"),
         (["update", "eve", "--history-file", "/no/such/file"], 2, "cannot read /no/such/file"),

@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
-from genrec_edge.cli.asking import interruptible
+from genrec_edge.cli.running import interruptible
 from genrec_edge.errors import CancelledError
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ from genrec_edge.coordinates import CatalogRow
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import UsageError
 from genrec_edge.intents.parser import intent_text
-from genrec_edge.records import Interaction, Request
+from genrec_edge.options import Request
+from genrec_edge.records import Interaction
+from genrec_edge.serving.answer import evaluate_user
 from tests.support.coordinates import catalog_rows
 
 if TYPE_CHECKING:
@@ -48,17 +50,17 @@ def shown(recommender: Recommender) -> Iterator[list[list[TokenId]]]:
 
     def prompt(token_ids: list[TokenId]) -> tuple[Any, int]:
         seen.append(token_ids)
-        return np.zeros(recommender.engine.n_vocab, np.float32), 0
+        return np.zeros(recommender.session.engine.n_vocab, np.float32), 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recommender.engine, "prompt", prompt)
+        patch.setattr(recommender.session.engine, "prompt", prompt)
         yield seen
 
 
 def text_of(recommender: Recommender, shown: list[list[TokenId]], request: Request) -> str:
     shown.clear()
-    recommender._tell(request)
-    return recommender.engine.model.detokenize(shown[-1])
+    evaluate_user(recommender.session, request)
+    return recommender.session.engine.model.detokenize(shown[-1])
 
 
 PREFERENCES: dict[str, dict[str, Any]] = {
@@ -99,7 +101,7 @@ def test_what_the_other_tasks_ask(recommender: Recommender) -> None:
     assert alien is not None
 
     def asked(parts: Sequence[prompts.Part[CatalogRow]]) -> str:
-        return recommender.engine.model.detokenize(recommender.encode(parts))
+        return recommender.session.engine.model.detokenize(recommender.session.prompts.encode(parts))
 
     assert asked(prompts.pointwise(heat.row)) == "## Next:\nHeat (1995)\n## Enjoyed:"
     expected = "## Either of these:\nHeat (1995)\nAlien\n## Rather:\n"
@@ -154,8 +156,8 @@ def test_any_request_is_a_valid_prompt(
     shown: list[list[TokenId]],
 ) -> None:
     """It fits, every line is what it should be, and nothing in it is a control token."""
-    model = recommender.engine.model
-    reading = None if intent is None else recommender.intents.parse(intent)
+    model = recommender.session.engine.model
+    reading = None if intent is None else recommender.session.intents.parse(intent)
     before = prompts.before_history(preference)
     after = prompts.after_history(intent_text(reading), context)
     forms: dict[str, Sequence[prompts.Part[CatalogRow]]] = {
@@ -166,27 +168,27 @@ def test_any_request_is_a_valid_prompt(
         "asking": prompts.asking_for(CatalogRow(11)),
     }
     asked = forms[task]
-    token_ids, dropped = recommender.prompt_ids(catalog_rows(rows), before, [*after, *asked])
-    assert len(token_ids) <= recommender.engine.n_ctx - ROOM
+    token_ids, dropped = recommender.session.prompts.build(catalog_rows(rows), before, [*after, *asked])
+    assert len(token_ids) <= recommender.session.engine.n_ctx - ROOM
     assert min(token_ids) > 16  # SmolLM2's control tokens are the first seventeen
-    titles = [model.detokenize(recommender.path_of(CatalogRow(row))) for row in rows[dropped:]]
+    titles = [model.detokenize(recommender.session.title_tokens(CatalogRow(row))) for row in rows[dropped:]]
     lines = [f"## Taste: {clean(preference)}"] if preference is not None and clean(preference) else []
     lines += titles
     now = ", ".join(filter(None, (clean(words) for words in context.values())))
     lines += [f"## Now: {now}"] if clean(now) else []
     wanted = clean(intent_text(reading) or "")
     lines += [f"## Wanted: {wanted}"] if wanted else []
-    end = model.detokenize(recommender.encode(asked))
+    end = model.detokenize(recommender.session.prompts.encode(asked))
     text = model.detokenize(token_ids)
     assert text == HEAD + "".join(f"{line}\n" for line in lines) + end
     # The heading's two line breaks are one token; every other line ends with the end-of-title token.
     n_lines = len(lines) + end.count("\n")
-    assert token_ids[len(recommender._instruction) :].count(model.newline_id) == n_lines
+    assert token_ids[len(recommender.session.prompts.instruction) :].count(model.newline_id) == n_lines
 
 
 def test_words_that_do_not_fit_are_refused_and_never_cut(smollm2: Path, films_path: Path) -> None:
     with Recommender.open(smollm2, films_path, n_threads=1, n_ctx=256) as small:
-        assert small.prompt_ids(catalog_rows([1]), prompts.before_history("short"))[1] == 0
+        assert small.session.prompts.build(catalog_rows([1]), prompts.before_history("short"))[1] == 0
         with pytest.raises(UsageError, match="the context leaves 128 tokens for the prompt, too few for one title"):
             small.recommend(["Toy Story"], preference="\N{SNOWMAN}" * 150)
         with pytest.raises(UsageError, match="too few for its words"):
@@ -195,7 +197,7 @@ def test_words_that_do_not_fit_are_refused_and_never_cut(smollm2: Path, films_pa
 
 def test_a_model_that_knows_only_histories_is_asked_nothing_else(smollm2: Path, films_path: Path) -> None:
     with Recommender.open(smollm2, films_path, n_threads=1) as opened:
-        opened.settings = replace(opened.settings, prompt="genrec-1")
+        opened.session.config = replace(opened.session.config, prompt="genrec-1")
         with pytest.raises(UsageError, match="'genrec-1', which this model was tuned with, hold a history and nothing"):
             opened.recommend(["Toy Story"], intent="comedy")
         with pytest.raises(UsageError, match="hold a history and nothing else"):
@@ -205,5 +207,7 @@ def test_a_model_that_knows_only_histories_is_asked_nothing_else(smollm2: Path, 
 def test_ids_name_histories_too(recommender: Recommender, shown: list[list[TokenId]]) -> None:
     items = recommender.catalog.items([5, 9])
     request = Request(history=tuple(Interaction(id=item.id) for item in items))
-    titles = "".join(f"{recommender.engine.model.detokenize(recommender.path_of(item.row))}\n" for item in items)
+    titles = "".join(
+        f"{recommender.session.engine.model.detokenize(recommender.session.title_tokens(item.row))}\n" for item in items
+    )
     assert text_of(recommender, shown, request) == HEAD + titles

@@ -142,7 +142,7 @@ def test_recommendations_of_the_default_model_are_the_same(
 ) -> None:
     history = ["Toy Story", "Alien", "Fargo", "The Piano"]
     with Recommender.open(default_model) as r:
-        assert r.engine._head is not None
+        assert r.session.engine._head is not None
         found = r.recommend(history, k=20)
     monkeypatch.setattr(OutputMatrix, "open", lambda _header, _path: None)
     with Recommender.open(default_model) as r:

@@ -24,6 +24,7 @@ from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.evaluation.runner import evaluate
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
+from genrec_edge.options import OpenOptions
 from genrec_edge.serving.session import Session
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def test_a_model_is_told_in_its_prompt(
     with (
         LlmRanker(model_file, dataset, n_threads=1) as ranker,
         LlmRanker(model_file, dataset, n_threads=1, fit_first=True) as first,
-        Session.open(model_file, dataset.path / CATALOG, n_threads=1) as session,
+        Session.open(OpenOptions(model_file, dataset.path / CATALOG, n_threads=1)) as session,
     ):
         assert first.name.endswith(", fit first")
         answers = ranker.rank_many(asked.histories, 9, candidates=asked.candidates, conditioning=asked.conditioning)
@@ -163,10 +164,10 @@ def test_a_model_is_told_in_its_prompt(
         for conditioning, answer, sorted_first in zip(asked.conditioning, answers, ordered, strict=True):
             rows = dataset.rows[conditioning.titles]
             row, _ = session.engine.prompt(
-                session.prompt_ids(CatalogRows(rows), conditioning.before, conditioning.after)[0]
+                session.prompts.build(CatalogRows(rows), conditioning.before, conditioning.after)[0]
             )
             score_all = session.search(np.zeros(24), 24).score_all(row)
-            of_item = {int(r): score_all[p] for p, r in enumerate(session.index.rows.tolist())}
+            of_item = {int(r): score_all[p] for p, r in enumerate(session.trie.rows.tolist())}
             truth = [of_item[int(dataset.rows[item])] for item in answer.items]
             assert answer.scores.tolist() == pytest.approx(truth, abs=1e-3)
             assert set(sorted_first.items.tolist()) == set(answer.items.tolist())
@@ -296,9 +297,9 @@ def odds_of(
 ) -> float:
     """Return the log-odds of one title of a pair, in nats, from one plain prompt up to where the two part."""
     (other,) = set(pair) - {preferred}
-    ours, theirs = ([*session.path_of(row), session.engine.model.newline_id] for row in (preferred, other))
+    ours, theirs = ([*session.title_tokens(row), session.engine.model.newline_id] for row in (preferred, other))
     fork = next(i for i in range(len(ours)) if ours[i] != theirs[i])
-    ids, _ = session.prompt_ids(CatalogRows(rows), (), prompts.pairwise(*pair))
+    ids, _ = session.prompts.build(CatalogRows(rows), (), prompts.pairwise(*pair))
     logits, _ = session.engine.prompt([*ids, *ours[:fork]])
     return float(logits[ours[fork]] - logits[theirs[fork]])
 
@@ -309,7 +310,7 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
 ) -> None:
     dataset = load(facts_data)
     split = split_of(dataset, "leave-one-out", "file")
-    with Session.open(smollm2, dataset.path / CATALOG, n_threads=2) as session:
+    with Session.open(OpenOptions(smollm2, dataset.path / CATALOG, n_threads=2)) as session:
         asked = collect_margins(session, dataset, split, "test", users=3)
         (user,) = asked.users[:1].tolist()
         q = cases_of(split, users=3, candidates=1)
@@ -317,10 +318,10 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
         history, target = q.histories[0], int(q.targets[0])
         (other,) = (item for item in q.candidates[0].tolist() if item != target)
         rows = [CatalogRow(int(dataset.rows[item])) for item in (target, other)]
-        session.engine.prompt(session.prompt_ids(CatalogRows(dataset.rows[history]))[0])
+        session.engine.prompt(session.prompts.build(CatalogRows(dataset.rows[history]))[0])
         alone = []
         for row in rows:
-            ids, _ = session.prompt_ids(CatalogRows(dataset.rows[history]), (), prompts.pointwise(row))
+            ids, _ = session.prompts.build(CatalogRows(dataset.rows[history]), (), prompts.pointwise(row))
             logits, _ = session.engine.prompt(ids)
             yes, no = (session.engine.model.tokenize(text)[0] for text in (prompts.YES, prompts.NO))
             alone.append(float(logits[yes] - logits[no]))

@@ -20,8 +20,9 @@ from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import MAX_RUN
 from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import ModelInvalidError, NothingToRecommendError, UsageError
+from genrec_edge.options import Request
 from genrec_edge.profiles.tastes import profile_text
-from genrec_edge.records import Fact, Request
+from genrec_edge.records import Fact
 from genrec_edge.serving import describe
 from genrec_edge.serving.explain import LEAST_NATS
 from genrec_edge.serving.judge import probability
@@ -70,7 +71,7 @@ def told_ids(
     r: Recommender, history: Sequence[str] = HISTORY, after: Sequence[prompts.Part[CatalogRow]] = (), **said: Any
 ) -> list[int]:
     """Return a prompt put together from its texts alone."""
-    model = r.engine.model
+    model = r.session.engine.model
     lines = [f"## Taste: {said['preference']}"] if "preference" in said else []
     lines += history
     lines += [f"## Now: {', '.join(said['context'].values())}"] if "context" in said else []
@@ -81,7 +82,7 @@ def told_ids(
         mark, colon, rest = line.partition(":") if line.startswith("##") else ("", "", line)
         ids += [*model.tokenize(mark + colon), *model.tokenize(rest)] if mark else model.tokenize(line)
         ids.append(model.newline_id)
-    return [*ids, *r.encode(after)]
+    return [*ids, *r.session.prompts.encode(after)]
 
 
 def log_softmax(row: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,7 +91,7 @@ def log_softmax(row: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def nats_of(r: Recommender, logits_after: Any, prompt: Sequence[int], title: str) -> float:
     """Return the log-probability of a title and its end after a prompt, read off one evaluation of both."""
-    path = [*r.engine.model.tokenize(title), r.engine.model.newline_id]
+    path = [*r.session.engine.model.tokenize(title), r.session.engine.model.newline_id]
     rows = logits_after([*prompt, *path])[len(prompt) - 1 : -1]
     return float(sum(log_softmax(row)[token] for row, token in zip(rows, path, strict=True)))
 
@@ -127,7 +128,7 @@ def test_two_are_compared_in_both_orders_and_neither_order_counts(recommender: R
         prompt = told_ids(
             recommender, ("Jaws",), parts, preference="loud ones", context={"when": "now"}, wanted="Drama"
         )
-        model = recommender.engine.model
+        model = recommender.session.engine.model
         both = [[*model.tokenize(title), model.newline_id] for title in ("Aliens", "Alien")]
         fork = len(both[1]) - 1  # one goes on where the other ends
         row = logits_after([*prompt, *both[0][:fork]])[-1]
@@ -153,7 +154,7 @@ def test_titles_longer_than_a_run_are_compared_too(tiny_llama: Path, tmp_path: P
     with Recommender.open(tiny_llama, tmp_path / "long.db", n_threads=1, score="vocabulary") as r:
         found = r.compare("a", "b", ("Alien",))
         assert r.compare("b", "a", ("Alien",)).p_a == 1 - found.p_a
-        model, titles = r.engine.model, (f"{long}one", f"{long}two")
+        model, titles = r.session.engine.model, (f"{long}one", f"{long}two")
         paths = [model.tokenize(title) for title in titles]
         fork = next(n for n, (x, y) in enumerate(zip(*paths, strict=False)) if x != y)
         odds = []
@@ -169,7 +170,7 @@ def test_titles_longer_than_a_run_are_compared_too(tiny_llama: Path, tmp_path: P
 def test_a_description_ranks_what_makes_the_history_likelier(recommender: Recommender, logits_after: Any) -> None:
     """Each title alone, without the others; that a director made half of the catalog's films, too, is not said."""
     titles = (*HISTORY, "Ran")
-    facts = recommender.facts.of([row_of(recommender, title) for title in titles])
+    facts = recommender.session.facts.of([row_of(recommender, title) for title in titles])
     known = {fact for of_one in facts for fact in of_one}
     counts = {fact: sum(fact in of_one for of_one in facts) for fact in known}
     sayable = {fact for fact in known if fact.column in {"genres", "decade"}}
@@ -184,7 +185,7 @@ def test_a_description_ranks_what_makes_the_history_likelier(recommender: Recomm
     assert {trait.fact: trait.nats for trait in found.traits} == pytest.approx(expected, abs=1e-3)
     assert [t.nats for t in found.traits] == sorted((t.nats for t in found.traits), reverse=True)
     assert all(trait.n_items == counts[trait.fact] for trait in found.traits)
-    assert found.summary == profile_text(facts, recommender.facts.share)
+    assert found.summary == profile_text(facts, recommender.session.facts.share)
     assert len(recommender.describe(titles, k=2).traits) == 2
 
 
@@ -205,7 +206,7 @@ def phrase_shares(
     r: Recommender, logits_after: Any, prompt: Sequence[int], phrases: Sequence[tuple[Fact, ...]]
 ) -> dict[tuple[Fact, ...], float]:
     """Return the share of each phrase: at every token a softmax over what some phrase goes on with."""
-    model = r.engine.model
+    model = r.session.engine.model
     paths = {facts: (*model.tokenize(f" {facts_text(facts)}"), model.newline_id) for facts in phrases}
     shares = {}
     for facts, path in paths.items():
@@ -221,7 +222,7 @@ def test_every_query_finds_the_item_and_says_how_many_more(recommender: Recommen
     item, found = recommender.queries("Ran", k=50)
     row = row_of(recommender, "Ran")
     assert item.title == "Ran"
-    facts = set(recommender.facts.of([row])[0])
+    facts = set(recommender.session.facts.of([row])[0])
     assert facts == {
         Fact("genres", "Drama"),
         Fact("genres", "War"),
@@ -233,7 +234,7 @@ def test_every_query_finds_the_item_and_says_how_many_more(recommender: Recommen
     assert sum(p.share for p in found) == pytest.approx(1, abs=1e-6)
     shares = phrase_shares(recommender, logits_after, told_ids(recommender, (), prompts.asking_for(row)), phrases)
     assert {p.facts: p.share for p in found} == pytest.approx(shares, abs=1e-3)
-    score_all = recommender.facts.of(list(range(1, 13)))
+    score_all = recommender.session.facts.of(list(range(1, 13)))
     for phrase in found:
         having = [r for r, known in enumerate(score_all, start=1) if set(phrase.facts) <= set(known)]
         assert row in having
@@ -271,7 +272,7 @@ def test_an_intention_narrows_the_answer_and_is_loosened_in_sight(recommender: R
     assert result.where == " AND ".join(result.reading.parts)
     assert result.loosened == ()
     wanted = {Fact("genres", "War"), Fact("director", "Ann Bee")}
-    assert all(wanted <= set(f) for f in recommender.facts.of([r.item.row for r in result.items]))
+    assert all(wanted <= set(f) for f in recommender.session.facts.of([r.item.row for r in result.items]))
     more = recommender.recommend(("Jaws",), k=4, intent="war, directed by Ann Bee, in the 1970s", where="year < 1990")
     assert more.loosened
     assert set(more.loosened) < set(more.reading.parts if more.reading else ())
@@ -286,15 +287,18 @@ def test_an_intention_narrows_the_answer_and_is_loosened_in_sight(recommender: R
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(task="reranking"), "there are no candidates to rerank"),
-        (Request(task="reranking", candidates=()), "there are no candidates to rerank"),
-        (Request(task="pointwise"), "a pointwise question is about one item, and none are given"),
-        (Request(task="pairwise", candidates=("a",)), "a pairwise question is about two items, and 1 are given"),
+        (Request(task="reranking"), "`candidates` must name the items to rerank, got none"),
+        (Request(task="reranking", candidates=()), "`candidates` must name the items to rerank, got none"),
+        (Request(task="pointwise"), "a pointwise question needs one item as `candidates`, got none"),
+        (Request(task="pairwise", candidates=("a",)), "a pairwise question needs two items as `candidates`, got 1"),
         (Request(task="pointwise", candidates=("Heat",)), "a pointwise question is not answered by items"),
-        (Request(task="sorting"), "unknown task 'sorting'"),  # type: ignore[arg-type]
-        (Request(task="reranking", candidates=("Heat",), decode="free"), "a reranking question has no search"),
-        (Request(preference=" "), "the preference is empty"),
-        (Request(intent=""), "the intent is empty"),
+        (Request(task="sorting"), "`task` must be one of matching, reranking, pointwise, pairwise, got 'sorting'"),  # type: ignore[arg-type]
+        (
+            Request(task="reranking", candidates=("Heat",), decode="free"),
+            "`decode` must be exact for a reranking question, got 'free'",
+        ),
+        (Request(preference=" "), "`preference` must not be empty"),
+        (Request(intent=""), "`intent` must not be empty"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(recommender: Recommender, request_: Request, message: str) -> None:
@@ -307,13 +311,13 @@ def test_what_cannot_be_asked_is_one_line(recommender: Recommender) -> None:
         recommender.compare("Heat", "f2", HISTORY)
     with pytest.raises(UsageError, match="cannot compare what is not surely in the catalog 'films': 'nothing'"):
         recommender.compare("Heat", "nothing", HISTORY)
-    with pytest.raises(UsageError, match="no history to describe"):
+    with pytest.raises(UsageError, match="`history` must name at least one title to describe, got none"):
         recommender.describe([])
     with pytest.raises(UsageError, match="cannot ask for what is not surely in the catalog"):
         recommender.queries("nothing")
     with pytest.raises(NothingToRecommendError, match="none of the 2 candidates is in the catalog"):
         recommender.rerank(["nothing", "of this"], HISTORY)
-    with pytest.raises(UsageError, match="a pointwise question is about one item, and none are given"):
+    with pytest.raises(UsageError, match="a pointwise question needs one item as `candidates`, got none"):
         recommender.judge([], HISTORY)
     with pytest.raises(UsageError, match="is the text"):
         recommender.judge("Heat", HISTORY)
@@ -333,7 +337,7 @@ def test_verdicts_are_the_odds_of_yes_over_no(smollm2: Path, catalog_path: Path)
     ):
         found = r.judge(["Heat", "f6", "Alien"], HISTORY, **TOLD)
         assert [j.item.title for j in found] == ["Heat", "Ran", "Alien"]
-        yes, no = (r.engine.model.tokenize(text)[0] for text in (" yes", " no"))
+        yes, no = (r.session.engine.model.tokenize(text)[0] for text in (" yes", " no"))
         for j in found:
             asked = prompts.pointwise(j.item.row)
             prompt = told_ids(r, HISTORY, asked, preference="loud ones", context={"when": "now"}, wanted="Drama")
@@ -342,7 +346,7 @@ def test_verdicts_are_the_odds_of_yes_over_no(smollm2: Path, catalog_path: Path)
             assert j.margin == pytest.approx(float(row[yes] - row[no]), abs=0.15)
             assert j.p_yes == pytest.approx(1 / (1 + math.exp(-j.margin)))
             assert not j.is_calibrated
-        r.settings = replace(r.settings, judging=(0.5, -1.0))
+        r.session.config = replace(r.session.config, judge_calibration=(0.5, -1.0))
         for raw, j in zip(found, r.judge(["Heat", "f6", "Alien"], HISTORY, **TOLD), strict=True):
             assert j.is_calibrated
             assert j.p_yes == pytest.approx(1 / (1 + math.exp(-(0.5 * raw.margin - 1))), abs=1e-3)

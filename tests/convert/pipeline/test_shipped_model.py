@@ -95,10 +95,10 @@ def test_a_tuned_model_is_merged_cut_and_described_on_arrival(
     expected = base.tensors[QUERIES].read_all() + change
     np.testing.assert_allclose(made.tensors[QUERIES.replace("1", "0")].read_all(), expected, rtol=2e-3, atol=2e-3)
     with Recommender.open(catalog=films_path) as recommender:
-        described = recommender.describe_model()
+        described = recommender.session.describe_model()
         assert (described["name"], described["score"], described["prompt"]) == ("tuned", "catalog", "titles-1")
-        rows = recommender.index.rows[:9]
-        assert recommender.prompt_ids(CatalogRows(rows))[1] == 6  # of nine titles; it was tuned with three
+        rows = recommender.session.trie.rows[:9]
+        assert recommender.session.prompts.build(CatalogRows(rows))[1] == 6  # of nine titles; it was tuned with three
 
 
 @pytest.mark.usefixtures("change")

@@ -340,14 +340,18 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
             data = prepare_training_data(dataset, recipe, vocabulary)
         windows = data.windows.sample(0, 4)
         with Recommender.open(path, cycle_data / "catalog.db", n_threads=1) as recommender:
-            index = recommender.index
+            index = recommender.session.trie
             for window in windows:
                 asked = Window(window.user, window.before, window.items, len(window.items) - 1)
                 ids = data.collator(0).collate([titles_example(asked)]).input_ids[0].tolist()
                 rows = dataset.rows[list(window.items)]
-                served, _ = recommender.prompt_ids(CatalogRows(rows[:-1]))
+                served, _ = recommender.session.prompts.build(CatalogRows(rows[:-1]))
                 (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()
-                assert ids == [*served, *index.path(TriePosition(position)), recommender.engine.model.newline_id]
+                assert ids == [
+                    *served,
+                    *index.path(TriePosition(position)),
+                    recommender.session.engine.model.newline_id,
+                ]
                 assert ids[0] == vocabulary.bos_id == 1
     assert set(prompts.LAYOUTS) == {"titles-1", "forms-1", "genrec-1"}
     with Catalog.open(cycle_data / "catalog.db") as catalog:
