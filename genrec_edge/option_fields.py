@@ -89,8 +89,9 @@ def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
 def _check_number(name: str, value: float, about: Option) -> None:
     if math.isnan(value):
         raise UsageError(f"`{name}` must be a number, got {value}")
-    if about.least is not None and not about.least <= value < math.inf:
-        raise UsageError(f"`{name}` must be at least {about.least:g}, got {value}")
+    if about.least is not None and (value < about.least or value == math.inf):
+        finite = "finite and " if value == math.inf else ""
+        raise UsageError(f"`{name}` must be {finite}at least {about.least:g}, got {value}")
     if about.most is not None and value > about.most:
         raise UsageError(f"`{name}` must be at most {about.most:g}, got {value}")
 

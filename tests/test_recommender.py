@@ -28,13 +28,13 @@ from genrec_edge.errors import (
 )
 from genrec_edge.options import Request
 from genrec_edge.records import Interaction, Item, Result
+from genrec_edge.serving.answer import answer as really_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genrec_edge.records import Decode, ScoreKind
-    from genrec_edge.serving.answer import answer as really_answer
-from genrec_edge.serving.session import Session
+    from genrec_edge.serving.session import Session
 
     BigramLlama = Callable[[Path, Mapping[str, Mapping[str, float]]], Path]
 
@@ -518,6 +518,7 @@ def test_many_requests_are_answered_by_as_many_contexts_as_there_are_threads(
     tiny_llama: Path, tricky_path: Path, cache: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads_of: dict[int, set[int]] = {}
+
     def answer(session: Session, request: Request) -> Result:
         threads_of.setdefault(session.engine.n_threads, set()).add(id(session))
         return really_answer(session, request)

@@ -295,7 +295,7 @@ def test_a_model_tuned_on_a_prior_wants_one(
 ) -> None:
     with pytest.raises(UsageError, match="was tuned to add to a counted prior") as error:
         Recommender.open(residual({"tau": 0.5, "lambda": 1.0}), tricky_path)
-    assert "--prior-file" in error.value.hint
+    assert "`prior`" in error.value.hint
     for record in ({}, {"tau": 0.5}, {"tau": 0.5, "lambda": "much"}):
         with pytest.raises(ModelInvalidError, match="but not with numbers"):
             Recommender.open(residual(record), tricky_path, prior=prior_path)
@@ -304,12 +304,12 @@ def test_a_model_tuned_on_a_prior_wants_one(
 def test_options_that_do_not_fit_are_refused(tiny_llama: Path, tricky_path: Path, prior_path: Path) -> None:
     plain = ("recommend", "--model", tiny_llama, "--catalog", tricky_path, "-k", 1)
     for message, options in (
-        ("none is given", ("--prior", "sequence")),
-        ("none is given", ("--prior-weight", 1)),
-        ("out of range", ("--prior-file", prior_path, "--prior-weight", -1)),
-        ("out of range", ("--prior-file", prior_path, "--prior-weight", "nan")),
-        ("out of range", ("--calibrate", -1)),
-        ("out of range", ("--calibrate", "inf")),
+        ("no file of one is given; name it with --prior-file", ("--prior", "sequence")),
+        ("no file of one is given; name it with --prior-file", ("--prior-weight", 1)),
+        ("--prior-weight must be at least 0, got -1.0", ("--prior-file", prior_path, "--prior-weight", -1)),
+        ("--prior-weight must be a number, got nan", ("--prior-file", prior_path, "--prior-weight", "nan")),
+        ("--calibrate must be at least 0, got -1.0", ("--calibrate", -1)),
+        ("--calibrate must be finite and at least 0, got inf", ("--calibrate", "inf")),
         ("no such prior", ("--prior-file", tricky_path.with_name("none.db"))),
     ):
         result = call(*plain, *options)

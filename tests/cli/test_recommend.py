@@ -295,7 +295,7 @@ BAD_INPUT = [
     pytest.param(["--catalog", "{}/empty.db"], 6, "catalog-invalid", "is empty", id="empty catalog"),
     pytest.param(["--catalog", "{}"], 2, "usage", "cannot read the catalog", id="catalog is a folder"),
     pytest.param(["--where", "colour = 'red'"], 2, "usage", "no column 'colour'", id="unknown column"),
-    pytest.param(["--where", "1; DROP TABLE items"], 2, "usage", "';' has no place", id="second statement"),
+    pytest.param(["--where", "1; DROP TABLE items"], 2, "usage", "';' is not allowed", id="second statement"),
     pytest.param(["--where", "id IN (SELECT id FROM items)"], 2, "usage", "SELECT", id="subquery"),
     pytest.param(["--where", "load_extension('x')"], 2, "usage", "load_extension", id="forbidden function"),
     pytest.param(["--where", "year >"], 2, "usage", "year >", id="half a condition"),
@@ -303,8 +303,8 @@ BAD_INPUT = [
     pytest.param(["--where", "year > 3000"], 3, "nothing", "0 allowed", id="nothing fits"),
     pytest.param(["-H", "no such film"], 3, "nothing", "none of the 1 titles", id="nothing resolved"),
     pytest.param(["-k", "61"], 3, "nothing", "61 items asked for, 60 allowed", id="k too large"),
-    pytest.param(["-k", "0"], 2, "usage", "0 items", id="k zero"),
-    pytest.param(["-k", "-1"], 2, "usage", "-1 items", id="k negative"),
+    pytest.param(["-k", "0"], 2, "usage", "-k must be at least 1, got 0", id="k zero"),
+    pytest.param(["-k", "-1"], 2, "usage", "-k must be at least 1, got -1", id="k negative"),
     pytest.param(["--exclude", "no such film"], 2, "usage", "'no such film'", id="unknown exclusion"),
     pytest.param(["--candidate", "no such film"], 2, "usage", "'no such film'", id="unknown candidate"),
     pytest.param(["--ctx", "10"], 2, "usage", "10 tokens", id="context out of range"),
@@ -318,7 +318,7 @@ BAD_INPUT = [
     pytest.param(["--threads", "0"], 2, "usage", "0 threads", id="no threads"),
     pytest.param(["--temperature", "-1"], 2, "usage", "temperature", id="negative temperature"),
     pytest.param(["--temperature", "nan"], 2, "usage", "temperature", id="temperature is no number"),
-    pytest.param(["--timeout", "-1"], 2, "usage", "time limit", id="negative timeout"),
+    pytest.param(["--timeout", "-1"], 2, "usage", "--timeout must be at least 0, got -1.0", id="negative timeout"),
     pytest.param(["--history-file", "{}/none.txt"], 2, "usage", "none.txt", id="no such history"),
     pytest.param(["--history-file", "{}"], 2, "usage", "directory", id="history is a folder"),
     pytest.param(["--history-file", "{}/latin1.txt"], 2, "usage", "line 2 is not UTF-8", id="history not UTF-8"),
@@ -564,9 +564,10 @@ def test_ctrl_c_cancels_the_request(own_handler: None) -> None:
 
 ENDLESS_SEARCH = """
 import signal, sys
-from genrec_edge import cli, engine
+from genrec_edge import cli
+from genrec_edge.engine import context
 signal.signal(signal.SIGINT, signal.default_int_handler)
-evaluate = engine.LlamaEngine.evaluate
+evaluate = context.LlamaEngine.evaluate
 
 def endless(self, runs, worth):
     sys.stderr.write("searching\\n")
@@ -575,7 +576,7 @@ def endless(self, runs, worth):
         for _ in evaluate(self, list(runs), worth):
             pass
 
-engine.LlamaEngine.evaluate = endless
+context.LlamaEngine.evaluate = endless
 cli.main()
 """
 DEAF_SEARCH = """
@@ -583,7 +584,7 @@ import signal, sys, threading
 from genrec_edge import cli, recommender
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-def answer(self, request, *, explain, timeout_s):
+def answer(self, request):
     sys.stderr.write("searching\\n")
     sys.stderr.flush()
     threading.Event().wait()

@@ -317,9 +317,9 @@ def test_what_cannot_be_asked_is_one_line(recommender: Recommender) -> None:
         recommender.queries("nothing")
     with pytest.raises(NothingToRecommendError, match="none of the 2 candidates is in the catalog"):
         recommender.rerank(["nothing", "of this"], HISTORY)
-    with pytest.raises(UsageError, match="a pointwise question needs one item as `candidates`, got none"):
+    with pytest.raises(UsageError, match="`items` must name at least one item, got none"):
         recommender.judge([], HISTORY)
-    with pytest.raises(UsageError, match="is the text"):
+    with pytest.raises(UsageError, match="got the text"):
         recommender.judge("Heat", HISTORY)
 
 
