@@ -333,7 +333,7 @@ def test_a_job_of_another_version_is_refused_and_begun_anew_only_with_force(plac
     before = states(out_path.with_name("out.jsonl.parts"))
     done = batch(place, out_path)
     assert done.returncode == 2, done.stderr
-    assert "holds parts of another job: versions.genrec-edge differ" in done.stderr
+    assert "belongs to another job: versions.genrec-edge differ" in done.stderr
     assert states(out_path.with_name("out.jsonl.parts")) == before
     done = batch(place, out_path, "--force", "--json")
     assert done.returncode == 3, done.stderr
@@ -404,5 +404,5 @@ def test_a_training_that_was_moved_is_refused_and_kept(place: Place) -> None:
     before = states(partial)
     result = resumed(place)
     assert result.exit_code == 2
-    assert "was begun by another job: base" in result.stdout  # "base", or "base, tool_version" after a later version
+    assert "belongs to another job: base" in result.stdout  # "base", or "base, tool_version" after a later version
     assert states(partial) == before

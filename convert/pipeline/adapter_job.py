@@ -20,7 +20,7 @@ from genrec_edge.convert.pipeline.metadata import (
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import NAMESPACE
 from genrec_edge.storage.files import path_errors
-from genrec_edge.storage.work_folder import finish, workplace
+from genrec_edge.storage.folders import install, partial_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,7 @@ def convert_adapter(job: ConversionJob) -> Path:
     metadata = general_fields(job.name, job.licence, base_name(job.base), n_params, training_record(base, [adapter]))
     metadata |= {f"{NAMESPACE}.adapter.0.{key}": value for key, value in adapter_fields(adapter).items()}
     name = file_name(job.name, n_params, "F32", "LoRA")
-    identifier = {"adapter": adapter.sha256, "weight": weight}
-    with path_errors(job.out), workplace(job.out, identifier, resume=False) as folder:
+    with path_errors(job.out), partial_folder(job.out, None) as folder:
         write_adapter_gguf(adapter, base.config, folder / name, metadata)
-        finish(folder, job.out, {name})
+        install(folder, job.out, kept={name})
     return job.out / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from genrec_edge._version import __version__
@@ -14,7 +15,7 @@ from genrec_edge.hub.manifest import Manifest
 from genrec_edge.hub.store import ModelFile
 from genrec_edge.serving.training_record import prompt_layout_of, score_kind_of
 from genrec_edge.storage.files import path_errors
-from genrec_edge.storage.folders import writing
+from genrec_edge.storage.folders import locked_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def install(
         UsageError: another model of that name is there.
         LockedError, DiskFullError, DiskError: see `ModelStore.add`.
     """
-    with path_errors(store.root), writing(store.root, on_event):
+    with path_errors(store.root), locked_root(store.root, partial(on_event, "wait", 0, 0)):
         pass  # a run that was killed here may have left models whole and its own traces beside them
     digests = {entry["file_type"]: entry["sha256"] for entry in outcome.manifest["files"]}
     names = []

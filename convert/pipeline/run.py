@@ -25,8 +25,8 @@ from genrec_edge.convert.pipeline.plan import ConversionJob, PreparedConversion,
 from genrec_edge.convert.pipeline.steps import CHECKPOINT_NAME, ConversionRun
 from genrec_edge.convert.verification import reference
 from genrec_edge.errors import UsageError
-from genrec_edge.storage.files import path_errors, require_free
-from genrec_edge.storage.work_folder import finish, identity, workplace
+from genrec_edge.storage.files import file_identity, path_errors, require_free
+from genrec_edge.storage.folders import install, partial_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def convert(
     identifier = _identity(prepared)
     with (
         path_errors(job.out),
-        workplace(job.out, identifier, resume=resume) as folder,
+        partial_folder(job.out, identifier, resume=resume) as folder,
         ConversionRun(prepared, folder, on_event) as steps,
     ):
         present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -108,7 +108,7 @@ def convert(
         verification = steps.verify(f16_path, checkpoint_path)
         manifest = make_manifest(steps, reports, _digest(identifier))
         kept = write_documents(steps, verification, manifest) | {steps.path(quant).name for quant in reports}
-        finish(folder, job.out, kept | ({CHECKPOINT_NAME} if job.keep_checkpoint else set()))
+        install(folder, job.out, kept=kept | ({CHECKPOINT_NAME} if job.keep_checkpoint else set()))
     files = {quant: job.out / plan.files[quant] for quant in reports}
     return ConversionResult(job.out, files, verification, manifest)
 
@@ -128,7 +128,7 @@ def _identity(prepared: PreparedConversion) -> dict[str, Any]:
     job = prepared.job
     return {
         "tool_version": __version__,
-        "base": [identity(path) for path in prepared.checkpoint.files],
+        "base": [file_identity(path) for path in prepared.checkpoint.files],
         "adapters": [[adapter.sha256, adapter.weight] for adapter in prepared.adapters],
         "layers": job.layers,
         "name": job.name,
@@ -136,7 +136,7 @@ def _identity(prepared: PreparedConversion) -> dict[str, Any]:
         "quants": job.quants,
         "keep_f16": job.keep_f16,
         "keep_checkpoint": job.keep_checkpoint,
-        "imatrix": None if job.imatrix is None else identity(job.imatrix),
+        "imatrix": None if job.imatrix is None else file_identity(job.imatrix),
     }
 
 

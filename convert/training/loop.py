@@ -24,7 +24,7 @@ from genrec_edge.convert.training.step import Stepper
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import path_errors
-from genrec_edge.storage.work_folder import finish, partial_path, workplace
+from genrec_edge.storage.folders import install, partial_folder, partial_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,9 +80,9 @@ def train(
     accelerator = _accelerator(job)
     if not accelerator.is_main_process:
         return _train_in(partial_path(job.out), job, inputs, accelerator, on_step, resume=resume).result()
-    with path_errors(job.out), workplace(job.out, run_report.identity(job, inputs), resume=resume) as folder:
+    with path_errors(job.out), partial_folder(job.out, run_report.identity(job, inputs), resume=resume) as folder:
         training = _train_in(folder, job, inputs, accelerator, on_step, resume=resume)
-        finish(folder, job.out, training.write_result())
+        install(folder, job.out, kept=training.write_result())
     return training.result()
 
 

@@ -15,8 +15,7 @@ from genrec_edge._version import __version__
 from genrec_edge.convert.checkpoint.layers import format_layers
 from genrec_edge.convert.training.job import ADAPTER_WEIGHTS
 from genrec_edge.gguf.training_keys import RECORD_NAME
-from genrec_edge.storage.files import atomic_write, sha256_file
-from genrec_edge.storage.work_folder import identity as file_identity
+from genrec_edge.storage.files import atomic_write, file_identity, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

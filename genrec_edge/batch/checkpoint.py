@@ -11,9 +11,10 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.errors import UsageError, several
-from genrec_edge.storage.files import atomic_write, locked, path_errors, sync
-from genrec_edge.storage.json_diff import differences
+from genrec_edge.errors import UsageError
+from genrec_edge.storage.files import atomic_write, path_errors, sync
+from genrec_edge.storage.job_key import is_same_key, other_job_error, read_key, write_key
+from genrec_edge.storage.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 SCHEMA = "genrec-edge/batch@1"
 _KEY, _LOCK = "key.json", ".lock"
 _PARTS = "[0-9]*.jsonl"
-_MAX_SHOWN = 5
 
 
 class FinishedChunks:
@@ -82,8 +82,7 @@ def open_checkpoint(
         raise _exists(out_path)
     with path_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        busy = f"{out_path} is being written by another process"
-        with locked(folder / _LOCK, busy, hint="wait for it, or name another file"):
+        with locked(folder / _LOCK, out_path, hint="wait for it, or choose another `out`"):
             shutil.rmtree(_leaving(folder), ignore_errors=True)  # of a process that was killed when it had finished
             _claim(folder, out_path, key, force=force)
             yield FinishedChunks(folder, sizes)
@@ -103,36 +102,21 @@ def publish(out_path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def _claim(folder: Path, out_path: Path, key: Mapping[str, Any], *, force: bool) -> None:
     """Make the folder that of the job with this key, which it may be already."""
-    found = _key_in(folder)
+    found = read_key(folder / _KEY)
     if found is None:
         if foreign := [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]:
             message = f"{folder} is not the folder of a job: it holds {foreign[0]}"
-            raise UsageError(message, hint="name another file with --out")
+            raise UsageError(message, hint="choose another `out`")
         if out_path.exists() and not force:
             raise _exists(out_path)
-    elif not (wrong := differences(key, found)):
+    elif is_same_key(key, found):
         return
     elif not force:
-        raise UsageError(
-            f"{folder} holds parts of another job: {several(wrong, most=_MAX_SHOWN, separator=', ')} differ",
-            hint="repeat the call it was made with, name another file with --out, or give --force to begin anew",
-        )
+        hint = "repeat the call it was made with, choose another `out`, or set `force` to begin anew"
+        raise other_job_error(key, found, folder, hint)
     for part in folder.glob(_PARTS):
         part.unlink()  # before the key changes: parts are always those of the key beside them
-    with atomic_write(folder / _KEY) as file:
-        file.write(json.dumps(key, indent=1).encode() + b"\n")
-
-
-def _key_in(folder: Path) -> object | None:
-    """Return what the key file of a folder says, None without one."""
-    path = folder / _KEY
-    if not path.is_file():
-        return None
-    try:
-        found: object = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return {"schema": None}
-    return found
+    write_key(folder / _KEY, key)
 
 
 def _folder_of(out_path: Path) -> Path:
@@ -144,4 +128,4 @@ def _leaving(folder: Path) -> Path:
 
 
 def _exists(out_path: Path) -> UsageError:
-    return UsageError(f"{out_path} is there already", hint="name another file with --out, or give --force")
+    return UsageError(f"{out_path} is there already", hint="choose another `out`, or set `force`")

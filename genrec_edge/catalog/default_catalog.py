@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import schema
 from genrec_edge.catalog.writer import build
-from genrec_edge.errors import CatalogError, LockedError
+from genrec_edge.errors import CatalogError
 from genrec_edge.storage import paths
+from genrec_edge.storage.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FILMS_PATH = Path(__file__).parents[1] / "data" / "films.jsonl.xz"
-_LOCK_TIMEOUT_S = 120.0
+_LOCK_WAIT_S = 120.0
 
 
 def default_catalog_path(progress: Callable[[float], object] | None = None) -> Path:
@@ -32,16 +33,11 @@ def default_catalog_path(progress: Callable[[float], object] | None = None) -> P
     path = paths.catalogs_path() / f"films-{digest}-v{schema.CATALOG.version}.db"
     if path.is_file():
         return path
-    import filelock  # noqa: PLC0415 - only the first use needs it
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+        with locked(path.with_suffix(".lock"), path, wait_s=_LOCK_WAIT_S):
             if not path.is_file():
                 build(_FILMS_PATH, path, name="films", licence="CC0-1.0", progress=progress)
-    except filelock.Timeout as e:
-        message = f"another process has been building {path} for {_LOCK_TIMEOUT_S:.0f} s"
-        raise LockedError(message, hint="try again when it is done") from e
     except OSError as e:
         message = f"cannot write the default catalog to {path.parent} ({e.strerror})"
         raise CatalogError(message, hint="set GENREC_EDGE_HOME to a folder that can be written") from e

@@ -10,7 +10,6 @@ import csv
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ from genrec_edge.datasets.folder import CARD, CATALOG, COLUMNS, INTERACTIONS, NA
 from genrec_edge.errors import UsageError
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, sha256_file, sync
+from genrec_edge.storage.folders import install, partial_folder
 from genrec_edge.storage.tables import open_source
-from genrec_edge.storage.work_folder import finish, workplace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,15 +107,9 @@ def creating_dataset(out: Path, *, force: bool) -> Iterator[Path]:
     is_dataset = (out / CARD).is_file()
     if os.path.lexists(out) and not is_dataset and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(f"{out} exists and is not a data set", hint="choose another `out`")
-    with path_errors(out), workplace(out, {}, resume=False) as work:
-        try:
-            yield work
-            if is_dataset and force:
-                out.rename(work / "replaced")
-            finish(work, out, {CARD, CATALOG, INTERACTIONS})
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
+    with path_errors(out), partial_folder(out, None) as work:
+        yield work
+        install(work, out, kept={CARD, CATALOG, INTERACTIONS}, replace=is_dataset and force)
 
 
 def write_dataset(

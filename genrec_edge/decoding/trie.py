@@ -169,7 +169,7 @@ class TitleTrie:
                 sync(made / f"{name}.npy")
             (made / "key.json").write_text(json.dumps(asdict(self.key)), encoding="utf-8")
             sync(made / "key.json")
-            install(made, path, work)
+            install(made, path, replace=True)
 
     @classmethod
     def open(cls, path: Path) -> TitleTrie | None:

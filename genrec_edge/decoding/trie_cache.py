@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from genrec_edge.decoding import trie_update
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.storage import paths
-from genrec_edge.storage.folders import writing
+from genrec_edge.storage.folders import locked_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def load(
     known = TitleTrie.open(path)
     if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
         return known
-    with writing(path.parent, lambda _stage, _done, _total: None):
+    with locked_root(path.parent):
         known = TitleTrie.open(path)
         if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
             return known

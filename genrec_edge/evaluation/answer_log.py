@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.errors import UsageError, several
-from genrec_edge.storage.files import locked, path_errors
-from genrec_edge.storage.json_diff import differences
+from genrec_edge.errors import UsageError
+from genrec_edge.storage.files import path_errors
+from genrec_edge.storage.job_key import is_same_key, other_job_error
+from genrec_edge.storage.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "genrec-edge/answers@1"
 _MAX_LINE_BYTES = 1 << 20
-_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,8 @@ def open_answer_log(
     key = json.loads(json.dumps({"schema": SCHEMA, **key}))
     with path_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        busy = f"another evaluation is writing to {path}"
         hint = "wait for it, or give another folder as `resume`"
-        with locked(path.with_name(f".{path.name}.lock"), busy, hint):
+        with locked(path.with_name(f".{path.name}.lock"), path, hint=hint):
             answers = _read(path, key)
             with path.open("ab") as file:
                 if not file.tell():
@@ -119,11 +118,9 @@ def _check_key(path: Path, line: bytes, key: Mapping[str, Any]) -> None:
     found = _parsed(line)
     if found is None or found.get("schema") != SCHEMA:
         raise _not_a_log(path, 1)
-    if different := differences(key, found):
-        raise UsageError(
-            f"{path} holds answers of another evaluation: {several(different, most=_MAX_SHOWN, separator=', ')} differ",
-            hint="use the same options as before, or give another folder as `resume`",
-        )
+    if not is_same_key(key, found):
+        hint = "use the same options as before, or give another folder as `resume`"
+        raise other_job_error(key, found, path, hint)
 
 
 def _line(document: Mapping[str, Any]) -> bytes:

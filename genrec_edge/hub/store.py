@@ -1,6 +1,6 @@
 """Models on disk: one folder per model with its GGUF and its manifest, which appear whole or not at all.
 
-Writers hold one lock, work in a hidden folder inside the store, and rename (`writing.py`); readers need no
+Writers hold one lock, work in a hidden folder inside the store, and rename (`storage/folders.py`); readers need no
 lock. Knows nothing of llama.cpp: what is made of a file is done by a function it is given.
 """
 
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from genrec_edge.hub.manifest import MANIFEST_NAME, Manifest, load_manifest, sav
 from genrec_edge.hub.registry import KnownModel, Registry, load_registry
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import disk_errors, require_free, sha256_file, sync
-from genrec_edge.storage.folders import install, work_folder, writing
+from genrec_edge.storage.folders import install, locked_root, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +97,7 @@ class ModelStore:
         if offline or paths.offline():
             message = f"the model {name!r} is not in {self.root} as this version knows it, and the network is forbidden"
             raise OfflineError(message, hint=f"without --offline and GENREC_EDGE_OFFLINE: {_pull_command(name)}")
-        with disk_errors(self.root), writing(self.root, on_event):
+        with disk_errors(self.root), locked_root(self.root, partial(on_event, "wait", 0, 0)):
             if not force and (manifest := self._current(name, known)):  # whoever held the lock brought it
                 return manifest
             require_free(self.root, known.peak_bytes)
@@ -104,7 +105,7 @@ class ModelStore:
                 work_folder(self.root) as work,
                 disk_errors(self.root),
             ):  # tells the room before it is cleaned
-                install(make_model(name, known, work, make, on_event), self._folder(name), work)
+                install(make_model(name, known, work, make, on_event), self._folder(name), replace=True)
             return self.get(name)[1]
 
     def add(self, path: Path, manifest: Manifest, on_event: OnEvent) -> Manifest:
@@ -119,7 +120,7 @@ class ModelStore:
         """
         self.require_absent(manifest.name)
         folder = self._folder(manifest.name)
-        with disk_errors(self.root), writing(self.root, on_event):
+        with disk_errors(self.root), locked_root(self.root, partial(on_event, "wait", 0, 0)):
             self.require_absent(manifest.name)
             with work_folder(self.root) as work, disk_errors(self.root):
                 made = work / "model"
@@ -132,7 +133,7 @@ class ModelStore:
                     sync(made / manifest.file)
                 save_manifest(manifest, made / MANIFEST_NAME)
                 sync(made)
-                install(made, folder, work)
+                install(made, folder)
         return self.get(manifest.name)[1]
 
     def require_absent(self, name: str) -> None:
@@ -168,7 +169,7 @@ class ModelStore:
         folder = self._folder(name)
         if not folder.is_dir():
             raise self._missing(name)
-        with writing(self.root, _no_event):
+        with locked_root(self.root):
             if not folder.is_dir():
                 raise self._missing(name)
             with work_folder(self.root) as work:
@@ -252,7 +253,3 @@ def _is_file_name(spec: str | Path) -> bool:
 
 def _pull_command(name: str) -> str:
     return f"genrec-edge models pull {name}"
-
-
-def _no_event(_stage: str, _done: int, _total: int) -> None:
-    """Nobody is told."""

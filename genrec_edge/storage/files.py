@@ -14,9 +14,9 @@ import shutil
 import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from genrec_edge.errors import DiskError, DiskFullError, LockedError, UsageError
+from genrec_edge.errors import DiskError, DiskFullError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,26 +88,6 @@ def path_errors(path: Path) -> Iterator[None]:
         raise UsageError(message, hint="check its name, and the rights of its folder") from e
 
 
-@contextmanager
-def locked(path: Path, message: str, hint: str) -> Iterator[None]:
-    """Hold the lock file `path`, whose folder exists, while the block runs.
-
-    Raises:
-        LockedError: with this message and hint, at once, if another process holds it.
-    """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - only work that can be resumed needs it
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise LockedError(message, hint=hint) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def require_free(path: Path, n_bytes: int) -> None:
     """Raise `DiskFullError` unless `n_bytes` more fit on the disk of `path`, which may not exist."""
     free = _free_bytes(path)
@@ -125,6 +105,12 @@ def sha256_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> 
             if on_bytes is not None:
                 on_bytes(len(chunk))
     return digest.hexdigest()
+
+
+def file_identity(path: Path) -> list[Any]:
+    """Return what tells a file from its other versions without reading it: its path, size and time of change."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def sync(path: Path) -> None:

@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from genrec_edge.errors import DiskFullError, GenRecError, LockedError, UsageError
+from genrec_edge.errors import DiskFullError, GenRecError, UsageError
+from genrec_edge.storage.locks import lock_error
 from genrec_edge.storage.migrations import Migration, expected_tables, migrate, tables_of, version_of
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class SqliteFormat:
         except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
             code = getattr(e, "sqlite_errorcode", 0) & 0xFF
             if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise LockedError(f"another process is writing to {path}", hint="try again when it is done") from e
+                raise lock_error(path) from e
             if code == sqlite3.SQLITE_FULL:
                 message = f"no room to write {path}: the disk is full"
                 raise DiskFullError(message, hint="free some space and repeat the command") from e

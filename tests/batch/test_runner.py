@@ -248,7 +248,7 @@ def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp
     assert not (tmp_path / "out.jsonl").exists()
     other = run([part if part != "5" else "6" for part in command], tmp_path / "out.jsonl")
     assert (other.returncode, other.stdout) == (2, "")
-    assert "holds parts of another job: asked.k differ; repeat the call it was made with" in other.stderr
+    assert "belongs to another job: asked.k differ; repeat the call it was made with" in other.stderr
     assert {path: path.stat().st_mtime_ns for path in parts(tmp_path / "out.jsonl")} == kept
     done = run(command, tmp_path / "out.jsonl", "--json")
     assert json.loads(done.stdout)["resumed"] == 16 * len(kept)
@@ -256,7 +256,7 @@ def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
     again = run(command, tmp_path / "out.jsonl")
     assert again.returncode == 2
-    assert again.stderr.endswith("out.jsonl is there already; name another file with --out, or give --force\n")
+    assert again.stderr.endswith("out.jsonl is there already; choose another `out`, or set `force`\n")
     assert (tmp_path / "out.jsonl").read_bytes() == whole
 
 

@@ -466,7 +466,7 @@ def test_a_second_writer_waits_and_then_says_so(tricky_path: Path, monkeypatch: 
     monkeypatch.setattr("genrec_edge.storage.sqlite.BUSY_TIMEOUT_S", 0.1)
     with closing(sqlite3.connect(tricky_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LockedError, match="another process is writing"):
+        with pytest.raises(LockedError, match="is being written by another process"):
             remove(tricky_path, ["2"])
         with Catalog.open(tricky_path) as catalog:
             assert catalog.n_items == 9

@@ -30,7 +30,7 @@ from genrec_edge.convert.pipeline.run import convert, prepare
 from genrec_edge.convert.tokenizer.export import write_hf_tokenizer
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
 from genrec_edge.gguf.header import read_header
-from genrec_edge.storage.work_folder import workplace
+from genrec_edge.storage.folders import partial_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -494,7 +494,7 @@ def test_resuming_other_options_is_refused(usual: Options, inputs: Path) -> None
         result = run("convert", {**usual, key: value}, "--resume")
         assert (result.exit_code, result.stdout) == (2, "")
         differing = {"quant": "quants", "adapter": "adapters", "keep-layers": "layers"}.get(key, key)
-        assert f"was begun by another job: {differing} differ" in result.stderr
+        assert f"belongs to another job: {differing} differ" in result.stderr
         assert tree(usual["out"].with_name(".out.partial")) == before
     assert run("convert", {**usual, "license": "Apache-2.0"}).exit_code == 0  # anew
     assert not usual["out"].with_name(".out.partial").exists()
@@ -604,7 +604,7 @@ def test_names_that_are_no_text_are_names(usual: Options, inputs: Path, tmp_path
 
 
 def test_one_conversion_at_a_time_makes_a_folder(usual: Options) -> None:
-    with workplace(usual["out"], {}, resume=False):
+    with partial_folder(usual["out"], {}):
         result = run("convert", usual)
     assert (result.exit_code, result.stdout) == (11, "")
     assert result.stderr.startswith("error: another process is converting")

@@ -144,7 +144,7 @@ def test_answers_are_kept_and_not_asked_for_again(small_data: Path, tiny_llama: 
     assert path.read_bytes().startswith(content)
     refused = call(*options, "--threads", "1", "--score", "catalog")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "holds answers of another evaluation: system.score differ" in refused.stderr
+    assert "belongs to another job: system.score differ" in refused.stderr
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def test_a_folder_that_another_run_began_is_begun_anew_without_resume(
     partial.mkdir()
     (partial / "job.json").write_text("{}", encoding="utf-8")
     (partial / "left over").touch()
-    assert_one_line(run("--resume", "--quiet"), 2, "was begun by another job")
+    assert_one_line(run("--resume", "--quiet"), 2, "belongs to another job")
     assert run("--quiet").exit_code == 0
     assert not (tmp_path / "out" / "left over").exists()
 

@@ -29,9 +29,9 @@ from genrec_edge.datasets.pull import pull
 from genrec_edge.errors import CatalogError, DatasetError, GenRecError, LockedError, OfflineError, UsageError
 from genrec_edge.records import Item
 from genrec_edge.storage.files import sha256_file
+from genrec_edge.storage.folders import partial_folder
 from genrec_edge.storage.infer_columns import scalar
 from genrec_edge.storage.tables import open_source
-from genrec_edge.storage.work_folder import workplace
 
 ABOUT = DatasetInfo("made", "Made", "CC0-1.0")
 ITEMS = "id,title,genre\na,Alien (1979),Horror|Sci-Fi\nb,Brazil,Drama\nc,,\n"
@@ -304,7 +304,7 @@ def test_a_failed_import_keeps_what_was_there(tmp_path: Path) -> None:
     assert load(out).n_events == 2
     make(tmp_path, "user,item,timestamp\nx,a,1\n", force=True)
     assert load(out).n_events == 1
-    with workplace(out, {}, resume=False), pytest.raises(LockedError):
+    with partial_folder(out, {}), pytest.raises(LockedError):
         make(tmp_path, force=True)
     assert load(out).n_events == 1
 

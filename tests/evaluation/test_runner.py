@@ -428,7 +428,7 @@ def test_two_evaluations_do_not_write_into_one_file(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.jsonl")
     with (
         FileLock(path.with_name(f".{path.name}.lock")),
-        pytest.raises(LockedError, match="another evaluation is writing to"),
+        pytest.raises(LockedError, match="is being written by another process"),
     ):
         evaluate(SPLIT, [Scripted("same", FIRST._answers)], resume=tmp_path)
 

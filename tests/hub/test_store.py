@@ -36,7 +36,7 @@ from genrec_edge.hub.manifest import Manifest, save_manifest
 from genrec_edge.hub.registry import KnownModel, Registry, load_registry
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.storage.files import require_free, sha256_file
-from genrec_edge.storage.folders import writing
+from genrec_edge.storage.folders import locked_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -390,7 +390,7 @@ def test_of_two_pulls_at_once_one_waits_and_finds_the_model(models: ModelStore) 
 def test_a_lock_held_too_long_names_its_holder(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genrec_edge.storage.folders.LOCK_WAIT_S", 0.1)
     with (
-        writing(models.root, no_event),
+        locked_root(models.root),
         pytest.raises(LockedError, match=rf"process \({os.getpid()}\)") as caught,
     ):
         bring(models)
@@ -472,7 +472,7 @@ def test_leftovers_of_dead_writers_go_and_other_files_stay(models: ModelStore) -
     (models.root / ".work-dead" / "tmp" / "part").write_bytes(b"x")
     (models.root / "notes.txt").write_text("mine")
     assert list(models.list()) == []
-    with writing(models.root, no_event):
+    with locked_root(models.root):
         assert names(models) == {".lock", ".holder", "notes.txt"}
     assert names(models) == {".lock", "notes.txt"}
 

@@ -237,7 +237,7 @@ def test_a_file_that_another_process_writes_is_locked(
             lambda: store.forget("u"),
             lambda: store.update("u", [], films, RecordingSummarizer(films)),
         ):
-            with pytest.raises(LockedError, match="another process is writing"):
+            with pytest.raises(LockedError, match="is being written by another process"):
                 call()
     assert store.get("u").n_events == 1
 

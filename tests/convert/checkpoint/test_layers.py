@@ -35,7 +35,7 @@ from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import DiskFullError, UsageError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.storage.files import atomic_write
-from genrec_edge.storage.work_folder import partial_path
+from genrec_edge.storage.folders import partial_path
 
 if TYPE_CHECKING:
     from pathlib import Path

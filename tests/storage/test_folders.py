@@ -18,7 +18,8 @@ from genrec_edge.errors import DiskFullError, LockedError, MissingExtraError, Mo
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
 from genrec_edge.hub.manifest import Manifest
 from genrec_edge.hub.store import ModelStore
-from genrec_edge.storage.work_folder import finish, identity, partial_path, workplace
+from genrec_edge.storage.files import file_identity
+from genrec_edge.storage.folders import install, partial_folder, partial_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def out(tmp_path: Path, own_home: Path) -> Path:
 
 def begin(out: Path, *names: str, job: dict[str, Any] = JOB) -> None:
     """Leave files behind as a killed run would."""
-    with workplace(out, job, resume=False) as folder:
+    with partial_folder(out, job, resume=False) as folder:
         for name in names:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(name)
@@ -47,8 +48,8 @@ def names(folder: Path) -> set[str]:
 
 def test_a_second_process_is_told_to_wait(out: Path) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom genrec_edge.storage.work_folder import workplace\n"
-        "with workplace(Path(sys.argv[1]), {}, resume=False) as folder:\n"
+        "import sys\nfrom pathlib import Path\nfrom genrec_edge.storage.folders import partial_folder\n"
+        "with partial_folder(Path(sys.argv[1]), {}, resume=False) as folder:\n"
         "    (folder / 'of-the-first').touch()\n    print('in', flush=True)\n    sys.stdin.read()\n"
     )
     first = subprocess.Popen(
@@ -61,33 +62,36 @@ def test_a_second_process_is_told_to_wait(out: Path) -> None:
     with first:
         assert first.stdout is not None
         assert first.stdout.readline() == "in\n"
-        with pytest.raises(LockedError, match=f"converting to {out}") as caught, workplace(out, JOB, resume=False):
+        with (
+            pytest.raises(LockedError, match=f"{out} is being written by another process .{first.pid}.") as caught,
+            partial_folder(out, JOB, resume=False),
+        ):
             pass
-        assert "another --out" in caught.value.hint
+        assert "another `out`" in caught.value.hint
         assert names(partial_path(out)) == {"job.json", "of-the-first"}
-        with workplace(out.with_name("other"), JOB, resume=False):  # which is not held
+        with partial_folder(out.with_name("other"), JOB, resume=False):  # which is not held
             pass
         first.kill()
         first.wait()
-    with workplace(out, JOB, resume=False) as folder:  # the dead hold nothing
+    with partial_folder(out, JOB, resume=False) as folder:  # the dead hold nothing
         assert names(folder) == {"job.json"}
 
 
 def test_one_run_begins_with_nothing_and_another_where_the_first_one_was(out: Path) -> None:
     begin(out, "model.gguf", "merged/model.safetensors", ".model.gguf.1-2.part", "x.part")
-    with workplace(out, JOB, resume=True) as folder:
+    with partial_folder(out, JOB, resume=True) as folder:
         assert folder == partial_path(out)
         assert names(folder) == {"job.json", "model.gguf", "merged/model.safetensors"}
-    with workplace(out, JOB, resume=False) as folder:
+    with partial_folder(out, JOB, resume=False) as folder:
         assert names(folder) == {"job.json"}
-    with workplace(out.with_name("new"), JOB, resume=True) as folder:  # nothing to resume is no error
+    with partial_folder(out.with_name("new"), JOB, resume=True) as folder:  # nothing to resume is no error
         assert names(folder) == {"job.json"}
 
 
 def test_the_same_job_is_the_same_in_whatever_order_and_type(out: Path) -> None:
     begin(out, "model.gguf")
     again = {"layers": None, "quants": ("Q8_0",), "name": "films"}
-    with workplace(out, again, resume=True) as folder:
+    with partial_folder(out, again, resume=True) as folder:
         assert "model.gguf" in names(folder)
 
 
@@ -95,13 +99,13 @@ def test_what_another_job_left_is_kept_until_somebody_begins_anew(out: Path) -> 
     begin(out, "model.gguf")
     other = {**JOB, "quants": ["Q4_0"], "keep_f16": True}
     found = "another job: keep_f16, quants differ"
-    with pytest.raises(UsageError, match=found) as caught, workplace(out, other, resume=True):
+    with pytest.raises(UsageError, match=found) as caught, partial_folder(out, other, resume=True):
         pass
-    assert "--resume" in caught.value.hint
+    assert "`resume`" in caught.value.hint
     assert "model.gguf" in names(partial_path(out))
-    with workplace(out, other, resume=False) as folder:
+    with partial_folder(out, other, resume=False) as folder:
         assert names(folder) == {"job.json"}
-    with workplace(out, other, resume=True):
+    with partial_folder(out, other, resume=True):
         pass
 
 
@@ -109,21 +113,21 @@ def test_what_another_job_left_is_kept_until_somebody_begins_anew(out: Path) -> 
 def test_a_damaged_record_is_another_job(content: bytes, out: Path) -> None:
     begin(out, "model.gguf")
     (partial_path(out) / "job.json").write_bytes(content)
-    with pytest.raises(UsageError, match=r"another job: [\w ,]+ differ"), workplace(out, JOB, resume=True):
+    with pytest.raises(UsageError, match=r"another job: [\w ,]+ differ"), partial_folder(out, JOB, resume=True):
         pass
-    with workplace(out, JOB, resume=False) as folder:
+    with partial_folder(out, JOB, resume=False) as folder:
         assert names(folder) == {"job.json"}
 
 
 def test_an_error_leaves_the_folder_and_frees_the_lock(out: Path) -> None:
     def fail() -> None:
-        with workplace(out, JOB, resume=False) as folder:
+        with partial_folder(out, JOB, resume=False) as folder:
             (folder / "whole").touch()
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    with workplace(out, JOB, resume=True) as folder:
+    with partial_folder(out, JOB, resume=True) as folder:
         assert "whole" in names(folder)
 
 
@@ -134,12 +138,12 @@ def test_the_result_is_what_is_kept_and_nothing_else(out: Path, there: bool) -> 
     elsewhere = out.with_name("elsewhere")
     elsewhere.mkdir()
     (elsewhere / "file").touch()
-    with workplace(out, JOB, resume=False) as folder:
+    with partial_folder(out, JOB, resume=False) as folder:
         for name in ("model.gguf", "model-F16.gguf", "checkpoint/config.json", "merged/config.json"):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(name)
         (folder / "link").symlink_to(elsewhere)
-        finish(folder, out, {"model.gguf", "checkpoint"})
+        install(folder, out, kept={"model.gguf", "checkpoint"})
     assert names(out) == {"model.gguf", "checkpoint/config.json"}
     assert not partial_path(out).exists()
     assert names(elsewhere) == {"file"}
@@ -149,13 +153,13 @@ def test_a_file_is_told_from_its_next_version_without_reading_it(tmp_path: Path)
     path = tmp_path / "a"
     path.write_bytes(b"one")
     os.utime(path, ns=(1, 1))
-    before = identity(path)
-    assert identity(tmp_path / "." / "a") == before
+    before = file_identity(path)
+    assert file_identity(tmp_path / "." / "a") == before
     os.utime(path, ns=(1, 2))
-    assert identity(path) != before
+    assert file_identity(path) != before
     path.write_bytes(b"four")
     os.utime(path, ns=(1, 1))
-    assert identity(path) != before
+    assert file_identity(path) != before
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""What the files of a job that can be resumed depend on: a JSON document beside them, or in their first line.
+
+Files of a job with another key are not taken for its own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from genrec_edge.errors import UsageError, several
+from genrec_edge.storage.files import atomic_write
+from genrec_edge.storage.json_diff import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MAX_SHOWN = 5
+
+
+def read_key(path: Path) -> object | None:
+    """Return what a key file holds, None if there is no such file. What cannot be read is another key."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError):
+        return {"schema": None}  # differs from every key
+    return found
+
+
+def write_key(path: Path, key: Mapping[str, Any]) -> None:
+    """Write a key file, atomically."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(key, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def is_same_key(key: Mapping[str, Any], found: object) -> bool:
+    """Return whether a key that was found is this one; tuples are lists here, as in JSON."""
+    return not _changed(key, found)
+
+
+def other_job_error(key: Mapping[str, Any], found: object, path: Path, hint: str) -> UsageError:
+    """Return the error about `path`, whose files belong to the job of another key; it says what differs."""
+    shown = several(_changed(key, found), most=_MAX_SHOWN, separator=", ")
+    return UsageError(f"{path} belongs to another job: {shown} differ", hint=hint)
+
+
+def _changed(key: Mapping[str, Any], found: object) -> list[str]:
+    """Return the dotted names of what differs."""
+    return sorted(differences(json.loads(json.dumps(key)), found if isinstance(found, dict) else {"schema": None}))

@@ -1,0 +1,79 @@
+"""One lock for whatever only one process may write at a time, and one error about it.
+
+A lock is a file that a process holds, through `filelock`; when the process dies, the system lets go of it. The file
+itself may stay. Beside it, while it is held, a file `.holder` names the process, for messages.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from genrec_edge.errors import LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_WAIT_HINT = "wait for it, or end it, and repeat the command"
+
+
+@contextmanager
+def locked(
+    lock_path: Path,
+    what: Path,
+    *,
+    wait_s: float = 0.0,
+    on_wait: Callable[[], object] | None = None,
+    hint: str = _WAIT_HINT,
+) -> Iterator[None]:
+    """Hold the lock file `lock_path` while the block runs.
+
+    Args:
+        lock_path: its folder exists.
+        what: the file or folder that only the holder writes.
+        wait_s: how long to wait for another process.
+        on_wait: called once when there is another process to wait for.
+        hint: what to do about another process.
+
+    Raises:
+        LockedError: another process has held the lock for `wait_s`.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only writers need it
+
+    lock, holder_path = FileLock(lock_path), _holder_path(lock_path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait is not None:
+            on_wait()
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout:
+            raise lock_error(what, holder=_read(holder_path), waited_s=wait_s, hint=hint) from None
+    try:
+        holder_path.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        holder_path.unlink(missing_ok=True)
+        lock.release()
+
+
+def lock_error(what: Path, *, holder: str = "", waited_s: float = 0.0, hint: str = _WAIT_HINT) -> LockedError:
+    """Return the error about a file or folder that another process writes; `holder` is its id, "" if unknown."""
+    process = f"another process ({holder})" if holder else "another process"
+    waited = f"; waited {waited_s:g} s for it" if waited_s else ""
+    return LockedError(f"{what} is being written by {process}{waited}", hint=hint)
+
+
+def _holder_path(lock_path: Path) -> Path:
+    """Return the file that names the holder: `.holder` for `.lock`, `.a.holder` for `.a.lock`."""
+    return lock_path.with_name(f"{lock_path.name.removesuffix('.lock')}.holder")
+
+
+def _read(holder_path: Path) -> str:
+    try:
+        return holder_path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
