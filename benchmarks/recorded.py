@@ -12,15 +12,17 @@ from genrec_edge.serving import session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from genrec_edge.decoding.frontier import Prefix, Siblings
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A prefix that a search evaluated: where it hangs, its tokens, the bound it had, and what it was called then."""
+    """A prefix that a search evaluated: where it hangs, its tokens, the bound it had, and the engine's node for it."""
 
     parent: int
     token_ids: tuple[int, ...]
     bound: float
-    handle: int
+    kv_node: int
 
 
 class Recorded(best_first.TrieSearch):
@@ -34,18 +36,18 @@ class Recorded(best_first.TrieSearch):
         self.steps = []
         Recorded.last = self
 
-    def _expand(self, prefixes: list[best_first._Prefix]) -> Iterator[best_first._Siblings]:
+    def _expand(self, prefixes: list[Prefix]) -> Iterator[Siblings]:
         for prefix, siblings in zip(prefixes, super()._expand(prefixes), strict=True):
-            self.steps.append(Step(prefix.handle, prefix.token_ids, self._bound(prefix), siblings.handle))
+            self.steps.append(Step(prefix.parent, prefix.token_ids, self._bound(prefix), siblings.parent))
             yield siblings
 
-    def _bound(self, prefix: best_first._Prefix) -> float:
-        start = int(self._index.first_item[prefix.node])
+    def _bound(self, prefix: Prefix) -> float:
+        start = int(self._trie.first_item[prefix.node])
         return prefix.logprob + float(self._bias[start : prefix.end].max())
 
     def needed(self) -> list[Step]:
         """Return the steps that every exact search takes: their bound is above the k-th answer."""
-        worst = self._answer().found[-1].score
+        worst = self._result().found[-1].score
         return [step for step in self.steps if step.bound > worst]
 
 

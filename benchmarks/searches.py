@@ -58,15 +58,15 @@ class Plain:
         levels: defaultdict[int, list[Step]] = defaultdict(list)
         depth = {ROOT: 0}
         for step in steps:  # parents come before their children
-            depth[step.handle] = depth[step.parent] + 1
-            levels[depth[step.handle]].append(step)
+            depth[step.kv_node] = depth[step.parent] + 1
+            levels[depth[step.kv_node]].append(step)
         node = {ROOT: ROOT}
         started = time.perf_counter()
         self._engine.prompt([TokenId(token) for token in prompt])
         for _, level in sorted(levels.items()):
             runs = [TokenRun(node[step.parent], tuple(map(TokenId, step.token_ids))) for step in level]
             for step, (made, _) in zip(level, self._engine.evaluate(runs), strict=True):
-                node[step.handle] = made
+                node[step.kv_node] = made
         return time.perf_counter() - started
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.decoding.best_first import ChildPrior
+from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
 from genrec_edge.prior.bind import BoundPrior, bind

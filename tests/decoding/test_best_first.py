@@ -249,5 +249,5 @@ def test_time_can_end_the_search_too() -> None:
 def test_logits_that_are_no_numbers_are_an_error_and_not_an_empty_answer(kind: ScoreKind, value: float) -> None:
     model = FakeScorer(3)
     s, _ = search(["ab", "c"], model, kind, np.zeros(2), 1)
-    with pytest.raises(EngineError, match="not numbers"):
+    with pytest.raises(EngineError, match="not finite numbers"):
         s.exact(np.full(N_VOCAB, value, np.float32), Budget())

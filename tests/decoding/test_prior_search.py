@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.coordinates import TokenId, TriePosition
-from genrec_edge.decoding.best_first import Budget, ChildPrior, TrieSearch
+from genrec_edge.decoding.best_first import Budget, TrieSearch
+from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import EngineUsage, LlamaEngine
@@ -178,7 +179,7 @@ def test_a_spent_budget_and_a_beam_keep_their_promises_on_a_prior() -> None:
 
 
 def test_the_score_over_the_vocabulary_stands_on_no_prior() -> None:
-    with pytest.raises(UsageError, match="cannot stand on a prior"):
+    with pytest.raises(UsageError, match="cannot be combined with a prior"):
         TrieSearch(
             index_of(["ab"]),
             FakeScorer(0),

@@ -39,7 +39,8 @@ from genrec_edge.convert.training.recipe_reader import recipe_of
 from genrec_edge.convert.training.state import trained_weights
 from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.decoding import prompts
-from genrec_edge.decoding.best_first import Budget, ChildPrior, TrieSearch
+from genrec_edge.decoding.best_first import Budget, TrieSearch
+from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import LlamaEngine
