@@ -27,8 +27,8 @@ from genrec_edge import Recommender
 from genrec_edge.cli.output import progress
 from genrec_edge.coordinates import CatalogRows, TokenId
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
 from genrec_edge.records import Interaction
 from genrec_edge.serving import session
 from genrec_edge.storage import process_memory

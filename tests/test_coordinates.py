@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HEAD = """\
 from genrec_edge.coordinates import CatalogRow, ItemIndex, TokenId, TriePosition
 from genrec_edge.decoding.trie import TitleTrie
-from genrec_edge.engine.context import TokenRun
+from genrec_edge.engine.llama_engine import TokenRun
 from genrec_edge.serving.session import Session
 def f(
     trie: TitleTrie, session: Session, row: CatalogRow, position: TriePosition, item: ItemIndex, token: TokenId

@@ -438,7 +438,7 @@ def test_a_history_that_grows_past_the_window_seldom_moves_it(
 def test_a_context_too_small_for_one_title_says_so(small: Recommender) -> None:
     with pytest.raises(UsageError, match="too few for one title") as error:
         small.recommend([Interaction(id="021")], k=1)
-    assert "--ctx" in error.value.hint
+    assert "n_ctx" in error.value.hint
     assert len(small.recommend(["Jaws"], k=1).items) == 1
 
 

@@ -32,8 +32,8 @@ from genrec_edge.coordinates import TokenId
 from genrec_edge.decoding.frontier import Frontier, Prefix, Siblings
 from genrec_edge.decoding.node_scores import NodeScorer
 from genrec_edge.decoding.top_k import TopK
-from genrec_edge.engine.context import MAX_RUN, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import MAX_RUN, TokenRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from genrec_edge.decoding.child_prior import ChildPrior
     from genrec_edge.decoding.top_k import ScoredTitle
     from genrec_edge.decoding.trie import TitleTrie
-    from genrec_edge.engine.context import EngineUsage
+    from genrec_edge.engine.llama_engine import EngineUsage
     from genrec_edge.records import ScoreKind
 
 WIDTH = 16

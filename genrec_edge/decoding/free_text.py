@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.coordinates import TokenId
-from genrec_edge.engine.context import TokenRun
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import TokenRun
 from genrec_edge.records import Recommendation
 
 if TYPE_CHECKING:

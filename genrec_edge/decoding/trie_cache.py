@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from genrec_edge.decoding import trie_update
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.storage import paths
 from genrec_edge.storage.folders import locked_root
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.coordinates import TokenId
-    from genrec_edge.decoding.trie import OnTitle
+    from genrec_edge.decoding.trie_build import OnTitle
 
 log = logging.getLogger(__name__)
 

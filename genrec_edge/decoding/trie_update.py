@@ -19,7 +19,8 @@ import numpy as np
 
 from genrec_edge.catalog.titles import canonical, disambiguate
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TriePosition, TriePositions
-from genrec_edge.decoding.trie import TitleTrie, checksums, tokenized
+from genrec_edge.decoding.trie import TitleTrie
+from genrec_edge.decoding.trie_build import title_checksums, tokenize_titles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.coordinates import TokenId
-    from genrec_edge.decoding.trie import Item, OnTitle, Tokenize, TrieKey
+    from genrec_edge.decoding.trie import TrieKey
+    from genrec_edge.decoding.trie_build import OnTitle, Tokenize, TrieItem
 
 _T = TypeVar("_T", bound=np.generic)
 _LOW = 0xFFFF
 
 
-def affected_rows(old: TitleTrie, rows: CatalogRows, items: Sequence[Item]) -> CatalogRows:
+def affected_rows(old: TitleTrie, rows: CatalogRows, items: Sequence[TrieItem]) -> CatalogRows:
     """Return the rows whose spelling may depend on changed ones: these, and their namesakes before and after.
 
     Args:
@@ -41,7 +43,7 @@ def affected_rows(old: TitleTrie, rows: CatalogRows, items: Sequence[Item]) -> C
         rows: the catalog rows that changed, came or went.
         items: those of them that the catalog has now, as (row, title, year).
     """
-    now = checksums([canonical(title) for _, title, _ in items])
+    now = title_checksums([canonical(title) for _, title, _ in items])
     touched = np.union1d(old.namesakes[old.positions(rows)], now)
     maybe = np.zeros(_LOW + 1, bool)  # looked up by the low bits first: `isin` alone would sort all checksums
     maybe[touched & _LOW] = True
@@ -52,7 +54,7 @@ def affected_rows(old: TitleTrie, rows: CatalogRows, items: Sequence[Item]) -> C
 def updated(
     old: TitleTrie,
     rows: CatalogRows,
-    items: Sequence[Item],
+    items: Sequence[TrieItem],
     tokenize: Tokenize,
     key: TrieKey,
     on_title: OnTitle = lambda _done, _total: None,
@@ -72,7 +74,7 @@ def updated(
     """
     spellings = [canonical(title) for _, title, _ in items]
     new_rows = CatalogRows(np.array([row for row, _, _ in items], np.int64))
-    sequences = tokenized(new_rows, disambiguate(spellings, [year for *_, year in items]), tokenize, on_title)
+    sequences = tokenize_titles(new_rows, disambiguate(spellings, [year for *_, year in items]), tokenize, on_title)
     order = sorted(range(len(items)), key=lambda i: (sequences[i], new_rows[i]))
     came = _AddedNodes(old)
     for item, i in enumerate(order):
@@ -87,7 +89,7 @@ def updated(
         _first_item(old, came, nodes, places, shift),
         CatalogRows(places.of(old.rows, new_rows[order])),
         _by_row(old, new_rows, np.argsort(order), places, shift),
-        places.of(old.namesakes, checksums(spellings)[order]),
+        places.of(old.namesakes, title_checksums(spellings)[order]),
         key,
     )
 

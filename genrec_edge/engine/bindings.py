@@ -1,6 +1,6 @@
 """The only module that imports llama_cpp: library start-up, log routing, loading, tokenising and quantizing.
 
-`engine.py` builds the search engine on what is here. Arguments are checked before they reach the library, because a
+`context.py` and `full_logits.py` build on it. Arguments are checked before they reach the library, because a
 failed assertion inside llama.cpp ends the process and cannot be caught.
 """
 
@@ -29,8 +29,10 @@ log = logging.getLogger("genrec_edge.engine.bindings")
 # Source: ggml/include/ggml.h, enum ggml_log_level (llama.cpp 0c1e57098). 5 continues the previous line.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
-_TRAINED_SO = frozenset({"TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0"})  # others' weights become noise
-FILE_TYPES = {name: number for number, name in types.FILE_TYPES.items() if name not in _TRAINED_SO}
+_ONLY_FOR_TRAINED = frozenset(
+    {"TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0"}
+)  # weights that were not trained in them become noise
+FILE_TYPES = {name: number for number, name in types.FILE_TYPES.items() if name not in _ONLY_FOR_TRAINED}
 """What a model can be quantized to, and its number in `enum llama_ftype`."""
 
 _QUANTIZER_BUFFER_BYTES = 128 << 20
@@ -40,15 +42,17 @@ _FLOATS = ctypes.POINTER(ctypes.c_float)
 _kept_alive: list[object] = []  # ctypes does not hold on to the callbacks it hands out
 
 
-class _TokenRoom(threading.local):
-    """Where the tokens of a title go, a thread's own: allocated each time, two threads tokenise no faster than one."""
+_BUFFER_TOKENS = 1024
+
+
+class _TokenBuffer(threading.local):
+    """Memory for the tokens of a title, one for each thread: allocated anew, two threads are no faster than one."""
 
     def __init__(self) -> None:
-        self.buffer = (ctypes.c_int32 * _TOKEN_ROOM)()
+        self.ids = (ctypes.c_int32 * _BUFFER_TOKENS)()
 
 
-_TOKEN_ROOM = 1024
-_token_room = _TokenRoom()
+_token_buffer = _TokenBuffer()
 _last_error = threading.local()
 _listener = threading.local()
 
@@ -74,7 +78,7 @@ def library() -> Any:
             return
         if on_line := getattr(_listener, "on_line", None):
             on_line(line)
-            level = min(level, 2)  # whoever listens reports what matters
+            level = min(level, 2)  # the listener reports what matters
         log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
 
     bindings.llama_log_set(on_log, ctypes.c_void_p(0))
@@ -101,7 +105,7 @@ def last_error() -> str:
 class Model:
     """A loaded GGUF: weights (or the vocabulary alone) and its tokenizer. Thread-safe after construction.
 
-    The caller has checked the file's header (`gguf_header`) and that of the LoRA adapter, if there is one (`lora`);
+    The caller has checked the headers of the file (`gguf.validate`) and of the LoRA adapter, if any (`gguf.adapter`):
     llama.cpp trusts what it reads.
 
     Raises:
@@ -128,7 +132,7 @@ class Model:
         if not 0 <= self.newline_id < self.n_vocab:
             self.close()
             raise ModelInvalidError(
-                f"the vocabulary of {path} has no line break, which ends a title in the prompt",
+                f"the vocabulary of {path} has no token for the line break, which ends a title in a prompt",
                 hint="use a model with a byte-level or byte-fallback vocabulary",
             )
         self.adapter_path = adapter_path
@@ -152,7 +156,7 @@ class Model:
         """Return the token ids of `text` alone: nothing added, and special tokens in it stay plain text."""
         data = text.encode("utf-8", errors="replace")
         size = len(data) + 8
-        buffer = _token_room.buffer if size <= _TOKEN_ROOM else (ctypes.c_int32 * size)()
+        buffer = _token_buffer.ids if size <= _BUFFER_TOKENS else (ctypes.c_int32 * size)()
         n = self._lib.llama_tokenize(self.vocab, data, len(data), buffer, size, False, False)  # noqa: FBT003
         if n < 0:  # more tokens than bytes: possible only through normalisation; -n is the size needed
             buffer = (ctypes.c_int32 * -n)()
@@ -160,7 +164,7 @@ class Model:
         return cast("list[TokenId]", buffer[:n])
 
     def detokenize(self, token_ids: Sequence[TokenId]) -> str:
-        """Return the text of token ids; bytes that are no UTF-8 become replacement characters."""
+        """Return the text of token ids; bytes that are not UTF-8 become replacement characters."""
         ids = (ctypes.c_int32 * len(token_ids))(*token_ids)
         size = 16 * len(token_ids) + 16
         for _ in range(2):
@@ -199,15 +203,19 @@ def quantize(
         file_type: what most tensors become.
         n_threads: None takes all CPUs.
         imatrix: by tensor, the weight of each column's error: (row length,), contiguous, finite. See
-            `convert/imatrix.py`.
-        on_line: told every line of the quantizer's log, warnings too, instead of the log; must not raise.
+            `convert/quantization/imatrix.py`.
+        on_line: called with every line of the quantizer's log, warnings too, which is then not logged as well; must not
+            raise.
 
     Raises:
         UsageError: an unknown file type.
         EngineError: the quantizer failed; the target is removed.
     """
     if file_type not in FILE_TYPES:
-        raise UsageError(f"unknown quantization {file_type!r}", hint=f"known: {', '.join(FILE_TYPES)}")
+        raise UsageError(
+            f"`file_type` must be a quantization that llama.cpp knows, got {file_type!r}",
+            hint=f"use one of {', '.join(FILE_TYPES)}",
+        )
     lib = library()
     params = lib.llama_model_quantize_default_params()
     params.nthread = n_threads or os.cpu_count() or 1

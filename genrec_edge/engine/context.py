@@ -1,83 +1,48 @@
-"""A llama.cpp context that evaluates one prompt and a tree of short continuations of it.
+"""One llama.cpp context: how it is created, and what is done with the sequences of its KV cache.
 
-The prompt lives in sequence 0. A continuation ("run") hangs below the prompt or below the last token of an earlier run,
-shares the KV cells of everything above it, and is evaluated together with other runs in one `llama_decode`. Between
-prompts the longest common prefix stays in the cache. The engine sees token ids only; it knows nothing of titles.
-
-One engine serves many calls, one at a time: the caller holds a lock. `cancel` may be called from any thread.
+A context evaluates token batches. Its cells are tagged with sequences; a cell can belong to several, so branches share
+the cells of what they have in common. Knows nothing of prompts and trees.
 """
 
 from __future__ import annotations
 
 import ctypes
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.engine.batch import TokenBatch
-from genrec_edge.engine.bindings import Model, last_error, library
-from genrec_edge.engine.interrupt import Interrupt
-from genrec_edge.engine.kv_tree import KVTree, common_prefix
-from genrec_edge.engine.output_head import OutputHead
-from genrec_edge.errors import CancelledError, EngineError, OutOfMemoryError, UsageError
+from genrec_edge.engine.bindings import last_error, library
+from genrec_edge.errors import EngineError, OutOfMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
     from numpy.typing import NDArray
 
-    from genrec_edge.coordinates import TokenId
-    from genrec_edge.engine.kv_tree import Placement
-    from genrec_edge.engine.output_head import OutputMatrix
+    from genrec_edge.engine.batch import TokenBatch
+    from genrec_edge.engine.bindings import Model
+    from genrec_edge.engine.interrupt import Interrupt
+    from genrec_edge.engine.output_head import OutputHead
 
 N_SEQUENCES = 128
 """KV sequences, the prompt's included. More would save re-evaluation in very wide searches, and cost an output row
 (4 bytes a vocabulary entry) each: llama.cpp reserves one row a sequence. Source: src/llama-context.cpp:2120."""
 N_BATCH = 1024
 """Tokens of one `llama_decode` at most: more than the longest title has, so that any branch can be evaluated again."""
-MAX_RUN = 256
-"""Tokens of one run at most: far more than a forced stretch of a title has."""
 PIECE = 256
 """Tokens computed together, and evaluated at once of a long prompt; the compute buffers grow with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRun:
-    """Tokens to evaluate below `parent` (`branches.ROOT` or a node that `evaluate` returned).
-
-    `keep` says that later runs may hang below this one; without it its KV cells are free as soon as it is evaluated.
-    `wanted` are the token ids whose logits are asked for, (n,) int32; None asks for all.
-    """
-
-    parent: int
-    token_ids: tuple[TokenId, ...]
-    keep: bool = True
-    wanted: NDArray[np.int32] | None = None
-
-
-@dataclass(slots=True)
-class EngineUsage:
-    """What the engine did: tokens given to the model, calls of `llama_decode`, seconds inside them."""
-
-    tokens: int = 0
-    calls: int = 0
-    seconds: float = 0.0
-
-
-class LlamaEngine:
-    """Evaluates a prompt and runs below it; see the module text.
+class LlamaContext:
+    """A context of a model, created with its adapter.
 
     Args:
-        model: a loaded model. The engine closes it in `close`, unless it is borrowed.
-        output_rows: the model's output matrix, if logits may be computed without llama.cpp.
-        n_ctx: KV cells: prompt plus the live part of the search tree. At most what the model was trained for.
+        model: a loaded model.
+        n_ctx: KV cells.
         n_threads: threads for the matrix products.
+        n_sequences: KV sequences, which is also how many rows of logits a call can give.
+        interrupt: what ends a running call; it must live as long as the context.
+        head: what takes the last hidden states of calls, or None; it must live as long as the context.
 
     Raises:
-        UsageError: n_ctx or n_threads out of range.
         OutOfMemoryError: llama.cpp could not create the context.
     """
 
@@ -87,249 +52,81 @@ class LlamaEngine:
         *,
         n_ctx: int,
         n_threads: int,
-        output_rows: OutputMatrix | None = None,
-        is_borrowed: bool = False,
+        n_sequences: int,
+        interrupt: Interrupt,
+        head: OutputHead | None,
     ) -> None:
-        if not 1 <= n_threads <= 512:
-            raise UsageError(f"{n_threads} threads: give a number from 1 to 512")
-        if not PIECE <= n_ctx <= model.n_ctx_train:
-            raise UsageError(
-                f"a context of {n_ctx} tokens does not fit this model",
-                hint=f"give --ctx a number from {PIECE} to {model.n_ctx_train}",
-            )
-        self.model = model
-        self.n_ctx = n_ctx
-        self.n_threads = n_threads
-        self.n_vocab = model.n_vocab
-        self.usage = EngineUsage()
-        self._lib = library()
-        self._interrupt = Interrupt()
-        self._branches = KVTree(N_SEQUENCES)
-        self._prompt: list[TokenId] = []
-        self._prompt_row: NDArray[np.float32] | None = None
-        self._batch = TokenBatch(self._lib, N_BATCH)
-        self._output_rows = output_rows
-        self._head = OutputHead.of(output_rows)
-        self._is_borrowed = is_borrowed
-        self._context = self._new_context(n_threads)
-        self._memory = self._lib.llama_get_memory(self._context)
-
-    def _new_context(self, n_threads: int) -> int:
-        params = self._lib.llama_context_default_params()
-        params.n_ctx = self.n_ctx
+        self._lib = lib = library()
+        self._n_vocab = model.n_vocab
+        params = lib.llama_context_default_params()
+        params.n_ctx = n_ctx
         params.n_batch, params.n_ubatch = N_BATCH, PIECE
-        params.n_seq_max = params.n_outputs_max = N_SEQUENCES
+        params.n_seq_max = params.n_outputs_max = n_sequences
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True  # branches share the prompt's cells; without it a partial seq_cp aborts
         params.no_perf = True
         # Flash attention on CPUs rounds to half floats in an order that depends on the batch: one title's score
         # differed by 0.8 nats between two batches, against 0.0006 without it (SmolLM2-135M Q8_0).
-        params.flash_attn_type = self._lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.abort_callback = self._interrupt.callback
-        params.abort_callback_data = self._interrupt.data
-        if self._head is not None:
-            params.cb_eval = self._head.callback
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.abort_callback = interrupt.callback
+        params.abort_callback_data = interrupt.data
+        if head is not None:
+            params.cb_eval = head.callback
         last_error()
-        context = self._lib.llama_init_from_model(self.model.handle, params)
-        if not context:
+        self._handle = lib.llama_init_from_model(model.handle, params)
+        if not self._handle:
             raise OutOfMemoryError(
-                f"llama.cpp could not create a context of {self.n_ctx} tokens{last_error()}",
-                hint="give a smaller --ctx",
+                f"llama.cpp could not create a context of {n_ctx} tokens{last_error()}", hint="give a smaller `n_ctx`"
             )
-        self.model.apply_adapter(context)
-        return int(context)
+        model.apply_adapter(self._handle)
+        self._memory = lib.llama_get_memory(self._handle)
 
-    def clone(self) -> Self:
-        """Return an engine with a cache of its own and one thread, which borrows the weights: close it before this."""
-        return type(self)(self.model, n_ctx=self.n_ctx, n_threads=1, output_rows=self._output_rows, is_borrowed=True)
+    def decode(self, batch: TokenBatch) -> int:
+        """Evaluate a batch and return llama.cpp's code: 0 done, 1 no room in the cache, 2 interrupted, else failed."""
+        return int(self._lib.llama_decode(self._handle, batch.struct))
 
-    def prompt(self, token_ids: Sequence[TokenId]) -> tuple[NDArray[np.float32], int]:
-        """Make `token_ids` the prompt and drop all runs; only what differs from the last prompt is evaluated.
+    def logits(self, n: int) -> NDArray[np.float32]:
+        """Return the logits of the last call's `n` outputs, (n, n_vocab): a view that ends with the next call."""
+        return np.ctypeslib.as_array(self._lib.llama_get_logits(self._handle), (n, self._n_vocab))
 
-        Returns:
-            The logits after the prompt, (n_vocab,) float32, and how many tokens came from the cache.
+    def copy_prefix(self, source: int, target: int, n: int) -> None:
+        """Have the sequence `target` share the first `n` cells of the sequence `source`."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, n)
 
-        Raises:
-            UsageError: the prompt is empty, leaves no room in the context, or has a token that does not exist.
-            CancelledError, DeadlineError: interrupted; the cache is empty afterwards.
-        """
-        if not 0 < len(token_ids) < self.n_ctx:
-            raise UsageError(f"a prompt of {len(token_ids)} tokens does not fit a context of {self.n_ctx}")
-        self._check_tokens(token_ids)
-        self.drop_runs()
-        same = self.known(token_ids)
-        if same == len(token_ids) and same == len(self._prompt) and self._prompt_row is not None:
-            return self._prompt_row, same
-        same = min(same, len(token_ids) - 1)  # at least one token is evaluated, for its logits
-        self._lib.llama_memory_seq_rm(self._memory, 0, same, -1)
-        del self._prompt[same:]
-        self._prompt_row = None
-        while len(self._prompt) < len(token_ids):
-            start = len(self._prompt)
-            piece = list(token_ids[start : start + PIECE])
-            self._batch.clear()
-            self._batch.add(piece, start, 0, with_logits=start + len(piece) == len(token_ids))
-            if self._decode() != 0:
-                raise EngineError("the KV cache has no room for the prompt although it is empty")
-            self._prompt += piece
-        self._branches.reset(len(self._prompt))
-        self._prompt_row = self._rows(1)[0].copy()
-        return self._prompt_row, same
+    def remove(self, sequence: int, start: int = 0) -> None:
+        """Take the cells from position `start` on out of a sequence; those that no other sequence has are free."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, start, -1)
 
-    def known(self, token_ids: Sequence[TokenId]) -> int:
-        """Return how many tokens of a prompt the cache holds from the last one."""
-        return common_prefix(self._prompt, token_ids)
+    def clear(self) -> None:
+        """Empty the cache."""
+        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
 
-    def state(self) -> bytes:
-        """Return the cells of the prompt in the form of llama.cpp, for `restore`.
+    def length(self, sequence: int) -> int:
+        """Return how many positions a sequence has."""
+        return int(self._lib.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def read_cells(self, sequence: int) -> bytes:
+        """Return the cells of a sequence in llama.cpp's own form, for `write_cells`.
 
         Raises:
             EngineError: llama.cpp could not write them.
         """
-        size = int(self._lib.llama_state_seq_get_size(self._context, 0))
+        size = int(self._lib.llama_state_seq_get_size(self._handle, sequence))
         buffer = (ctypes.c_uint8 * size)()
-        if int(self._lib.llama_state_seq_get_data(self._context, buffer, size, 0)) != size:
-            raise EngineError("llama.cpp could not write the cells of the prompt")
+        if int(self._lib.llama_state_seq_get_data(self._handle, buffer, size, sequence)) != size:
+            raise EngineError("llama.cpp could not write the KV cells of the prompt")
         return bytes(buffer)
 
-    def restore(self, token_ids: Sequence[TokenId], state: bytes) -> bool:
-        """Make cells that `state` returned for a prompt the cache; return False, and empty it, if they do not fit.
+    def write_cells(self, sequence: int, cells: bytes) -> bool:
+        """Fill an empty sequence with cells that `read_cells` returned; return whether llama.cpp took all of them.
 
-        They must be of this very model and adapter and not damaged: llama.cpp does not look.
+        They must be of this very model and adapter and not damaged: llama.cpp does not check.
         """
-        self.forget()
-        if not 0 < len(token_ids) < self.n_ctx:
-            return False
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        read = int(self._lib.llama_state_seq_set_data(self._context, buffer, len(state), 0))
-        if read != len(state) or int(self._lib.llama_memory_seq_pos_max(self._memory, 0)) != len(token_ids) - 1:
-            self.forget()
-            return False
-        self._prompt = list(token_ids)
-        return True
-
-    def evaluate(
-        self, runs: Sequence[TokenRun], worth: Callable[[int], float] = lambda _node: 0.0
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
-
-        The logits after the run's last token are those of the tokens in its `wanted`, in that order, else (n_vocab,);
-        float32, and a view that ends when the next item is taken.
-        `worth` says of a node how likely it is to be a parent again: when the cache is full, the least is given up.
-
-        Raises:
-            UsageError: a run is empty or too long, or has a token that does not exist.
-            EngineError: the cache has no room even for a single run.
-            CancelledError, DeadlineError: interrupted; the cache is empty afterwards.
-        """
-        pending = list(runs)
-        for run in pending:
-            if not 0 < len(run.token_ids) <= MAX_RUN:
-                raise UsageError(f"a run of {len(run.token_ids)} tokens: give 1 to {MAX_RUN}")
-            self._check_tokens(run.token_ids)
-        while pending:
-            placed = self._fill(pending, worth)
-            together = pending[: len(placed)]
-            wanted = [run.wanted for run in together if run.wanted is not None]
-            head = self._head if len(wanted) == len(placed) else None
-            if not placed or self._decode(stop_before_logits=head is not None) != 0:
-                yield from self._evaluate_in_less_room(pending, placed, worth)
-                return
-            rows = self._rows(len(placed)) if head is None else head.logits(wanted)
-            for run, place, row in zip(together, placed, rows, strict=True):
-                yield place.node, row if head is not None or run.wanted is None else row[run.wanted]
-                if not run.keep:
-                    self._free(self._branches.drop(place.node))
-            del pending[: len(placed)]
-
-    def _evaluate_in_less_room(
-        self, runs: list[TokenRun], placed: list[Placement], worth: Callable[[int], float]
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Evaluate runs after the cache turned out too full: without older branches, then a few at a time."""
-        for place in placed:
-            self._free(self._branches.drop(place.node))
-        older = self._branches.drop_all()
-        for sequence in older:
-            self._free(sequence)
-        if older:
-            yield from self.evaluate(runs, worth)
-        elif len(runs) > 1:
-            for run in runs:
-                yield from self.evaluate([run], worth)
-        else:
-            raise EngineError(
-                f"a context of {self.n_ctx} tokens has no room for the search", hint="give a larger --ctx"
-            )
-
-    def drop_runs(self) -> None:
-        """Forget every run; the prompt stays."""
-        for sequence in self._branches.drop_all():
-            self._free(sequence)
-        self._branches.reset(len(self._prompt))
-
-    def forget(self) -> None:
-        """Forget prompt and runs: what comes next is computed as by a new engine, to the last bit."""
-        self._lib.llama_memory_clear(self._memory, False)  # noqa: FBT003
-        self._prompt, self._prompt_row = [], None
-        self._branches.reset(0)
-
-    def deadline(self, seconds: float | None) -> AbstractContextManager[None]:
-        """Interrupt evaluation in the block with DeadlineError once `seconds` have passed; None sets no limit."""
-        return self._interrupt.deadline(seconds)
-
-    def cancel(self) -> None:
-        """Interrupt the running evaluation with CancelledError, from any thread; without one nothing happens."""
-        self._interrupt.set(CancelledError)
+        buffer = (ctypes.c_uint8 * len(cells)).from_buffer_copy(cells)
+        return int(self._lib.llama_state_seq_set_data(self._handle, buffer, len(cells), sequence)) == len(cells)
 
     def close(self) -> None:
-        """Free context and weights; closing twice is allowed."""
-        if self._context:
-            self._lib.llama_free(self._context)
-            self._context = 0
-        if not self._is_borrowed:
-            self.model.close()
-
-    def _check_tokens(self, token_ids: Sequence[TokenId]) -> None:
-        if not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
-            raise UsageError(f"a prompt or run has a token outside 0..{self.n_vocab - 1}")
-
-    def _fill(self, runs: list[TokenRun], worth: Callable[[int], float]) -> list[Placement]:
-        """Put as many of `runs` into the batch as fit and return where they went, in order."""
-        self._batch.clear()
-        self._branches.begin_batch()
-        placed: list[Placement] = []
-        for run in runs[:N_SEQUENCES]:  # llama.cpp reserves that many rows of logits
-            place = self._branches.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n, worth=worth)
-            if place is None:
-                break
-            if place.evicted:
-                self._free(place.sequence)
-            self._lib.llama_memory_seq_cp(self._memory, place.copy_from, place.sequence, 0, place.start)
-            self._batch.add(place.token_ids, place.start, place.sequence, with_logits=True)
-            placed.append(place)
-        return placed
-
-    def _free(self, sequence: int | None) -> None:
-        if sequence is not None:
-            self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
-
-    def _decode(self, *, stop_before_logits: bool = False) -> int:
-        """Run the batch; return 0, or 1 if the cache has no room for it (nothing was evaluated)."""
-        if self._head is not None:
-            self._head.begin(wanted=stop_before_logits)
-        started = time.perf_counter()
-        code = int(self._lib.llama_decode(self._context, self._batch.struct))
-        self.usage.seconds += time.perf_counter() - started
-        if code in (0, 1):
-            self.usage.calls += 1
-            self.usage.tokens += self._batch.n if code == 0 else 0
-            return code
-        self.forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
-        if code == 2:
-            self._interrupt.raise_reason()
-        raise EngineError(f"llama_decode failed with code {code}{last_error()}")
-
-    def _rows(self, n: int) -> NDArray[np.float32]:
-        """Return the logits of the last call's `n` output rows, a view of shape (n, n_vocab)."""
-        pointer = self._lib.llama_get_logits(self._context)
-        return np.ctypeslib.as_array(pointer, (n, self.n_vocab))
+        """Free the context; closing twice is allowed."""
+        if self._handle:
+            self._lib.llama_free(self._handle)
+            self._handle = None

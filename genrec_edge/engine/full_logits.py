@@ -1,6 +1,6 @@
-"""A model's logits at every position of a text: what the checks of a conversion compare, and calibration listens to.
+"""A model's logits at every position of a text, for the checks of a conversion and for importance matrices.
 
-Apart from the search engine, which wants the last position of many short branches and keeps its cache.
+Not for the search, which needs the last position of many short branches and keeps its cache: see `llama_engine.py`.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ class FullLogitsModel:
             UsageError: no tokens, more than `n_ctx`, or one that does not exist.
         """
         n = len(token_ids)
-        if not 0 < n <= self._n_ctx or not 0 <= min(token_ids) <= max(token_ids) < self.model.n_vocab:
-            raise UsageError(f"{n} tokens cannot be evaluated in a context of {self._n_ctx}")
+        if not 0 < n <= self._n_ctx:
+            raise UsageError(f"a sequence must have 1 to {self._n_ctx} tokens, got {n}")
+        if not 0 <= min(token_ids) <= max(token_ids) < self.model.n_vocab:
+            raise UsageError(f"the token ids of a sequence must be from 0 to {self.model.n_vocab - 1}")
         lib = self._lib
         lib.llama_memory_clear(self._memory, True)  # noqa: FBT003
         batch = lib.llama_batch_init(n, 0, 1)

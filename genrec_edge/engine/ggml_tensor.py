@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _F32 = 0  # enum ggml_type
 _SHAPES = ((6, 5), (6, 7))
 _NAMES = (b"left", b"right", b"product")
+_UNKNOWN_LAYOUT_HINT = "install a version of llama-cpp-python that this version of genrec-edge supports"
 
 
 class GgmlTensor(ctypes.Structure):
@@ -51,16 +52,17 @@ class _InitParams(ctypes.Structure):
 
 @functools.cache
 def matrix_product_op() -> int:
-    """Return the number of the operation "matrix product", once the layout of tensors has proved to be the known one.
+    """Return the number of the operation "matrix product", after checking that tensors have the known layout.
 
     Raises:
-        EngineError: the installed llama.cpp lays its tensors out in another way.
+        EngineError: they have another one.
     """
     try:
         return _checked_op(tensor_library())
     except (AttributeError, ValueError) as e:
-        message = f"the installed llama.cpp keeps its tensors in an unknown way ({e})"
-        raise EngineError(message, hint="quantize without an importance matrix") from e
+        raise EngineError(
+            f"the tensors of the installed llama.cpp have an unknown layout ({e})", hint=_UNKNOWN_LAYOUT_HINT
+        ) from e
 
 
 def tensor_at(address: int) -> GgmlTensor:
@@ -79,19 +81,19 @@ def rows_at(address: int) -> NDArray[np.float32]:
     contiguous = tuple(4 * int(np.prod(shape[:i])) for i in range(4))
     if tensor.type != _F32 or tuple(tensor.nb) != contiguous or not tensor.data:
         raise EngineError(
-            f"the tensor {tensor.name.decode(errors='replace')!r} is no matrix of float32",
-            hint="quantize without an importance matrix",
+            f"the tensor {tensor.name.decode(errors='replace')!r} is not a float32 matrix without gaps",
+            hint=_UNKNOWN_LAYOUT_HINT,
         )
     pointer = ctypes.cast(tensor.data, ctypes.POINTER(ctypes.c_float))
     return np.ctypeslib.as_array(pointer, (int(np.prod(shape[1:])), shape[0]))
 
 
 def _checked_op(lib: ctypes.CDLL) -> int:
-    """Let ggml describe a matrix product and look whether the struct shows the same.
+    """Have ggml describe a matrix product and check that the struct shows the same.
 
     Raises:
         AttributeError: a function is missing.
-        ValueError: a field is not where it should be; says which.
+        ValueError: a field is not where it should be; the message names it.
     """
     lib.ggml_tensor_overhead.restype = ctypes.c_size_t
     for function in (lib.ggml_init, lib.ggml_new_tensor_2d, lib.ggml_mul_mat):
@@ -128,7 +130,7 @@ def _compare(left: int, right: int, product: int) -> int:
             "nb": tuple(tensor.nb) == (4, 4 * columns, 4 * columns * rows, 4 * columns * rows),
             "data": tensor.data is None,
         }
-        if wrong := [field for field, right_place in found.items() if not right_place]:
+        if wrong := [field for field, is_right in found.items() if not is_right]:
             raise ValueError(f"fields {', '.join(wrong)}")
     if list(tensors[2].src) != [left, right, *[None] * 8] or tensors[0].op != 0 or tensors[2].op <= 0:
         raise ValueError("fields src, op")

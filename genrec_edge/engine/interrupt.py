@@ -14,14 +14,14 @@ from genrec_edge.errors import CancelledError, DeadlineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MESSAGES = {CancelledError: "cancelled", DeadlineError: "the time allowed for the request has passed"}
+_MESSAGES = {CancelledError: "cancelled", DeadlineError: "the request took longer than `timeout_s`"}
 
 
 class Interrupt:
-    """A flag that llama.cpp polls between graph nodes without entering Python, and why it was set.
+    """A flag that llama.cpp polls between graph nodes without entering Python, and the error to raise for it.
 
     A Python callback would take the GIL some 900 times a token. libc's `strlen` of a two-byte buffer is false while the
-    first byte is 0 and true once it is 1, which is all the callback has to say.
+    first byte is 0 and true once it is 1, which is all the callback has to return.
 
     Attributes:
         callback: to be given to the context as `abort_callback`, and `data` as its data; neither may outlive this.
@@ -35,18 +35,18 @@ class Interrupt:
         self.data = ctypes.cast(self._bytes, ctypes.c_void_p)
 
     def set(self, reason: type[CancelledError | DeadlineError]) -> None:
-        """Interrupt what runs, from any thread; without anything that runs, nothing happens."""
+        """Interrupt the running call, from any thread; if there is none, nothing happens."""
         self._reason = reason
         self._bytes[0] = b"\x01"
 
     def raise_reason(self) -> None:
-        """Raise what a call was interrupted for, if it was."""
+        """Raise the error that the call was interrupted with, if it was."""
         if self._reason is not None:
             raise self._reason(_MESSAGES[self._reason])
 
     @contextmanager
     def deadline(self, seconds: float | None) -> Iterator[None]:
-        """Begin without an interruption, and interrupt with DeadlineError once `seconds` have passed; None: never."""
+        """Clear the flag, and interrupt with DeadlineError once `seconds` have passed; None sets no limit."""
         self._bytes[0] = b"\x00"
         self._reason = None
         timer = None

@@ -2,7 +2,7 @@
 
 Sequence 0 is the prompt. Every kept node (an evaluated run) owns one sequence that covers the prompt and the node's
 whole path; cells are shared, so a sequence costs only the tokens that are its own. When sequences run out, the branch
-worth least gives up its own, and a run below a node without a sequence evaluates the missing tokens again.
+of least worth is evicted, and a run below a node without a sequence evaluates the missing tokens again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Placement:
 
 
 class KVTree:
-    """Nodes, their sequences, and which sequence is to be given up next.
+    """Nodes, their sequences, and which sequence is evicted next.
 
     Args:
         n_sequences: how many sequences there are, the prompt's included; at least 2.
@@ -64,7 +64,7 @@ class KVTree:
         self._busy: set[int] = set()
 
     def begin_batch(self) -> None:
-        """Start a batch: from now on, sequences placed are not given up for others."""
+        """Start a batch: sequences placed from now on are not evicted before the next one starts."""
         self._busy.clear()
 
     def place(
@@ -76,10 +76,10 @@ class KVTree:
             parent: ROOT or a node placed before.
             token_ids: the run.
             room: tokens the batch can still take.
-            worth: says of a node how much its sequence should be kept; of equals the longest unused one goes.
+            worth: how much a node's sequence should be kept; of equals the one unused for the longest time is evicted.
         """
-        source, start, again = self._cached_ancestor(parent)
-        tokens = (*again, *token_ids)
+        source, start, missing = self._cached_ancestor(parent)
+        tokens = (*missing, *token_ids)
         if len(tokens) > room:
             return None
         self._touch(source)
@@ -94,7 +94,7 @@ class KVTree:
         return Placement(node, sequence, source, start, tokens, evicted)
 
     def drop(self, node: int) -> int | None:
-        """Give up a node's sequence and return it, or None if it has none; the node can still be a parent."""
+        """Free a node's sequence and return it, or None if it has none; the node can still be a parent."""
         sequence = self._nodes[node].sequence
         if node == ROOT or sequence is None:
             return None
@@ -105,7 +105,7 @@ class KVTree:
         return sequence
 
     def drop_all(self) -> list[int]:
-        """Give up every sequence but the prompt's and return them; all nodes can still be parents."""
+        """Free every sequence but the prompt's and return them; all nodes can still be parents."""
         dropped = [self.drop(node) for node in list(self._owners.values())]
         return [sequence for sequence in dropped if sequence is not None]
 
@@ -122,7 +122,7 @@ class KVTree:
             self._owners[sequence] = self._owners.pop(sequence)
 
     def _take(self, *, besides: int, worth: Callable[[int], float]) -> tuple[int | None, bool]:
-        """Return a sequence to write to, and whether another branch had to give it up."""
+        """Return a sequence to write to, or None, and whether another branch was evicted from it."""
         if self._free:
             return self._free.pop(), False
         idle = [node for sequence, node in self._owners.items() if sequence != besides and sequence not in self._busy]

@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 _ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """Whose logits are the product of the output matrix and the normed last hidden state, and nothing else.
 Source: src/models/llama.cpp, qwen2.cpp and qwen3.cpp (llama.cpp 0c1e57098)."""
-_AROUND = frozenset({"output.bias", "output.scale"})
+_OUTPUT_CHANGERS = frozenset({"output.bias", "output.scale"})
 """Tensors that change what comes out of the output matrix."""
-_LAST = b"result_norm\0"  # what llama.cpp calls the tensor that enters the output matrix
-_NAME_AT = GgmlTensor.name.offset
+_HIDDEN_NAME = b"result_norm\0"  # llama.cpp's name of the tensor that enters the output matrix
+_NAME_OFFSET = GgmlTensor.name.offset
 _Q8_0 = np.dtype([("scale", "<f2"), ("values", "i1", 32)])  # block_q8_0 of ggml/src/ggml-common.h
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "Q8_0": _Q8_0}
 
@@ -58,7 +58,7 @@ class OutputMatrix:
         """Return the output matrix of a model file, or None where the logits are not just its product. Read-only."""
         tensors = {tensor.name: tensor for tensor in header.tensors}
         output = tensors.get("output.weight") or tensors.get("token_embd.weight")  # tied
-        if header.architecture not in _ARCHITECTURES or _AROUND & tensors.keys():
+        if header.architecture not in _ARCHITECTURES or _OUTPUT_CHANGERS & tensors.keys():
             return None
         if output is None or (dtype := _DTYPES.get(output.type)) is None:
             return None
@@ -96,15 +96,15 @@ class OutputHead:
         callback: to be given to the context as `cb_eval`; it must not outlive this object.
 
     Raises:
-        EngineError: the installed llama.cpp keeps its tensors in an unknown way.
+        EngineError: the tensors of the installed llama.cpp have an unknown layout.
     """
 
     def __init__(self, rows: OutputMatrix) -> None:
         matrix_product_op()  # checks the layout of tensors
         self.callback = library().ggml_backend_sched_eval_callback(self._on_tensor)
         self._rows = rows
-        self._wanted = False
-        self._taken: list[NDArray[np.float32]] = []
+        self._stops = False
+        self._hidden: list[NDArray[np.float32]] = []
         self._failure: EngineError | None = None
 
     @classmethod
@@ -113,33 +113,33 @@ class OutputHead:
         try:
             return None if rows is None else cls(rows)
         except EngineError as e:
-            log.info("all logits are computed: %s", e)
+            log.info("llama.cpp computes all logits of every token: %s", e)
             return None
 
-    def begin(self, *, wanted: bool) -> None:
-        """Say before a call whether it is to end with hidden states; else it runs on to all its logits."""
-        self._wanted = wanted
-        self._taken.clear()
+    def begin(self, *, stop_before_logits: bool) -> None:
+        """Prepare for a call, which ends with its hidden states or else runs on to all its logits."""
+        self._stops = stop_before_logits
+        self._hidden.clear()
         self._failure = None
 
     def logits(self, wanted: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
         """Return the logits of the token ids wanted of each output of the call that has ended, in order.
 
         Raises:
-            EngineError: the call had another number of outputs, or gave no float32.
+            EngineError: the call had another number of outputs, or they were not float32.
         """
         if self._failure is not None:
             raise self._failure
-        if (n_found := sum(len(rows) for rows in self._taken)) != len(wanted):
-            raise EngineError(f"llama.cpp gave {n_found} hidden states, {len(wanted)} were asked for")
-        return self._rows.logits(np.concatenate(self._taken), wanted)
+        if (n_found := sum(len(rows) for rows in self._hidden)) != len(wanted):
+            raise EngineError(f"llama.cpp returned {n_found} hidden states, expected {len(wanted)}")
+        return self._rows.logits(np.concatenate(self._hidden), wanted)
 
     def _on_tensor(self, address: int, ask: bool, _user: object) -> bool:
-        """Say whether a tensor is the one (`ask`), or take it and end the call there."""
+        """Called by llama.cpp: whether it wants this tensor (`ask`), or take it and end the call."""
         if ask:
-            return self._wanted and ctypes.string_at(address + _NAME_AT, len(_LAST)) == _LAST
+            return self._stops and ctypes.string_at(address + _NAME_OFFSET, len(_HIDDEN_NAME)) == _HIDDEN_NAME
         try:
-            self._taken.append(rows_at(address).copy())
+            self._hidden.append(rows_at(address).copy())
         except EngineError as e:  # ctypes would print it and go on
             self._failure = e
         return False

@@ -2,7 +2,7 @@
 
 A file holds the KV cells of one prompt as llama.cpp writes them, which it would read into any model of the same shape.
 So each begins with a key, all that its numbers depend on, and ends with a checksum of the whole: one with another key
-is not looked at, a damaged one is deleted. What was not used for the longest time goes first. The cells of a history
+is ignored, a damaged one is deleted. What was unused for the longest time is deleted first. The cells of a history
 are as private as the history, and the files are readable for their owner alone.
 """
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-"""To be raised when anything changes what the cells of a prompt are: types of the KV cache, attention, positions."""
+"""Raise it with every change to what the cells of a prompt are: types of the KV cache, attention, positions."""
 MAX_BYTES = 512 << 20
 MAX_FILES = 256
-LEAST_TOKENS = 16
-"""Prompts that save fewer tokens than this are neither kept nor looked for: they are evaluated as fast."""
+MIN_SAVED_TOKENS = 16
+"""Prompts that save fewer tokens than this are neither written nor looked for: evaluating them takes no longer."""
 
 _MAGIC = b"genrec-edge kv\n"
 _LENGTH = struct.Struct("<I")
@@ -52,7 +52,7 @@ class CachedPrompt:
 
 
 class PromptCache:
-    """The kept prompts of one model. Processes may share the folder; what one removes, another evaluates again.
+    """The prompts of one model on disk. Processes may share the folder; what one deletes, another evaluates again.
 
     Args:
         folder: created with the first prompt.
@@ -65,33 +65,39 @@ class PromptCache:
         self._prefix = hashlib.sha256(json.dumps(self._key, sort_keys=True).encode()).hexdigest()[:16]
 
     def nearest(self, token_ids: Sequence[TokenId], more_than: int) -> CachedPrompt | None:
-        """Return the kept prompt that has most of the beginning of `token_ids`, if `LEAST_TOKENS` past `more_than`."""
-        best, most = None, more_than + LEAST_TOKENS - 1
+        """Return the cached prompt with the longest prefix of `token_ids`, or None.
+
+        It must have at least `MIN_SAVED_TOKENS` more tokens in common with them than `more_than`.
+        """
+        best, most = None, more_than + MIN_SAVED_TOKENS - 1
         for path in self._folder.glob(f"{self._prefix}-*{_SUFFIX}"):
-            kept = self._read_header(path)
-            if kept is not None and (n := common_prefix(kept.token_ids, token_ids)) > most:
-                best, most = kept, n
+            cached = self._read_header(path)
+            if cached is None:
+                continue
+            n_common = common_prefix(cached.token_ids, token_ids)
+            if n_common > most:
+                best, most = cached, n_common
         return best
 
-    def read(self, kept: CachedPrompt) -> bytes | None:
-        """Return the cells of a kept prompt; None if the file has gone or is damaged, in which case it is deleted."""
+    def read(self, cached: CachedPrompt) -> bytes | None:
+        """Return the cells of a cached prompt; None if the file is gone, or damaged, in which case it is deleted."""
         try:
-            whole = kept.path.read_bytes()
+            whole = cached.path.read_bytes()
         except OSError:
             return None
         body, digest = whole[:-_DIGEST_BYTES], whole[-_DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != digest:
-            log.warning("the kept prompt %s is damaged and was deleted", kept.path)
-            _delete(kept.path)
+            log.warning("the cached prompt %s is damaged and was deleted", cached.path)
+            _delete(cached.path)
             return None
         with suppress(OSError):
-            os.utime(kept.path)  # its turn to go comes later
-        return body[kept.start :]
+            os.utime(cached.path)  # it is deleted later
+        return body[cached.start :]
 
     def keep(self, token_ids: Sequence[TokenId], cells: bytes) -> None:
-        """Write the cells of a prompt, and delete the oldest prompts that there is no room for.
+        """Write the cells of a prompt, and delete the least recently used prompts that exceed the limits.
 
-        A disk that is full, failing or not to be written is logged: nothing is lost but time.
+        Errors of the disk are logged and not raised: nothing is lost but time.
         """
         if len(cells) > MAX_BYTES:
             return
@@ -109,14 +115,14 @@ class PromptCache:
         _delete_oldest(self._folder)
 
     def _read_header(self, path: Path) -> CachedPrompt | None:
-        """Return what a file says it holds, or None if it is of another key or no such file."""
+        """Return what a file says it holds, or None if it has another key or is not such a file."""
         begin = len(_MAGIC) + _LENGTH.size
         try:
             with path.open("rb") as file:
-                opening = file.read(begin)
-                if len(opening) < begin or not opening.startswith(_MAGIC):
+                start = file.read(begin)
+                if len(start) < begin or not start.startswith(_MAGIC):
                     return None
-                (n_bytes,) = _LENGTH.unpack_from(opening, len(_MAGIC))
+                (n_bytes,) = _LENGTH.unpack_from(start, len(_MAGIC))
                 header = json.loads(file.read(min(n_bytes, _MAX_HEADER_BYTES)))
             if header["key"] != self._key:
                 return None
@@ -126,12 +132,12 @@ class PromptCache:
 
 
 def clear(folder: Path) -> int:
-    """Delete all kept prompts of all models, and return how many there were."""
+    """Delete all cached prompts of all models, and return how many there were."""
     return sum(_delete(path) for path in folder.glob(f"*{_SUFFIX}"))
 
 
 def _delete_oldest(folder: Path) -> None:
-    """Delete what exceeds `MAX_FILES` and `MAX_BYTES`, the longest unused first."""
+    """Delete what exceeds `MAX_FILES` and `MAX_BYTES`, the least recently used first."""
     n_bytes = 0
     for n, (_, size, path) in enumerate(sorted(_files(folder), reverse=True), start=1):
         n_bytes += size
@@ -140,7 +146,7 @@ def _delete_oldest(folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
-    """Yield time of last use, size and path of each kept prompt."""
+    """Yield time of last use, size and path of each cached prompt."""
     for path in folder.glob(f"*{_SUFFIX}"):
         with suppress(OSError):  # another process may have deleted it
             status = path.stat()

@@ -1,7 +1,7 @@
 """The header of a GGUF file: metadata, tensor table, and where the data lies. Tensor data is never read.
 
 A header that is returned describes a whole file: its tensors follow each other without gap or overlap and end
-inside the file. Knows nothing of models: whether the file can be run is `gguf_check`'s question.
+inside the file. Knows nothing of models: whether the file can be run is for `validate.py` to say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import struct
 from pathlib import Path
 
 from genrec_edge.errors import ModelInvalidError
-from genrec_edge.gguf.parser import DAMAGED_HINT, HeaderParser
+from genrec_edge.gguf.byte_reader import DAMAGED_HINT
+from genrec_edge.gguf.parser import parse_header
 from genrec_edge.gguf.types import ArrayInfo, GgufHeader, TensorInfo
 
 __all__ = ["ArrayInfo", "GgufHeader", "TensorInfo", "read_header", "read_strings", "tokenizer_fingerprint"]
@@ -35,7 +36,7 @@ def read_header(path: Path) -> GgufHeader:
             message = f"{path} is not a regular file"
             raise ModelInvalidError(message, hint="name a .gguf file")
         with path.open("rb") as file:
-            return HeaderParser(path, file, status.st_size).header()
+            return parse_header(path, file, status.st_size)
     except OSError as e:
         message = f"{path} cannot be read: {e.strerror}"
         raise ModelInvalidError(message, hint="check the file's name and rights") from e

@@ -15,8 +15,9 @@ import numpy as np
 from genrec_edge.catalog.titles import canonical, clean, with_year
 from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import PIECE, LlamaEngine, TokenRun
+from genrec_edge.engine.context import PIECE
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.storage.files import sha256_file

@@ -11,8 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 from genrec_edge.decoding import prompts
-from genrec_edge.engine.context import MAX_RUN, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import MAX_RUN, TokenRun
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.records import Comparison, Judgement
 from genrec_edge.serving.answer import evaluate_user

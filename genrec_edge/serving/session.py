@@ -23,9 +23,10 @@ from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePositi
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import PIECE, LlamaEngine
+from genrec_edge.engine.context import PIECE
+from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.engine.output_head import OutputMatrix
-from genrec_edge.engine.prompt_cache import LEAST_TOKENS
+from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS
 from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
 from genrec_edge.gguf.header import tokenizer_fingerprint
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model

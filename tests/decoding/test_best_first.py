@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from genrec_edge.coordinates import TokenId
 from genrec_edge.decoding.best_first import Budget, SearchResult, TrieSearch
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
-from genrec_edge.engine.context import EngineUsage
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import EngineUsage
 from genrec_edge.errors import EngineError
 from tests.support.coordinates import numbered, token_list
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.engine.context import TokenRun
+    from genrec_edge.engine.llama_engine import TokenRun
     from genrec_edge.records import ScoreKind
 
 N_VOCAB = 12

@@ -20,9 +20,10 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import model_titles
 from genrec_edge.coordinates import CatalogRow
 from genrec_edge.decoding.best_first import Budget, TrieSearch
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine
+from genrec_edge.engine.llama_engine import LlamaEngine
 from tests.support.coordinates import token_list
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from genrec_edge.coordinates import TokenId, TriePosition
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.child_prior import ChildPrior
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import EngineUsage, LlamaEngine
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import EngineUsage, LlamaEngine
 from genrec_edge.errors import UsageError
 from tests.support.coordinates import numbered, token_list
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.engine.context import TokenRun
+    from genrec_edge.engine.llama_engine import TokenRun
 
 N_VOCAB, END = 12, TokenId(11)
 Prefix = tuple[int, ...]

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.coordinates import CatalogRow, TriePosition
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.errors import CatalogError, DiskFullError
 from tests.support.coordinates import catalog_rows, numbered, token_list
 

@@ -13,7 +13,8 @@ import pytest
 from genrec_edge.catalog import edit, writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.decoding import trie_cache
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from tests.support.coordinates import token_list
 
 if TYPE_CHECKING:

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.coordinates import CatalogRow
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.decoding.trie_update import affected_rows, updated
 from genrec_edge.errors import CatalogError
 from tests.support.coordinates import catalog_rows, token_list
 
 if TYPE_CHECKING:
     from genrec_edge.coordinates import TokenId
-    from genrec_edge.decoding.trie import Item
+    from genrec_edge.decoding.trie_build import TrieItem
 
     Titles = dict[int, tuple[str, int | None]]
 
@@ -33,7 +34,7 @@ def ids(text: str) -> list[TokenId]:
     return token_list(map(ord, text))
 
 
-def listed(catalog: Titles) -> list[Item]:
+def listed(catalog: Titles) -> list[TrieItem]:
     return [(CatalogRow(row), *catalog[row]) for row in sorted(catalog)]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from genrec_edge.engine import ggml_tensor
 from genrec_edge.engine.bindings import Model, quantize
-from genrec_edge.engine.context import LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
 from genrec_edge.engine.output_head import OutputHead, OutputMatrix
 from genrec_edge.errors import EngineError
 from genrec_edge.gguf.header import read_header

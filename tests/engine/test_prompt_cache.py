@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from genrec_edge import cli
 from genrec_edge.engine import prompt_cache
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine
-from genrec_edge.engine.prompt_cache import LEAST_TOKENS, PromptCache
+from genrec_edge.engine.llama_engine import LlamaEngine
+from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS, PromptCache
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
 from genrec_edge.hub.manifest import Manifest
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
@@ -181,9 +181,9 @@ def test_the_prompt_with_most_in_common_is_found(tmp_path: Path) -> None:
     assert near is not None
     assert cache.read(near) == b"b"
     assert near.token_ids == prompts["b"]
-    assert cache.nearest(asked, 50 - LEAST_TOKENS) is not None
-    assert cache.nearest(asked, 50 - LEAST_TOKENS + 1) is None  # what the engine has is as good
-    assert cache.nearest(tokens(*range(LEAST_TOKENS - 1)), 0) is None
+    assert cache.nearest(asked, 50 - MIN_SAVED_TOKENS) is not None
+    assert cache.nearest(asked, 50 - MIN_SAVED_TOKENS + 1) is None  # what the engine has is as good
+    assert cache.nearest(tokens(*range(MIN_SAVED_TOKENS - 1)), 0) is None
 
 
 def test_the_longest_unused_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_a_second_command_reuses_the_first_ones_prompt(default_model: Path, monk
         return found
 
     assert timings(titles[:4])["reused_tokens"] == 0
-    assert timings(titles)["reused_tokens"] >= LEAST_TOKENS
+    assert timings(titles)["reused_tokens"] >= MIN_SAVED_TOKENS
     again = timings(titles)
     assert again["reused_tokens"] == again["prompt_tokens"] - 1
     assert CliRunner().invoke(cli.app, ["profile", "forget", "--all"]).exit_code == 0

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from genrec_edge import Recommender, cli
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine
+from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 from genrec_edge.gguf.adapter import check_adapter, find_adapter
 from genrec_edge.gguf.header import read_header
@@ -380,7 +380,7 @@ def test_json_says_which_adapter_was_used(tmp_path: Path, tiny_llama: Path, tric
 SURVIVORS = """
 import random, sys
 from pathlib import Path
-from genrec_edge.engine.context import LlamaEngine
+from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.errors import GenRecError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.engine.bindings import Model

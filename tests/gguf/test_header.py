@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf.byte_reader import MAX_HEADER_BYTES, ByteReader
 from genrec_edge.gguf.header import (
     ArrayInfo,
     GgufHeader,
@@ -21,7 +22,6 @@ from genrec_edge.gguf.header import (
     read_strings,
     tokenizer_fingerprint,
 )
-from genrec_edge.gguf.parser import MAX_HEADER_BYTES, HeaderParser
 from genrec_edge.gguf.types import FILE_TYPES, GGML_TYPES
 from genrec_edge.gguf.validate import check_runnable
 
@@ -313,15 +313,15 @@ def test_of_a_gigabyte_of_empty_strings_only_a_header_is_read(tmp_path: Path, mo
     path.write_bytes(gguf_bytes((pair(b"a", ARRAY, array(STRING, (1 << 30) // 8 - 100)),)))
     os.truncate(path, 1 << 30)
     seen: list[int] = []
-    needs = HeaderParser.need
+    needs = ByteReader.need
 
-    def need(parser: HeaderParser, n_bytes: int, what: str) -> None:
+    def need(reader: ByteReader, n_bytes: int, what: str) -> None:
         try:
-            needs(parser, n_bytes, what)
+            needs(reader, n_bytes, what)
         finally:
-            seen.append(len(parser.data))
+            seen.append(len(reader.data))
 
-    monkeypatch.setattr(HeaderParser, "need", need)
+    monkeypatch.setattr(ByteReader, "need", need)
     with pytest.raises(ModelInvalidError, match="beyond the 33,554,432 bytes a header may have"):
         read_header(path)
     assert seen[-1] <= MAX_HEADER_BYTES + (1 << 20)

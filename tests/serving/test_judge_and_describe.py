@@ -17,8 +17,8 @@ from genrec_edge.catalog.facts import facts_text
 from genrec_edge.catalog.writer import build
 from genrec_edge.decoding import prompts
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import MAX_RUN
 from genrec_edge.engine.full_logits import FullLogitsModel
+from genrec_edge.engine.llama_engine import MAX_RUN
 from genrec_edge.errors import ModelInvalidError, NothingToRecommendError, UsageError
 from genrec_edge.options import Request
 from genrec_edge.profiles.tastes import profile_text

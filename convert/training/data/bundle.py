@@ -22,7 +22,8 @@ from genrec_edge.datasets.events import group_by_user
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import Split, k_core, split_of, user_histories
 from genrec_edge.decoding import prompts
-from genrec_edge.decoding.trie import TrieKey, build
+from genrec_edge.decoding.trie import TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import atomic_write
 

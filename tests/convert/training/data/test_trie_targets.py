@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.convert.training.data.trie_targets import TrieTargets
-from genrec_edge.decoding.trie import TitleTrie, TrieKey, build
+from genrec_edge.decoding.trie import TitleTrie, TrieKey
+from genrec_edge.decoding.trie_build import build
 from tests.support.coordinates import numbered, token_list
 
 END = 10

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from genrec_edge.engine import context as engine_module
+from genrec_edge.engine import llama_engine
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import EngineUsage, LlamaEngine, TokenRun
 from genrec_edge.engine.kv_tree import ROOT
+from genrec_edge.engine.llama_engine import EngineUsage, LlamaEngine, TokenRun
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, ModelInvalidError, UsageError
 from tests.support.coordinates import token_list, tokens
 
@@ -107,7 +107,7 @@ def test_runs_in_one_batch_see_their_own_path_only(engine: LlamaEngine, referenc
 def test_a_tree_larger_than_the_sequences(
     tiny_llama: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "N_SEQUENCES", 4)
+    monkeypatch.setattr(llama_engine, "N_SEQUENCES", 4)
     engine = LlamaEngine(Model(tiny_llama), n_ctx=512, n_threads=1)
     _check_random_tree(engine, reference, n_levels=3, width=8)
     engine.close()
