@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.decoding.best_first import ChildPrior
+from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.serving.score_fusion import FusedScores
 
 if TYPE_CHECKING:

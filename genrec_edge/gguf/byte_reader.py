@@ -100,7 +100,7 @@ class ByteReader:
         length = self.u64(f"the length of {what}")
         if length > max_bytes or (length == 0 and not empty):
             least = 0 if empty else 1
-            self.fail(f"{what} must have {least} to {max_bytes:,} bytes, got {length:,}", at)
+            self.fail(f"{what} has {length:,} bytes, expected {least} to {max_bytes:,}", at)
         self.need(length, what)
         self._text_bytes += length
         if self._text_bytes > MAX_TEXT_BYTES:

@@ -167,7 +167,7 @@ def _tensor(reader: ByteReader) -> tuple[int, TensorInfo]:
     name = reader.text("a tensor's name", MAX_NAME_BYTES)
     rank = reader.u32(f"the rank of {name!r}")
     if not 1 <= rank <= 4:
-        reader.fail(f"the tensor {name!r} must have 1 to 4 dimensions, got {rank}", at)
+        reader.fail(f"the tensor {name!r} has {rank} dimensions, expected 1 to 4", at)
     shape = tuple(reader.u64(f"the shape of {name!r}") for _ in range(rank))
     number = reader.u32(f"the type of {name!r}")
     if number not in GGML_TYPES:

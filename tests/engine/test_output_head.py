@@ -131,8 +131,8 @@ def test_an_unknown_layout_of_tensors_is_left_to_llama_cpp(tiny_llama: Path, mon
 
 def test_what_llama_cpp_did_not_give_is_an_error() -> None:
     head = OutputHead(OutputMatrix(np.zeros((4, 8), np.float32)))
-    head.begin(wanted=True)
-    with pytest.raises(EngineError, match="gave 0 hidden states, 1 were asked for"):
+    head.begin(stop_before_logits=True)
+    with pytest.raises(EngineError, match="returned 0 hidden states, expected 1"):
         head.logits([np.array([0], np.int32)])
 
 

@@ -126,7 +126,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "shape that wraps to small": (gguf_bytes((), (tensor(b"t", (1 << 62, 4)),), 64), "impossible shape"),
     "unknown tensor type": (gguf_bytes((), (tensor(b"t", (32,), 99),), 64), "unknown type 99"),
     "removed tensor type": (gguf_bytes((), (tensor(b"t", (32,), 4),), 64), "unknown type 4"),
-    "half a block": (gguf_bytes((), (tensor(b"t", (33,), 8),), 64), "33 elements: no whole Q8_0 blocks"),
+    "half a block": (gguf_bytes((), (tensor(b"t", (33,), 8),), 64), "33 elements, not whole Q8_0 blocks"),
     "offset past the end": (gguf_bytes((), (tensor(b"t", (8,), 0, HUGE),), 64), "'t' starts at byte"),
     "unaligned": (gguf_bytes((), (tensor(b"t", (8,), 0, 4),), 64), "'t' starts at byte"),
     "overlap": (
