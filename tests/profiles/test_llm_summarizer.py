@@ -13,7 +13,7 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import build
 from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import LlamaEngine
+from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.profiles.llm_summarizer import MAX_NEW_TOKENS, ModelSummarizer, is_summary, item_texts
 from genrec_edge.profiles.summaries import FactSummarizer, hierarchical, recurrent, update_parts
