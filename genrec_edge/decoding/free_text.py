@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.resolver import TitleResolver
     from genrec_edge.coordinates import CatalogRow
-    from genrec_edge.engine.context import LlamaEngine
+    from genrec_edge.engine.llama_engine import LlamaEngine
     from genrec_edge.options import Request
 
 MAX_LINE_TOKENS = 48

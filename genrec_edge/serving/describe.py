@@ -18,7 +18,8 @@ from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text
 from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, TrieSearch
-from genrec_edge.decoding.trie import TrieKey, build
+from genrec_edge.decoding.trie import TrieKey
+from genrec_edge.decoding.trie_build import build
 from genrec_edge.errors import NothingToRecommendError
 from genrec_edge.profiles.tastes import MIN_LIFT, profile_text
 from genrec_edge.records import Description, Phrase, Trait
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.engine.context import LlamaEngine
+    from genrec_edge.engine.llama_engine import LlamaEngine
     from genrec_edge.options import Request
     from genrec_edge.records import Fact, Item
     from genrec_edge.serving.session import Session

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.coordinates import CatalogRow, TokenId
-    from genrec_edge.engine.context import LlamaEngine
+    from genrec_edge.engine.llama_engine import LlamaEngine
     from genrec_edge.options import Request
     from genrec_edge.serving.session import Session
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId
-    from genrec_edge.engine.context import LlamaEngine
+    from genrec_edge.engine.llama_engine import LlamaEngine
 
 _SEARCH_ROOM = 768
 """KV cells kept for the search tree; the median search on 17,472 films needs 300."""

@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.decoding.best_first import ScoredTitle
-    from genrec_edge.decoding.trie import OnTitle, TitleTrie
+    from genrec_edge.decoding.top_k import ScoredTitle
+    from genrec_edge.decoding.trie import TitleTrie
+    from genrec_edge.decoding.trie_build import OnTitle
     from genrec_edge.options import OpenOptions
     from genrec_edge.records import Match
 
@@ -147,7 +148,7 @@ class Session:
         if near is not None and (cells := cache.read(near)) is not None:
             engine.restore(near.token_ids, cells)
         logits, n_reused = engine.prompt(token_ids)
-        if len(token_ids) - n_reused >= LEAST_TOKENS:
+        if len(token_ids) - n_reused >= MIN_SAVED_TOKENS:
             cache.keep(token_ids, engine.state())
         return logits, n_reused
 
