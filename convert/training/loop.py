@@ -144,7 +144,7 @@ def _count_prior(recipe: Recipe) -> CountPrior | None:
     """Return the function that counts the prior, None if the objective needs none."""
     if recipe.objective.kind != "residual" and not recipe.objective.distill:
         return None
-    from genrec_edge.prior.model import cross_fitted  # noqa: PLC0415
+    from genrec_edge.prior.cross_fitting import cross_fitted  # noqa: PLC0415
 
     return cross_fitted
 

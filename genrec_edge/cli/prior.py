@@ -79,9 +79,9 @@ def update(
     json: Json = False,
 ) -> None:
     """Add new events, all or none; the same as counting everything anew."""
-    from genrec_edge.prior import build as build_module  # noqa: PLC0415
+    from genrec_edge.prior.update import update as update_prior  # noqa: PLC0415
 
-    added = build_module.update(prior, interactions)
+    added = update_prior(prior, interactions)
     if json:
         emit_json("genrec-edge/prior-update@1", {"path": str(prior), **asdict(added)})
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from genrec_edge.errors import UsageError
-from genrec_edge.prior.cooccurrence import SparseRows, count_transitions, event_counts, joined
+from genrec_edge.prior.cooccurrence import SparseRows, concatenated, count_transitions, event_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,14 +82,14 @@ class ItemKNN:
     def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
         """Find the neighbours of each item, one item at a time: nothing is as large as items times items."""
         sets = [np.unique(history) for history in train]
-        flat = joined(sets)
+        flat = concatenated(sets)
         owners = np.repeat(np.arange(len(sets)), [len(items) for items in sets])
         by_item = np.argsort(flat, kind="stable")
         n_users = np.bincount(flat, minlength=n_items)
         users_of = np.split(owners[by_item], np.cumsum(n_users)[:-1])
         sources, targets, values = [], [], [np.empty(0)]
         for item in np.flatnonzero(n_users):
-            both = np.bincount(joined([sets[user] for user in users_of[item]]), minlength=n_items)
+            both = np.bincount(concatenated([sets[user] for user in users_of[item]]), minlength=n_items)
             both[item] = 0
             near = np.flatnonzero(both)
             similarity = both[near] / (np.sqrt(float(n_users[item]) * n_users[near]) + self._shrink)
@@ -98,7 +98,7 @@ class ItemKNN:
             targets.append(np.full(len(kept), item))
             values.append(similarity[kept])
         shape = (n_items, n_items)
-        self._matrix = SparseRows(joined(sources), joined(targets), np.concatenate(values), shape)
+        self._matrix = SparseRows(concatenated(sources), concatenated(targets), np.concatenate(values), shape)
 
     def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the sums of similarities; 0 where no item of the history is a neighbour."""

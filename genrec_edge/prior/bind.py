@@ -1,4 +1,4 @@
-"""A counted prior over the items of a catalog, be it the one it was counted on or another."""
+"""Maps a prior to the items of a catalog: the one it was counted on, or another."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundPrior:
-    """A prior over the rows of a catalog, in a given order.
+    """A prior over rows of a catalog, in a given order.
 
     Attributes:
-        counts: of each of these rows; 0 events where the prior knows no such item.
+        counts: of each row; 0 events for rows that no item of the prior matches.
         coefficients: of the sequence prior.
-        position_of: the place of each row in the order.
-        n_dropped: items of the prior that are not in the catalog.
+        position_of: the position of each row in the order.
+        n_dropped: items of the prior that match no row.
     """
 
     counts: PriorCounts
@@ -41,16 +41,16 @@ class BoundPrior:
     n_dropped: int
 
     def log_prob(self, history_rows: NDArray[np.int64], kind: PriorKind) -> NDArray[np.float64]:
-        """Return the log-probability of each row after a history, oldest first, (n_rows,) nats; see `priors`."""
+        """Return the log-probability of each row after a history, oldest first, (n_rows,) nats; see `prior.model`."""
         history = np.array([self.position_of[row] for row in history_rows.tolist()], np.int64)
         return log_prob(self.counts, history, kind, self.coefficients)
 
 
 def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPrior:
-    """Find the items of a prior among the `rows` of a catalog, (n_rows,), in whose order the result stands.
+    """Map the items of a prior to the `rows` of a catalog, (n_rows,), which give the order of the result.
 
-    An item is the one with its id if that has the same title and year too; else the one with its title and its year, or
-    the year before or after. A year that is missing fits any, where the title is the only one of its kind.
+    An item matches the row with its id if title and year agree, too; else the row with its title and a year that
+    differs by at most one. A missing year matches any year if no other row has the title.
     """
     position_of = {row: position for position, row in enumerate(rows.tolist())}
     by_key: defaultdict[str, list[tuple[int | None, int]]] = defaultdict(list)
@@ -58,42 +58,43 @@ def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPr
         if row in position_of:
             by_key[title_key].append((year, row))
     by_id = catalog.by_ids(prior.item_ids)
-    places = np.full(len(prior.item_ids), -1, np.int64)
+    positions = np.full(len(prior.item_ids), -1, np.int64)
     for i, (item_id, (title, year)) in enumerate(zip(prior.item_ids, prior.titles, strict=True)):
-        namesakes = by_key.get(key(title), ())
+        same_title = by_key.get(key(title), ())
         item = by_id.get(item_id)
-        found = item.row if item and (year, item.row) in namesakes else _of_year(namesakes, year)
-        places[i] = -1 if found is None else position_of[found]
-    return BoundPrior(
-        _moved(prior.counts, places, len(rows)), prior.card.coefficients, position_of, int((places < 0).sum())
-    )
+        row = item.row if item and (year, item.row) in same_title else _row_of_year(same_title, year)
+        if row is not None:
+            positions[i] = position_of[row]
+    counts = _reindexed(prior.counts, positions, len(rows))
+    return BoundPrior(counts, prior.card.coefficients, position_of, int((positions < 0).sum()))
 
 
-def _of_year(namesakes: Sequence[tuple[int | None, int]], year: int | None) -> int | None:
-    """Return the row of the namesake that is nearest in time, or None if none is near."""
+def _row_of_year(same_title: Sequence[tuple[int | None, int]], year: int | None) -> int | None:
+    """Return the row of the nearest year, at most one year off, or None."""
     for distance in (0, 1):
-        for other, row in namesakes:
-            if year is not None and other is not None and abs(year - other) == distance:
+        for other_year, row in same_title:
+            if year is not None and other_year is not None and abs(year - other_year) == distance:
                 return row
-    is_only = len(namesakes) == 1 and None in (year, namesakes[0][0])
-    return namesakes[0][1] if is_only else None
+    if len(same_title) == 1 and None in (year, same_title[0][0]):
+        return same_title[0][1]
+    return None
 
 
-def _moved(counts: PriorCounts, places: NDArray[np.int64], n_places: int) -> PriorCounts:
-    """Return counts with each item at its new place; those that meet at one are added, those without one left out."""
-    is_there = places >= 0
-    events = np.zeros(n_places, np.int64)
-    np.add.at(events, places[is_there], counts.events[is_there])
+def _reindexed(counts: PriorCounts, positions: NDArray[np.int64], n_positions: int) -> PriorCounts:
+    """Return counts with each item at its new position, -1 for none; counts of items at one position are added."""
+    has_position = positions >= 0
+    events = np.zeros(n_positions, np.int64)
+    np.add.at(events, positions[has_position], counts.events[has_position])
     matrix = counts.transitions
-    kept = is_there[matrix.rows] & is_there[matrix.columns]
-    moved = SparseRows(
-        places[matrix.rows[kept]], places[matrix.columns[kept]], matrix.values[kept], (n_places, n_places)
+    kept = has_position[matrix.rows] & has_position[matrix.columns]
+    transitions = SparseRows(
+        positions[matrix.rows[kept]], positions[matrix.columns[kept]], matrix.values[kept], (n_positions, n_positions)
     )
-    return PriorCounts(events, moved, _moved_closeness(counts.closeness, places, n_places))
+    return PriorCounts(events, transitions, _reindexed_ease(counts.ease, positions, n_positions))
 
 
-def _moved_closeness(closeness: EaseInverse, places: NDArray[np.int64], n_places: int) -> EaseInverse:
-    """Return the rows and columns of the items that have a new place, the first of those that meet at one."""
-    items, first = np.unique(places[closeness.items], return_index=True)
+def _reindexed_ease(ease: EaseInverse, positions: NDArray[np.int64], n_positions: int) -> EaseInverse:
+    """Return the rows and columns of the items that have a new position, the first of several at one position."""
+    items, first = np.unique(positions[ease.items], return_index=True)
     first, items = first[items >= 0], items[items >= 0]
-    return EaseInverse(n_places, items, np.ascontiguousarray(closeness.inverse[np.ix_(first, first)]))
+    return EaseInverse(n_positions, items, np.ascontiguousarray(ease.inverse[np.ix_(first, first)]))

@@ -1,13 +1,13 @@
-"""A counted prior on disk: a SQLite file of plain tables, read here and written by `prior_counting.py`.
+"""A prior on disk: a SQLite file of plain tables, read here, written by `build.py` and `update.py`.
 
 * `items`: the items that were counted, by their index, with id, title, year and number of events `n`.
-* `transitions`: (source, target, weight), T of `transitions.py`.
-* `closeness`: (item, weights), the rows of P of `closeness.py` for the items that have one: float32, little-endian.
-* `histories`: (user, place, item, timestamp), place 0 the oldest: what new events are joined to. Users are known by a
-  hash of their id. Empty where something was held out: behind a gap nothing can be added.
+* `transitions`: (source, target, weight), T of `cooccurrence.py`.
+* `closeness`: (item, weights), the rows of P of `ease.py` for the items that have one: float32, little-endian.
+* `histories`: (user, place, item, timestamp), place 0 the oldest: new events are appended to these. Users are stored as
+  a hash of their id. Empty for the training part of a split, which cannot be updated: its held-out events are missing.
 * `meta`: the name of the data, the split as JSON, the rule for ties, and the coefficients.
 
-Titles stand in it so that a prior counted on one catalog serves another. What the numbers mean is known to `priors.py`.
+Titles are stored so that a prior counted on one catalog can be used with another. `model.py` defines the numbers.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_COUNT = 2**53
-"""More cannot be counted one by one in floats."""
+"""The largest count that a float64 represents exactly."""
 _MAX_LOG = 100.0
+"""Limit of the absolute value of a coefficient."""
 
 
 def m001_initial(connection: sqlite3.Connection) -> None:
@@ -58,15 +59,15 @@ PRIOR = SqliteFormat(
     application_id=0x47525052,  # "GRPR"
     migrations=(m001_initial,),
     invalid=DatasetError,
-    make_hint="genrec-edge prior build makes one of a data set",
-    import_hint="genrec-edge prior build makes a prior of a data set",
+    make_hint="make one of a data set with `genrec-edge prior build`",
+    import_hint="make a prior of a data set with `genrec-edge prior build`",
     repair_hint="make it again with `genrec-edge prior build`",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PriorCard:
-    """What a prior says of itself.
+    """The description of a prior.
 
     Attributes:
         data: name of the data set that was counted.
@@ -86,7 +87,7 @@ class ItemPrior:
     """A prior in memory.
 
     Attributes:
-        card: what it says of itself.
+        card: its description.
         item_ids: of all items.
         titles: (title, year) of all items.
         counts: of all items.
@@ -103,7 +104,7 @@ class ItemPrior:
 
         Raises:
             UsageError: no such file.
-            DatasetError: it is none, is damaged, or has another format.
+            DatasetError: it is not a prior, is damaged, or has another format.
             LockedError: another process has been writing to it for 10 s.
         """
         path = Path(path)
@@ -112,58 +113,60 @@ class ItemPrior:
             _check_numbers(path, connection)
             items = connection.execute("SELECT id, title, year, n FROM items ORDER BY item").fetchall()
             entries = connection.execute("SELECT source, target, weight FROM transitions").fetchall()
-            closeness = _read_closeness(path, connection, len(items))
+            ease = _read_ease(path, connection, len(items))
         table = np.array(entries, np.float64).reshape(-1, 3)
-        places = table[:, :2].astype(np.int64)
+        cells = table[:, :2].astype(np.int64)
         return cls(
             card=card,
             item_ids=tuple(item_id for item_id, _, _, _ in items),
             titles=tuple((title, year) for _, title, year, _ in items),
             counts=PriorCounts(
                 np.array([n for _, _, _, n in items], np.int64),
-                SparseRows(places[:, 0], places[:, 1], table[:, 2], (len(items), len(items))),
-                closeness,
+                SparseRows(cells[:, 0], cells[:, 1], table[:, 2], (len(items), len(items))),
+                ease,
             ),
         )
 
 
 def _check_numbers(path: Path, connection: sqlite3.Connection) -> None:
-    """Raise DatasetError unless every cell is what the columns say: SQLite itself takes anything anywhere."""
+    """Raise DatasetError unless every cell has the type and range of its column: SQLite itself does not check."""
     (n_items,) = connection.execute("SELECT count(*) FROM items").fetchone()
-    wrong = {
+    queries = {
         "no items": "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM items)",
         "items that are not numbered from 0 on": f"SELECT 1 FROM items WHERE item NOT BETWEEN 0 AND {n_items - 1}",
-        "an id or a title that is no text": "SELECT 1 FROM items WHERE typeof(id) != 'text' OR typeof(title) != 'text'",
-        "a year that is no number": "SELECT 1 FROM items WHERE typeof(year) NOT IN ('integer', 'null')",
-        "a number of events that is none": "SELECT 1 FROM items WHERE typeof(n) != 'integer' "
+        "an id or title that is not text": "SELECT 1 FROM items WHERE typeof(id) != 'text' OR typeof(title) != 'text'",
+        "a year that is not a number": "SELECT 1 FROM items WHERE typeof(year) NOT IN ('integer', 'null')",
+        "a number of events that is out of range": "SELECT 1 FROM items WHERE typeof(n) != 'integer' "
         f"OR n NOT BETWEEN 0 AND {_MAX_COUNT}",
-        "a transition between items that are not there": "SELECT 1 FROM transitions WHERE typeof(source) != 'integer' "
+        "a transition between items that do not exist": "SELECT 1 FROM transitions WHERE typeof(source) != 'integer' "
         f"OR typeof(target) != 'integer' OR min(source, target) < 0 OR max(source, target) >= {n_items}",
-        "a weight that is none": "SELECT 1 FROM transitions WHERE typeof(weight) != 'real' "
+        "a weight that is out of range": "SELECT 1 FROM transitions WHERE typeof(weight) != 'real' "
         f"OR weight NOT BETWEEN 0 AND {_MAX_COUNT}",
     }
-    found = [what for what, query in wrong.items() if connection.execute(f"{query} LIMIT 1").fetchone()]
+    found = [what for what, query in queries.items() if connection.execute(f"{query} LIMIT 1").fetchone()]
     if found:
         raise PRIOR.damaged(path, f"it has {', '.join(found)}")
 
 
-def _read_closeness(path: Path, connection: sqlite3.Connection, n_items: int) -> EaseInverse:
+def _read_ease(path: Path, connection: sqlite3.Connection, n_items: int) -> EaseInverse:
     rows = connection.execute("SELECT item, weights FROM closeness ORDER BY item").fetchall()
     items = np.array([item for item, _ in rows], np.int64)
     is_whole = all(isinstance(weights, bytes) and len(weights) == 4 * len(rows) for _, weights in rows)
     if not is_whole or (len(items) and not 0 <= items[0] <= items[-1] < n_items):
-        raise PRIOR.damaged(path, "its closeness is no square matrix over its items")
+        raise PRIOR.damaged(path, "its table `closeness` is not a square matrix over its items")
     inverse = np.frombuffer(b"".join(weights for _, weights in rows), "<f4").reshape(len(rows), len(rows))
     if not (np.isfinite(inverse).all() and (np.diag(inverse) > 0).all()):
-        raise PRIOR.damaged(path, "its closeness holds something else than numbers, or has no positive diagonal")
+        raise PRIOR.damaged(
+            path, "its table `closeness` has a value that is not a number, or a diagonal that is not positive"
+        )
     return EaseInverse(n_items, items, inverse.astype(np.float32))
 
 
 def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
-    """Return what an open prior says of itself.
+    """Return the description of an open prior.
 
     Raises:
-        DatasetError: something of it is missing, or is not what it should be.
+        DatasetError: a value is missing or invalid.
     """
     meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     try:
@@ -171,10 +174,10 @@ def read_card(path: Path, connection: sqlite3.Connection) -> PriorCard:
         weights, log_floors = (tuple(map(float, numbers[key])) for key in ("weights", "log_floors"))
         data, ties = str(meta["data"]), str(meta["ties"])
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as e:
-        raise PRIOR.damaged(path, f"what it says of itself cannot be read ({type(e).__name__}: {e})") from e
+        raise PRIOR.damaged(path, f"its table `meta` cannot be read ({type(e).__name__}: {e})") from e
     n = 2 + len(DECAYS)
     if not len(weights) == len(log_floors) == n or not all(math.fabs(v) < _MAX_LOG for v in (*weights, *log_floors)):
         raise PRIOR.damaged(path, f"its coefficients are not twice {n} numbers below {_MAX_LOG:g}")
     if not isinstance(split, dict) or not isinstance(split.get("split"), str) or ties not in {"file", "item"}:
-        raise PRIOR.damaged(path, "its split or its rule for equal timestamps is none")
+        raise PRIOR.damaged(path, "its split or its rule for equal timestamps is invalid")
     return PriorCard(data, split, ties, Coefficients(weights, log_floors))

@@ -1,10 +1,10 @@
-"""Which items go together in whole histories, each pair judged beside all others: the inverse that EASE is made of.
+"""EASE, a linear model of which items occur together in histories, by its inverse Gram matrix P.
 
     P = (X'X + lambda I)^-1, X the users-by-items matrix of ones and zeros
     score(j | h) = sum over i in h of -P[i, j] / P[j, j]
 
-Source: Steck 2019, arXiv 1905.03375, equation 8. The inverse has a row for each of the most frequent items only: its
-cost grows with the third power of their number.
+Source: Steck 2019, arXiv 1905.03375, equation 8. P covers the most frequent items only: its cost grows with the
+third power of their number.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 REGULARISATION = 100.0
 """lambda, chosen on the validation items of MovieLens-100K (docs/training.md)."""
-MOST_ITEMS = 4096
+MAX_ITEMS = 4096
 """128 MB in float64; half a minute on two cores."""
-_LEAST = 1e-5
-"""A score below is none: float noise, or as good as nothing."""
+_MIN_SCORE = 1e-5
+"""Smaller scores are set to 0: float noise, or nearly so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class EaseInverse:
     Attributes:
         n_items: of the catalog.
         items: (m,) int64, item indexes, ascending.
-        inverse: (m, m) float32, P; its rows and columns stand in the order of `items`.
+        inverse: (m, m) float32, P; rows and columns are in the order of `items`.
     """
 
     n_items: int
@@ -43,21 +43,21 @@ class EaseInverse:
 
     @classmethod
     def of(cls, histories: Sequence[NDArray[np.int32]], n_items: int) -> EaseInverse:
-        """Return P of histories of item indexes; an item counts once a history."""
-        owned = [np.unique(history) for history in histories]
-        flat = np.concatenate([np.empty(0, np.int32), *owned])
-        users = np.repeat(np.arange(len(owned)), [len(items) for items in owned])
-        frequent = np.argsort(-np.bincount(flat, minlength=n_items), kind="stable")[:MOST_ITEMS]
+        """Return P of histories of item indexes; an item counts once per history."""
+        distinct = [np.unique(history) for history in histories]
+        flat = np.concatenate([np.empty(0, np.int32), *distinct])
+        users = np.repeat(np.arange(len(distinct)), [len(items) for items in distinct])
+        frequent = np.argsort(-np.bincount(flat, minlength=n_items), kind="stable")[:MAX_ITEMS]
         items = np.sort(frequent[np.isin(frequent, flat)])
-        places = np.searchsorted(items, flat)
-        is_in = np.isin(flat, items)
-        matrix = np.zeros((len(owned), len(items)), np.float32)
-        matrix[users[is_in], places[is_in]] = 1
-        together = (matrix.T @ matrix).astype(np.float64) + REGULARISATION * np.eye(len(items))
-        return cls(n_items, items, np.linalg.inv(together).astype(np.float32))
+        positions = np.searchsorted(items, flat)
+        is_covered = np.isin(flat, items)
+        matrix = np.zeros((len(distinct), len(items)), np.float32)
+        matrix[users[is_covered], positions[is_covered]] = 1
+        gram = (matrix.T @ matrix).astype(np.float64) + REGULARISATION * np.eye(len(items))
+        return cls(n_items, items, np.linalg.inv(gram).astype(np.float32))
 
-    def places(self, history: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return where items stand among `items`, those that do not left out."""
+    def positions(self, history: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the positions of items among `items`, without those that are not there."""
         found = np.searchsorted(self.items, history)
         inside = found < len(self.items)
         found, history = found[inside], history[inside]
@@ -65,44 +65,50 @@ class EaseInverse:
         return kept
 
     def scores(self, history: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return the score of each item of the catalog after a history, (n_items,): 0 where it is less, and if seen."""
-        summed = self.inverse[self.places(history)].sum(0, dtype=np.float64)
-        found = self.spread(-summed / np.diag(self.inverse))
-        found[history] = 0.0
-        return found
+        """Return the score of each item after a history, (n_items,), at least 0, and 0 for items of the history."""
+        row_sum = self.inverse[self.positions(history)].sum(0, dtype=np.float64)
+        scores = self.to_catalog(-row_sum / np.diag(self.inverse))
+        scores[history] = 0.0
+        return scores
 
     def without(self, own: NDArray[np.integer]) -> EaseWithoutHistory:
-        """Return what changes where one of the histories had not been counted.
+        """Return the update of P that removes one of the counted histories, x.
 
-        What its x did to the inverse is undone by one vector: (A - x x')^-1 = P + (P x)(P x)' / (1 - x' P x).
+        A rank-one update: (A - x x')^-1 = P + (P x)(P x)' / (1 - x' P x).
         Source: Sherman and Morrison 1950, equation 2.
         """
-        places = np.unique(self.places(own))
-        pulled = self.inverse[places].sum(0, dtype=np.float64)
-        rest = 1 - float(pulled[places].sum())
-        return EaseWithoutHistory(pulled, rest, np.diag(self.inverse) + pulled**2 / rest)
+        positions = np.unique(self.positions(own))
+        own_rows = self.inverse[positions].sum(0, dtype=np.float64)
+        rest = 1 - float(own_rows[positions].sum())
+        return EaseWithoutHistory(own_rows, rest, np.diag(self.inverse) + own_rows**2 / rest)
 
-    def spread(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def to_catalog(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores of `items`, (..., m), as scores of all items of the catalog, (..., n_items)."""
-        everywhere = np.zeros((*scores.shape[:-1], self.n_items))
-        everywhere[..., self.items] = np.where(scores > _LEAST, scores, 0.0)
-        return everywhere
+        in_catalog = np.zeros((*scores.shape[:-1], self.n_items))
+        in_catalog[..., self.items] = np.where(scores > _MIN_SCORE, scores, 0.0)
+        return in_catalog
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EaseWithoutHistory:
-    """One history taken out of a `EaseInverse`: P x, (m,), 1 - x' P x, and the diagonal of the inverse that is left."""
+    """An `EaseInverse` without one history x.
 
-    pulled: NDArray[np.float64]
+    Attributes:
+        own_rows: P x, (m,), the sum of the rows of the history's items.
+        rest: 1 - x' P x.
+        diagonal: of the updated inverse, (m,).
+    """
+
+    own_rows: NDArray[np.float64]
     rest: float
     diagonal: NDArray[np.float64]
 
-    def scores(self, summed: NDArray[np.float64], pulled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores of `items` after histories, (n, m).
+    def scores(self, row_sums: NDArray[np.float64], own_sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores of `items` after n histories, (n, m).
 
         Args:
-            summed: (n, m), the sums of P's rows of each history.
-            pulled: (n,), the sums of `self.pulled` over each history.
+            row_sums: (n, m), the sum of P's rows of each history.
+            own_sums: (n,), the sum of `own_rows` over the items of each history.
         """
-        found: NDArray[np.float64] = -(summed + (pulled / self.rest)[:, None] * self.pulled) / self.diagonal
-        return found
+        scores: NDArray[np.float64] = -(row_sums + (own_sums / self.rest)[:, None] * self.own_rows) / self.diagonal
+        return scores

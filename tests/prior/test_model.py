@@ -23,9 +23,11 @@ from genrec_edge.datasets.splits import Ties, leave_one_out, user_histories
 from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
 from genrec_edge.prior import build
 from genrec_edge.prior.bind import BoundPrior, bind
+from genrec_edge.prior.cross_fitting import cross_fitted
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.fit import fit, minimise
-from genrec_edge.prior.model import DECAYS, DEFAULT, SEEN_LOGPROB, Coefficients, PriorCounts, cross_fitted, log_prob
+from genrec_edge.prior.model import DECAYS, DEFAULT, SEEN_LOGPROB, Coefficients, PriorCounts, log_prob
+from genrec_edge.prior.update import update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +140,7 @@ def test_the_best_of_a_smooth_function_is_found() -> None:
 
 
 def test_fitted_coefficients_explain_better_and_the_slope_is_that_of_the_loss() -> None:
-    from genrec_edge.prior.fit import _loss, _places
+    from genrec_edge.prior.fit import _loss, _positions
 
     rng = np.random.default_rng(3)
     # A walk around a ring: the last item says nearly all, popularity nothing.
@@ -146,12 +148,12 @@ def test_fitted_coefficients_explain_better_and_the_slope_is_that_of_the_loss() 
     lists = [list(dict.fromkeys(walk.tolist())) for walk in walks]
     found = fit(arrays(lists), 40)
     assert found.nats < found.default_nats - 0.05
-    material = _places(arrays(lists), 40, np.random.default_rng(0))
+    data = _positions(arrays(lists), 40, np.random.default_rng(0))
     at = np.array([*COEFFICIENTS.weights, *COEFFICIENTS.log_floors])
-    _, slope = _loss(at, *material)
+    _, slope = _loss(at, *data)
     for i in range(len(at)):
         step = np.eye(len(at))[i] * 1e-4
-        numeric = (_loss(at + step, *material)[0] - _loss(at - step, *material)[0]) / 2e-4
+        numeric = (_loss(at + step, *data)[0] - _loss(at - step, *data)[0]) / 2e-4
         assert slope[i] == pytest.approx(numeric, abs=1e-4)
 
 
@@ -242,7 +244,7 @@ def test_adding_in_pieces_equals_counting_anew(
         rng.shuffle(shuffled := list(enumerate(piece)))
         if ties == "file":  # only events with equal times have to keep their order
             shuffled.sort(key=lambda numbered: (numbered[1][0], numbered[0]))
-        added = build.update(path, written(tmp_path / "new.csv", [event for _, event in shuffled]))
+        added = update(path, written(tmp_path / "new.csv", [event for _, event in shuffled]))
         assert added.events == len(piece)
     assert_same(ItemPrior.open(path), built(tmp_path / "anew.db", events, ties, force=True))
 
@@ -258,7 +260,7 @@ def test_the_splitting_of_movielens_into_pieces_changes_nothing(ml_100k: Path, t
     new = [(dataset.user_ids[dataset.users[e]], dataset.items[e], dataset.timestamps[e]) for e in np.flatnonzero(late)]
     with (tmp_path / "new.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("user", "item", "timestamp"), *((u, dataset.item_ids[i], t) for u, i, t in new)])
-    added = build.update(path, tmp_path / "new.csv")
+    added = update(path, tmp_path / "new.csv")
     assert (added.events, added.users > added.new_users > 0) == (20_000, True)
     whole = PriorCounts.of(user_histories(dataset, "file"), dataset.n_items)
     prior = ItemPrior.open(path)
@@ -283,8 +285,8 @@ def test_on_movielens_the_default_coefficients_are_as_good_as_the_book_says(ml_1
 def test_events_before_what_was_counted_are_refused_and_nothing_is_added(prior_path: Path, tmp_path: Path) -> None:
     before = prior_path.read_bytes()
     late = written(tmp_path / "new.csv", [("eve", 1, 0.0), ("bob", 3, 3.5), ("ann", 1, 6.0)])
-    with pytest.raises(UsageError, match="later events of 1 of the users already") as error:
-        build.update(prior_path, late)
+    with pytest.raises(UsageError, match="later events of 1 of the users") as error:
+        update(prior_path, late)
     assert error.value.message.endswith(": user 'bob' at 3.5, before 4")
     assert "anew" in error.value.hint
     assert prior_path.read_bytes() == before
@@ -293,9 +295,9 @@ def test_events_before_what_was_counted_are_refused_and_nothing_is_added(prior_p
 def test_ties_by_item_refuse_an_item_that_belongs_before(tmp_path: Path) -> None:
     path = tmp_path / "prior.db"
     built(path, EVENTS, "item")
-    build.update(path, written(tmp_path / "new.csv", [("ann", 4, 5.0)]))
+    update(path, written(tmp_path / "new.csv", [("ann", 4, 5.0)]))
     with pytest.raises(UsageError, match="user 'ann' at 5"):
-        build.update(path, written(tmp_path / "new.csv", [("ann", 3, 5.0)]))
+        update(path, written(tmp_path / "new.csv", [("ann", 3, 5.0)]))
 
 
 def test_nothing_is_added_behind_a_gap(tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ def test_nothing_is_added_behind_a_gap(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM histories").fetchone() == (0,)
     with pytest.raises(UsageError, match="training part of a split") as error:
-        build.update(path, written(tmp_path / "new.csv", [("ann", 1, 9.0)]))
+        update(path, written(tmp_path / "new.csv", [("ann", 1, 9.0)]))
     assert "--split all" in error.value.hint
 
 
@@ -327,11 +329,11 @@ def test_new_events_have_to_be_events(prior_path: Path, tmp_path: Path) -> None:
     ):
         (tmp_path / "new.csv").write_text(text)
         with pytest.raises(UsageError, match=message):
-            build.update(prior_path, tmp_path / "new.csv")
+            update(prior_path, tmp_path / "new.csv")
     assert prior_path.read_bytes() == before
     surrogate = '{"user": "\\ud800", "item": "i1", "timestamp": 9}\n'
     (tmp_path / "new.jsonl").write_text(surrogate)
-    assert build.update(prior_path, tmp_path / "new.jsonl").new_users == 1
+    assert update(prior_path, tmp_path / "new.jsonl").new_users == 1
 
 
 def test_a_file_that_is_there_is_replaced_only_on_demand(prior_path: Path) -> None:
@@ -351,9 +353,9 @@ def test_a_prior_that_is_written_to_is_locked(
         with pytest.raises(LockedError):
             ItemPrior.open(prior_path)
         with pytest.raises(LockedError):
-            build.update(prior_path, new)
+            update(prior_path, new)
         connection.execute("ROLLBACK")
-    assert build.update(prior_path, new).events == 1
+    assert update(prior_path, new).events == 1
 
 
 DAMAGED_COEFFICIENTS = "UPDATE meta SET value = '{}' WHERE name = 'coefficients'"
@@ -414,7 +416,7 @@ def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path
             if content:
                 content[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(content)
-        for message in (said(lambda: ItemPrior.open(path)), said(lambda: build.update(path, new))):
+        for message in (said(lambda: ItemPrior.open(path)), said(lambda: update(path, new))):
             assert "\n" not in message
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
 
