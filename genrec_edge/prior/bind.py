@@ -62,9 +62,9 @@ def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPr
     for i, (item_id, (title, year)) in enumerate(zip(prior.item_ids, prior.titles, strict=True)):
         same_title = by_key.get(key(title), ())
         item = by_id.get(item_id)
-        row = item.row if item and (year, item.row) in same_title else _row_of_year(same_title, year)
-        if row is not None:
-            positions[i] = position_of[row]
+        matching_row = item.row if item and (year, item.row) in same_title else _row_of_year(same_title, year)
+        if matching_row is not None:
+            positions[i] = position_of[matching_row]
     counts = _reindexed(prior.counts, positions, len(rows))
     return BoundPrior(counts, prior.card.coefficients, position_of, int((positions < 0).sum()))
 
