@@ -1,4 +1,4 @@
-"""Grounding: the ladder rung by rung, and how often it is right about distorted and foreign titles."""
+"""Titles to items: the resolver step by step, and how often it is right about distorted and absent titles."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make(path: Path, films: Sequence[tuple[str, str, int | None]]) -> Path:
 
 @pytest.fixture(scope="module")
 def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TitleResolver]:
-    with Catalog.open(make(tmp_path_factory.mktemp("grounding") / "c.db", FILMS)) as catalog:
+    with Catalog.open(make(tmp_path_factory.mktemp("resolver") / "c.db", FILMS)) as catalog:
         yield TitleResolver(catalog)
 
 
@@ -94,7 +94,7 @@ def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TitleResolver
         ("blade runer 2049", "10", "fuzzy", None),
     ],
 )
-def test_what_is_understood(
+def test_texts_that_mean_an_item(
     text: str, item_id: str, method: str, confidence: float | None, resolver: TitleResolver
 ) -> None:
     match = resolver.resolve(text)
@@ -111,7 +111,7 @@ def test_what_is_understood(
     ("text", "candidates"),
     [("Heat", {"4", "5"}), ("heat", {"4", "5", "6"}), ("reckoning", {"18", "19"}), ("Lowkout", {"20", "21"})],
 )
-def test_what_is_ambiguous(text: str, candidates: set[str], resolver: TitleResolver) -> None:
+def test_texts_that_are_ambiguous(text: str, candidates: set[str], resolver: TitleResolver) -> None:
     match = resolver.resolve(text)
     assert (match.item, match.method, match.confidence) == (None, "ambiguous", 0.0)
     assert {item.id for item in match.candidates} == candidates
@@ -130,7 +130,7 @@ def test_what_is_ambiguous(text: str, candidates: set[str], resolver: TitleResol
         ("xyzzy", None),
     ],
 )
-def test_what_is_too_weak(text: str, nearest: str | None, resolver: TitleResolver) -> None:
+def test_texts_that_are_too_far_from_any_title(text: str, nearest: str | None, resolver: TitleResolver) -> None:
     match = resolver.resolve(text)
     assert (match.item, match.method, match.confidence) == (None, "none", 0.0)
     if nearest is not None:
@@ -166,7 +166,7 @@ def test_what_is_too_weak(text: str, nearest: str | None, resolver: TitleResolve
         "_",
     ],
 )
-def test_hostile_texts_mean_nothing(text: str, resolver: TitleResolver) -> None:
+def test_hostile_texts_mean_no_item(text: str, resolver: TitleResolver) -> None:
     match = resolver.resolve(text)
     assert match.item is None
     assert match.method == "none"
@@ -193,7 +193,7 @@ def test_interactions_go_by_id_first(resolver: TitleResolver) -> None:
     assert resolver.resolve_interaction(Interaction()).method == "none"
 
 
-def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
     path = make(tmp_path / "c.db", FILMS)
     with Catalog.open(path) as catalog:
         resolver = TitleResolver(catalog)
@@ -242,9 +242,9 @@ def loose(title: str) -> str:
 
 
 def measure(films_path: Path, folder: Path, n: int, seed: int) -> dict[str, dict[str, float]]:
-    """Ground n texts of each kind against a catalog without every tenth title.
+    """Resolve n texts of each kind against a catalog without every tenth title.
 
-    A distorted text that is another film's title is left out: nobody could know better. Returns how many
+    A distorted text that is another film's title is left out: it has no right answer. Returns how many
     texts of each kind there were ("n"), how many were accepted, and how many of those were right.
     """
     rng = random.Random(seed)
@@ -312,7 +312,7 @@ def test_the_keys_of_a_catalog_are_read_once_for_all_answers(films_path: Path, m
 
 
 def figures(films_path: Path, folder: Path, n: int = 1500, seed: int = 7) -> list[str]:
-    """Return the lines of figures in the docstring of `grounding`."""
+    """Return the lines of figures in the docstring of `catalog.resolver`."""
     rows: dict[str, Any] = measure(films_path, folder, n, seed)
     return [
         f"{kind:14} {c['n']:6} {c['accepted'] / c['n']:9.3f} {c['right'] / max(c['accepted'], 1):9.3f}"
