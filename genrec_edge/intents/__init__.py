@@ -1,1 +1,1 @@
-"""A sentence becomes a condition over the catalog and the words that are left for the model."""
+"""Intentions: a sentence becomes a condition over the catalog, and words that are left for the model."""

@@ -1,8 +1,8 @@
-"""Whether words that may name a fact do name it in their sentence, and whether it is wanted or excluded.
+"""Whether words that may name a fact do name it in their sentence, and whether the fact is wanted or excluded.
 
 "Family" is a genre in "a family film" and in "family, comedy", but not in "a family evening" or "for my family". A
-value that is an ordinary word too counts where the phrase ends after it, or a noun for the items, another fact or the
-beginning of a new phrase follows, and where no preposition or possessive before it makes it something else.
+value that is also an ordinary word counts if the phrase ends after it, or if a noun for items, another fact or a new
+phrase follows, and if no preposition or possessive before it gives it another meaning.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.intents.lexicon import (
     ARTICLES,
-    ASKED,
     CONJUNCTIONS,
-    CREATED,
-    DEFINITE,
+    CONNECTING_WORDS,
+    CREATOR_CUES,
+    DETERMINERS,
     FILLERS,
-    MADE,
+    ITEM_NOUNS,
     NEGATIONS,
-    NOUNS,
-    OPENERS,
-    PERFORMED,
+    PERFORMER_CUES,
+    PHRASE_OPENERS,
     PREPOSITIONS,
-    SETTINGS,
+    PRODUCTION_WORDS,
+    REQUEST_WORDS,
+    SETTING_WORDS,
     word_set,
 )
+from genrec_edge.intents.links import MAX_WORDS_BACK, is_excluded, link_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,25 +37,23 @@ if TYPE_CHECKING:
 
 MentionKind = Literal["topic", "place", "language", "person", "year"]
 
-_BRIDGE = 2
-"""So many words may stand between a fact and its noun: "a French love story"."""
-_REACH = 4
-"""A negation so many words away makes it unclear what a fact is for."""
-_BETWEEN = (
-    ARTICLES | DEFINITE | NOUNS | CREATED | PERFORMED | word_set("from in of for like want to see watch too much")
-)
-"""Words between a negation and what it excludes."""
-_LIKED = word_set("i we you they would d do really also to not dont id")
-"""Before "like" they make it a verb; elsewhere it compares with a title."""
-_MINOR = ARTICLES | DEFINITE | CREATED | PERFORMED | word_set("from in of made maybe something")
+_MAX_WORDS_BEFORE_NOUN = 2
+"""Between a fact and its noun: "a French love story"."""
+_BEFORE_VERB_LIKE = word_set("i we you they would d do really also to not dont id")
+"""After these words "like" is a verb; elsewhere it compares with a title."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """Words `start` to `end` (exclusive) that name any one of `facts`, or state a condition on years, `where`.
+    """Words `start` to `end` (exclusive) that name any one of `facts`, or state the condition `where` on years.
 
-    `cue` is the preposition of a year that stands for itself, None where no doubt is left. `link` is how a mention is
-    joined to the one before: "or", "and", "with" where no conjunction stands between, or "" where other words do.
+    Attributes:
+        needs_noun: the words name a fact only before a noun for items.
+        cue: the preposition before a single year, None where the words can only be a condition.
+        is_open: whether a condition on years has one bound only.
+        is_surname: the words are a surname alone.
+        link: how the mention is joined to the one before: "or", "and", "with" if there is no conjunction between them,
+            "" if other words are between them or it is the first.
     """
 
     start: int
@@ -69,20 +69,15 @@ class Mention:
     link: str = ""
 
 
-def confirmed(sentence: Sentence, candidates: Sequence[Mention]) -> list[Mention]:
-    """Return the mentions that hold, with their links, left to right; what may be excluded or not is left out."""
-    kept: dict[int, Mention] = {}
-    for _ in range(2):  # what holds because of the one before it holds only if that one does
-        ends = frozenset(mention.end for mention in kept.values() or candidates)
-        last, kept = [*kept.values()] or [*reversed(candidates)], {}
-        for mention in last:
-            if _holds(sentence, mention, kept, ends):
-                kept[mention.start] = mention
+def confirm_mentions(sentence: Sentence, candidates: Sequence[Mention]) -> list[Mention]:
+    """Return the mentions that name facts, with their links, left to right; unclear exclusions are left out."""
+    kept = _kept(sentence, [*reversed(candidates)])
+    kept = _kept(sentence, kept)  # again, without those that depended on a mention that was not kept
     found: list[Mention] = []
-    for mention in sorted(kept.values(), key=lambda m: m.start):
+    for mention in reversed(kept):
         end = found[-1].end if found else 0
-        link = _link(sentence, end, mention.start) if found else ""
-        excluded = _is_excluded(sentence, end, mention.start)
+        link = link_between(sentence, end, mention.start) if found else ""
+        excluded = is_excluded(sentence, end, mention.start)
         if excluded is False and found and found[-1].is_excluded:
             excluded = link in {"or", "with"} or (link == "and" and sentence.before(mention.start) in CONJUNCTIONS)
         if excluded is not None:
@@ -90,43 +85,57 @@ def confirmed(sentence: Sentence, candidates: Sequence[Mention]) -> list[Mention
     return found
 
 
-def _holds(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention], ends: frozenset[int]) -> bool:
-    if _is_compared(sentence, mention.start):
+def _kept(sentence: Sentence, mentions: Sequence[Mention]) -> list[Mention]:
+    """Return the mentions that name facts, both from right to left; each may depend on those around it."""
+    ends = frozenset(mention.end for mention in mentions)
+    kept: dict[int, Mention] = {}
+    for mention in mentions:
+        if _is_confirmed(sentence, mention, kept, ends):
+            kept[mention.start] = mention
+    return list(kept.values())
+
+
+def _is_confirmed(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention], ends: frozenset[int]) -> bool:
+    if _is_comparison(sentence, mention.start):
         return False
-    before = _before(sentence, mention.start)
+    before = _governing_word(sentence, mention.start)
     if mention.kind == "person":
-        return before != "about" and not _is_part_of_a_name(sentence, mention) and _is_meant(sentence, mention, kept)
+        return (
+            before != "about"
+            and not _is_part_of_a_name(sentence, mention)
+            and _is_named_as_person(sentence, mention, kept)
+        )
     if mention.kind == "year" and mention.cue is None:
-        return before not in SETTINGS
+        return before not in SETTING_WORDS
     has_noun = _has_noun(sentence, mention.end, kept)
-    if not has_noun and (mention.needs_noun or not _is_whole(sentence, mention.end, kept)):
+    if not has_noun and (mention.needs_noun or not _ends_its_phrase(sentence, mention.end, kept)):
         return False
     if mention.kind == "year":
-        return _is_when_made(sentence, mention, ends)
+        return _is_production_year(sentence, mention, ends)
     return _is_term(sentence, mention, ends, has_noun=has_noun)
 
 
 def _is_term(sentence: Sentence, mention: Mention, ends: frozenset[int], *, has_noun: bool) -> bool:
-    """Whether what stands before a genre, a country or a language leaves it one."""
+    """Whether the words before a genre, a country or a language allow that meaning."""
     if has_noun:
-        return sentence.before(mention.start) not in SETTINGS
+        return sentence.before(mention.start) not in SETTING_WORDS
     if mention.kind == "language" and sentence.before(mention.start) == "in":
         return True
     if mention.kind in {"place", "language"} and not _is_name(sentence, mention, ends):
         return False
-    return _is_free(sentence, mention.start, ends, is_place=mention.kind == "place")
+    return _is_independent(sentence, mention.start, ends, is_place=mention.kind == "place")
 
 
-def _is_meant(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention]) -> bool:
-    """Whether a name stands where one asks for a person; a full name always does."""
-    if not mention.is_surname or sentence.before(mention.start) in CREATED | PERFORMED:
+def _is_named_as_person(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention]) -> bool:
+    """Whether a name asks for a person; a full name always does."""
+    if not mention.is_surname or sentence.before(mention.start) in CREATOR_CUES | PERFORMER_CUES:
         return True
     is_alone = not sentence.before(mention.start) or sentence.before(mention.start) in FILLERS
     return is_alone and (sentence.ends_at(mention.end) or _has_noun(sentence, mention.end, kept))
 
 
-def _before(sentence: Sentence, start: int) -> str:
-    """Return the word before a phrase and its articles and prepositions, "" where it begins."""
+def _governing_word(sentence: Sentence, start: int) -> str:
+    """Return the word before a phrase, its articles and its "in" or "during"; "" at the beginning."""
     i = start
     while sentence.before(i) in ARTICLES | {"the", "in", "during"}:
         i -= 1
@@ -134,20 +143,20 @@ def _before(sentence: Sentence, start: int) -> str:
 
 
 def _has_noun(sentence: Sentence, end: int, kept: Mapping[int, Mention]) -> bool:
-    """Whether a noun for items, or a fact that can be one, follows, perhaps after other adjectives."""
-    for i in range(end, min(end + _BRIDGE + 1, len(sentence))):
+    """Whether a noun for items, or a genre, follows, perhaps after other facts."""
+    for i in range(end, min(end + _MAX_WORDS_BEFORE_NOUN + 1, len(sentence))):
         if sentence.words[i].gap in {",", ":"}:
             return False
-        if sentence.key(i) in NOUNS or (i in kept and kept[i].kind == "topic"):
+        if sentence.key(i) in ITEM_NOUNS or (i in kept and kept[i].kind == "topic"):
             return True
         if i in kept:
             return _has_noun(sentence, kept[i].end, kept)
-        if sentence.key(i) in OPENERS | CONJUNCTIONS | ARTICLES | DEFINITE | PREPOSITIONS:
+        if sentence.key(i) in PHRASE_OPENERS | CONJUNCTIONS | ARTICLES | DETERMINERS | PREPOSITIONS:
             return False
     return False
 
 
-def _is_whole(sentence: Sentence, end: int, kept: Mapping[int, Mention]) -> bool:
+def _ends_its_phrase(sentence: Sentence, end: int, kept: Mapping[int, Mention]) -> bool:
     """Whether the phrase may end before word `end`."""
     if sentence.ends_at(end) or end in kept:
         return True
@@ -155,33 +164,33 @@ def _is_whole(sentence: Sentence, end: int, kept: Mapping[int, Mention]) -> bool
         return False
     if sentence.key(end) in CONJUNCTIONS:
         i = end + 1
-        while sentence.key(i) in _MINOR:
+        while sentence.key(i) in CONNECTING_WORDS:
             i += 1
-        return i in kept or sentence.key(i) in NOUNS | NEGATIONS
-    return sentence.key(end) in OPENERS or (sentence.key(end) == "of" and end + 1 in kept)
+        return i in kept or sentence.key(i) in ITEM_NOUNS | NEGATIONS
+    return sentence.key(end) in PHRASE_OPENERS or (sentence.key(end) == "of" and end + 1 in kept)
 
 
-def _is_free(sentence: Sentence, start: int, ends: frozenset[int], *, is_place: bool = False) -> bool:
-    """Whether nothing before a noun makes it a part of something else: "the war", "about family", "love and war"."""
-    if sentence.before(start) in DEFINITE and not is_place:
+def _is_independent(sentence: Sentence, start: int, ends: frozenset[int], *, is_place: bool = False) -> bool:
+    """Whether no word before a noun gives it another meaning: "the war", "about family", "love and war"."""
+    if sentence.before(start) in DETERMINERS and not is_place:
         return False
     i = start
     while sentence.before(i) in ARTICLES | ({"the"} if is_place else frozenset()):
         i -= 1
     word, at = sentence.before(i), i - 1
     if is_place and word in {"from", "in", "by"}:
-        return word == "from" or sentence.before(at) in MADE - {"something", "anything"}
+        return word == "from" or sentence.before(at) in PRODUCTION_WORDS - {"something", "anything"}
     if word in PREPOSITIONS:
-        return sentence.before(at) in ASKED or sentence.before(at) in NEGATIONS
-    if word in SETTINGS:
+        return sentence.before(at) in REQUEST_WORDS or sentence.before(at) in NEGATIONS
+    if word in SETTING_WORDS:
         return False
     if word in CONJUNCTIONS:
-        return at in ends or sentence.before(at) in FILLERS | NOUNS | {""}
+        return at in ends or sentence.before(at) in FILLERS | ITEM_NOUNS | {""}
     return True
 
 
 def _is_name(sentence: Sentence, mention: Mention, ends: frozenset[int]) -> bool:
-    """Whether a country or language is written as one, or stands where one is asked for."""
+    """Whether a country or a language is written with a capital, or stands where a request has one."""
     if sentence.words[mention.start].is_capital or mention.end - mention.start > 1:
         return True
     word = sentence.before(mention.start)
@@ -190,24 +199,24 @@ def _is_name(sentence: Sentence, mention: Mention, ends: frozenset[int]) -> bool
     return word in {"from", "in"} or word in NEGATIONS or (not word and sentence.ends_at(mention.end))
 
 
-def _is_when_made(sentence: Sentence, mention: Mention, ends: frozenset[int]) -> bool:
-    """Whether a year or decade that stands for itself is when items were made."""
+def _is_production_year(sentence: Sentence, mention: Mention, ends: frozenset[int]) -> bool:
+    """Whether a single year or decade says when items were made."""
     before = sentence.before(mention.start)
-    if before in SETTINGS or before in DEFINITE:
+    if before in SETTING_WORDS or before in DETERMINERS:
         return False
     if mention.cue in {"in", "of", "during"}:
-        return before in MADE | NOUNS or mention.start in ends
+        return before in PRODUCTION_WORDS | ITEM_NOUNS or mention.start in ends
     if mention.cue:
         return True
-    return not before or before in FILLERS | ARTICLES | CONJUNCTIONS | NEGATIONS | NOUNS or mention.start in ends
+    return not before or before in FILLERS | ARTICLES | CONJUNCTIONS | NEGATIONS | ITEM_NOUNS or mention.start in ends
 
 
-def _is_compared(sentence: Sentence, start: int) -> bool:
-    """Whether a phrase names what is to be similar: a title after "like" or "similar to"."""
-    for i in range(start, max(0, start - _REACH), -1):
+def _is_comparison(sentence: Sentence, start: int) -> bool:
+    """Whether a phrase is what items are compared with: a title after "like" or "similar to"."""
+    for i in range(start, max(0, start - MAX_WORDS_BACK), -1):
         word = sentence.before(i)
         if word == "like":
-            return sentence.key(i - 2) not in _LIKED and i > 1
+            return sentence.key(i - 2) not in _BEFORE_VERB_LIKE and i > 1
         if not word or word in {"with", "by", "from", "but", "starring"}:
             return False
         if word == "to" and sentence.key(i - 2) == "similar":
@@ -216,37 +225,10 @@ def _is_compared(sentence: Sentence, start: int) -> bool:
 
 
 def _is_part_of_a_name(sentence: Sentence, mention: Mention) -> bool:
-    """Whether capitals on both sides say that a name is longer than what was found: "Tom Cruise Missile"."""
+    """Whether a capital after a name shows that the name is longer: "Tom Cruise Missile"."""
     if mention.end >= len(sentence) or not sentence.words[mention.start].is_capital:
         return False
     after = sentence.words[mention.end]
-    is_known = (
-        after.key in NOUNS | OPENERS | CONJUNCTIONS | FILLERS or "'" in sentence.text[after.start - 2 : after.start]
-    )
-    return after.gap == " " and after.is_capital and not is_known
-
-
-def _link(sentence: Sentence, end: int, start: int) -> str:
-    """Return how two mentions are joined: "or", "and", or "" where other words stand between."""
-    between = [word.key for word in sentence.words[end:start]]
-    if all(word.gap not in {",", ":"} for word in sentence.words[end : start + 1]) and not (
-        (CONJUNCTIONS | NEGATIONS) & set(between)
-    ):
-        return "with" if all(word in _MINOR | NOUNS for word in between) else ""
-    if any(word not in _MINOR | NOUNS | CONJUNCTIONS | NEGATIONS for word in between):
-        return ""
-    return "or" if {"or", "nor"} & set(between) else "and"
-
-
-def _is_excluded(sentence: Sentence, end: int, start: int) -> bool | None:
-    """Whether a negation stands between words `end` and `start`; None if it is not clear what it means."""
-    i, n_others = start, 0
-    while i > end and n_others < _REACH and (word := sentence.before(i)):
-        before = sentence.before(i - 1)
-        if word == "but" or (word in {"than", "from"} and before in {"other", "apart"}):
-            return word != "but" or before in {"anything", "everything", "all"}
-        if word in NEGATIONS or (word == "of" and before in {"tired", "sick", "bored", "enough"}):
-            return None if n_others else True
-        n_others += word not in _BETWEEN
-        i -= 1
-    return False
+    is_other_word = after.key in ITEM_NOUNS | PHRASE_OPENERS | CONJUNCTIONS | FILLERS
+    is_genitive = "'" in sentence.text[after.start - 2 : after.start]
+    return after.gap == " " and after.is_capital and not is_other_word and not is_genitive

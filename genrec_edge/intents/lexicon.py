@@ -1,6 +1,6 @@
-"""Plain words around the facts of a sentence, and the sentence cut into words. Knows nothing of catalogs.
+"""English words around the facts of a sentence, and the sentence cut into words. Knows nothing of catalogs.
 
-The tables are short on purpose: they hold what a catalog's own values cannot tell, in English.
+The tables are short on purpose: they have only what does not follow from the values of a catalog.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_CHARACTERS = 2_000
-"""What stands behind them is not read."""
+"""Of a sentence; the rest is not read."""
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -24,34 +24,36 @@ def word_set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-NOUNS = word_set(
+ITEM_NOUNS = word_set(
     "film films movie movies picture pictures flick flicks show shows series story stories tale tales cinema feature "
     "features genre classic classics production productions title titles one ones book books novel novels album albums "
     "song songs game games"
 )
-"""What a catalog's items are called: "a French one"."""
+"""What the items of a catalog are called: "a French one"."""
 ARTICLES = word_set("a an some any another more")
-DEFINITE = word_set("the my our your his her their its this that these those")
+DETERMINERS = word_set("the my our your his her their its this that these those")
 CONJUNCTIONS = word_set("and or nor plus")
-CREATED = word_set("by directed written director author")
-PERFORMED = word_set("with starring featuring stars star cast actor actress")
+CREATOR_CUES = word_set("by directed written director author")
+PERFORMER_CUES = word_set("with starring featuring stars star cast actor actress")
 NEGATIONS = word_set(
     "no not non without nothing never except dont doesnt isnt wont cant hate avoid dislike neither nor"
 )
-OPENERS = word_set(
+PHRASE_OPENERS = word_set(
     "about with without from in by for that which where who whose like set starring featuring directed made released "
     "before after since between during but not no nothing except please tonight today now on if when because"
 )
 """What may follow a noun phrase; any other word makes a value of the catalog a part of another phrase."""
 PREPOSITIONS = word_set("of about for with in to at on during after before against over into as through across around")
-ASKED = word_set(
+REQUEST_WORDS = word_set(
     "look looking mood up search searching ask asking hunt craving kind kinds sort sorts type bit lot lots mix mixture "
     "blend touch plenty fan"
 )
-"""Before "for" or "of", they ask for what follows: "in the mood for comedy", "a bit of romance"."""
-MADE = word_set("made released produced shot filmed something anything came out")
-SETTINGS = word_set("set place plays playing happens happening lives living lived life about visit speak speaks learn")
-"""What a film shows is not where and when it was made, nor the language it is in."""
+"""Before "for" or "of" they request what follows: "in the mood for comedy", "a bit of romance"."""
+PRODUCTION_WORDS = word_set("made released produced shot filmed something anything came out")
+SETTING_WORDS = word_set(
+    "set place plays playing happens happening lives living lived life about visit speak speaks learn"
+)
+"""Before a place, a year or a language they say what an item is about, not where, when or in what it was made."""
 FILLERS = word_set(
     "i we me us you he she they it is are was be am id im ill lets let want wants wanted would like love need feel see "
     "watch find show give recommend suggest looking look for to in mood something anything everything nothing please "
@@ -60,9 +62,11 @@ FILLERS = word_set(
     "do have can could should kind sort type lot lots bit that which my your not no non without never except dont too "
     "much so if"
 )
-"""Words that say nothing once the facts around them are taken out."""
+"""Words that have no content without the facts around them."""
+CONNECTING_WORDS = ARTICLES | DETERMINERS | CREATOR_CUES | PERFORMER_CUES | word_set("from in of made maybe something")
+"""Words that may stand between two facts, or between a conjunction and a fact."""
 
-FORMS: Mapping[str, str] = {
+SYNONYMS: Mapping[str, str] = {
     "science fiction": "sci fi",
     "scifi": "sci fi",
     "sci fi": "science fiction",
@@ -71,7 +75,7 @@ FORMS: Mapping[str, str] = {
     "cartoon": "animation",
     "cartoons": "animation",
 }
-"""Other nouns for a value."""
+"""Other nouns for a value, compared as keys."""
 ADJECTIVES: Mapping[str, str] = {
     "romantic": "romance",
     "animated": "animation",
@@ -80,8 +84,8 @@ ADJECTIVES: Mapping[str, str] = {
     "comedic": "comedy",
     "dramatic": "drama",
 }
-"""They mean a value before a noun only: "a romantic film", but "a romantic evening" and "something animated"."""
-NATIONS: Mapping[str, tuple[str, ...]] = {
+"""They name a value only before a noun for items: "a romantic film", but not "a romantic evening"."""
+NATIONALITIES: Mapping[str, tuple[str, ...]] = {
     "french": ("France",),
     "german": ("Germany", "West Germany"),
     "italian": ("Italy",),
@@ -121,11 +125,11 @@ NATIONS: Mapping[str, tuple[str, ...]] = {
     "britain": ("United Kingdom",),
     "uk": ("United Kingdom",),
 }
-"""Countries and languages as people say them; only those count that the catalog has."""
+"""Countries and languages in everyday words; only values that the catalog has are used."""
 
 _WORD = re.compile(r"&|[^\W_]+(?:['\u2019][^\W_]+)*")
 _GENITIVE = re.compile(r"(?<=[^\W\d_])['\u2019]s$", re.IGNORECASE)
-_PARTS = re.compile(r"[,;.!?()\[\]{}/\"\u201c\u201d|+]|\s[-\u2013\u2014]+\s|\u2014")
+_PHRASE_END = re.compile(r"[,;.!?()\[\]{}/\"\u201c\u201d|+]|\s[-\u2013\u2014]+\s|\u2014")
 _DASH = re.compile(r"\s*[-\u2010-\u2013]\s*")
 
 
@@ -133,8 +137,8 @@ _DASH = re.compile(r"\s*[-\u2010-\u2013]\s*")
 class Word:
     """A word of a sentence: `key` compares it, `start` and `end` are its characters.
 
-    `gap` is what parts it from the word before: "" the beginning, " " nothing but space, "-" a dash, "," the end of a
-    phrase, ":" anything else.
+    `gap` is what separates it from the word before: "" the beginning, " " white space alone, "-" a dash, "," the end of
+    a phrase, ":" anything else.
     """
 
     key: str
@@ -145,7 +149,7 @@ class Word:
 
 
 class Sentence:
-    """A text and its words. Asked for words beyond its ends it answers with nothing."""
+    """A text and its words. Beyond its ends all words are empty."""
 
     def __init__(self, text: str) -> None:
         self.text = " ".join(titles.printable(text[:MAX_CHARACTERS]).split())
@@ -160,7 +164,10 @@ class Sentence:
 
     def before(self, i: int) -> str:
         """Return the key of the word before word `i` in the same phrase, empty where the phrase begins."""
-        return "" if i <= 0 or i > len(self) or (i < len(self) and self.words[i].gap in {",", ":"}) else self.key(i - 1)
+        if i <= 0 or i > len(self):
+            return ""
+        begins_phrase = i < len(self) and self.words[i].gap in {",", ":"}
+        return "" if begins_phrase else self.key(i - 1)
 
     def ends_at(self, i: int) -> bool:
         """Whether a phrase ends before word `i`."""
@@ -172,7 +179,7 @@ class Sentence:
 
 
 def words_of(text: str) -> tuple[Word, ...]:
-    """Return the words of a text; "&" is one, a genitive s is none.
+    """Return the words of a text; "&" is a word, a genitive s is not.
 
     >>> [word.key for word in words_of("Mo'Nique & Amélie's sci-fi")]
     ['monique', 'and', 'amelie', 'sci', 'fi']
@@ -180,7 +187,7 @@ def words_of(text: str) -> tuple[Word, ...]:
     words: list[Word] = []
     end = 0
     for match in _WORD.finditer(text):
-        key = _key(match[0])
+        key = _word_key(match[0])
         if key:
             gap = _gap(text[end : match.start()], len(words[-1].key)) if words else ""
             words.append(Word(key, match.start(), match.end(), gap, match[0][0].isupper()))
@@ -189,20 +196,20 @@ def words_of(text: str) -> tuple[Word, ...]:
 
 
 def key_of(text: str) -> str:
-    """Return the keys of all words, joined by spaces: how a value of the catalog is looked up."""
-    return " ".join(_key(word) for word in _WORD.findall(text))
+    """Return the keys of all words of a value, joined by spaces."""
+    return " ".join(_word_key(word) for word in _WORD.findall(text))
 
 
 def _gap(text: str, n_letters_before: int) -> str:
     if text.isspace() or (n_letters_before == 1 and text.strip() in {".", ""}):
-        return " "  # the full stop of an initial ends nothing
+        return " "  # a full stop after an initial does not end a phrase
     if text.strip() in {"'", "\u2019"}:
         return "," if text[-1].isspace() else " "  # the end of a quotation; "the '90s"
-    if _PARTS.search(text):
+    if _PHRASE_END.search(text):
         return ","
     return "-" if _DASH.fullmatch(text) else ":"
 
 
 @lru_cache(maxsize=1 << 16)
-def _key(word: str) -> str:
+def _word_key(word: str) -> str:
     return "and" if word == "&" else titles.key(_GENITIVE.sub("", word))

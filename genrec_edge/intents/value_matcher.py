@@ -1,59 +1,66 @@
-"""How the values of a catalog may be written in a sentence: their spellings, forms, surnames and typing errors.
+"""Values of a catalog in a sentence: by their spelling, by synonyms, by a surname, or with one typing error.
 
-Which values are names of people is seen from the catalog: in their columns most values have several words.
+Which columns name people follows from the catalog: most of their values have several words.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.facts import DECADE
 from genrec_edge.intents.lexicon import (
     ADJECTIVES,
     ARTICLES,
-    CREATED,
-    DEFINITE,
+    CREATOR_CUES,
+    DETERMINERS,
     FILLERS,
-    FORMS,
-    NATIONS,
-    PERFORMED,
+    NATIONALITIES,
+    PERFORMER_CUES,
+    SYNONYMS,
     Sentence,
     key_of,
     word_set,
 )
+from genrec_edge.intents.spellings import column_kind, names_by_outer_word, one_edit_away, spellings
 from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from genrec_edge.catalog.facts import CatalogFacts
+    from genrec_edge.intents.spellings import Kind
 
-Kind = Literal["topic", "place", "language", "person"]
-
-_PLACES = frozenset({"country", "countries", "nation", "nationality"})
-_LANGUAGES = frozenset({"language", "languages"})
-_COLUMNS_OF_ROLES: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(CREATED, word_set("director directors author authors artist artists writer writers")),
-    **dict.fromkeys(PERFORMED, word_set("cast actor actors star stars")),
+_COLUMNS_BY_ROLE: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(CREATOR_CUES, word_set("director directors author authors artist artists writer writers")),
+    **dict.fromkeys(PERFORMER_CUES, word_set("cast actor actors star stars")),
 }
-"""What the word before a name says of the person, as a column."""
-_PARTICLES = word_set("de del della di da von van der den ten la le du el ben bin")
-_MOST_WORDS = 8
+"""The columns of people that a word before a name asks for."""
+_SURNAME_PARTICLES = word_set("de del della di da von van der den ten la le du el ben bin")
+_MAX_WORDS = 8
+"""Of a value."""
 _MIN_LETTERS_OF_A_NAME = 8
 _MIN_LETTERS_OF_A_TERM = 6
+"""Shorter names and words may not have a typing error."""
 _MIN_LETTERS_OF_A_SURNAME = 5
-_MIN_ITEMS = 15
-_MIN_SHARE = 0.7
-_MAX_TITLES = 2
-"""A surname alone means one who has so many items, and such a share of those of all who are called that; a word that
-stands in more titles is an ordinary one."""
+_MIN_ITEMS_BY_SURNAME = 15
+"""Items of a person who is meant by the surname alone."""
+_MIN_SHARE_BY_SURNAME = 0.7
+"""Their share of the items of all people with that surname."""
+_MAX_TITLES_WITH_SURNAME = 2
+"""A word that is in more titles is an ordinary word."""
 
 
 @dataclass(frozen=True, slots=True)
-class NamedValue:
-    """Words `start` to `end` (exclusive) of a sentence may mean one of these facts, the likeliest first."""
+class ValueMatch:
+    """Words `start` to `end` (exclusive) of a sentence may mean one of these facts, the likeliest first.
+
+    Attributes:
+        needs_noun: the words mean a value only before a noun: "a romantic film".
+        is_surname: the words are a surname alone.
+        role: the word before a name that says what the person did, empty without one.
+    """
 
     start: int
     end: int
@@ -64,168 +71,145 @@ class NamedValue:
     role: str = ""
 
 
-class ValueNames:
-    """The spellings of all values of a catalog as it is now."""
+class ValueMatcher:
+    """Finds the values of a catalog in sentences; the values are read once."""
 
-    def __init__(self, book: CatalogFacts) -> None:
+    def __init__(self, facts: CatalogFacts) -> None:
         self._terms: defaultdict[str, list[Fact]] = defaultdict(list)
+        """Facts that are not people, by each spelling."""
         self._people: defaultdict[str, list[Fact]] = defaultdict(list)
+        """People, by their names."""
         self._kinds: dict[str, Kind] = {}
         self._title_words = Counter(
-            word for _, key, _ in book.catalog.title_keys() for word in dict.fromkeys(key.split())
+            word for _, key, _ in facts.catalog.title_keys() for word in dict.fromkeys(key.split())
         )
-        credits_: Counter[str] = Counter()
-        for column in book.columns:
+        n_items: Counter[str] = Counter()
+        """Of each name of a person, in all columns."""
+        for column in facts.columns:
             if column == DECADE:
                 continue
-            values = {str(value): count for value, count in book.values(column).items()}
-            self._kinds[column] = kind = _kind(column, values)
+            values = {str(value): count for value, count in facts.values(column).items()}
+            kind = column_kind(column, values)
+            self._kinds[column] = kind
             for value, count in values.items():
                 key = key_of(value)
                 if kind == "person":
                     self._people[key].append(Fact(column, value))
-                    credits_[key] += count
+                    n_items[key] += count
                 elif key:
-                    for form in _forms(key, column, kind):
-                        self._terms[form].append(Fact(column, value))
-        self._surnames = self._known_by_surname(credits_)
-        self._sharing = _by_first_and_last(credits_)
-        self._single = [key for key in self._terms if " " not in key and len(key) >= _MIN_LETTERS_OF_A_TERM]
-        self._add_forms()
+                    for spelling in spellings(key, column, kind):
+                        self._terms[spelling].append(Fact(column, value))
+        self._surnames = self._people_by_surname(n_items)
+        self._names_by_word = names_by_outer_word(n_items)
+        self._single_words = [key for key in self._terms if " " not in key and len(key) >= _MIN_LETTERS_OF_A_TERM]
+        self._add_synonyms()
 
-    def at(self, sentence: Sentence, start: int, role: str = "") -> NamedValue | None:
-        """Return the longest value that is named by the words from `start` on, a right spelling before a wrong one.
+    def match(self, sentence: Sentence, start: int, role: str = "") -> ValueMatch | None:
+        """Return the longest value that the words from `start` on name, the right spelling before one with an error.
 
-        `role` is the word that says what the person before, to whom these words are joined, did.
+        `role` is that of the person before, to whom a conjunction joins these words: "by Woody Allen or Sidney Lumet".
         """
         role = role_before(sentence, start) or role
         end = start + 1
-        while end < min(len(sentence), start + _MOST_WORDS) and sentence.words[end].gap in {" ", "-"}:
+        while end < min(len(sentence), start + _MAX_WORDS) and sentence.words[end].gap in {" ", "-"}:
             end += 1
         for stop in range(end, start, -1):
-            found = self._exactly(sentence, start, stop, role)
-            if found is not None:
-                return found
-        return self._person_nearly(sentence, start, end, role) or self._term_nearly(sentence, start)
+            match = self._exact_match(sentence, start, stop, role)
+            if match is not None:
+                return match
+        return self._misspelled_person(sentence, start, end, role) or self._misspelled_term(sentence, start)
 
-    def _exactly(self, sentence: Sentence, start: int, end: int, role: str) -> NamedValue | None:
+    def _exact_match(self, sentence: Sentence, start: int, end: int, role: str) -> ValueMatch | None:
         key = sentence.keys(start, end)
         if key in self._terms:
             facts = tuple(dict.fromkeys(self._terms[key]))
-            return NamedValue(start, end, facts, self._kinds[facts[0].column])
+            return ValueMatch(start, end, facts, self._kinds[facts[0].column])
         if key in ADJECTIVES and ADJECTIVES[key] in self._terms:
             facts = tuple(self._terms[ADJECTIVES[key]])
-            return NamedValue(start, end, facts, self._kinds[facts[0].column], needs_noun=True)
+            return ValueMatch(start, end, facts, self._kinds[facts[0].column], needs_noun=True)
         facts = tuple(self._people.get(key, ()))
-        if facts and (end - start == 1 or sentence.key(start) in DEFINITE | ARTICLES):
+        if facts and (end - start == 1 or sentence.key(start) in DETERMINERS | ARTICLES):
             is_name = role and sentence.words[end - 1].is_capital and key not in FILLERS
             facts = facts if is_name else ()
         if facts:
-            return NamedValue(start, end, _of_role(facts, role), "person", role=role)
+            return ValueMatch(start, end, _facts_of_role(facts, role), "person", role=role)
         facts = self._surnames.get(key, ())
-        return NamedValue(start, end, _of_role(facts, role), "person", is_surname=True, role=role) if facts else None
+        if not facts:
+            return None
+        return ValueMatch(start, end, _facts_of_role(facts, role), "person", is_surname=True, role=role)
 
-    def _person_nearly(self, sentence: Sentence, start: int, end: int, role: str) -> NamedValue | None:
-        """Return whom two or three words mean, one of which has a typing error and is no other word."""
+    def _misspelled_person(self, sentence: Sentence, start: int, end: int, role: str) -> ValueMatch | None:
+        """Return the person that two or three words mean, one of which has a typing error and is in no title."""
         for stop in range(min(start + 3, end), start + 1, -1):
             words = sentence.keys(start, stop).split()
-            strange = [word for word in words if word not in self._title_words]
-            if not strange or sum(map(len, words)) < _MIN_LETTERS_OF_A_NAME - 1:
+            is_all_known = all(word in self._title_words for word in words)
+            if is_all_known or sum(map(len, words)) < _MIN_LETTERS_OF_A_NAME - 1:
                 continue
             n = len(words)
-            near = _nearest(" ".join(words), self._sharing.get((n, 0, words[0]), ()))
-            near |= _nearest(" ".join(words), self._sharing.get((n, n - 1, words[-1]), ()))
+            near = one_edit_away(" ".join(words), self._names_by_word.get((n, 0, words[0]), ()))
+            near |= one_edit_away(" ".join(words), self._names_by_word.get((n, n - 1, words[-1]), ()))
             near = {key for key in near if not self._differs_by_a_word(words, key.split())}
-            if len(near) == 1 and len(key := near.pop()) - n + 1 >= _MIN_LETTERS_OF_A_NAME:
-                return NamedValue(start, stop, _of_role(tuple(self._people[key]), role), "person", role=role)
+            if len(near) != 1:
+                continue
+            (key,) = near
+            if len(key.replace(" ", "")) >= _MIN_LETTERS_OF_A_NAME:
+                return ValueMatch(start, stop, _facts_of_role(tuple(self._people[key]), role), "person", role=role)
         return None
 
     def _differs_by_a_word(self, words: list[str], name: list[str]) -> bool:
-        """Whether what differs from a name is a word that titles have, or the number of words."""
-        return len(words) != len(name) or any(
-            a != b and a in self._title_words for a, b in zip(words, name, strict=True)
-        )
+        """Whether the number of words differs from that of a name, or a word that differs is in a title."""
+        if len(words) != len(name):
+            return True
+        return any(a != b and a in self._title_words for a, b in zip(words, name, strict=True))
 
-    def _term_nearly(self, sentence: Sentence, start: int) -> NamedValue | None:
-        """Return the value that a word unknown to titles is one error away from, first and last letter being right."""
+    def _misspelled_term(self, sentence: Sentence, start: int) -> ValueMatch | None:
+        """Return the value that a word outside all titles misspells by one error inside it."""
         word = sentence.key(start)
         if len(word) < _MIN_LETTERS_OF_A_TERM - 1 or word in self._title_words:
             return None
-        near = [key for key in _nearest(word, self._single) if (key[0], key[-1]) == (word[0], word[-1])]
+        near = [key for key in one_edit_away(word, self._single_words) if (key[0], key[-1]) == (word[0], word[-1])]
         if len(near) != 1:
             return None
         facts = tuple(self._terms[near[0]])
-        return NamedValue(start, start + 1, facts, self._kinds[facts[0].column])
+        return ValueMatch(start, start + 1, facts, self._kinds[facts[0].column])
 
-    def _known_by_surname(self, credits_: Mapping[str, int]) -> dict[str, tuple[Fact, ...]]:
-        bearers: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        for key, count in credits_.items():
+    def _people_by_surname(self, n_items: Mapping[str, int]) -> dict[str, tuple[Fact, ...]]:
+        """Return the people who are meant by their surname alone; `n_items` are those of each name."""
+        names_by_surname: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        for key, count in n_items.items():
             words = key.split()
             if len(words) > 1:
-                n = 2 if len(words) > 2 and words[-2] in _PARTICLES else 1
-                bearers[" ".join(words[-n:])].append((count, key))
+                n = 2 if len(words) > 2 and words[-2] in _SURNAME_PARTICLES else 1
+                names_by_surname[" ".join(words[-n:])].append((count, key))
         found = {}
-        for surname, people in bearers.items():
-            count, key = max(people)
-            is_known = count >= _MIN_ITEMS and count >= _MIN_SHARE * sum(n for n, _ in people)
+        for surname, names in names_by_surname.items():
+            count, key = max(names)
+            is_known = count >= _MIN_ITEMS_BY_SURNAME and count >= _MIN_SHARE_BY_SURNAME * sum(n for n, _ in names)
             last = surname.split()[-1]
-            if is_known and len(surname) >= _MIN_LETTERS_OF_A_SURNAME and self._title_words[last] <= _MAX_TITLES:
+            if (
+                is_known
+                and len(surname) >= _MIN_LETTERS_OF_A_SURNAME
+                and self._title_words[last] <= _MAX_TITLES_WITH_SURNAME
+            ):
                 found[surname] = tuple(self._people[key])
         return found
 
-    def _add_forms(self) -> None:
-        for form, meant in FORMS.items():
-            self._terms[form] += [fact for fact in self._terms.get(meant, ()) if fact not in self._terms[form]]
-        for form, values in NATIONS.items():
+    def _add_synonyms(self) -> None:
+        for synonym, value in SYNONYMS.items():
+            self._add_term(synonym, self._terms.get(value, []))
+        for word, values in NATIONALITIES.items():
             facts = [fact for value in values for fact in self._terms.get(key_of(value), ())]
-            of_nations = [fact for fact in facts if self._kinds[fact.column] in {"place", "language"}]
-            self._terms[form] += [fact for fact in of_nations if fact not in self._terms[form]]
-        for form in [form for form, facts in self._terms.items() if not facts]:
-            del self._terms[form]
-        for key in [key for key in self._people if len(key.split()) > 2]:  # initials are often left out
-            short = " ".join(word for i, word in enumerate(key.split()) if len(word) > 1 or not i)
-            if " " in short and short not in self._people:
-                self._people[short] = self._people[key]
+            self._add_term(word, [fact for fact in facts if self._kinds[fact.column] in {"place", "language"}])
+        for key in list(self._people):
+            words = key.split()
+            without_initials = " ".join(word for i, word in enumerate(words) if len(word) > 1 or i == 0)
+            if len(words) > 2 and " " in without_initials and without_initials not in self._people:
+                self._people[without_initials] = self._people[key]
 
-
-def _kind(column: str, values: Mapping[str, int]) -> Kind:
-    if column.casefold() in _PLACES:
-        return "place"
-    if column.casefold() in _LANGUAGES:
-        return "language"
-    return "person" if sum(" " in value for value in values) * 2 > len(values) else "topic"
-
-
-def _forms(key: str, column: str, kind: Kind) -> Iterable[str]:
-    """Return a key, its plural and singular, and without the name of its column: "Kurdish language" is Kurdish."""
-    yield key
-    if kind == "topic":
-        yield f"{key[:-1]}ies" if key.endswith("y") else f"{key}es" if key.endswith(("s", "x", "ch")) else f"{key}s"
-        if key.endswith("ies"):
-            yield f"{key[:-3]}y"
-        elif key.endswith("s") and not key.endswith("ss"):
-            yield key[:-1]
-    if key.endswith(f" {column.casefold()}"):
-        yield key.removesuffix(f" {column.casefold()}")
-
-
-def _by_first_and_last(names: Iterable[str]) -> dict[tuple[int, int, str], list[str]]:
-    """Map (number of words, where, word) to names: one error leaves the first or the last word as it is."""
-    found: defaultdict[tuple[int, int, str], list[str]] = defaultdict(list)
-    for name in names:
-        words = name.split()
-        if len(words) in {2, 3}:
-            found[len(words), 0, words[0]].append(name)
-            found[len(words), len(words) - 1, words[-1]].append(name)
-    return dict(found)
-
-
-def _nearest(text: str, among: Iterable[str]) -> set[str]:
-    """Return the texts that are one typing error away."""
-    from rapidfuzz import process  # noqa: PLC0415 - slow to import, and most sentences need neither
-    from rapidfuzz.distance import OSA  # noqa: PLC0415
-
-    return {key for key, *_ in process.extract_iter(text, among, scorer=OSA.distance, score_cutoff=1)}
+    def _add_term(self, spelling: str, facts: Sequence[Fact]) -> None:
+        new = [fact for fact in facts if fact not in self._terms.get(spelling, ())]
+        if new:
+            self._terms[spelling] += new
 
 
 def role_before(sentence: Sentence, start: int) -> str:
@@ -233,9 +217,10 @@ def role_before(sentence: Sentence, start: int) -> str:
     word = sentence.before(start)
     if word in ARTICLES:
         word = sentence.before(start - 1)
-    return word if word in _COLUMNS_OF_ROLES else ""
+    return word if word in _COLUMNS_BY_ROLE else ""
 
 
-def _of_role(facts: tuple[Fact, ...], role: str) -> tuple[Fact, ...]:
-    columns = _COLUMNS_OF_ROLES.get(role, frozenset())
+def _facts_of_role(facts: tuple[Fact, ...], role: str) -> tuple[Fact, ...]:
+    """Return the facts of the columns that a role asks for, all of them if there are none."""
+    columns = _COLUMNS_BY_ROLE.get(role, frozenset())
     return tuple(fact for fact in facts if fact.column.casefold() in columns) or facts

@@ -1,4 +1,4 @@
-"""Intentions: which facts sentences name, what is asked of the catalog then, and how often that is right."""
+"""Sentences to conditions: which facts they name, which items satisfy the condition, and how often that is right."""
 
 from __future__ import annotations
 
@@ -155,7 +155,9 @@ def parser(films: Catalog) -> IntentParser:
         ("comedy' OR 1=1 --", [COMEDY], "1=1"),
     ],
 )
-def test_what_is_read(sentence: str, parts: list[str], rest: str, parser: IntentParser, films: Catalog) -> None:
+def test_conditions_and_the_remaining_text(
+    sentence: str, parts: list[str], rest: str, parser: IntentParser, films: Catalog
+) -> None:
     reading = parser.parse(sentence)
     assert (list(reading.parts), reading.rest, reading.text) == (parts, rest, sentence)
     assert reading.where is not None
@@ -181,13 +183,13 @@ def test_what_is_read(sentence: str, parts: list[str], rest: str, parser: Intent
         "'",
     ],
 )
-def test_what_names_nothing_is_left_as_it_is(sentence: str, parser: IntentParser) -> None:
+def test_sentences_without_facts_are_left_as_they_are(sentence: str, parser: IntentParser) -> None:
     reading = parser.parse(sentence)
     assert (reading.facts, reading.parts, reading.where) == ((), (), None)
     assert reading.rest == "".join(c for c in sentence if c.isprintable()).strip()
 
 
-def test_what_a_model_is_told(parser: IntentParser) -> None:
+def test_the_text_for_a_prompt(parser: IntentParser) -> None:
     assert intent_text(parser.parse("a slow comedy from the 90s, no horror")) == "Comedy, 1990s; slow"
     assert intent_text(parser.parse("Clint Eastwood")) == "Clint Eastwood"
     assert intent_text(parser.parse("since 1994")) is None
@@ -243,7 +245,7 @@ def test_a_catalog_of_other_things(tmp_path: Path) -> None:
         assert len(catalog.filter(not_apple)) == 30, "a thing without a brand is not of that brand"
 
 
-def test_a_changed_catalog_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
     path = shop(tmp_path / "c.db")
     with Catalog.open(path) as catalog:
         parser = IntentParser(CatalogFacts(catalog))
@@ -301,10 +303,11 @@ def plural(genre: str) -> str:
     return f"{genre[:-1]}ies" if genre.endswith("y") else f"{genre}s"
 
 
-def asked(template: str, facts: Sequence[Fact], rng: random.Random) -> tuple[str, list[str]] | None:
-    """Return a sentence that asks for facts of an item, and their values; None if the item lacks one."""
+def fill_template(template: str, facts: Sequence[Fact], rng: random.Random) -> tuple[str, list[str]] | None:
+    """Return a sentence with facts of an item, and their values; None if the item does not have one of them."""
     columns = {"genre": "genres", "genres": "genres", "actor": "cast"}
-    filled, values = {}, []
+    words: dict[str, str] = {}
+    values: list[str] = []
     for name in [part.split("}")[0] for part in template.split("{")[1:]]:
         known = [fact.value for fact in facts if fact.column == columns.get(name, name)]
         if not known:
@@ -312,8 +315,8 @@ def asked(template: str, facts: Sequence[Fact], rng: random.Random) -> tuple[str
         value = rng.choice(known)
         values.append(value)
         shown = value if name == "decade" else value.lower() if name in {"genre", "genres"} else value
-        filled[name] = plural(shown) if name == "genres" else shown
-    return template.format(**filled), values
+        words[name] = plural(shown) if name == "genres" else shown
+    return template.format(**words), values
 
 
 def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
@@ -322,21 +325,21 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
     The facts are of random films, and the sentences ours; vague ones and titles name no fact, whatever is found.
     """
     rng = random.Random(seed)
-    book = CatalogFacts(catalog)
-    parser = IntentParser(book)
+    facts = CatalogFacts(catalog)
+    parser = IntentParser(facts)
     rows = [row for row, _, _ in catalog.titles()]
-    items = book.of(rng.sample(rows, 4 * n))
+    items = facts.of(rng.sample(rows, 4 * n))
     pairs: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
     for i, facts in enumerate(items):
-        said = asked(TEMPLATES[i % len(TEMPLATES)], facts, rng)
+        filled = fill_template(TEMPLATES[i % len(TEMPLATES)], facts, rng)
         people = [fact.value for fact in facts if fact.column in {"cast", "director"} and " " in fact.value]
-        if said is None or not people:
+        if filled is None or not people:
             continue
         some = rng.sample(facts, min(3, len(facts)))
         pairs["facts alone"].append((facts_text(some), [fact.value for fact in some]))
-        pairs["in a sentence"].append(said)
-        pairs["in small letters"].append((said[0].lower(), said[1]))
-        unseen = asked(UNSEEN_TEMPLATES[i % len(UNSEEN_TEMPLATES)], facts, rng)
+        pairs["in a sentence"].append(filled)
+        pairs["in small letters"].append((filled[0].lower(), filled[1]))
+        unseen = fill_template(UNSEEN_TEMPLATES[i % len(UNSEEN_TEMPLATES)], facts, rng)
         if unseen is not None:
             pairs["in unseen sentences"].append(unseen)
         person = rng.choice(people)
@@ -355,7 +358,7 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
             group["facts"] += len(set(values))
             group["found"] += len(found)
             group["right"] += len(found & set(values))
-            group["silent"] += reading.where is None
+            group["no_condition"] += reading.where is None
     return counts
 
 
@@ -371,14 +374,14 @@ def test_facts_that_are_named_are_found_and_no_others(films: Catalog) -> None:
         assert counts[kind]["right"] / counts[kind]["facts"] >= recall, kind
         assert counts[kind]["right"] / counts[kind]["found"] >= precision, kind
     assert counts["vague"]["n"] >= 60
-    assert counts["vague"]["silent"] / counts["vague"]["n"] >= 0.97
-    assert counts["titles"]["silent"] / counts["titles"]["n"] >= 0.95
+    assert counts["vague"]["no_condition"] / counts["vague"]["n"] >= 0.97
+    assert counts["titles"]["no_condition"] / counts["titles"]["n"] >= 0.95
 
 
 def figures(catalog: Catalog, n: int = 1500, seed: int = 7) -> list[str]:
-    """Return the lines of figures in the docstring of `intents`."""
+    """Return the lines of figures in the docstring of `intents.parser`."""
     lines = [f"{'':22}{'n':>6}{'facts':>8}{'recall':>8}{'precision':>11}{'none found':>12}"]
     for kind, c in measure(catalog, n, seed).items():
         right = f"{c['right'] / c['facts']:8.3f}{c['right'] / c['found']:11.3f}" if c["facts"] else f"{'-':>8}{'-':>11}"
-        lines.append(f"{kind:22}{c['n']:6}{c['facts']:8}{right}{c['silent'] / c['n']:12.3f}")
+        lines.append(f"{kind:22}{c['n']:6}{c['facts']:8}{right}{c['no_condition'] / c['n']:12.3f}")
     return lines
