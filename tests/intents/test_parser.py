@@ -325,10 +325,10 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
     The facts are of random films, and the sentences ours; vague ones and titles name no fact, whatever is found.
     """
     rng = random.Random(seed)
-    facts = CatalogFacts(catalog)
-    parser = IntentParser(facts)
+    catalog_facts = CatalogFacts(catalog)
+    parser = IntentParser(catalog_facts)
     rows = [row for row, _, _ in catalog.titles()]
-    items = facts.of(rng.sample(rows, 4 * n))
+    items = catalog_facts.of(rng.sample(rows, 4 * n))
     pairs: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
     for i, facts in enumerate(items):
         filled = fill_template(TEMPLATES[i % len(TEMPLATES)], facts, rng)
