@@ -64,7 +64,7 @@ class Engine(Protocol):
     def evaluate(
         self, runs: Sequence[TokenRun], worth: Callable[[int], float]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (node, logits after its last token, the wanted ones) for each run; keep the nodes of most worth."""
+        """Yield (node, the needed logits after its last token) for each run; keep the nodes of most worth."""
         ...
 
 

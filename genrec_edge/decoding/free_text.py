@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from genrec_edge.options import Request
 
 MAX_LINE_TOKENS = 48
-"""A longer line is no title (the longest of 17,472 films has 42 tokens); it is cut here and the next one begun."""
+"""A longer line is not a title (the longest of 17,472 films has 42 tokens); it is cut here and the next one begins."""
 _TOKENS_PER_ITEM = 32
 
 
@@ -46,13 +46,13 @@ def generate_items(
     resolver: TitleResolver,
     bias_of_row: Mapping[CatalogRow, float],
 ) -> tuple[tuple[Recommendation, ...], int]:
-    """Let the model write titles until k of them are allowed items; return these and how many lines were refused.
+    """Let the model write titles until k of them are allowed items; return these and how many lines were not.
 
     Args:
         engine: its prompt evaluated.
         root_row: the logits after the prompt, (n_vocab,).
         request: k, temperature and seed are used.
-        resolver: what says which item a line means.
+        resolver: finds the item that a line means.
         bias_of_row: nats for each catalog row, -inf where the item is not allowed.
     """
     found: dict[CatalogRow, Recommendation] = {}
@@ -85,7 +85,7 @@ def generate_lines(
     node, row, logprob = ROOT, root_row, 0.0
     line: list[TokenId] = []
     for _ in range(max_tokens):
-        token, token_logprob = _choose(row, temperature, rng)
+        token, token_logprob = _sample_token(row, temperature, rng)
         if len(line) == MAX_LINE_TOKENS:
             token, token_logprob = model.newline_id, _logprobs(row)[model.newline_id]
         if model.is_end_of_generation(token):
@@ -100,7 +100,7 @@ def generate_lines(
         row = view.copy()
 
 
-def _choose(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[TokenId, float]:
+def _sample_token(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[TokenId, float]:
     logprobs = _logprobs(row)
     if temperature == 0:
         token = int(np.argmax(logprobs))

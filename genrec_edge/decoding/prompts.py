@@ -45,14 +45,14 @@ INSTRUCTION = "# The most famous films ever made\n\n"
 top 10 after 20 films of MovieLens users; wordings that speak of a person and a taste need up to twice as many."""
 
 BLOCK = 8
-"""Titles that leave a full prompt together. Of 943 MovieLens users the default model shown 28 to 35 titles, not always
-35, finds .2354 of the validation items among ten, not .2333 (NDCG .1228, not .1222)."""
+"""Titles that are left out of a full prompt at once. Of 943 MovieLens users the default model with 28 to 35 titles and
+not always 35, finds .2354 of the validation items among ten, not .2333 (NDCG .1228, not .1222)."""
 
 TASTE, NOW, WANTED = "## Taste:", "## Now:", "## Wanted:"
 NEXT, ENJOYED, YES, NO = "## Next:", "## Enjoyed:", " yes", " no"
 EITHER, RATHER = "## Either of these:", "## Rather:"
 FILM, ASKED_AS = "## Film:", "## Asked for as:"
-"""What the lines that are no titles begin with. What follows on the same line is tokenised with its leading space."""
+"""What lines that are not titles begin with. What follows on the same line is tokenised with its leading space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +170,10 @@ def encode(
 
 
 def n_titles_to_drop(n_titles: int, n_fitting: int) -> int:
-    """Return how many of the oldest titles of a history to leave out, of which the latest `n_fitting` could stay.
+    """Return how many of the oldest titles of a history to leave out, if the latest `n_fitting` fit.
 
-    Where these are many, the oldest leave block by block: a history that grows then seldom moves the beginning of its
-    prompt, and costs the tokens of its new titles.
+    If these are many, titles are left out in blocks: the beginning of the prompt of a growing history then seldom
+    changes, and only the tokens of its new titles are evaluated.
     """
     n = max(0, n_titles - n_fitting)
     return n if n_fitting < 4 * BLOCK else math.ceil(n / BLOCK) * BLOCK
@@ -192,23 +192,23 @@ def build_prompt(
     Of those that do not fit, more may be left out than must be: see `n_titles_to_drop`.
 
     Raises:
-        UsageError: not even the newest title fits.
+        UsageError: `max_tokens` is too small for the newest title, or for head and tail.
     """
     room = max_tokens - len(head_ids) - len(tail_ids)
-    kept = len(title_ids)
+    n_dropped = len(title_ids)
     for ids in reversed(title_ids):
         if len(ids) + 1 > room:
             break
         room -= len(ids) + 1
-        kept -= 1
-    if room < 0 or (title_ids and kept == len(title_ids)):
+        n_dropped -= 1
+    if room < 0 or (title_ids and n_dropped == len(title_ids)):
         what = "one title" if title_ids else "its words"
         raise UsageError(
             f"the context leaves {max_tokens} tokens for the prompt, too few for {what}",
-            hint="give a larger --ctx",
+            hint="give a larger `n_ctx`",
         )
-    kept = n_titles_to_drop(len(title_ids), len(title_ids) - kept)
+    n_dropped = n_titles_to_drop(len(title_ids), len(title_ids) - n_dropped)
     prompt = list(head_ids)
-    for ids in title_ids[kept:]:
+    for ids in title_ids[n_dropped:]:
         prompt += [*ids, end_id]
-    return [*prompt, *tail_ids], kept
+    return [*prompt, *tail_ids], n_dropped

@@ -10,7 +10,7 @@ breadth-first with the children of a node side by side:
 
 `rows[p]` is the catalog row of position p, and `by_row` are the positions in the order of their rows. `namesakes[p]` is
 a checksum of the canonical spelling of the title, without the year that tells it apart: items whose spellings hang
-together have the same one, so that `index_update.py` finds them without reading the catalog. The end-of-title token is
+together have the same one, so that `trie_update.py` finds them without reading the catalog. The end-of-title token is
 not stored. Knows nothing of models: any function from text to token ids will do; and nothing of SQLite: rows are
 numbers.
 """
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT = "genrec-edge/index@2"
 _ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
-_FEW = 256
-"""Fewer than one row of so many are looked up one by one; for more, all items are compared."""
+_ITEMS_PER_LOOKUP = 256
+"""With more items than this for each row, rows are looked up one by one; with fewer, all items are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class TitleTrie:
 
     def positions(self, rows: CatalogRows) -> TriePositions:
         """Return the positions of catalog rows, in position order; rows the index does not hold are left out."""
-        if len(rows) * _FEW > self.n_items:
+        if len(rows) * _ITEMS_PER_LOOKUP > self.n_items:
             return TriePositions(np.flatnonzero(self.mask(rows)))
         places = np.searchsorted(self.rows, rows, sorter=self.by_row)
         found = self.by_row[np.minimum(places, self.n_items - 1)]
@@ -139,17 +139,17 @@ class TitleTrie:
 
     def mask(self, rows: CatalogRows) -> NDArray[np.bool_]:
         """Return which positions have one of these catalog rows, (n_items,)."""
-        if len(rows) * _FEW > self.n_items:
+        if len(rows) * _ITEMS_PER_LOOKUP > self.n_items:
             return np.isin(self.rows, rows)
         mask = np.zeros(self.n_items, bool)
         mask[self.positions(rows)] = True
         return mask
 
     def save(self, path: Path) -> None:
-        """Write the index as folder `path`, replacing what is there; a reader sees an index whole or none.
+        """Write the index as folder `path`, replacing what is there; readers see the old one or the new one, whole.
 
         Raises:
-            DiskFullError: no room; what was there stays.
+            DiskFullError: the disk is full; what was there stays.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(path), work_folder(path.parent) as work:
@@ -164,12 +164,12 @@ class TitleTrie:
 
     @classmethod
     def open(cls, path: Path) -> TitleTrie | None:
-        """Return the memory-mapped index at `path`, or None when there is none that can be used."""
+        """Return the memory-mapped index at `path`, or None if there is none, or it is damaged or of another format."""
         try:
             key = TrieKey(**json.loads((path / "key.json").read_text(encoding="utf-8")))
             mapped = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS)
             # Still mapped, and several times faster to index than the np.memmap around it.
             tokens, first_child, first_item, rows, by_row, namesakes = (np.asarray(array) for array in mapped)
         except (OSError, ValueError, TypeError):
-            return None  # an index is a cache: whatever is wrong with it, building it again is the remedy
+            return None  # a cache: whatever is wrong with it, it is built again
         return cls(tokens, first_child, first_item, CatalogRows(rows), TriePositions(by_row), namesakes, key)

@@ -46,8 +46,8 @@ def build(
         items: in the order of their rows.
         tokenize: text to token ids; with several threads it is called by all of them.
         key: what the index is of.
-        on_title: told how many titles of how many are tokenised, now and then, by the caller's thread alone.
-        n_threads: how many tokenise.
+        on_title: called now and then by the caller's thread with the number of titles tokenised and of all.
+        n_threads: threads that tokenise.
 
     Raises:
         CatalogError: there are no items, or a title has no tokens.
@@ -70,7 +70,7 @@ def build(
 
 
 def title_checksums(spellings: Sequence[str]) -> NDArray[np.uint32]:
-    """Return a checksum for each canonical spelling; different ones seldom share theirs, which costs only time."""
+    """Return a checksum for each canonical spelling; different ones seldom have the same, which costs only time."""
     sums = (zlib.crc32(spelling.encode(errors="replace")) for spelling in spellings)
     return np.fromiter(sums, np.uint32, len(spellings))
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_CHANGED = 1 / 8
-"""With a larger share of the titles changed, indexing them all is as fast."""
+_MAX_CHANGED_SHARE = 1 / 8
+"""If a larger share of the titles changed, building the index again is as fast."""
 
 
 def load(
@@ -34,18 +34,18 @@ def load(
     on_title: OnTitle = lambda _done, _total: None,
     n_threads: int = 1,
 ) -> TitleTrie:
-    """Return the index of a catalog under a tokenizer, brought up to date or built first if there is need.
+    """Return the index of a catalog under a tokenizer, which is brought up to date or built first if necessary.
 
     Args:
         catalog: what to index.
         tokenize: text to token ids; with several threads it is called by all of them.
-        fingerprint: what tells this tokenizer apart from others.
-        on_title: told how many titles of how many are tokenised, for a progress bar.
-        n_threads: how many tokenise.
+        fingerprint: identifies the tokenizer.
+        on_title: called with the number of titles tokenised and of all, for a progress bar.
+        n_threads: threads that tokenise.
 
     Raises:
         LockedError: another process has been building the same index for ten minutes.
-        DiskFullError: no room for the index.
+        DiskFullError: the disk is full.
     """
     path = index_path(catalog, fingerprint)
     known = TitleTrie.open(path)
@@ -55,7 +55,7 @@ def load(
         known = TitleTrie.open(path)
         if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
             return known
-        made = None if known is None else _followed(known, catalog, tokenize, fingerprint, on_title)
+        made = None if known is None else _updated(known, catalog, tokenize, fingerprint, on_title)
         if made is None:
             log.info("building the title index of %s", catalog.path)
             with catalog.snapshot():
@@ -67,21 +67,21 @@ def load(
     return TitleTrie.open(path) or made  # mapped, it costs no memory of its own
 
 
-def _followed(
+def _updated(
     known: TitleTrie, catalog: Catalog, tokenize: Callable[[str], list[TokenId]], fingerprint: str, on_title: OnTitle
 ) -> TitleTrie | None:
-    """Return an older index with the changes of the catalog, None if it has to be built anew."""
+    """Return an older index with the changes of the catalog, or None if it has to be built again."""
     with catalog.snapshot():
         key = TrieKey(catalog.revision, fingerprint)
         changed = catalog.changed_since(known.key.revision)
         if known.key != replace(key, revision=known.key.revision) or changed is None:
             return None
         rows = trie_update.affected_rows(known, changed, catalog.titles_of(changed))
-        if len(rows) > _MOST_CHANGED * known.n_items:
+        if len(rows) > _MAX_CHANGED_SHARE * known.n_items:
             return None
         items, n_items = catalog.titles_of(rows), catalog.n_items
     if known.n_items - len(known.positions(rows)) + len(items) != n_items:
-        return None  # a row went without a word
+        return None  # a row was removed without a record of the change
     log.info("bringing the title index of %s up to date: %d titles", catalog.path, len(rows))
     return trie_update.updated(known, rows, items, tokenize, key, on_title)
 

@@ -1,11 +1,11 @@
 """A title index brought up to date without tokenising the titles that did not change.
 
-Items go out of the arrays and come into them; what is between stays in its order. Everything is found by walking down
-the trie once for each item that goes or comes; the arrays are then cut and spliced whole. The result is, array for
-array, what `index.build` makes of the new catalog.
+Items are removed from the arrays and added to them; the rest keeps its order. Everything is found by walking down the
+trie once for each item that is removed or added; the arrays are then cut and spliced whole. The result is, array for
+array, what `trie_build.build` makes of the new catalog.
 
-Places are told in the numbers of the old index: a new node or item "at" n comes before the old one n, after what else
-comes there earlier in the order of token sequences.
+Where something is added is given in the numbers of the old index: a new node or item "at" n is put before the old one
+n, after other new ones at n that precede it in the order of token sequences.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def affected_rows(old: TitleTrie, rows: CatalogRows, items: Sequence[TrieItem]) 
 
     Args:
         old: the index before the changes.
-        rows: the catalog rows that changed, came or went.
+        rows: the catalog rows that were changed, added or removed.
         items: those of them that the catalog has now, as (row, title, year).
     """
     now = title_checksums([canonical(title) for _, title, _ in items])
-    touched = np.union1d(old.namesakes[old.positions(rows)], now)
-    maybe = np.zeros(_LOW + 1, bool)  # looked up by the low bits first: `isin` alone would sort all checksums
-    maybe[touched & _LOW] = True
-    near = np.flatnonzero(maybe[old.namesakes & _LOW])
-    return CatalogRows(np.union1d(rows, old.rows[near[np.isin(old.namesakes[near], touched)]]))
+    affected = np.union1d(old.namesakes[old.positions(rows)], now)
+    may_match = np.zeros(_LOW + 1, bool)  # looked up by the low bits first: `isin` alone would sort all checksums
+    may_match[affected & _LOW] = True
+    candidates = np.flatnonzero(may_match[old.namesakes & _LOW])
+    return CatalogRows(np.union1d(rows, old.rows[candidates[np.isin(old.namesakes[candidates], affected)]]))
 
 
 def updated(
@@ -63,11 +63,11 @@ def updated(
 
     Args:
         old: an index with at least one item.
-        rows: what is taken out: all that `affected_rows` names.
+        rows: what is removed: all that `affected_rows` returned.
         items: those of `rows` that the catalog has now, as (row, title, year).
         tokenize: text to token ids.
-        key: what the new index is of.
-        on_title: told how many titles of how many are tokenised.
+        key: of the new index.
+        on_title: called with the number of titles tokenised and of all.
 
     Raises:
         CatalogError: a title has no tokens.
@@ -76,20 +76,20 @@ def updated(
     new_rows = CatalogRows(np.array([row for row, _, _ in items], np.int64))
     sequences = tokenize_titles(new_rows, disambiguate(spellings, [year for *_, year in items]), tokenize, on_title)
     order = sorted(range(len(items)), key=lambda i: (sequences[i], new_rows[i]))
-    came = _AddedNodes(old)
+    added = _AddedNodes(old)
     for item, i in enumerate(order):
-        came.add(item, np.frombuffer(sequences[i], ">u4").tolist(), CatalogRow(int(new_rows[i])))
-    went = _RemovedNodes(old, old.positions(rows), came.touched)
-    nodes = _Splice(went.nodes, np.array([node.at for node in came.nodes], np.int64))
-    places = _Splice(went.positions, np.array(came.places, np.int64))
-    shift = _shift(old.n_items, places)
+        added.add(item, np.frombuffer(sequences[i], ">u4").tolist(), CatalogRow(int(new_rows[i])))
+    removed = _RemovedNodes(old, old.positions(rows), added.affected)
+    node_splice = _Splice(removed.nodes, np.array([node.at for node in added.nodes], np.int64))
+    item_splice = _Splice(removed.positions, np.array(added.positions, np.int64))
+    shift = _shift(old.n_items, item_splice)
     return TitleTrie(
-        nodes.of(old.tokens, [node.token for node in came.nodes]),
-        _first_child(old, came, went, nodes),
-        _first_item(old, came, nodes, places, shift),
-        CatalogRows(places.of(old.rows, new_rows[order])),
-        _by_row(old, new_rows, np.argsort(order), places, shift),
-        places.of(old.namesakes, title_checksums(spellings)[order]),
+        node_splice.apply(old.tokens, [node.token for node in added.nodes]),
+        _first_child(old, added, removed, node_splice),
+        _first_item(old, added, node_splice, item_splice, shift),
+        CatalogRows(item_splice.apply(old.rows, new_rows[order])),
+        _by_row(old, new_rows, np.argsort(order), item_splice, shift),
+        item_splice.apply(old.namesakes, title_checksums(spellings)[order]),
         key,
     )
 
@@ -109,9 +109,9 @@ class _AddedNodes:
     """The new items, added in the order of their token sequences, and the nodes they need."""
 
     old: TitleTrie
-    places: list[TriePosition] = field(default_factory=list)
-    """Where each new item comes."""
-    touched: dict[int, int] = field(default_factory=dict)
+    positions: list[TriePosition] = field(default_factory=list)
+    """The old position that each new item is put before."""
+    affected: dict[int, int] = field(default_factory=dict)
     """Old nodes with new items below them, and the first of these."""
     grown: Counter[int] = field(default_factory=Counter)
     """Old nodes with new children, and how many."""
@@ -128,11 +128,11 @@ class _AddedNodes:
         """Add the new item of this number, which has no smaller token ids than the one before."""
         path, end = _known_path(self.old, token_ids)
         for node in path:
-            self.touched.setdefault(node, item)
+            self.affected.setdefault(node, item)
         depth = len(path) - 1
-        self.places.append(self._place(path[-1], end, token_ids[depth:], row))
+        self.positions.append(self._place(path[-1], end, token_ids[depth:], row))
         # The nodes below the old ones that the item before has made are this one's too.
-        shared = max(_common(self._token_ids, token_ids) - depth, 0)
+        shared = max(_n_common(self._token_ids, token_ids) - depth, 0)
         self._branch = self._branch[:shared] if shared else []
         for level in range(depth + shared, len(token_ids)):
             token = token_ids[level]
@@ -161,9 +161,9 @@ class _AddedNodes:
 
 
 class _RemovedNodes:
-    """The items that go, and the nodes that go with the last item below them."""
+    """The items that are removed, and the nodes without an item below them afterwards."""
 
-    def __init__(self, old: TitleTrie, positions: TriePositions, touched: dict[int, int]) -> None:
+    def __init__(self, old: TitleTrie, positions: TriePositions, affected: dict[int, int]) -> None:
         self.positions = positions
         n_left: dict[int, int] = {}
         parents: dict[int, int] = {}
@@ -173,69 +173,69 @@ class _RemovedNodes:
                 n_left[node] = n_left.get(node, end - start) - 1
                 parents[node] = above
                 above = node
-        gone = sorted(node for node, n in n_left.items() if n == 0 and node not in touched)
-        self.nodes = np.array(gone, np.int64)
-        self.children_lost = Counter(parents[node] for node in gone)
-        """Nodes whose children go, and how many; some of them go too."""
+        removed_nodes = sorted(node for node, n in n_left.items() if n == 0 and node not in affected)
+        self.nodes = np.array(removed_nodes, np.int64)
+        self.children_lost = Counter(parents[node] for node in removed_nodes)
+        """Nodes that lose children, and how many; some of these nodes are removed, too."""
 
 
 class _Splice:
-    """What takes elements out of an array and puts others in, both at ascending places of the old array."""
+    """Removes elements of an array and adds others, both at ascending places of the old array."""
 
     def __init__(self, out: NDArray[np.int64], at: NDArray[np.int64]) -> None:
         self.out = out
         self.at = at
         self._at_of_kept = at - np.searchsorted(out, at)
 
-    def of(self, array: NDArray[_T], values: Sequence[int] | NDArray[_T]) -> NDArray[_T]:
-        """Return the array without what goes and with `values`, one for each place."""
+    def apply(self, array: NDArray[_T], values: Sequence[int] | NDArray[_T]) -> NDArray[_T]:
+        """Return the array without what is removed and with `values`, one for each place in `at`."""
         return np.insert(np.delete(array, self.out), self._at_of_kept, values)
 
     def new_places(self) -> NDArray[np.int64]:
-        """Return where in the new array the values are."""
+        """Return where the values are in the new array."""
         return self._at_of_kept + np.arange(len(self.at))
 
 
-def _first_child(old: TitleTrie, came: _AddedNodes, went: _RemovedNodes, nodes: _Splice) -> NDArray[np.int32]:
+def _first_child(old: TitleTrie, added: _AddedNodes, removed: _RemovedNodes, node_splice: _Splice) -> NDArray[np.int32]:
     n_children = np.diff(old.first_child)
-    for node, n in came.grown.items():
+    for node, n in added.grown.items():
         n_children[node] += n
-    for node, n in went.children_lost.items():
+    for node, n in removed.children_lost.items():
         n_children[node] -= n
-    n_children = nodes.of(n_children, [node.n_children for node in came.nodes])
+    n_children = node_splice.apply(n_children, [node.n_children for node in added.nodes])
     return np.concatenate([[1], 1 + np.cumsum(n_children)]).astype(np.int32)
 
 
-def _shift(n_items: int, places: _Splice) -> NDArray[np.int32]:
-    """Return by how much an item that stays moves, by its old place."""
-    shift = np.bincount(places.at, minlength=n_items + 1).astype(np.int32)
-    shift[places.out + 1] -= 1
+def _shift(n_items: int, item_splice: _Splice) -> NDArray[np.int32]:
+    """Return by how much each item that stays moves, by its old position."""
+    shift = np.bincount(item_splice.at, minlength=n_items + 1).astype(np.int32)
+    shift[item_splice.out + 1] -= 1
     return np.cumsum(shift, dtype=np.int32)
 
 
 def _first_item(
-    old: TitleTrie, came: _AddedNodes, nodes: _Splice, places: _Splice, shift: NDArray[np.int32]
+    old: TitleTrie, added: _AddedNodes, node_splice: _Splice, item_splice: _Splice, shift: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     starts = old.first_item + shift[old.first_item]
-    # What comes where the items of a node start comes before them, unless it belongs to the node.
-    for node, item in came.touched.items():
+    # What is added where the items of a node start is put before them, unless it belongs to the node.
+    for node, item in added.affected.items():
         start = int(old.first_item[node])
-        n_before = min(bisect.bisect_right(places.at, start), item)
-        starts[node] = start - bisect.bisect_left(places.out, start) + n_before
-    return nodes.of(starts, places.new_places()[[node.item for node in came.nodes]].astype(np.int32))
+        n_before = min(bisect.bisect_right(item_splice.at, start), item)
+        starts[node] = start - bisect.bisect_left(item_splice.out, start) + n_before
+    return node_splice.apply(starts, item_splice.new_places()[[node.item for node in added.nodes]].astype(np.int32))
 
 
 def _by_row(
     old: TitleTrie,
     new_rows: CatalogRows,
     rank: NDArray[np.int64],
-    places: _Splice,
+    item_splice: _Splice,
     shift: NDArray[np.int32],
 ) -> TriePositions:
     """Return the new positions by row; `rank` is which of the new items in token order each of `new_rows` is."""
-    gone = np.sort(np.searchsorted(old.rows, old.rows[places.out], sorter=old.by_row))
-    rows = _Splice(gone, np.searchsorted(old.rows, new_rows, sorter=old.by_row))
-    return TriePositions(rows.of(old.by_row + shift[old.by_row], places.new_places()[rank]))
+    removed_places = np.sort(np.searchsorted(old.rows, old.rows[item_splice.out], sorter=old.by_row))
+    rows = _Splice(removed_places, np.searchsorted(old.rows, new_rows, sorter=old.by_row))
+    return TriePositions(rows.apply(old.by_row + shift[old.by_row], item_splice.new_places()[rank]))
 
 
 def _known_path(old: TitleTrie, token_ids: list[TokenId]) -> tuple[list[int], int]:
@@ -251,7 +251,7 @@ def _known_path(old: TitleTrie, token_ids: list[TokenId]) -> tuple[list[int], in
     return path, end
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def _n_common(a: Sequence[int], b: Sequence[int]) -> int:
     """Return how many first elements two sequences share."""
     n = 0
     for x, y in zip(a, b, strict=False):

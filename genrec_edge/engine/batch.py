@@ -50,7 +50,7 @@ class TokenBatch:
         self.struct.n_tokens = 0
 
     def add(self, token_ids: Sequence[TokenId], start: int, sequence: int, *, with_logits: bool) -> None:
-        """Append tokens at positions from `start`; the last of them gives logits if asked to."""
+        """Append tokens at positions from `start`; `with_logits` says whether the last of them gives logits."""
         at, end = self.n, self.n + len(token_ids)
         self._token[at:end] = token_ids
         self._position[at:end] = np.arange(start, start + len(token_ids))

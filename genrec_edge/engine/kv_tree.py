@@ -53,6 +53,11 @@ class KVTree:
 
     def __init__(self, n_sequences: int) -> None:
         self._n_sequences = n_sequences
+        self._nodes: dict[int, _KVNode] = {}
+        self._next_node = 1
+        self._free: list[int] = []
+        self._owners: dict[int, int] = {}  # sequence -> node, least recently used first
+        self._busy: set[int] = set()  # sequences of the batch that is being filled
         self.reset(0)
 
     def reset(self, prompt_length: int) -> None:
@@ -60,8 +65,8 @@ class KVTree:
         self._nodes = {ROOT: _KVNode(ROOT, (), prompt_length, 0)}
         self._next_node = 1
         self._free = list(range(self._n_sequences - 1, 0, -1))
-        self._owners: dict[int, int] = {}  # sequence -> node, least recently used first
-        self._busy: set[int] = set()
+        self._owners.clear()
+        self._busy.clear()
 
     def begin_batch(self) -> None:
         """Start a batch: sequences placed from now on are not evicted before the next one starts."""

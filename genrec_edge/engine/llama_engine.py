@@ -4,7 +4,7 @@ The prompt lives in sequence 0. A continuation ("run") hangs below the prompt or
 shares the KV cells of everything above it, and is evaluated together with other runs in one `llama_decode`. Between
 prompts the longest common prefix stays in the cache. The engine sees token ids only; it knows nothing of titles.
 
-One engine serves many calls, one at a time: the caller holds a lock. `cancel` may be called from any thread.
+One engine serves many calls, one at a time: the caller must hold a lock. `cancel` may be called from any thread.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ MAX_RUN = 256
 
 @dataclass(frozen=True, slots=True)
 class TokenRun:
-    """Tokens to evaluate below `parent` (`kv_tree.ROOT` or a node that `evaluate` returned).
+    """Tokens to evaluate below the prompt or an earlier run.
 
-    `keep` says that later runs may hang below this one; without it its KV cells are free as soon as it is evaluated.
-    `wanted` are the token ids whose logits are asked for, (n,) int32; None asks for all.
+    Attributes:
+        parent: `kv_tree.ROOT` or a node that `evaluate` returned.
+        token_ids: 1 to `MAX_RUN` tokens.
+        keep: whether later runs may hang below this one; if not, its KV cells are free as soon as it is evaluated.
+        needed: the token ids whose logits are needed, (n,) int32; None for all.
     """
 
     parent: int
     token_ids: tuple[TokenId, ...]
     keep: bool = True
-    wanted: NDArray[np.int32] | None = None
+    needed: NDArray[np.int32] | None = None
 
 
 @dataclass(slots=True)
@@ -181,9 +184,9 @@ class LlamaEngine:
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs, as many as fit in each call of the model, and yield (node, logits) for each in order.
 
-        The logits after the run's last token are those of the tokens in its `wanted`, in that order, else (n_vocab,);
+        The logits after the run's last token are those of the tokens in its `needed`, in that order, else (n_vocab,);
         float32, and a view that ends when the next item is taken.
-        `worth` says of a node how likely it is to be a parent again: when the cache is full, the least is given up.
+        `worth` says how likely a node is to be a parent again: the least is evicted from a full cache.
 
         Raises:
             UsageError: a run is empty or too long, or has a token that does not exist.
@@ -198,14 +201,14 @@ class LlamaEngine:
         while pending:
             placed = self._fill(pending, worth)
             together = pending[: len(placed)]
-            wanted = [run.wanted for run in together if run.wanted is not None]
-            head = self._head if len(wanted) == len(placed) else None
+            needed = [run.needed for run in together if run.needed is not None]
+            head = self._head if len(needed) == len(placed) else None
             if not placed or self._decode(stop_before_logits=head is not None) != 0:
                 yield from self._evaluate_in_less_room(pending, placed, worth)
                 return
-            rows = self._context.logits(len(placed)) if head is None else head.logits(wanted)
+            rows = self._context.logits(len(placed)) if head is None else head.logits(needed)
             for run, place, row in zip(together, placed, rows, strict=True):
-                yield place.node, row if head is not None or run.wanted is None else row[run.wanted]
+                yield place.node, row if head is not None or run.needed is None else row[run.needed]
                 if not run.keep:
                     self._free(self._tree.drop(place.node))
             del pending[: len(placed)]
@@ -230,13 +233,13 @@ class LlamaEngine:
             )
 
     def drop_runs(self) -> None:
-        """Forget every run; the prompt stays."""
+        """Forget every run, and keep the prompt."""
         for sequence in self._tree.drop_all():
             self._free(sequence)
         self._tree.reset(len(self._prompt))
 
     def forget(self) -> None:
-        """Forget prompt and runs: what comes next is computed as by a new engine, to the last bit."""
+        """Forget prompt and runs: what follows is computed as by a new engine, to the last bit."""
         self._context.clear()
         self._prompt, self._prompt_logits = [], None
         self._tree.reset(0)

@@ -1,8 +1,8 @@
-"""The last step of a model, logits out of its last hidden state, for the few tokens that a search asks about.
+"""The last step of a model, logits from its last hidden state, for the few tokens that a search needs.
 
 A search over a trie reads some twenty logits after a prefix, and llama.cpp computes all of them: 49,152 rows of 576
 weights, three fifths of what a token costs in a model of five layers. So llama.cpp is stopped before that product, and
-the rows that are asked for are read from the file, where they lie memory-mapped anyway. Hidden states are rounded to
+the rows that are needed are read from the file, where they lie memory-mapped anyway. Hidden states are rounded to
 the precision that llama.cpp itself multiplies a matrix of that type with: the logits are its logits.
 """
 
@@ -69,10 +69,10 @@ class OutputMatrix:
         rows = np.frombuffer(mapped, dtype, shape[0] * shape[1], output.offset).reshape(shape)
         return cls(rows, mapped)
 
-    def logits(self, hidden: NDArray[np.float32], wanted: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
-        """Return for each row of `hidden`, (n, n_embd), the logits of the token ids in its place of `wanted`."""
-        counts = [len(token_ids) for token_ids in wanted]
-        weights = _floats(self._rows[np.concatenate(wanted)])
+    def logits(self, hidden: NDArray[np.float32], needed: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+        """Return for each row of `hidden`, (n, n_embd), the logits of the token ids at the same place in `needed`."""
+        counts = [len(token_ids) for token_ids in needed]
+        weights = _floats(self._rows[np.concatenate(needed)])
         if self._mapped is not None and sys.platform != "win32":
             self._mapped.madvise(mmap.MADV_DONTNEED)  # llama.cpp has the same pages mapped: they need not count twice
         owners = np.repeat(np.arange(len(hidden)), counts)
@@ -109,7 +109,7 @@ class OutputHead:
 
     @classmethod
     def of(cls, rows: OutputMatrix | None) -> Self | None:
-        """Return a head, or None where there are no rows, or the installed llama.cpp has no hidden states to take."""
+        """Return a head, or None without rows or if the tensors of the installed llama.cpp have an unknown layout."""
         try:
             return None if rows is None else cls(rows)
         except EngineError as e:
@@ -122,17 +122,17 @@ class OutputHead:
         self._hidden.clear()
         self._failure = None
 
-    def logits(self, wanted: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
-        """Return the logits of the token ids wanted of each output of the call that has ended, in order.
+    def logits(self, needed: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
+        """Return the logits of the token ids needed of each output of the call that has ended, in order.
 
         Raises:
             EngineError: the call had another number of outputs, or they were not float32.
         """
         if self._failure is not None:
             raise self._failure
-        if (n_found := sum(len(rows) for rows in self._hidden)) != len(wanted):
-            raise EngineError(f"llama.cpp returned {n_found} hidden states, expected {len(wanted)}")
-        return self._rows.logits(np.concatenate(self._hidden), wanted)
+        if (n_found := sum(len(rows) for rows in self._hidden)) != len(needed):
+            raise EngineError(f"llama.cpp returned {n_found} hidden states, expected {len(needed)}")
+        return self._rows.logits(np.concatenate(self._hidden), needed)
 
     def _on_tensor(self, address: int, ask: bool, _user: object) -> bool:
         """Called by llama.cpp: whether it wants this tensor (`ask`), or take it and end the call."""

@@ -1,4 +1,4 @@
-"""Whether a LoRA adapter in GGUF format fits a model, asked before llama.cpp sees it.
+"""Checks that a LoRA adapter in GGUF format fits a model, before llama.cpp sees it.
 
 llama.cpp throws on some of these findings, ends the process on others, and passes over the rest in silence. All
 findings of one adapter are reported in one error.
@@ -47,7 +47,7 @@ def find_adapter(spec: str | Path, model: GgufHeader) -> GgufHeader:
     folder = path if path.is_dir() else path.parent
     if (folder / "adapter_config.json").is_file() and path.suffix != ".gguf":
         command = f"genrec-edge convert --base BASE --adapter {folder} --as-adapter"
-        raise UsageError(f"{path} is an adapter of PEFT, not one in GGUF format", hint=f"convert it: {command}")
+        raise UsageError(f"{path} is a PEFT adapter, not one in GGUF format", hint=f"convert it: {command}")
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not an adapter", hint="name a LoRA adapter in GGUF format")
     header = read_header(path)
@@ -70,11 +70,11 @@ def check_adapter(adapter: GgufHeader, model: GgufHeader) -> None:
 
 
 def adapter_problems(adapter: GgufHeader) -> Iterator[str]:
-    """Say everything that makes an adapter unusable on any model."""
+    """Yield everything that makes an adapter unusable on any model."""
     metadata = adapter.metadata
-    for key, wanted in (("general.type", "adapter"), ("adapter.type", "lora")):
-        if (value := metadata.get(key)) != wanted:
-            yield f"{key} is {shown(value)}, not {wanted!r}"
+    for key, expected in (("general.type", "adapter"), ("adapter.type", "lora")):
+        if (value := metadata.get(key)) != expected:
+            yield f"{key} is {shown(value)}, not {expected!r}"
             return
     alpha = metadata.get(ALPHA)
     start, end = adapter.spans.get(ALPHA, (0, 0))
@@ -82,7 +82,7 @@ def adapter_problems(adapter: GgufHeader) -> Iterator[str]:
     if not isinstance(alpha, float) or end - start != _FLOAT32_SPAN or not math.isfinite(alpha) or alpha == 0:
         yield f"{ALPHA} is {shown(alpha)}, not a float32 other than 0"
     if _ALORA in metadata:
-        yield "it is an activated LoRA (aLoRA), which works from a certain text on; such adapters are not run"
+        yield "it is an activated LoRA (aLoRA), which works from a certain text on; such adapters are not supported"
     if not adapter.tensors:
         yield "it holds no tensors"
     names = {tensor.name for tensor in adapter.tensors}
@@ -115,9 +115,9 @@ def _tensors(adapter: GgufHeader, model: GgufHeader) -> Iterator[str]:
             # The output would look up the same pair, whose halves are swapped for the embedding, and abort.
             yield f"{name} is the output of this model too, which no adapter in GGUF format can change: merge it"
         elif name not in weights:
-            yield f"{name} is no tensor of this model"
+            yield f"{name} is not a tensor of this model"
         elif not _is_matrix(weights[name].shape):
-            yield f"{name} is no matrix in this model, and adapters change matrices"
+            yield f"{name} is not a matrix in this model; adapters change matrices"
         elif not _fits(name, a.shape, b.shape, weights[name].shape):
             yield f"{name}: {a.shape} and {b.shape} do not fit the model's {weights[name].shape}"
 

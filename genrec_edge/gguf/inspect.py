@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from genrec_edge.gguf.types import GgufHeader, Scalar
 
-"""Of the keys our own converter writes: adapter, data, split, seed, prompt version, kept layers, quality."""
-
 _GENERAL = ("name", "basename", "size_label", "finetune", "version", "license", "quantized_by", "author")
 _SHAPE = {
     "context_length": "context_length",

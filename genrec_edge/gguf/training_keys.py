@@ -30,12 +30,12 @@ DEFAULT_PROMPT = "titles-1"
 """The prompt layout of models that do not say which one they were tuned with."""
 
 
-def score_claimed(metadata: Mapping[str, object], otherwise: ScoreKind = "vocabulary") -> ScoreKind:
-    """Return the kind of score that the metadata of a file name."""
+def score_kind_in(metadata: Mapping[str, object], otherwise: ScoreKind = "vocabulary") -> ScoreKind:
+    """Return the kind of score that the metadata of a file say the model was tuned for, else `otherwise`."""
     claim = metadata.get(SCORE_KEY)
     return cast("ScoreKind", claim) if claim in get_args(ScoreKind) else otherwise
 
 
-def prompt_claimed(metadata: Mapping[str, object]) -> str:
-    """Return the version of the prompts that the metadata of a file name; the default where they name none."""
+def prompt_version_in(metadata: Mapping[str, object]) -> str:
+    """Return the version of the prompts that the metadata of a file say the model was tuned with, else the default."""
     return str(metadata.get(PROMPT_KEY, DEFAULT_PROMPT))

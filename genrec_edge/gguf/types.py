@@ -119,7 +119,7 @@ STRING = 8
 ARRAY = 9
 
 SHORT_ARRAY = 64
-"""Longer arrays stay in the file."""
+"""The most elements of an array that are kept; longer arrays stay in the file."""
 
 Scalar = str | int | float | bool
 
@@ -168,7 +168,7 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
-        """The value of `general.architecture`, or "" where there is none."""
+        """The value of `general.architecture`, or "" if there is none."""
         value = self.metadata.get("general.architecture", "")
         return value if isinstance(value, str) else ""
 

@@ -1,4 +1,4 @@
-"""Whether a GGUF file is a model this product runs, asked before llama.cpp sees it.
+"""Checks that a GGUF file is a model that genrec-edge can run, before llama.cpp sees it.
 
 llama.cpp answers some of these findings with `abort()`, which ends the host process. All findings of one file
 are reported in one error.
@@ -52,7 +52,7 @@ def check_runnable(header: GgufHeader) -> None:
 
 
 def _other_kind(header: GgufHeader) -> str:
-    """Say what the file is instead of a model of the family, or ""."""
+    """Return what the file is instead of a LLaMA-family model, or ""."""
     metadata = header.metadata
     kind = metadata.get("general.type", "model")
     if kind != "model":
@@ -153,8 +153,7 @@ def _tokenizer(header: GgufHeader) -> Iterator[str]:
         if array is None and optional:
             continue
         if not isinstance(array, ArrayInfo) or array.kind not in kinds or array.count != tokens.count:
-            wanted = f"one {kinds[0]} for each of {tokens.count} tokens"
-            yield f"tokenizer.ggml.{name} is {shown(array)}, not {wanted}"
+            yield f"tokenizer.ggml.{name} is {shown(array)}, not one {kinds[0]} for each of {tokens.count} tokens"
     merges = metadata.get("tokenizer.ggml.merges")
     if model == "gpt2" and not (isinstance(merges, ArrayInfo) and merges.kind == "string"):
         yield f"tokenizer.ggml.merges is {shown(merges)}, not a list of strings"

@@ -12,7 +12,7 @@ from pathlib import Path
 from genrec_edge._version import __version__
 from genrec_edge.errors import EngineError, ModelInvalidError
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
-from genrec_edge.gguf.training_keys import prompt_claimed, score_claimed
+from genrec_edge.gguf.training_keys import prompt_version_in, score_kind_in
 from genrec_edge.gguf.validate import check_runnable
 from genrec_edge.hub.manifest import MANIFEST_NAME, Manifest, PackageSource, save_manifest
 from genrec_edge.hub.registry import KnownModel
@@ -94,7 +94,7 @@ def _describe(name: str, known: KnownModel, path: Path, on_event: OnEvent) -> Ma
         tokenizer_fingerprint=tokenizer_fingerprint(header, path),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
-        score_kind=score_claimed(header.metadata),
-        prompt_version=prompt_claimed(header.metadata),
+        score_kind=score_kind_in(header.metadata),
+        prompt_version=prompt_version_in(header.metadata),
         notes=known.notes,
     )

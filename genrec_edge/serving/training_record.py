@@ -14,7 +14,7 @@ from genrec_edge.gguf.training_keys import (
     PROMPT_KEY,
     SCORE_KEY,
     SPLIT_KEYS,
-    score_claimed,
+    score_kind_in,
 )
 from genrec_edge.gguf.validate import shown
 
@@ -32,8 +32,8 @@ MOST_TITLES = 10_000
 def score_kind_of(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
     """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
     manifest = model_file.manifest
-    own = score_claimed(model_file.header.metadata) if manifest is None else manifest.score_kind
-    return own if adapter is None else score_claimed(adapter.metadata, own)
+    own = score_kind_in(model_file.header.metadata) if manifest is None else manifest.score_kind
+    return own if adapter is None else score_kind_in(adapter.metadata, own)
 
 
 def training_record_of(model_file: ModelFile, adapter: GgufHeader | None) -> Mapping[str, object]:

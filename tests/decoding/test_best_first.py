@@ -59,7 +59,7 @@ class FakeScorer:
             self.usage.tokens += len(run.token_ids)
             node = len(self.paths)
             self.paths[node] = path
-            yield node, self.row(path) if run.wanted is None else self.row(path)[run.wanted]
+            yield node, self.row(path) if run.needed is None else self.row(path)[run.needed]
 
 
 def ids(text: str) -> list[TokenId]:
@@ -250,5 +250,5 @@ def test_time_can_end_the_search_too() -> None:
 def test_logits_that_are_no_numbers_are_an_error_and_not_an_empty_answer(kind: ScoreKind, value: float) -> None:
     model = FakeScorer(3)
     s, _ = search(["ab", "c"], model, kind, np.zeros(2), 1)
-    with pytest.raises(EngineError, match="not finite numbers"):
+    with pytest.raises(EngineError, match="not numbers"):
         s.exact(np.full(N_VOCAB, value, np.float32), Budget())

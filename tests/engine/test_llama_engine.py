@@ -12,7 +12,7 @@ from genrec_edge.engine import llama_engine
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import EngineUsage, LlamaEngine, TokenRun
-from genrec_edge.errors import CancelledError, DeadlineError, EngineError, ModelInvalidError, UsageError
+from genrec_edge.errors import CancelledError, DeadlineError, EngineError, UsageError
 from tests.support.coordinates import token_list, tokens
 
 if TYPE_CHECKING:
@@ -193,22 +193,6 @@ def test_options_out_of_range_are_refused(tiny_llama: Path, n_ctx: int, n_thread
     with pytest.raises(UsageError):
         LlamaEngine(model, n_ctx=n_ctx, n_threads=n_threads)
     model.close()
-
-
-def test_special_tokens_in_text_stay_text(tiny_llama: Path) -> None:
-    model = Model(tiny_llama, vocab_only=True)
-    for text in ("<|end|>", "The Alien", "é 日本 🎬", "a\x00b", "\ud800"):
-        token_ids = model.tokenize(text)
-        assert model.n_vocab - 1 not in token_ids
-        assert model.detokenize(token_ids) == text.encode(errors="replace").decode()
-    model.close()
-
-
-def test_a_file_that_llama_cpp_refuses(tmp_path: Path) -> None:
-    path = tmp_path / "x.gguf"
-    path.write_bytes(b"GGUF no")
-    with pytest.raises(ModelInvalidError, match="cannot load"):
-        Model(path)
 
 
 def _copied(results: Iterator[tuple[int, NDArray[np.float32]]]) -> Iterator[tuple[int, NDArray[np.float32]]]:

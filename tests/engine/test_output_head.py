@@ -40,11 +40,11 @@ def engine_of(path: Path, *, own_head: bool, n_threads: int = 1) -> LlamaEngine:
 
 
 def compare(path: Path, runs: list[TokenRun], n_threads: int = 1) -> None:
-    """Compare the wanted logits of runs with those that llama.cpp computes for the very same batches."""
+    """Compare the needed logits of runs with those that llama.cpp computes for the very same batches."""
     found, expected = (
         rows_of(engine_of(path, own_head=own_head, n_threads=n_threads), runs) for own_head in (True, False)
     )
-    assert [len(row) for row in found] == [len(run.wanted) for run in runs if run.wanted is not None]
+    assert [len(row) for row in found] == [len(run.needed) for run in runs if run.needed is not None]
     for row, whole in zip(found, expected, strict=True):
         np.testing.assert_allclose(row, whole, rtol=0, atol=2e-4)
 
@@ -55,7 +55,7 @@ def random_runs(n: int, n_vocab: int, length: int, seed: int = 0) -> list[TokenR
         TokenRun(
             ROOT,
             tuple(rng.integers(0, n_vocab, length).tolist()),
-            wanted=rng.integers(0, n_vocab, rng.integers(1, 30)).astype(np.int32),
+            needed=rng.integers(0, n_vocab, rng.integers(1, 30)).astype(np.int32),
         )
         for _ in range(n)
     ]
@@ -80,8 +80,8 @@ def test_the_logits_of_the_default_model(default_model: Path) -> None:
 
 
 def test_whoever_asks_for_all_logits_gets_them(tiny_llama: Path) -> None:
-    wanted = np.array([3, 1, 4], np.int32)
-    runs = [TokenRun(ROOT, tokens(1), wanted=wanted), TokenRun(ROOT, tokens(2))]
+    needed = np.array([3, 1, 4], np.int32)
+    runs = [TokenRun(ROOT, tokens(1), needed=needed), TokenRun(ROOT, tokens(2))]
     few, whole = rows_of(engine_of(tiny_llama, own_head=True), runs)
     expected, same = rows_of(engine_of(tiny_llama, own_head=False), runs)
     np.testing.assert_array_equal(few, expected)

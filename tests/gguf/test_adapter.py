@@ -232,9 +232,9 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "half a pair": ({"tensors": {f"{Q}.lora_a": GOOD[f"{Q}.lora_a"]}}, f"{Q}.lora_a has no lora_b"),
     "other half": ({"tensors": {f"{Q}.lora_b": GOOD[f"{Q}.lora_b"]}}, f"{Q}.lora_b has no lora_a"),
     "trained norm": ({"tensors": {**GOOD, NORM: np.ones(WIDTH, np.float32)}}, f"{NORM} is neither a lora_a nor"),
-    "ignored norm": ({"tensors": pair(NORM, 1, WIDTH)}, f"{NORM} is no matrix in this model"),
-    "deep layer": ({"tensors": pair("blk.2.attn_q.weight", WIDTH, WIDTH)}, "blk.2.attn_q.weight is no tensor"),
-    "head of a tied model": ({"tensors": pair("output.weight", 270, WIDTH)}, "output.weight is no tensor"),
+    "ignored norm": ({"tensors": pair(NORM, 1, WIDTH)}, f"{NORM} is not a matrix in this model"),
+    "deep layer": ({"tensors": pair("blk.2.attn_q.weight", WIDTH, WIDTH)}, "blk.2.attn_q.weight is not a tensor"),
+    "head of a tied model": ({"tensors": pair("output.weight", 270, WIDTH)}, "output.weight is not a tensor"),
     "embedding that aborts": ({"tensors": pair("token_embd.weight", 270, WIDTH)}, "is the output of this model too"),
     "wide": ({"tensors": pair(Q, WIDTH, 64)}, f"{Q}: (64, 4) and (4, 32) do not fit the model's (32, 32)"),
     "tall": ({"tensors": pair(Q, 33, WIDTH)}, f"{Q}: (32, 4) and (4, 33) do not fit the model's (32, 32)"),
@@ -306,7 +306,7 @@ def test_a_message_of_thousands_of_misfits_stays_readable(tmp_path: Path, tiny_l
         ("none.gguf", 2, "none.gguf: No such file or directory"),
         ("folder", 2, "folder is a folder, not an adapter"),
         ("peft", 2, "genrec-edge convert --base BASE --adapter"),
-        ("peft/adapter_model.safetensors", 2, "is an adapter of PEFT, not one in GGUF format"),
+        ("peft/adapter_model.safetensors", 2, "is a PEFT adapter, not one in GGUF format"),
         ("x" * 300, 2, "File name too long"),
         ("text.gguf", 5, "not a GGUF file"),
         ("half.gguf", 5, "the file is cut short"),
@@ -333,7 +333,7 @@ def test_a_gguf_beside_an_adapter_of_peft_is_taken(tmp_path: Path, tiny_llama: P
     (tmp_path / "adapter_config.json").write_text("{}")
     path = write_adapter(tmp_path / "a.gguf", GOOD)
     assert find_adapter(str(path), read_header(tiny_llama)).path == path
-    with pytest.raises(UsageError, match="is an adapter of PEFT"):
+    with pytest.raises(UsageError, match="is a PEFT adapter"):
         find_adapter(tmp_path, read_header(tiny_llama))
 
 

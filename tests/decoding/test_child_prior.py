@@ -58,7 +58,7 @@ class FakeScorer:
             self.paths[len(self.paths)] = path
             self.asked.append(path)
             row = self.row(path)
-            yield len(self.paths) - 1, row if run.wanted is None else row[run.wanted]
+            yield len(self.paths) - 1, row if run.needed is None else row[run.needed]
 
 
 def ids(text: str) -> list[TokenId]:
