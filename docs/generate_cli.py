@@ -134,17 +134,21 @@ def differences(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the tables, or with `--check` compare them; return the exit code."""
-    text = CLI_PATH.read_text(encoding="utf-8")
-    if arguments == ["--check"]:
-        found = differences(text)
-        if found:
-            print(f"{found}\nrun: python docs/generate_cli.py", file=sys.stderr)
-        return 1 if found else 0
-    if arguments:
+    if arguments not in ([], ["--check"]):
         print("usage: python docs/generate_cli.py [--check]", file=sys.stderr)
         return 2
-    CLI_PATH.write_text(with_tables(text), encoding="utf-8")
-    return 0
+    text = CLI_PATH.read_text(encoding="utf-8")
+    try:
+        if not arguments:
+            CLI_PATH.write_text(with_tables(text), encoding="utf-8")
+            return 0
+        found = differences(text)
+    except ValueError as error:
+        print(f"{CLI_PATH.name}: {error}", file=sys.stderr)
+        return 1
+    if found:
+        print(f"{found}\nrun: python docs/generate_cli.py", file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
