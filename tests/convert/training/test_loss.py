@@ -1,26 +1,21 @@
-"""The losses against brute force over transformers' full logits, and against what the search of the runtime returns."""
+"""The losses against brute force over transformers' full logits, and against what the search returns."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import peft
 import pytest
 import torch
 import transformers
 
-from genrec_edge.catalog.titles import model_titles
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.training.data import batch_builder
-from genrec_edge.convert.training.data.bundle import write_vocabulary
-from genrec_edge.convert.training.data.collate import Collator
 from genrec_edge.convert.training.data.sequences import (
     Example,
     PickPiece,
@@ -30,163 +25,50 @@ from genrec_edge.convert.training.data.sequences import (
     context_pieces,
     titles_example,
 )
-from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.convert.training.data.windows import Window
 from genrec_edge.convert.training.loss import VERDICT_WEIGHT, WORD_WEIGHT, TitleLoss
 from genrec_edge.convert.training.model import load_trainable, write_adapter
 from genrec_edge.convert.training.recipe import Recipe
 from genrec_edge.convert.training.recipe_reader import recipe_of
 from genrec_edge.convert.training.state import trained_weights
-from genrec_edge.coordinates import CatalogRow, TriePosition
+from genrec_edge.coordinates import TriePosition
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.child_prior import ChildPrior
-from genrec_edge.decoding.trie import TitleTrie, TrieKey
-from genrec_edge.decoding.trie_build import build
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.llama_engine import LlamaEngine
 from tests.support.coordinates import token_list
+from tests.support.title_losses import (
+    HISTORY,
+    TITLES,
+    BruteForce,
+    collator,
+    log_priors,
+    next_title,
+    prior_of,
+    score_all,
+    seen,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from genrec_edge.convert.training.data.extra_titles import PriorFunction
     from genrec_edge.convert.training.data.tensors import TrainingBatch
+    from genrec_edge.decoding.trie import TitleTrie
 
 pytestmark = pytest.mark.slow
 
-# Prefixes of each other, a run without a choice, nodes of two, three and four children, years that tell namesakes
-# apart, and two that nothing tells apart.
-PLAIN = (
-    "Alien,Aliens,Alien 3,The Thing,The Thing from Another World,Up,Upgrade,Up at Dawn,A,Rocky,Rocky II,Rocky III,"
-    "Heat Wave,Ran,Rat,Rag,Rap,Rad,Fargo,日本"
-)
-TITLES: list[tuple[str, int | None]] = [
-    *[(title, None) for title in PLAIN.split(",")],
-    ("Heat", 1995),
-    ("Heat", 1986),
-    ("Big", 1988),
-    ("Big", 1988),
-]
-HISTORY = (3, 9, 14)  # positions of the trie
 
-
-@pytest.fixture(scope="module")
-def vocabulary(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.gguf"
-    write_vocabulary(read_folder(tiny_base), path)
-    with closing(Model(path, vocab_only=True)) as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def index(vocabulary: Model) -> TitleTrie:
-    listed = [(CatalogRow(row), title, year) for row, (title, year) in enumerate(TITLES)]
-    return build(listed, vocabulary.tokenize, TrieKey("r", "t"))
-
-
-@pytest.fixture(scope="module")
-def model(tiny_base: Path) -> Any:
-    """A model with an adapter that changes it, in eval mode; tests that move its weights put them back."""
-    torch.manual_seed(1)
-    adapted = load_trainable(tiny_base, recipe_of({"lora": {"r": 4}}, "test"))
+def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
+    brute = BruteForce(model, vocabulary, trie)
     with torch.no_grad():
-        for name, weight in adapted.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(0, 0.2)
-    adapted.eval()
-    return adapted
-
-
-def collator(
-    index: TitleTrie,
-    vocabulary: Model,
-    prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
-) -> Collator:
-    paths = [index.path(TriePosition(position)) for position in range(index.n_items)]
-    head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
-    trie_targets, positions = TrieTargets(index, end_id), np.arange(index.n_items)
-    return Collator(trie_targets, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
-
-
-def next_title(position: int) -> Example:
-    """Return the example that asks for one title after the history."""
-    return titles_example(Window(position, (), (*HISTORY, position), first_target=len(HISTORY)))
-
-
-def score_all(index: TitleTrie) -> list[Example]:
-    return [next_title(position) for position in range(index.n_items)]
-
-
-def log_priors(n_items: int) -> NDArray[np.float64]:
-    """Return a peaked distribution over the items for each of as many places, (n_items, n_items) logs."""
-    log_probs = np.random.default_rng(4).normal(0, 3, (n_items, n_items)).astype(np.float32).astype(np.float64)
-    shares: NDArray[np.float64] = log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
-    return shares.astype(np.float32).astype(np.float64)
-
-
-def prior_of(index: TitleTrie) -> PriorFunction:
-    """Return the prior of `next_title` windows: a row for each position that is asked for."""
-    rows = log_priors(index.n_items)
-    return lambda user, _history, _start: rows[user : user + 1].astype(np.float32)
-
-
-class BruteForce:
-    """Every title written out behind the history, with transformers' own logits over the whole vocabulary.
-
-    Sets of prefixes say what may come next; the trie is not used.
-    """
-
-    def __init__(self, model: Any, vocabulary: Model, index: TitleTrie) -> None:
-        end_id = vocabulary.newline_id
-        spelled = [vocabulary.tokenize(title) for title in model_titles(TITLES)]
-        self.paths = [(*spelled[row], end_id) for row in index.rows.tolist()]
-        self.nexts: dict[tuple[int, ...], set[int]] = {}
-        for path in self.paths:
-            for n, token in enumerate(path):
-                self.nexts.setdefault(path[:n], set()).add(token)
-        self.prompt = vocabulary.tokenize(prompts.INSTRUCTION)
-        for position in HISTORY:
-            self.prompt += self.paths[position]
-        self.model = model
-
-    def logits(self, position: int) -> torch.Tensor:
-        """Return the logits before each token of a title, (n_tokens, n_vocab) float32."""
-        ids = [*self.prompt, *self.paths[position]]
-        rows: torch.Tensor = self.model(input_ids=torch.tensor([ids])).logits[0]
-        return rows[len(self.prompt) - 1 : -1]
-
-    def steps(
-        self, position: int, prior: NDArray[np.float64] | None = None, tau: float = 1.0, lambda_: float = 0.0
-    ) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
-        """Return (log-probabilities of what may come next, the prior's shares of it, which came) for each token."""
-        path, logits, found = self.paths[position], self.logits(position), []
-        for n, token in enumerate(path):
-            allowed = sorted(self.nexts[path[:n]])
-            row = tau * logits[n][allowed]
-            mass = torch.ones(len(allowed), dtype=torch.float64)
-            if prior is not None:
-                below = [[p[: n + 1] == (*path[:n], child) for p in self.paths] for child in allowed]
-                mass = torch.tensor([float(np.exp(prior)[np.array(inside)].sum()) for inside in below])
-                row = row + lambda_ * mass.log()
-            found.append((torch.log_softmax(row, -1), mass / mass.sum(), allowed.index(token)))
-        return found
-
-    def nats(self, position: int, **options: Any) -> float:
-        """Return minus the title's log-probability under the catalog score."""
-        return -sum(float(log_probs[came]) for log_probs, _, came in self.steps(position, **options))
-
-
-def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabulary: Model, index: TitleTrie) -> None:
-    brute = BruteForce(model, vocabulary, index)
-    with torch.no_grad():
-        batch = collator(index, vocabulary).collate(score_all(index))
+        batch = collator(trie, vocabulary).collate(score_all(trie))
         assert any(group.padding is not None and bool(group.padding.any()) for group in batch.choices)
         losses = TitleLoss(model, "catalog")(batch)
-        truth = [brute.nats(position) for position in range(index.n_items)]
+        truth = [brute.nats(position) for position in range(trie.n_items)]
     assert losses.hard_loss.tolist() == pytest.approx(truth, abs=1e-4)
     assert float(losses.loss) == pytest.approx(sum(truth), rel=1e-5)
     one_of_each = dict(zip(brute.paths, losses.hard_loss.tolist(), strict=True))
@@ -195,11 +77,11 @@ def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabula
 
 
 def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
-    model: Any, vocabulary: Model, index: TitleTrie
+    model: Any, vocabulary: Model, trie: TitleTrie
 ) -> None:
     """Every title a target, windows of different lengths in a batch, against one title at a time."""
     windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
-    objective, make = TitleLoss(model, "catalog"), collator(index, vocabulary)
+    objective, make = TitleLoss(model, "catalog"), collator(trie, vocabulary)
     with torch.no_grad():
         together = objective(make.collate([titles_example(window) for window in windows])).hard_loss.tolist()
         alone = [
@@ -212,19 +94,19 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
 
 @pytest.mark.parametrize("kind", ["catalog", "residual"])
 def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together(
-    kind: Any, model: Any, vocabulary: Model, index: TitleTrie, monkeypatch: pytest.MonkeyPatch
+    kind: Any, model: Any, vocabulary: Model, trie: TitleTrie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the prior holds next to nothing: a child that is none would have as much."""
 
     def certain(user: int, history: NDArray[np.int64], start: int) -> NDArray[np.float32]:
-        log_probs = np.full((1, index.n_items), -25, np.float32)
+        log_probs = np.full((1, trie.n_items), -25, np.float32)
         log_probs[0, 0] = 0
         return log_probs
 
     found = []
     for wide in (1, 10**6):
         monkeypatch.setattr(batch_builder, "_MAX_PADDED_WIDTH", wide)
-        batch = collator(index, vocabulary, certain).collate(score_all(index))
+        batch = collator(trie, vocabulary, certain).collate(score_all(trie))
         assert {group.is_shared for group in batch.choices} == {wide == 1}
         found.append(loss_and_gradient(TitleLoss(model, kind, distill=0.3), batch))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
@@ -242,12 +124,12 @@ def loss_and_gradient(objective: TitleLoss, batch: TrainingBatch) -> tuple[float
 
 @pytest.mark.parametrize("distill", [0.6, 1.0])
 def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
-    distill: float, model: Any, vocabulary: Model, index: TitleTrie
+    distill: float, model: Any, vocabulary: Model, trie: TitleTrie
 ) -> None:
-    rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
+    rows, brute = log_priors(trie.n_items), BruteForce(model, vocabulary, trie)
     objective = TitleLoss(model, "catalog", distill)
     wanted = [next_title(position) for position in (0, 4, 8, 17, 18)]
-    found = loss_and_gradient(objective, collator(index, vocabulary, prior_of(index)).collate(wanted))
+    found = loss_and_gradient(objective, collator(trie, vocabulary, prior_of(trie)).collate(wanted))
     loss = torch.zeros(())
     for example in wanted:
         for log_probs, shares, came in brute.steps(example.user, prior=rows[example.user]):
@@ -264,46 +146,41 @@ def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
 
 @pytest.mark.parametrize(("tau", "lambda_"), [(0.0, 1.0), (0.3, 0.8)])
 def test_the_residual_loss_is_what_brute_force_finds(
-    tau: float, lambda_: float, model: Any, vocabulary: Model, index: TitleTrie
+    tau: float, lambda_: float, model: Any, vocabulary: Model, trie: TitleTrie
 ) -> None:
-    rows, brute = log_priors(index.n_items), BruteForce(model, vocabulary, index)
+    rows, brute = log_priors(trie.n_items), BruteForce(model, vocabulary, trie)
     objective = TitleLoss(model, "residual")
     with torch.no_grad():
         objective.tau.fill_(tau)
         objective.lambda_.fill_(lambda_)
-        batch = collator(index, vocabulary, prior_of(index)).collate(score_all(index))
+        batch = collator(trie, vocabulary, prior_of(trie)).collate(score_all(trie))
         hard = objective(batch).hard_loss.tolist()
         options = {"tau": tau, "lambda_": lambda_}
-        truth = [brute.nats(position, prior=rows[position], **options) for position in range(index.n_items)]
+        truth = [brute.nats(position, prior=rows[position], **options) for position in range(trie.n_items)]
     assert hard == pytest.approx(truth, abs=1e-3)
     if not tau:  # the prior itself, of all items that are spelled so
         shares = [
             np.exp(rows[position])[[path == brute.paths[position] for path in brute.paths]].sum()
-            for position in range(index.n_items)
+            for position in range(trie.n_items)
         ]
         assert hard == pytest.approx((-np.log(shares)).tolist(), abs=1e-4)
 
 
-def seen(n_items: int) -> NDArray[np.float32]:
-    """Return one distribution over the items, as a row of a prior."""
-    return log_priors(n_items)[:1].astype(np.float32)
-
-
 @pytest.mark.parametrize("distill", [0.0, 0.7])
 def test_verdicts_are_cross_entropies_of_two_answers(
-    distill: float, model: Any, vocabulary: Model, index: TitleTrie
+    distill: float, model: Any, vocabulary: Model, trie: TitleTrie
 ) -> None:
     """Yes and no after a question, and one of two titles where they part, beside transformers' own logits."""
-    row = seen(index.n_items)
-    make = collator(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    row = seen(trie.n_items)
+    make = collator(trie, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
     given = TitlesPiece(HISTORY, is_target=False)
     alike = [
-        (a, b) for a in range(20) for b in range(a) if index.path(TriePosition(a))[0] == index.path(TriePosition(b))[0]
+        (a, b) for a in range(20) for b in range(a) if trie.path(TriePosition(a))[0] == trie.path(TriePosition(b))[0]
     ]
     pair = next(
         (a, b)
         for a, b in alike
-        if index.path(TriePosition(a)) != index.path(TriePosition(b)) and not {a, b} & set(HISTORY)
+        if trie.path(TriePosition(a)) != trie.path(TriePosition(b)) and not {a, b} & set(HISTORY)
     )
     judged = 7
     picked = [
@@ -328,10 +205,10 @@ def test_verdicts_are_cross_entropies_of_two_answers(
         ids = batch.input_ids[0].tolist()
         parts = example.pieces[-1]
         tail = prompts.pointwise(judged) if isinstance(parts, VerdictPiece) else prompts.pairwise(*pair)
-        titles = [index.path(TriePosition(position)) for position in HISTORY]
+        titles = [trie.path(TriePosition(position)) for position in HISTORY]
         head = vocabulary.tokenize(prompts.INSTRUCTION)
         asked_ids = prompts.encode(
-            tail, vocabulary.tokenize, lambda item: index.path(TriePosition(item)), vocabulary.newline_id
+            tail, vocabulary.tokenize, lambda item: trie.path(TriePosition(item)), vocabulary.newline_id
         )
         prompt, _ = prompts.build_prompt(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
         assert ids[: len(prompt)] == prompt  # the words of the runtime, token for token
@@ -339,9 +216,9 @@ def test_verdicts_are_cross_entropies_of_two_answers(
             answers, at = [vocabulary.tokenize(text)[0] for text in (prompts.YES, prompts.NO)], len(prompt) - 1
             unseen = 1 - shares[list(HISTORY)].sum()
             p = shares[judged] / unseen
-            taught, came = p / (p + 1 / (index.n_items - len(HISTORY))), 1.0
+            taught, came = p / (p + 1 / (trie.n_items - len(HISTORY))), 1.0
         else:
-            a, b = ([*index.path(TriePosition(position)), vocabulary.newline_id] for position in pair)
+            a, b = ([*trie.path(TriePosition(position)), vocabulary.newline_id] for position in pair)
             fork = next(i for i in range(99) if a[i] != b[i])
             assert fork
             answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
@@ -356,21 +233,8 @@ def test_verdicts_are_cross_entropies_of_two_answers(
         assert len(found.hard_loss) == 0
 
 
-def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, index: TitleTrie) -> None:
-    clones = next(
-        (a, b)
-        for a in range(index.n_items)
-        for b in range(a)
-        if index.path(TriePosition(a)) == index.path(TriePosition(b))
-    )
-    batch = collator(index, vocabulary).collate(
-        [Example(0, (), (PickPiece(*clones, is_first=True),), positive=clones[0])]
-    )
-    assert batch.verdicts is None
-
-
-def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: TitleTrie) -> None:
-    make = collator(index, vocabulary)
+def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
+    make = collator(trie, vocabulary)
     (line,) = prompts.describing()
     assert isinstance(line, prompts.PromptLine)
     batch = make.collate([Example(0, (), (TitlesPiece(HISTORY, is_target=False), WordsPiece(line, "Comedy, 1990s")))])
@@ -396,33 +260,20 @@ def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, index: 
     assert fewer == pytest.approx(truth, rel=1e-4)
 
 
-def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, index: TitleTrie) -> None:
-    row, matches = seen(index.n_items), np.zeros(index.n_items, np.bool_)
-    matches[[2, 5]] = True
-    make = collator(index, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
-    batch = make.collate(
-        [Example(0, (), (*context_pieces(prompts.after_history("x", {})), TitlesPiece((5,), matches=matches)))]
-    )
-    assert batch.prior is not None
-    shares = np.exp(batch.prior[0].double().numpy())
-    weights = np.exp(row[0].astype(np.float64)) * np.where(matches, 1, 1e-3)
-    assert shares == pytest.approx(weights / weights.sum(), rel=1e-4)
-
-
 def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
-    model: Any, vocabulary: Model, index: TitleTrie
+    model: Any, vocabulary: Model, trie: TitleTrie
 ) -> None:
-    batch = collator(index, vocabulary).collate([next_title(0)])
+    batch = collator(trie, vocabulary).collate([next_title(0)])
     with pytest.raises(ValueError, match="with a prior"):
         TitleLoss(model, "residual")(batch)
 
 
-def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, index: TitleTrie) -> None:
-    make, objective = collator(index, vocabulary), TitleLoss(model, "vocabulary")
+def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
+    make, objective = collator(trie, vocabulary), TitleLoss(model, "vocabulary")
     for window in (Window(5, (), (*HISTORY, 5), 3), Window(0, (), (*HISTORY, 5, 16), first_target=2)):
         batch = make.collate([titles_example(window)])
         labels = torch.full_like(batch.input_ids, -100)
-        n = sum(len(index.path(TriePosition(position))) + 1 for position in window.items[window.first_target :])
+        n = sum(len(trie.path(TriePosition(position))) + 1 for position in window.items[window.first_target :])
         labels[0, -n:] = batch.input_ids[0, -n:]
         with torch.no_grad():
             mean = transformers.LlamaForCausalLM.forward(model.get_base_model(), batch.input_ids, labels=labels).loss
@@ -431,26 +282,12 @@ def test_the_vocabulary_loss_is_that_of_transformers(model: Any, vocabulary: Mod
         assert float(losses.hard_loss.sum()) == pytest.approx(float(losses.loss), rel=1e-6)
 
 
-def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, index: TitleTrie) -> None:
-    layout = prompts.LAYOUTS["genrec-1"]
-    head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
-    paths = [index.path(TriePosition(position)) for position in range(index.n_items)]
-    trie_targets, positions = TrieTargets(index, end_id), np.arange(index.n_items)
-    make = Collator(trie_targets, paths, positions, head, tail, end_id, vocabulary.tokenize)
-    batch = make.collate([next_title(5)])
-    history = [paths[position] for position in HISTORY]
-    prompt, _ = prompts.build_prompt(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
-    assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
-    assert batch.title_tokens is not None
-    assert batch.title_tokens.positions.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
-
-
 def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
-    tiny_base: Path, vocabulary: Model, index: TitleTrie
+    tiny_base: Path, vocabulary: Model, trie: TitleTrie
 ) -> None:
     recipe = recipe_of({"lora": {"r": 4}, "base": {"dtype": "bfloat16", "gradient_checkpointing": True}}, "test")
     adapted, whole = load_trainable(tiny_base, recipe), load_trainable(tiny_base, Recipe())
-    batch = collator(index, vocabulary, prior_of(index)).collate(score_all(index))
+    batch = collator(trie, vocabulary, prior_of(trie)).collate(score_all(trie))
     for kind in ("catalog", "residual", "vocabulary"):
         objective = TitleLoss(adapted, kind, distill=0.0 if kind == "vocabulary" else 0.5)
         losses = objective(batch)
@@ -462,88 +299,20 @@ def test_a_base_in_bfloat16_has_losses_and_gradients_in_float32(
     assert all(g is not None and g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
-    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleTrie, tmp_path: Path
-) -> None:
-    """Losses beside brute force over peft's own model, loaded from what was written; gradients beside dense ones."""
-    config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
-    torch.manual_seed(3)
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
-    make = collator(index, vocabulary)
-    adapted = load_trainable(tmp_path / "base", recipe_of({"lora": {"r": 4}}, "test")).eval()
-    objective = TitleLoss(adapted, "catalog", token_ids=sorted(make.token_ids))
-    assert objective.rows is not None
-    assert objective.rows.module_names == (("embed_tokens",) if tied else ("embed_tokens", "lm_head"))
-    with torch.no_grad():
-        for rows in objective.rows.parameters():
-            rows.copy_((rows + 0.3 * torch.randn_like(rows)).half().float())  # as it will be written
-    batch = make.collate(score_all(index))
-    (tmp_path / "adapter").mkdir()
-    write_adapter(tmp_path / "adapter", objective, trained_weights(objective), "tiny")
-    theirs = loaded_by_peft(tmp_path / "base", tmp_path / "adapter")
-    brute = BruteForce(theirs, vocabulary, index)
-    losses = objective(batch)
-    losses.loss.backward()
-    truth = torch.stack(
-        [-torch.stack([log_probs[came] for log_probs, _, came in brute.steps(p)]).sum() for p in range(index.n_items)]
-    )
-    truth.sum().backward()  # type: ignore[no-untyped-call]
-    assert losses.hard_loss.tolist() == pytest.approx(truth.tolist(), abs=1e-3)
-    dense = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None and "delta" in name}
-    assert len(dense) == 2 - tied
-    for name, gradient in dense.items():
-        rows = objective.rows.get_parameter(next(n for n in objective.rows.module_names if n in name))
-        torch.testing.assert_close(rows.grad, gradient, rtol=1e-3, atol=1e-4)
-    objective.kind = "vocabulary"
-    with torch.no_grad():
-        spelled = objective(batch).hard_loss.tolist()
-        full = [brute.logits(p).log_softmax(-1) for p in range(index.n_items)]
-    nats = [-float(rows[range(len(path)), path].sum()) for rows, path in zip(full, brute.paths, strict=True)]
-    assert spelled == pytest.approx(nats, abs=1e-3)
-
-
-def loaded_by_peft(base: Path, adapter: Path) -> Any:
-    plain = transformers.LlamaForCausalLM.from_pretrained(base)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)  # as in trainee.py
-        return peft.PeftModel.from_pretrained(plain, str(adapter), is_trainable=True).eval()
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_rows_that_are_not_trained_are_those_of_the_base(
-    tied: bool, tiny_base: Path, vocabulary: Model, index: TitleTrie, tmp_path: Path
-) -> None:
-    """Titles that no history has are chosen between with the base's own rows."""
-    config = transformers.AutoConfig.from_pretrained(tiny_base, tie_word_embeddings=tied)
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
-    adapted = load_trainable(tmp_path, recipe_of({"lora": {"r": 4}}, "test")).eval()
-    known = sorted(collator(index, vocabulary).token_ids)
-    rows = TitleLoss(adapted, "catalog", token_ids=known[::2]).rows
-    assert rows is not None
-    weight = adapted.get_output_embeddings().weight
-    with torch.no_grad():
-        for trained in rows.parameters():
-            trained.add_(1)
-        found = rows.output_rows_of(torch.tensor([known[:6], known[6:12]]), weight)
-    assert torch.equal(found.view(12, -1)[1::2], weight[known[1:12:2]])
-    assert torch.equal(found.view(12, -1)[::2], weight[known[:12:2]] + 1)
-
-
-def search(path: Path, index: TitleTrie, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
+def search(path: Path, trie: TitleTrie, prompt: Sequence[int], prior: ChildPrior | None = None) -> dict[int, float]:
     """Return the log-probability of every position, from the runtime's search over a real file."""
     engine = LlamaEngine(Model(path), n_ctx=1024, n_threads=1)
     with closing(engine):
         row, _ = engine.prompt(token_list(prompt))
-        settings: dict[str, Any] = {"kind": "catalog", "bias": np.zeros(index.n_items), "k": index.n_items}
-        found = TrieSearch(index, engine, end_id=engine.model.newline_id, prior=prior, **settings)
+        settings: dict[str, Any] = {"kind": "catalog", "bias": np.zeros(trie.n_items), "k": trie.n_items}
+        found = TrieSearch(trie, engine, end_id=engine.model.newline_id, prior=prior, **settings)
         answer = found.exact(row, Budget(tokens=10**6))
     assert answer.exact
     return {f.position: f.logprob for f in answer.found}
 
 
 def test_the_search_of_the_runtime_returns_what_was_trained(
-    model: Any, tiny_base: Path, vocabulary: Model, index: TitleTrie, tmp_path: Path
+    model: Any, tiny_base: Path, vocabulary: Model, trie: TitleTrie, tmp_path: Path
 ) -> None:
     """The adapter written, merged and put into a GGUF; the score of all titles, with and without a prior."""
     objective = TitleLoss(model, "residual")
@@ -551,20 +320,20 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
     base = read_folder(tiny_base)
     with (tmp_path / "model.gguf").open("wb") as file:
         write_gguf(merge_adapters(base, [read_adapter(tmp_path, base.config)]), file, {})
-    brute = BruteForce(model, vocabulary, index)
+    brute = BruteForce(model, vocabulary, trie)
     same = [brute.paths.count(path) for path in brute.paths]
-    make = collator(index, vocabulary, lambda _user, _history, _start: log_priors(index.n_items)[:1].astype(np.float32))
+    make = collator(trie, vocabulary, lambda _user, _history, _start: log_priors(trie.n_items)[:1].astype(np.float32))
     with torch.no_grad():
-        batch = make.collate(score_all(index))
+        batch = make.collate(score_all(trie))
         alone = TitleLoss(model, "catalog")(batch).hard_loss.tolist()
         objective.tau.fill_(0.4)
         fused = objective(batch).hard_loss.tolist()
     # Weights and KV cells of llama.cpp are half floats: hundredths of a nat over long titles (see test_exact.py).
-    found = search(tmp_path / "model.gguf", index, brute.prompt)
+    found = search(tmp_path / "model.gguf", trie, brute.prompt)
     for position, nats in enumerate(alone):
         assert found[position] == pytest.approx(-nats - math.log(same[position]), abs=0.1)
-    masses = np.exp(log_priors(index.n_items)[0])
-    found = search(tmp_path / "model.gguf", index, brute.prompt, ChildPrior(masses, 0.4, 1.0))
+    masses = np.exp(log_priors(trie.n_items)[0])
+    found = search(tmp_path / "model.gguf", trie, brute.prompt, ChildPrior(masses, 0.4, 1.0))
     for position, nats in enumerate(fused):
-        leaf = [math.exp(found[p]) for p in range(index.n_items) if brute.paths[p] == brute.paths[position]]
+        leaf = [math.exp(found[p]) for p in range(trie.n_items) if brute.paths[p] == brute.paths[position]]
         assert math.log(sum(leaf)) == pytest.approx(-nats, abs=0.1)

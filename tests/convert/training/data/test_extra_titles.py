@@ -1,28 +1,21 @@
-"""The catalogs of a training run: a data set's items alone, and among titles that nobody has met."""
+"""Extra titles: titles of a catalog that are not in a data set."""
 
 from __future__ import annotations
 
 import itertools
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from genrec_edge.catalog.writer import build
-from genrec_edge.convert.checkpoint.hf_reader import read_folder
-from genrec_edge.convert.training.data.bundle import prepare_training_data, write_vocabulary
 from genrec_edge.convert.training.data.extra_titles import (
     ExtraTitles,
     load_extra_titles,
     prior_over_trie,
     sample_subsets,
 )
-from genrec_edge.convert.training.data.sequences import titles_example
-from genrec_edge.convert.training.data.windows import Window
-from genrec_edge.convert.training.recipe_reader import recipe_of
 from genrec_edge.datasets.folder import load
-from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import CatalogError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 pytestmark = pytest.mark.slow
+
 
 # The data set has Alien, Heat and Up, all of 1980.
 OTHERS = "title,year\nAlien,1979\nALIEN!,1981\nAlien,1982\nAlien,\nHeat,1995\nZulu,1964\nZulu,2013\n"
@@ -92,32 +86,3 @@ def test_other_titles_share_what_half_an_event_each_is_worth() -> None:
     # A trie without one of the items: what is left is a distribution again.
     alone = np.exp(prior_over_trie(prior, np.array([2, 0]), 3, 10)(5, history, 1))
     np.testing.assert_allclose(alone, [[1 / 8, 7 / 8]], 1e-5)
-
-
-def test_steps_see_the_data_set_alone_and_among_others(
-    catalog_path: Path, cycle_data: Path, tiny_base: Path, tmp_path: Path
-) -> None:
-    dataset = load(cycle_data)
-    write_vocabulary(read_folder(tiny_base), tmp_path / "vocabulary.gguf")
-    with closing(Model(tmp_path / "vocabulary.gguf", vocab_only=True)) as vocabulary:
-        recipe = recipe_of({"objective": {"others": str(catalog_path)}}, "test")
-        data = prepare_training_data(
-            dataset, recipe, vocabulary, lambda _, n: lambda _user, h, s: np.zeros((len(h) - s, n), np.float32)
-        )
-
-        def spelled(which: int) -> str:
-            asked = Window(0, (), tuple(dataset.titles.index((title, 1980)) for title in ("Heat", "Up", "Alien")))
-            batch = data.collators[which].collate([titles_example(asked)])
-            assert batch.prior is not None
-            np.testing.assert_allclose(batch.prior.exp().sum(1), 1, 1e-5)
-            assert set(batch.input_ids[0].tolist()) <= set(data.token_ids)
-            return vocabulary.detokenize(batch.input_ids[0].tolist())
-
-        assert [collator.n_titles for collator in data.collators] == [20, 20, 21, 24]
-        assert spelled(0).endswith("\nHeat\nUp\nAlien\n")
-        assert spelled(3).endswith("\nHeat (1980)\nUp\nAlien (1980)\n")
-        # What nobody has met is learned about as an output only.
-        assert not {vocabulary.tokenize("Zulu (1964)")[0]} & set(data.token_ids)
-    drawn_for = [data.collators.index(data.collator(step)) for step in range(400)]
-    assert np.bincount(drawn_for).min() > 60
-    assert drawn_for == [data.collators.index(data.collator(step)) for step in range(400)]

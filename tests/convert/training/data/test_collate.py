@@ -1,0 +1,64 @@
+"""Examples as token ids with their targets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from genrec_edge.convert.training.data.collate import Collator
+from genrec_edge.convert.training.data.sequences import (
+    Example,
+    PickPiece,
+    TitlesPiece,
+    context_pieces,
+)
+from genrec_edge.convert.training.data.trie_targets import TrieTargets
+from genrec_edge.coordinates import TriePosition
+from genrec_edge.decoding import prompts
+from tests.support.title_losses import HISTORY, collator, next_title, seen
+
+if TYPE_CHECKING:
+    from genrec_edge.decoding.trie import TitleTrie
+    from genrec_edge.engine.bindings import Model
+
+
+def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, trie: TitleTrie) -> None:
+    clones = next(
+        (a, b)
+        for a in range(trie.n_items)
+        for b in range(a)
+        if trie.path(TriePosition(a)) == trie.path(TriePosition(b))
+    )
+    batch = collator(trie, vocabulary).collate(
+        [Example(0, (), (PickPiece(*clones, is_first=True),), positive=clones[0])]
+    )
+    assert batch.verdicts is None
+
+
+def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, trie: TitleTrie) -> None:
+    row, matches = seen(trie.n_items), np.zeros(trie.n_items, np.bool_)
+    matches[[2, 5]] = True
+    make = collator(trie, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
+    batch = make.collate(
+        [Example(0, (), (*context_pieces(prompts.after_history("x", {})), TitlesPiece((5,), matches=matches)))]
+    )
+    assert batch.prior is not None
+    shares = np.exp(batch.prior[0].double().numpy())
+    weights = np.exp(row[0].astype(np.float64)) * np.where(matches, 1, 1e-3)
+    assert shares == pytest.approx(weights / weights.sum(), rel=1e-4)
+
+
+def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
+    layout = prompts.LAYOUTS["genrec-1"]
+    head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
+    paths = [trie.path(TriePosition(position)) for position in range(trie.n_items)]
+    trie_targets, positions = TrieTargets(trie, end_id), np.arange(trie.n_items)
+    make = Collator(trie_targets, paths, positions, head, tail, end_id, vocabulary.tokenize)
+    batch = make.collate([next_title(5)])
+    history = [paths[position] for position in HISTORY]
+    prompt, _ = prompts.build_prompt(head, history, end_id=end_id, max_tokens=1000, tail_ids=tail)
+    assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
+    assert batch.title_tokens is not None
+    assert batch.title_tokens.positions.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))

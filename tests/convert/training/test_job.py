@@ -1,0 +1,43 @@
+"""Jobs are checked before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genrec_edge.convert.training.job import open_inputs
+from genrec_edge.convert.training.loop import train
+from genrec_edge.errors import UsageError
+from tests.support.training_runs import changed, job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
+
+
+def test_modules_that_are_none_are_named(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
+    wanted = job(cycle_data, tiny_base, tmp_path / "out", changed(lora={"whole": ["norm", "wo", "w2"]}))
+    with pytest.raises(UsageError, match=r"lora.whole: .* has no modules called wo, w2"):
+        train(wanted)
+
+
+def test_inputs_are_opened_with_the_layers_that_are_kept(cycle_data: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    inputs = open_inputs(job(cycle_data, tiny_llama, tmp_path / "out", changed(base={"layers": "1"})))
+    assert inputs.base.config.n_layers == 1
+    assert inputs.dataset.n_items == 20
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_an_adapter_and_a_folder_in_use_are_refused(
+    cycle_data: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    document = changed(base={"adapter": str(tmp_path / "empty")})
+    with pytest.raises(UsageError, match=r"base.adapter: there is no adapter_model.safetensors in .*empty"):
+        open_inputs(job(cycle_data, tiny_base, tmp_path / "out", document))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").touch()
+    with pytest.raises(UsageError, match="exists"):
+        open_inputs(job(cycle_data, tiny_base, tmp_path / "out"))
