@@ -13,6 +13,8 @@ from tests.support.folders import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 HEAD = """\
 from genrec_edge.coordinates import CatalogRow, ItemIndex, TokenId, TriePosition
 from genrec_edge.decoding.trie import TitleTrie

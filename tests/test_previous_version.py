@@ -250,6 +250,7 @@ def test_kept_prompts_of_a_model_that_was_copied_are_evaluated_again(
 # ---- what was made is added to
 
 
+@pytest.mark.slow
 def test_a_catalog_takes_more_items_and_its_index_follows(place: Place) -> None:
     trie = place.put_index("current")
     before = document("catalog", "info", "--catalog", place.catalog)
@@ -316,6 +317,7 @@ def assert_the_rows_are_those_of_one_go(out_path: Path) -> None:
         assert_like(json.loads(line), json.loads(other), f"row {n}")
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(place: Place) -> None:
     out_path = put_job(place)
     done = batch(place, out_path, "--json")
@@ -328,6 +330,7 @@ def test_a_killed_job_goes_on_where_it_was(place: Place) -> None:
     assert not out_path.with_name("out.jsonl.parts").exists()
 
 
+@pytest.mark.slow
 def test_a_job_of_another_version_is_refused_and_begun_anew_only_with_force(place: Place) -> None:
     out_path = put_job(place, **{"genrec-edge": "0.0.1"})
     before = states(out_path.with_name("out.jsonl.parts"))
@@ -371,6 +374,7 @@ def resumed(place: Place) -> Result:
     return call("train", *options, "--threads", 1, "--out", place.folder / "out", "--resume", "--quiet", "--json")
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(place: Place) -> None:
     partial = put_training(place)
     as_if_begun_here(place, partial)

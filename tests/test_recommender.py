@@ -167,6 +167,7 @@ def surely_seen(entry: str | Interaction, by_id: Mapping[str, Item], by_name: Ma
     return by_name.get(entry)
 
 
+@pytest.mark.slow
 def test_two_thousand_made_histories(
     tiny_llama: Path, tricky_path: Path, films: Mapping[str, Item], cache: None
 ) -> None:
@@ -418,6 +419,7 @@ def test_a_long_history_drops_its_oldest_titles_and_says_so(
     assert scores(result) == [r.score for r in recommender.recommend(kept, k=5, exclude=history).items]
 
 
+@pytest.mark.slow
 def test_a_history_that_grows_past_the_window_seldom_moves_it(
     recommender: Recommender, films: Mapping[str, Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,6 +516,7 @@ def test_many_requests_are_answered_like_single_ones(recommender: Recommender) -
     assert recommender.recommend_many([]) == []
 
 
+@pytest.mark.slow
 def test_many_requests_are_answered_by_as_many_contexts_as_there_are_threads(
     tiny_llama: Path, tricky_path: Path, cache: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -545,6 +548,7 @@ def test_many_requests_are_cancelled_together(tiny_llama: Path, tricky_path: Pat
         assert len(r.recommend(["Jaws"], k=3).items) == 3
 
 
+@pytest.mark.slow
 def test_threads_get_the_serial_answers(recommender: Recommender, films: Mapping[str, Item]) -> None:
     rng = random.Random(7)
     known = [Interaction(id=item_id) for item_id in films]

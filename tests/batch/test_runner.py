@@ -226,6 +226,7 @@ def test_a_user_who_kills_the_workers_is_given_up_and_no_other(
     assert row["error"] == {"code": "engine", "message": "3 workers died of this request"}
 
 
+@pytest.mark.slow
 def test_a_chunk_that_kills_its_workers_is_given_up_and_no_other(
     whole: bytes, command: list[str], tmp_path: Path, killer: dict[str, str]
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_chunk_that_kills_its_workers_is_given_up_and_no_other(
     assert [json.loads(lines[n])["user"] for n in given_up] == [f"u{n}" for n in given_up]
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp_path: Path) -> None:
     process = begun(command, tmp_path / "out.jsonl")
     os.killpg(process.pid, signal.SIGKILL)
@@ -261,6 +263,7 @@ def test_a_killed_job_goes_on_where_it_was(whole: bytes, command: list[str], tmp
 
 
 # The renames of a job of two chunks: its key, the two parts, the output, and the folder of parts.
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before 1", "before 4", "after 4"])
 def test_killed_at_any_rename_nothing_is_lost(
     moment: str, whole: bytes, command: list[str], job_users: Path, tmp_path: Path, killer: dict[str, str]
@@ -276,6 +279,7 @@ def test_killed_at_any_rename_nothing_is_lost(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killer", "out.jsonl", "users.jsonl"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_and_keeps_what_is_done(command: list[str], tmp_path: Path) -> None:
     process = begun([part.replace(MAIN, HEARING + MAIN) for part in command], tmp_path / "out.jsonl")
     (worker,) = children(process.pid)
@@ -288,6 +292,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_is_done(command: list[str], tm
     assert not (tmp_path / "out.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_and_no_foreign_folder(command: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "out.jsonl.parts"
     folder.mkdir()
@@ -301,6 +306,7 @@ def test_one_process_at_a_time_and_no_foreign_folder(command: list[str], tmp_pat
     assert (folder / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_named(command: list[str], tmp_path: Path) -> None:
     blocked = [part.replace(MAIN, "import sys; sys.modules['pyarrow'] = None; " + MAIN) for part in command]
     done = run(blocked, tmp_path / "out.parquet")

@@ -105,6 +105,7 @@ add(sys.argv[1], sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_all_or_nothing(nine_films_path: Path, tmp_path: Path) -> None:
     more_path = tmp_path / "more.csv"
     more_path.write_text("id,title\n" + "".join(f"n{i},New film number {i}\n" for i in range(60_000)))

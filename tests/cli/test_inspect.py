@@ -397,6 +397,7 @@ print(codes.count(0), codes.count(5), peak_kib() - before)
 """
 
 
+@pytest.mark.slow
 def test_2000_mutants_are_described_or_refused(tmp_path: Path, described: Path) -> None:
     """Each ends with 0 or 5 and at most one line of error; all of them together stay within 256 MB."""
     write_adapter(tmp_path / "adapter.gguf")
@@ -414,6 +415,7 @@ def test_2000_mutants_are_described_or_refused(tmp_path: Path, described: Path) 
     assert grown_kib * 1024 < 256e6
 
 
+@pytest.mark.slow
 def test_the_installed_command_says_the_same(tmp_path: Path, described: Path) -> None:
     (tmp_path / "hangs.gguf").write_bytes(HANGS_OTHERS)
     for path, exit_code in ((described, 0), (tmp_path / "hangs.gguf", 5), (tmp_path, 5), (Path("/dev/zero"), 5)):
@@ -443,6 +445,7 @@ def big_vocabulary(path: Path, n_tokens: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_largest_vocabulary_a_header_holds_costs_little_memory(tmp_path: Path) -> None:
     for n_tokens, said in ((2_900_000, "its vocabulary has 2,900,000 pieces, more than 1,048,576"), (1 << 20, "")):
         path = big_vocabulary(tmp_path / "a.gguf", n_tokens)

@@ -197,6 +197,7 @@ def test_other_splits_can_be_counted(data: Path, tmp_path: Path, split: str) -> 
     assert document["split"]["split"] == {"time": "by time", "cold": "cold items"}[split]
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_and_its_exit_code(data: Path, prior_path: Path, tmp_path: Path) -> None:
     new = written(tmp_path / "new.csv", [("user 1", "001", 1)])
     split = tmp_path / "split.db"
@@ -221,6 +222,7 @@ def test_bad_input_is_one_line_and_its_exit_code(data: Path, prior_path: Path, t
 # ---- recommend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["vocabulary", "catalog"])
 @pytest.mark.parametrize("kind", ["popularity", "sequence"])
 def test_a_weighted_prior_is_added_to_the_score(
@@ -267,6 +269,7 @@ def test_without_a_prior_nothing_is_said_of_one(ask: Callable[..., dict[str, Any
         assert {item["bias"] for item in document["items"]} == {0}
 
 
+@pytest.mark.slow
 def test_a_model_tuned_on_a_prior_stands_on_it(
     ask: Callable[..., dict[str, Any]], prior_path: Path, residual: Callable[[Mapping[str, Any]], Path]
 ) -> None:
@@ -301,6 +304,7 @@ def test_a_model_tuned_on_a_prior_wants_one(
             Recommender.open(residual(record), tricky_path, prior=prior_path)
 
 
+@pytest.mark.slow
 def test_options_that_do_not_fit_are_refused(tiny_llama: Path, tricky_path: Path, prior_path: Path) -> None:
     plain = ("recommend", "--model", tiny_llama, "--catalog", tricky_path, "-k", 1)
     for message, options in (
@@ -343,6 +347,7 @@ def test_a_prior_follows_a_catalog_that_changes(
     assert found["new"] == min(value for value in found.values() if value is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["vocabulary", "catalog"])
 def test_a_calibration_takes_off_what_is_usual(tiny_llama: Path, tricky_path: Path, own_home: Path, score: Any) -> None:
     with Recommender.open(tiny_llama, tricky_path, n_threads=1, score=score) as recommender:
@@ -359,6 +364,7 @@ def test_a_calibration_takes_off_what_is_usual(tiny_llama: Path, tricky_path: Pa
         assert {r.bias for r in recommender.recommend(["Alien"], k=5).items} == {0}
 
 
+@pytest.mark.slow
 def test_a_calibration_is_kept_and_made_anew_for_another_catalog_or_a_damaged_file(
     tiny_llama: Path, tricky_path: Path, own_home: Path, tmp_path: Path
 ) -> None:
@@ -387,6 +393,7 @@ def test_a_calibration_is_kept_and_made_anew_for_another_catalog_or_a_damaged_fi
     assert len(biases()[1]) == 61
 
 
+@pytest.mark.slow
 def test_calibrate_on_the_command_line(ask: Callable[..., dict[str, Any]], prior_path: Path) -> None:
     plain = ask("--calibrate", 0.25)
     assert plain["model"]["calibrate"] == 0.25
@@ -407,6 +414,7 @@ def rows_of(path: Path) -> NDArray[np.int64]:
         return np.array([row for row, _, _ in opened.titles()], np.int64)
 
 
+@pytest.mark.slow
 def test_another_catalog_gets_what_it_shares(
     ask: Callable[..., dict[str, Any]], prior_path: Path, films_path: Path, tiny_llama: Path
 ) -> None:

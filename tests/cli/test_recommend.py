@@ -204,6 +204,7 @@ def test_quiet_means_no_word_on_stderr(usual: list[str]) -> None:
     assert run(*usual, "--json").stderr == ""
 
 
+@pytest.mark.slow
 def test_every_option_reaches_the_request(usual: list[str]) -> None:
     assert len(run_json(*usual)["items"]) == 10
     score_all = titles(run_json(*usual, "-H", "Jaws", "-k", "59"))
@@ -377,6 +378,7 @@ def test_bad_input_of_the_catalog_commands(broken: Path, arguments: list[str], e
     assert not (broken / "new.db").exists()
 
 
+@pytest.mark.slow
 def test_unknown_options_and_missing_values_are_usage_errors(usual: list[str]) -> None:
     for wrong in (
         ["--no-such-option"],
@@ -391,6 +393,7 @@ def test_unknown_options_and_missing_values_are_usage_errors(usual: list[str]) -
         assert wrong[0] in result.stderr
 
 
+@pytest.mark.slow
 def test_a_message_cannot_steer_the_terminal(usual: list[str]) -> None:
     nasty = "x\x1b[2J\x1b]0;owned\x07\u202e\ny"
     for result in (
@@ -415,6 +418,7 @@ def process(arguments: list[str], *, code: str | None = None, **options: Any) ->
     return subprocess.run([*start, *arguments], text=True, check=False, timeout=300, **{**streams, **options})
 
 
+@pytest.mark.slow
 def test_the_installed_command_keeps_the_streams_apart(usual: list[str]) -> None:
     done = process([*usual, "-H", "Jaws", "-H", "heat", "-k", "2", "--json"])
     assert (done.returncode, done.stderr) == (0, "")
@@ -424,6 +428,7 @@ def test_the_installed_command_keeps_the_streams_apart(usual: list[str]) -> None
     assert failed.stderr.startswith("error: 99 items asked for")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -445,6 +450,7 @@ def test_a_reader_that_goes_away_ends_the_command_silently(
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_piping_into_head_shows_the_first_lines(usual: list[str]) -> None:
     script = f'set -o pipefail; "{command()}" "$@" | head -n 2'
     done = subprocess.run(
@@ -459,6 +465,7 @@ def test_piping_into_head_shows_the_first_lines(usual: list[str]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("output", [[], ["--json"]])
 def test_a_full_disk_is_one_line_and_exit_8(usual: list[str], output: list[str]) -> None:
@@ -468,6 +475,7 @@ def test_a_full_disk_is_one_line_and_exit_8(usual: list[str], output: list[str])
     assert done.stderr == "error: cannot write the output: no space is left on the device\n"
 
 
+@pytest.mark.slow
 def test_closed_streams_are_no_traceback(usual: list[str]) -> None:
     """Descriptors 0 to 2 must not go to the catalog or the model, or messages would be written into them."""
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
@@ -485,6 +493,7 @@ def test_closed_streams_are_no_traceback(usual: list[str]) -> None:
         assert len(json.loads(done.stdout)["items"]) == 2
 
 
+@pytest.mark.slow
 def test_any_encoding_of_the_terminal_will_do(usual: list[str]) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     history = ["-H", "Jaws", "-H", os.fsdecode(b"\xff\xfe")]
@@ -516,6 +525,7 @@ def on_a_terminal(arguments: list[str], **variables: str) -> str:
     return written.decode()
 
 
+@pytest.mark.slow
 def test_colour_is_for_terminals_that_want_it(usual: list[str]) -> None:
     arguments = [*usual, "-H", "heat", "-H", "Jaws", "-k", "2"]
     assert ESCAPE in on_a_terminal(arguments)
@@ -624,6 +634,7 @@ def test_ctrl_c_during_a_search_is_one_word_and_exit_130(usual: list[str], outpu
     assert done == (130, "", "interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_kills(usual: list[str]) -> None:
     exit_code, out, _ = interrupted(DEAF_SEARCH, usual, after=["searching", "cancelling"])
     assert (exit_code, out) == (-signal.SIGINT, "")
@@ -635,6 +646,7 @@ def test_a_timeout_is_exit_10(usual: list[str]) -> None:
     assert done.stderr.splitlines()[-1].startswith("error: the request took longer than ")
 
 
+@pytest.mark.slow
 def test_a_bug_can_be_traced(usual: list[str]) -> None:
     environment = {**os.environ, "GENREC_EDGE_DEBUG": "1"}
     done = process([*usual, "-k", "99"], env=environment)

@@ -142,6 +142,7 @@ def logits(model: Path, adapter: Path | None = None) -> Floats:
     return row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "rank"), [(8.0, 4), (16.0, 8), (0.5, 1), (-2.0, 3)])
 def test_an_adapter_answers_as_merged_weights_do(
     tmp_path: Path, tiny_llama: Path, tricky_path: Path, alpha: float, rank: int
@@ -407,6 +408,7 @@ print(passed)
 """
 
 
+@pytest.mark.slow
 def test_what_passes_the_check_ends_no_process(tmp_path: Path, tiny_llama: Path) -> None:
     """2,000 mutated adapters: each is refused by the check, or llama.cpp loads it and evaluates with it."""
     adapter = write_adapter(tmp_path / "a.gguf", {**GOOD, **pair("blk.1.ffn_up.weight", HIDDEN, WIDTH)})

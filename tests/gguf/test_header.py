@@ -258,6 +258,7 @@ def n_calls(function: Callable[[], object]) -> int:
     return n
 
 
+@pytest.mark.slow
 def test_2500_mutants_read_or_raise_within_work_and_memory(tmp_path: Path, tiny_gguf: Callable[..., Path]) -> None:
     original = tiny_gguf(tmp_path / "tiny.gguf", n_tokens=70)
     whole = original.read_bytes()
@@ -308,6 +309,7 @@ def mutant(rng: random.Random, whole: bytes, header_bytes: int) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 def test_of_a_gigabyte_of_empty_strings_only_a_header_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "zeros.gguf"
     path.write_bytes(gguf_bytes((pair(b"a", ARRAY, array(STRING, (1 << 30) // 8 - 100)),)))

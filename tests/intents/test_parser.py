@@ -196,6 +196,7 @@ def test_the_text_for_a_prompt(parser: IntentParser) -> None:
     assert intent_text(None) is None
 
 
+@pytest.mark.slow
 def test_conditions_hold_for_the_items_that_have_the_facts_and_no_others(films: Catalog, parser: IntentParser) -> None:
     rows = [row for row, _, _ in films.titles()]
     facts_of = dict(zip(rows, map(set, CatalogFacts(films).of(rows)), strict=True))
@@ -276,6 +277,7 @@ def test_endless_sentences(sentence: str, parser: IntentParser, films: Catalog) 
 PIECES = "comedy|no|or|and|French|the|90s|,|Tom Cruise|with|by|from|1994|before|O'Hara|film|war|but|not|'|--|;|like|of"
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.lists(st.sampled_from(PIECES.split("|")), max_size=25).map(" ".join))
 def test_any_text_makes_a_condition_that_works(text: str, parser: IntentParser, films: Catalog) -> None:
@@ -362,6 +364,7 @@ def measure(catalog: Catalog, n: int, seed: int) -> dict[str, dict[str, int]]:
     return counts
 
 
+@pytest.mark.slow
 def test_facts_that_are_named_are_found_and_no_others(films: Catalog) -> None:
     counts = measure(films, n=300, seed=3)
     for kind, (recall, precision) in {

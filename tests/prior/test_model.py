@@ -103,6 +103,7 @@ def test_a_prior_is_its_definition(kind: PriorKind, lists: list[list[int]], hist
         assert np.exp(found[unseen]).sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 @given(lists=HISTORIES)
 def test_a_history_is_explained_by_the_others_alone(lists: list[list[int]]) -> None:
     ask = cross_fitted(arrays(lists), N_ITEMS, COEFFICIENTS)
@@ -226,6 +227,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
         assert dict(zip(columns.tolist(), values.tolist(), strict=True)) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(data=st.data(), ties=st.sampled_from(["file", "item"]), n=st.integers(2, 60), seed=st.integers(0, 10**6))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_adding_in_pieces_equals_counting_anew(

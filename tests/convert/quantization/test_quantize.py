@@ -113,6 +113,7 @@ def test_every_type_is_written_or_refused_without_an_importance_matrix_as_llama_
     assert read_header(target).quant == file_type
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_type", FILE_TYPES)
 def test_every_type_is_written_with_an_importance_matrix(wide: Path, tmp_path: Path, file_type: str) -> None:
     target = tmp_path / "x.gguf"
@@ -130,6 +131,7 @@ def test_every_type_is_written_with_an_importance_matrix(wide: Path, tmp_path: P
     assert report.bits_per_weight == pytest.approx(8 * sum(len(d) for d in data(target).values()) / header.n_params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_type", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
 @pytest.mark.parametrize("source_type", FLOATS)
 def test_the_weights_are_those_the_gguf_package_computes(
@@ -162,6 +164,7 @@ def test_importance_changes_what_is_rounded_away(wide: Path, tmp_path: Path) -> 
     assert error(tmp_path / "with.gguf") < 0.8 * error(tmp_path / "without.gguf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_type", ["Q8_0", "Q4_K_M", "IQ4_NL", "IQ2_XXS"])
 def test_neither_threads_nor_buffers_change_a_byte(
     wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_type: str
@@ -423,6 +426,7 @@ def test_a_disk_that_fails_is_named_and_nothing_stays(
     assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts anonymous memory on Linux")
 def test_a_large_tensor_does_not_take_large_buffers(tiny_gguf: Write, tmp_path: Path) -> None:
     """65 million weights take 330 MB as float32 and Q8_0; the limit is 320 MiB for the whole process."""
