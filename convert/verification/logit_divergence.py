@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.engine.numerics import log_softmax
 from genrec_edge.errors import ModelInvalidError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class DivergenceAccumulator:
 
 def kl_divergence(p_logits: NDArray[np.float64], q_logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return KL(p || q) of each row in nats, (n,), never negative; the arguments are finite logits, (n, n_vocab)."""
-    p, q = _log_softmax(p_logits), _log_softmax(q_logits)
+    p, q = log_softmax(p_logits), log_softmax(q_logits)
     kl: NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
     return np.maximum(kl, 0.0)  # equal distributions can come out as -1e-17
 
@@ -123,9 +124,3 @@ def compare_logits(
         comparison.add(reference(token_ids)[start:], other(token_ids)[start:])
         on_sequence(done, len(sequences))
     return comparison.agreement()
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_softmax: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_softmax

@@ -73,8 +73,7 @@ def draw_sequences(
         CatalogError: no title is short enough for a prompt.
     """
     spellings = model_titles([(title, year) for _, title, year in catalog.titles()])
-    bos = [] if model.bos_id is None else [model.bos_id]
-    instruction = bos + model.tokenize(prompts.INSTRUCTION)
+    instruction = model.tokenize_start(prompts.INSTRUCTION)
     max_tokens = min(MAX_SEQUENCE, n_ctx)
     rng = _rng(seed)
     sequences: list[tuple[TokenId, ...]] = []

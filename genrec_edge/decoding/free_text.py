@@ -14,6 +14,7 @@ import numpy as np
 from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import TokenRun
+from genrec_edge.engine.numerics import log_softmax
 from genrec_edge.records import Recommendation
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def generate_lines(
     for _ in range(max_tokens):
         token, token_logprob = _sample_token(row, temperature, rng)
         if len(line) == MAX_LINE_TOKENS:
-            token, token_logprob = model.newline_id, _logprobs(row)[model.newline_id]
+            token, token_logprob = model.newline_id, log_softmax(row)[model.newline_id]
         if model.is_end_of_generation(token):
             return
         logprob += float(token_logprob)
@@ -101,15 +102,10 @@ def generate_lines(
 
 
 def _sample_token(row: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[TokenId, float]:
-    logprobs = _logprobs(row)
+    logprobs = log_softmax(row)
     if temperature == 0:
         token = int(np.argmax(logprobs))
     else:
         # Gumbel's trick: the largest of the perturbed logits is a sample of their softmax.
         token = int(np.argmax(logprobs / temperature + rng.gumbel(size=len(logprobs))))
     return TokenId(token), float(logprobs[token])
-
-
-def _logprobs(row: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = row.astype(np.float64) - float(row.max())
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()))

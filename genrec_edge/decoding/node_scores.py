@@ -5,13 +5,13 @@ Knows tokens, logits and trie nodes; nothing of the order in which a search asks
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.errors import EngineError, UsageError
+from genrec_edge.engine.numerics import log_sum_exp
+from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,26 +81,16 @@ class NodeScorer:
         node, end, so_far = prefix.node, prefix.end, prefix.logprob
         children, own = self._trie.children(node, end), self._trie.own_items(node, end)
         if self._kind == "vocabulary":
-            norm = _log_sum_exp(logits)
+            norm = log_sum_exp(logits)
             child_logits, end_logit = logits[children.tokens].astype(np.float64), float(logits[self._end_id])
             return NodeScores(children, so_far + child_logits - norm, own, so_far + end_logit - norm)
         child_logits, end_logit = logits[:-1].astype(np.float64), float(logits[-1])
         if self._prior is not None:
             child_logits = self._prior.child_logits(child_logits, children.starts, end)
             end_logit = self._prior.end_logit(end_logit, own) if own else end_logit
-        norm = _log_sum_exp(np.append(child_logits, end_logit) if own else child_logits)
+        norm = log_sum_exp(np.append(child_logits, end_logit) if own else child_logits)
         return NodeScores(children, so_far + child_logits - norm, own, so_far + end_logit - norm)
 
     def shares(self, own: range) -> NDArray[np.float64]:
         """Return the share of each item of a leaf in the title's probability."""
         return np.full(len(own), 1 / len(own)) if self._prior is None else self._prior.shares(own)
-
-
-def _log_sum_exp(row: NDArray[np.float32] | NDArray[np.float64]) -> float:
-    top = float(row.max())
-    if not math.isfinite(top):
-        raise EngineError(
-            "the model's logits are not numbers",
-            hint="check the model file with `genrec-edge models verify`",
-        )
-    return top + math.log(float(np.exp(row - top).sum(dtype=np.float64)))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from genrec_edge.coordinates import TokenId
+    from genrec_edge.engine.bindings import Model
 
 
 ItemT = TypeVar("ItemT", bound=int)
@@ -79,6 +80,11 @@ LAYOUTS: Mapping[str, PromptLayout] = {
     ),
 }
 """Known layouts by version. "genrec-1" has the parts of GenRec's prompt (task, input, response), one title a line."""
+
+
+def head_and_tail(layout: PromptLayout, model: Model) -> tuple[list[TokenId], list[TokenId]]:
+    """Return the token ids before the titles and after them, as `model` tokenises them."""
+    return model.tokenize_start(layout.head), model.tokenize(layout.tail) if layout.tail else []
 
 
 @dataclass(frozen=True, slots=True)

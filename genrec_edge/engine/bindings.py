@@ -163,6 +163,11 @@ class Model:
             n = self._lib.llama_tokenize(self.vocab, data, len(data), buffer, -n, False, False)  # noqa: FBT003
         return cast("list[TokenId]", buffer[:n])
 
+    def tokenize_start(self, text: str) -> list[TokenId]:
+        """Return the token ids of a text that begins a prompt: after the token that begins a text, if there is one."""
+        bos = [] if self.bos_id is None else [self.bos_id]
+        return bos + self.tokenize(text)
+
     def detokenize(self, token_ids: Sequence[TokenId]) -> str:
         """Return the text of token ids; bytes that are not UTF-8 become replacement characters."""
         ids = (ctypes.c_int32 * len(token_ids))(*token_ids)

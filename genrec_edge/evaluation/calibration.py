@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.engine.numerics import sigmoid
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,11 +62,6 @@ def auc(scores: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> float:
         return float("nan")
     below = np.searchsorted(negative, positive, side="left") + np.searchsorted(negative, positive, side="right")
     return float(below.mean() / 2 / len(negative))
-
-
-def sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probability of each log-odds."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -500, 500))))
 
 
 def fit_line(margins: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> tuple[float, float]:

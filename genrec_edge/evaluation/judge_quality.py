@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec_edge.coordinates import CatalogRow, CatalogRows
+from genrec_edge.engine.numerics import sigmoid
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation import calibration
 from genrec_edge.evaluation.protocol import cases_of
@@ -149,7 +150,7 @@ def judge_quality_of(fitted: JudgeMargins, measured: JudgeMargins, seed: int = 0
     except ValueError as e:
         raise UsageError(f"the calibration line cannot be fitted: {e}", hint="evaluate more `users`") from e
     margins, outcomes = _outcomes(measured, outside)
-    raw, calibrated = calibration.sigmoid(margins), calibration.sigmoid(slope * margins + offset)
+    raw, calibrated = sigmoid(margins), sigmoid(slope * margins + offset)
     first, second = measured.target_first[outside], measured.target_second[outside]
     right = (first + second) / 2 > 0
     drawn = np.where(np.random.default_rng([seed, 1]).random(len(first)) < 0.5, first, second) > 0

@@ -118,10 +118,9 @@ class ModelSummarizer:
         """Return the prompt, all texts cut to one length until it fits; None if that is below 16 characters."""
         model = self._engine.model
         max_characters = _MAX_ITEM_CHARACTERS
-        bos = [] if model.bos_id is None else [model.bos_id]
         while max_characters >= _MIN_ITEM_CHARACTERS:
             lines = [f"- {text[:max_characters]}" for text in texts]
-            token_ids = bos + model.tokenize("\n".join([heading, *lines, "", _INSTRUCTION]))
+            token_ids = model.tokenize_start("\n".join([heading, *lines, "", _INSTRUCTION]))
             if len(token_ids) + MAX_NEW_TOKENS < self._engine.n_ctx:
                 return token_ids
             max_characters //= 2

@@ -32,10 +32,7 @@ class PromptBuilder:
     ) -> None:
         self._model, self._n_ctx = engine.model, engine.n_ctx
         self._layout, self._max_titles, self._title_tokens = layout, max_titles, title_tokens
-        known = prompts.LAYOUTS[layout]
-        bos = [] if self._model.bos_id is None else [self._model.bos_id]
-        self.instruction = [*bos, *self._model.tokenize(known.head)]
-        self._tail = self._model.tokenize(known.tail) if known.tail else []
+        self.instruction, self._tail = prompts.head_and_tail(prompts.LAYOUTS[layout], self._model)
 
     def build(
         self,

@@ -205,14 +205,13 @@ def _collator(
     position_of = np.full(dataset.n_items, -1, np.int64)
     is_item = trie.rows < dataset.n_items
     position_of[trie.rows[is_item]] = np.flatnonzero(is_item)
-    layout = prompts.LAYOUTS[recipe.prompt]
-    bos = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
+    head_ids, tail_ids = prompts.head_and_tail(prompts.LAYOUTS[recipe.prompt], vocabulary)
     return Collator(
         trie_targets,
         title_ids=[trie.path(TriePosition(position)) for position in range(trie.n_items)],
         position_of=position_of,
-        head_ids=bos + vocabulary.tokenize(layout.head),
-        tail_ids=vocabulary.tokenize(layout.tail) if layout.tail else [],
+        head_ids=head_ids,
+        tail_ids=tail_ids,
         end_id=vocabulary.newline_id,
         tokenize=vocabulary.tokenize,
         prior=prior,

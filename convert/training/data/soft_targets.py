@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.engine.numerics import sigmoid
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,7 +58,7 @@ class SoftTargets:
 
     def first_probability(self, first: int, second: int) -> float:
         """Return the probability that of two trie positions the first is the user's next item."""
-        return float(1 / (1 + np.exp(np.float64(self._log_probs[-1][second]) - self._log_probs[-1][first])))
+        return float(sigmoid(np.float64(self._log_probs[-1][first]) - self._log_probs[-1][second]))
 
     def _unseen_mass(self) -> float:
         """Return the probability that the next item is not in the history."""
