@@ -67,7 +67,7 @@ class OutOfMemoryError(GenRecError):
 
 
 class DiskFullError(GenRecError):
-    """There is no room on the disk for what has to be written."""
+    """The disk has no room for what has to be written."""
 
     exit_code = 8
     code = "disk-full"

@@ -215,7 +215,7 @@ class Recommender:
     def calibrate(self, alpha: float, on_title: Callable[[int, int], object] | None = None) -> None:
         """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
 
-        The first time for a model and a catalog, the model is asked for all titles: minutes for ten thousands of them.
+        The first time for a model and a catalog, the model scores all titles: minutes for ten thousands of them.
         The bias of a recommendation says what was taken off. 0 turns it off.
 
         Raises:

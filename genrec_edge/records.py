@@ -112,7 +112,7 @@ class Recommendation:
     fits: bool | None = None
     """Of a reranked candidate: whether it has the facts of the intention; None where that names none."""
     reasons: tuple[Reason, ...] = ()
-    """What of the history speaks for the item most, if that was asked for."""
+    """The titles of the history that raise the item's score most, if the request had `explain`."""
 
 
 @dataclass(frozen=True, slots=True)

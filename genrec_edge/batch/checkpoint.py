@@ -82,7 +82,7 @@ def open_checkpoint(
         raise _exists(out_path)
     with path_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / _LOCK, out_path, hint="wait for it, or choose another `out`"):
+        with locked(folder / _LOCK, out_path, hint="wait for it, or choose another `out_path`"):
             shutil.rmtree(_leaving(folder), ignore_errors=True)  # of a process that was killed when it had finished
             _claim(folder, out_path, key, force=force)
             yield FinishedChunks(folder, sizes)
@@ -106,13 +106,13 @@ def _claim(folder: Path, out_path: Path, key: Mapping[str, Any], *, force: bool)
     if found is None:
         if foreign := [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]:
             message = f"{folder} is not the folder of a job: it holds {foreign[0]}"
-            raise UsageError(message, hint="choose another `out`")
+            raise UsageError(message, hint="choose another `out_path`")
         if out_path.exists() and not force:
             raise _exists(out_path)
     elif is_same_key(key, found):
         return
     elif not force:
-        hint = "repeat the call it was made with, choose another `out`, or set `force` to begin anew"
+        hint = "repeat the call it was made with, choose another `out_path`, or set `force` to begin anew"
         raise other_job_error(key, found, folder, hint)
     for part in folder.glob(_PARTS):
         part.unlink()  # before the key changes: parts are always those of the key beside them
@@ -128,4 +128,4 @@ def _leaving(folder: Path) -> Path:
 
 
 def _exists(out_path: Path) -> UsageError:
-    return UsageError(f"{out_path} is there already", hint="choose another `out`, or set `force`")
+    return UsageError(f"{out_path} is there already", hint="choose another `out_path`, or set `force`")

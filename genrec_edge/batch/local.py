@@ -162,7 +162,7 @@ class _Team:
             self._early_deaths += 1
             if self._early_deaths == DEATHS:
                 message = f"{DEATHS} workers in a row died while they opened the model (exit {exit_code})"
-                raise EngineError(message, hint="give fewer --workers, or a smaller --ctx")
+                raise EngineError(message, hint="use fewer `n_workers`, or a smaller `n_ctx`")
         worker.connection.close()
         self._workers.remove(worker)
         self._start()

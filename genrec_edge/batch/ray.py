@@ -87,7 +87,7 @@ class RayEngine:
                         continue
                     if not has_answered:
                         message = f"actors of Ray die before any has answered: {cause}"
-                        raise EngineError(message, hint="give fewer --workers, or try --engine local")
+                        raise EngineError(message, hint="use fewer `n_workers`, or the local `engine`")
                     del pending[suspect.number]
                     is_alone = False
                     on_users(len(suspect.users))
@@ -104,7 +104,7 @@ class RayEngine:
         n_cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
         if n_cpus < self._n_threads:
             message = f"the Ray cluster has {n_cpus} CPUs, and an actor is to have {self._n_threads} threads"
-            raise UsageError(message, hint="give fewer --threads")
+            raise UsageError(message, hint="use fewer `n_threads`")
         items = [{"number": chunk.number, "chunk": pickle.dumps(chunk)} for chunk in chunks]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Ray 2.64 takes this away: the extra asks for less
@@ -177,7 +177,7 @@ def _connected(address: str | None, n_cpus: int) -> Iterator[None]:
             )
         except (ConnectionError, ValueError, RuntimeError) as e:
             message = f"there is no Ray at {address!r}: {_first_line(e)}"
-            raise UsageError(message, hint="start one with `ray start --head`, or leave --address out") from e
+            raise UsageError(message, hint="start one with `ray start --head`, or leave `address` out") from e
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -189,7 +189,7 @@ def _connected(address: str | None, n_cpus: int) -> Iterator[None]:
 
 
 def _require_listener(address: str | None) -> None:
-    """Raise UsageError unless somebody listens at an address with a port: Ray would end the process without a word."""
+    """Raise UsageError unless an address with a port accepts connections: Ray would end the process silently."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):
         return
@@ -197,4 +197,4 @@ def _require_listener(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
     except (OSError, OverflowError) as e:
         message = f"there is no Ray at {address!r}: {e}"
-        raise UsageError(message, hint="start one with `ray start --head`, or leave --address out") from e
+        raise UsageError(message, hint="start one with `ray start --head`, or leave `address` out") from e

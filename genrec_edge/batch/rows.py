@@ -1,6 +1,6 @@
 """The rows of a job: what is said of a user, and how rows become a file, JSON lines or Parquet.
 
-A row is the same whoever answered it, and in which process: nothing in it tells the time.
+A row is the same whichever engine and process answered it: there are no times in it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def _line(user: str | int, **row: object) -> bytes:
 def check_ending(out_path: Path) -> None:
     """Raise UsageError unless rows can be written as a file of that name."""
     if not out_path.name.endswith(OUTPUT_ENDS):
-        raise UsageError(f"{out_path} is no file of rows by its ending", hint=f"known: {', '.join(OUTPUT_ENDS)}")
+        raise UsageError(
+            f"{out_path} does not have the name of an output file", hint=f"it must end in {', '.join(OUTPUT_ENDS)}"
+        )
 
 
 def write_rows(lines: Iterable[bytes], file: BinaryIO, *, as_parquet: bool, are_numbers: bool) -> None:

@@ -16,10 +16,10 @@ from genrec_edge.batch.rows import check_ending, is_error_row, write_rows
 from genrec_edge.batch.users import check_users_file, read_users
 from genrec_edge.batch.worker import Chunk
 from genrec_edge.errors import UsageError
-from genrec_edge.options import Request
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
+    from genrec_edge.options import Request
     from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
@@ -76,8 +76,8 @@ def run(
         engine: who answers.
         common: what is asked where the row of a user says nothing else.
         force: replace an output that is there, and throw the parts of another job away.
-        on_read: told the share of the file that is read, 0..1, while it is checked.
-        on_user: told a stage, "answering" or "writing", how many users are through it, and how many there are.
+        on_read: called with the share of the file that is read, 0..1, while it is checked.
+        on_user: called with a stage, "answering" or "writing", how many users are through it, and how many there are.
 
     Raises:
         UsageError: a file that cannot be read or written, or is changed meanwhile; an output that is there.
@@ -86,7 +86,7 @@ def run(
     """
     check_ending(out_path)
     if users_path.absolute() == out_path.absolute():
-        raise UsageError(f"{out_path} would replace the users", hint="name another file with --out")
+        raise UsageError(f"{out_path} would replace the users", hint="name another `out_path`")
     before = _state(users_path)
     found = check_users_file(users_path, common, on_read)
     key = {
@@ -113,7 +113,7 @@ def run(
                     parts.keep(number, lines)
         if _state(users_path) != before:
             message = f"{users_path} was changed while its users were answered"
-            raise UsageError(message, hint="repeat the command with --force to begin anew")
+            raise UsageError(message, hint="repeat the call with `force` to begin anew")
         n_failed = 0
 
         def merged() -> Iterator[bytes]:
@@ -134,7 +134,7 @@ def _asked(common: Request) -> dict[str, object]:
 
     Options that came after version 0.1 are in it only where they are used, so that jobs begun before them go on.
     """
-    default = asdict(Request())
+    default = asdict(type(common)())
     return {
         name: value
         for name, value in asdict(common).items()

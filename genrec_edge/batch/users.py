@@ -1,4 +1,4 @@
-"""The users of a job, out of JSON lines or Parquet: who they are and what is asked for each.
+"""The users of a batch, from JSON lines or Parquet: who they are and the request of each.
 
 Every row is checked before the first is answered. Knows files and requests; neither models nor catalogs.
 """
@@ -16,23 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from genrec_edge.errors import UsageError
 from genrec_edge.option_fields import option_of, types_of
-from genrec_edge.options import Request
 from genrec_edge.records import Interaction
 from genrec_edge.serving.history_file import interaction_of
 from genrec_edge.storage.files import path_errors, sha256_file
 
 if TYPE_CHECKING:
+    from genrec_edge.options import Request
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 INPUT_ENDS = (".jsonl", ".jsonl.gz", ".parquet")
 _BATCH_ROWS = 1024
-_FIELDS = ("user", *(declared.name for declared in fields(Request) if option_of(declared).per_user))
 
 
 @dataclass(frozen=True, slots=True)
 class BatchUser:
-    """One row: who is asked for, by the text or whole number that stands in the file, and what."""
+    """One row: the user, by the text or whole number in the file, and the request."""
 
     user: str | int
     request: Request
@@ -53,7 +52,7 @@ def check_users_file(path: Path, common: Request, on_progress: Callable[[float],
     Args:
         path: JSON lines (.jsonl, .jsonl.gz) or Parquet.
         common: what is asked where a row says nothing else.
-        on_progress: told the share read, 0..1.
+        on_progress: called with the share read, 0..1.
 
     Raises:
         UsageError: another kind of file; one that cannot be read; a wrong row, or a user who stands in two (the text
@@ -67,11 +66,11 @@ def check_users_file(path: Path, common: Request, on_progress: Callable[[float],
     unit = "row" if path.name.endswith(".parquet") else "line"
     for number, user in _numbered_users(path, common, on_progress):
         if (before := place_of.setdefault(str(user.user), number)) != number:
-            message = f"{path}: the user {reprlib.repr(user.user)} stands in {unit} {before} and in {unit} {number}"
+            message = f"{path}: the user {reprlib.repr(user.user)} is in {unit} {before} and in {unit} {number}"
             raise UsageError(message, hint="give each user one row")
         are_numbers = are_numbers and isinstance(user.user, int)
     if not place_of:
-        raise UsageError(f"{path} holds no users", hint="write one user a row, as docs/cli.md shows")
+        raise UsageError(f"{path} has no users", hint="write one user a row, as docs/cli.md shows")
     on_progress(1.0)
     return UsersFile(len(place_of), sha256, are_numbers)
 
@@ -85,7 +84,9 @@ def _numbered_users(
     path: Path, common: Request, on_progress: Callable[[float], object]
 ) -> Iterator[tuple[int, BatchUser]]:
     if not path.name.endswith(INPUT_ENDS):
-        raise UsageError(f"{path} is no file of users by its ending", hint=f"known: {', '.join(INPUT_ENDS)}")
+        raise UsageError(
+            f"{path} does not have the name of a users file", hint=f"it must end in {', '.join(INPUT_ENDS)}"
+        )
     with path_errors(path):
         rows = _parquet_rows if path.name.endswith(".parquet") else _json_rows
         for number, where, row in rows(path, on_progress):
@@ -136,16 +137,18 @@ def _parquet_rows(path: Path, on_progress: Callable[[float], object]) -> Iterato
 
 def _user(row: Mapping[str, Any], where: str, common: Request) -> BatchUser:
     """Return the user a row means; fields that are null count as not there."""
-    if unknown := [name for name in row if name not in _FIELDS]:
+    known = ["user", *(declared.name for declared in fields(common) if option_of(declared).per_user)]
+    if unknown := [name for name in row if name not in known]:
         message = f"{where} has the unknown field {unknown[0]!r}"
-        raise UsageError(message, hint=f"known: {', '.join(_FIELDS)}")
+        raise UsageError(message, hint=f"known: {', '.join(known)}")
     user = row.get("user")
     if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
         raise UsageError(f"{where}: user is {reprlib.repr(user)}", hint="name the user by a text or a whole number")
     if isinstance(user, int) and not -(1 << 63) <= user < 1 << 63:
         raise UsageError(f"{where}: user is a number of more than 64 bits", hint="write it as text")
+    hints = types_of(type(common))
     given: dict[str, Any] = {
-        name: _READERS[types_of(Request)[name]](value, f"{where}: {name}")
+        name: _READERS[hints[name]](value, f"{where}: {name}")
         for name, value in row.items()
         if name != "user" and value is not None
     }

@@ -149,7 +149,9 @@ def answer_chunk(
         on_user()
     if recommender.catalog.revision != revision:
         message = f"the catalog {recommender.catalog.path} was changed since the job was begun"
-        raise CatalogError(message, hint="repeat the command with --force to answer all users from it as it is now")
+        raise CatalogError(
+            message, hint="repeat the call with `force` to answer all users from the catalog as it is now"
+        )
     return lines
 
 

@@ -26,7 +26,7 @@ EngineKind = Literal["local", "ray"]
 
 
 _SHARED = "k where exclude candidates allow_seen min_rating intent intent_where context"
-"""What may be asked for all users at once."""
+"""Options that may be given for all users at once."""
 _OPENING = "model adapter catalog score prior prior_kind prior_weight calibrate budget n_ctx"
 
 
@@ -37,17 +37,19 @@ def batch(
     users: Annotated[
         Path, typer.Argument(metavar="USERS", help="A user a row: .jsonl, .jsonl.gz or .parquet; see docs/cli.md.")
     ],
-    out: Annotated[
+    out_path: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="A row for each user, in order: .jsonl or .parquet.")
     ],
     request: Request,
     options: OpenOptions,
     engine: Annotated[EngineKind, typer.Option(help="Processes of this machine, or Ray Data.")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes or actors; as many as there are CPUs for.")
+    n_workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Processes or actors; as many as there are CPUs for."),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="CPU threads of each; the CPUs shared out, of Ray 1.")
+    n_threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, help="CPU threads of each; the CPUs shared out, of Ray 1."),
     ] = None,
     address: Annotated[
         str | None, typer.Option(metavar="ADDR", help="Of a Ray cluster; without it, Ray runs on this machine.")
@@ -61,11 +63,11 @@ def batch(
 ) -> None:
     """Recommend for a whole file of users; what a killed run had finished is not done again."""
     if address is not None and engine != "ray":
-        raise UsageError("`address` names a Ray cluster", hint="give --engine ray, too")
+        raise UsageError("`address` names a Ray cluster", hint="set `engine` to ray, too")
     with ExitStack() as extras:
         if engine == "ray":
             extras.enter_context(needs_extra("ray"))
-        if ".parquet" in {users.suffix, out.suffix}:
+        if ".parquet" in {users.suffix, out_path.suffix}:
             extras.enter_context(needs_extra("parquet"))
         from genrec_edge.batch import runner, worker  # noqa: PLC0415
         from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
@@ -91,9 +93,9 @@ def batch(
             on_user = stack.enter_context(users_bar(2, quiet=quiet))
             summary = runner.run(
                 users,
-                out,
+                out_path,
                 setup,
-                _engine(engine, workers, threads, address),
+                _engine(engine, n_workers, n_threads, address),
                 common,
                 force=force,
                 on_read=on_read,
@@ -101,10 +103,10 @@ def batch(
             )
     answered = summary.users - summary.failed
     if json:
-        emit_json(SCHEMA, {"out": str(out), **asdict(summary)})
+        emit_json(SCHEMA, {"out": str(out_path), **asdict(summary)})
     else:
         resumed = f", {summary.resumed:,} of them before" if summary.resumed else ""
-        typer.echo(printable(f"{out}: {answered:,} of {summary.users:,} users answered{resumed}"))
+        typer.echo(printable(f"{out_path}: {answered:,} of {summary.users:,} users answered{resumed}"))
     if summary.failed:
         if not (json or quiet):
             typer.echo(f"rows with an error instead of items: {summary.failed:,}", err=True)

@@ -126,7 +126,7 @@ def add(
     path = catalog_path(catalog, quiet=quiet)
     if file is None:
         if title is None:
-            raise UsageError("nothing to add", hint="name a file, or one item with --title")
+            raise UsageError("nothing to add", hint="name a file, or one item with `title`")
         columns = dict(_assignment(text) for text in values or ())
         report = edit.add_item(path, title, id=id_, year=_year(year), columns=columns)
     elif values:

@@ -91,7 +91,7 @@ def evaluate(
     preference: Annotated[
         PreferenceKind,
         typer.Option(
-            help="What is told of the user: titles, nothing, their summary, or a summary and the latest titles."
+            help="What systems know of the user: titles, nothing, their summary, or a summary and the latest titles."
         ),
     ] = "history",
     intent: Annotated[
@@ -145,7 +145,7 @@ def evaluate(
     names = baseline_names(baselines, has_model=bool(model))
     in_words = (preference, intent) != ("history", "none")
     if fit_first and intent == "none":
-        raise UsageError("--fit-first: nothing is wanted that could fit", hint="say what with --intent")
+        raise UsageError("`fit_first` needs an intention that items can fit", hint="name one with `intent`")
     conditioner = conditioner_of(dataset, asked, preference, intent, recent, summary, seed) if in_words else None
     turns = (False, True) if fit_first else (False,)
     systems: list[RankingSystem] = []

@@ -123,7 +123,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 @contextmanager
 def title_bar(doing: str = "indexing titles", *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to be told (titles done, of how many); the bar appears with the first."""
+    """Yield a function to call with (titles done, of how many); the bar appears with the first."""
     with ExitStack() as stack:
         advance: list[Callable[[float], None]] = []
 
@@ -138,7 +138,7 @@ def title_bar(doing: str = "indexing titles", *, quiet: bool) -> Iterator[Callab
 
 @contextmanager
 def share_bar(description: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Yield a function to be told the share done, 0..1."""
+    """Yield a function to call with the share done, 0..1."""
     with progress(description, 1.0, quiet=quiet) as advance:
         done = 0.0
 
@@ -183,7 +183,7 @@ class Bars:
         self._done = done
 
     def counter(self, stage: str, total: int) -> Callable[[int], None]:
-        """Return a function that is told the size of each chunk."""
+        """Return a function to call with the size of each chunk."""
         return lambda n_bytes: self.show(stage, self._done + n_bytes, total)
 
     def _start(self, stage: str, total: int) -> None:
@@ -221,7 +221,7 @@ def _missing(extra: str, module: str) -> MissingExtraError:
 
 
 def catalog_path(catalog: str | Path | None, *, quiet: bool = False) -> Path:
-    """Return the catalog asked for; the one that comes along, with a bar while it is built the first time, for None."""
+    """Return the catalog that was named; for None the shipped films, with a bar while they are built the first time."""
     from genrec_edge.catalog.default_catalog import default_catalog_path  # noqa: PLC0415
 
     if catalog is not None:

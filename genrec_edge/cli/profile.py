@@ -168,7 +168,7 @@ def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[
 
 
 def _said(done: ProfileUpdate, summarizer: str) -> Iterator[str]:
-    """Yield what a person is told of an update."""
+    """Yield the lines about an update."""
     counts = (
         ("new events", done.n_new),
         ("blocks summarised", done.n_blocks),

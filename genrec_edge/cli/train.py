@@ -83,7 +83,7 @@ def _show_plan(plan: MemoryPlan, *, json: bool) -> None:
 
 @contextmanager
 def _bar(*, quiet: bool) -> Iterator[Callable[[Progress, int], None]]:
-    """Yield a function to be told of every step; where nobody looks, it prints a line now and then."""
+    """Yield a function to call after every step; without a terminal it prints a line now and then."""
     if quiet:
         yield lambda _progress, _total: None
         return

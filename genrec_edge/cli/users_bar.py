@@ -19,7 +19,7 @@ _LINE_EVERY_S = 60.0
 
 @contextmanager
 def users_bar(n_parts: int, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function to be told (part, users done, of how many); where nobody looks, it says a line a minute.
+    """Yield a function to call with (part, users done, of how many); without a terminal it prints a line a minute.
 
     The parts follow each other, and there are `n_parts` of them.
     """

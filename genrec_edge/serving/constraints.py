@@ -76,11 +76,11 @@ def constrain(
     """Return a request as it is searched for, and the candidates that are not in the catalog.
 
     Of "matching", the conditions of the intention join the user's own; while fewer than k items satisfy all, the one
-    that the fewest items satisfy is given up. Of "reranking", all candidates that the catalog has are asked for.
+    that the fewest items satisfy is given up. Of "reranking", all candidates that the catalog has are ranked.
 
     Raises:
         NothingToRecommendError: no candidate is in the catalog.
-        UsageError: `where` is no condition.
+        UsageError: `where` is not a valid condition.
     """
     if request.task == "reranking":
         matches = _matches(request.candidates or (), catalog, resolver)
@@ -142,7 +142,7 @@ def position_bias(
 
     Raises:
         NothingToRecommendError: fewer than k items are allowed.
-        UsageError: `where` is no condition, or an excluded item or a candidate is not in the catalog.
+        UsageError: `where` is not a valid condition, or an excluded item or a candidate is not in the catalog.
     """
     allowed = _allowed(request, seen, catalog, trie, resolver)
     n_allowed = int(allowed.sum())

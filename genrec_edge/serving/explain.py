@@ -1,6 +1,6 @@
 """Why an item was recommended: the titles of the history without which its score would be lower.
 
-Measured, not told: each title is left out, the prompt evaluated again, and the items scored again by the same search.
+Measured: each title is left out, the prompt evaluated again, and the items scored again by the same search.
 """
 
 from __future__ import annotations

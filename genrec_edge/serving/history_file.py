@@ -43,7 +43,7 @@ def _from_json(text: str, where: str) -> Interaction:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as e:
-        raise UsageError(f"{where} begins like JSON and is none: {e}", hint="one object a line") from e
+        raise UsageError(f"{where} begins like JSON and is not: {e}", hint="one object a line") from e
     return interaction_of(value, where)
 
 

@@ -72,7 +72,7 @@ def margins(session: Session, rows: Sequence[CatalogRow]) -> list[float]:
     model = session.engine.model
     yes, no = (model.tokenize(answer)[0] for answer in (prompts.YES, prompts.NO))
     if yes == no:
-        raise ModelInvalidError(f"to {model.path} yes and no begin alike: it cannot be asked for verdicts")
+        raise ModelInvalidError(f"{model.path} begins yes and no with the same token, so it cannot judge")
     questions = [session.prompts.encode(prompts.pointwise(row)) for row in rows]
     return [float(logits[yes]) - float(logits[no]) for logits in _logits_after(session.engine, questions)]
 

@@ -1,4 +1,4 @@
-"""What is added to a model's scores: a counted prior, and a correction of what the model likes whatever it is told.
+"""What is added to a model's scores: a counted prior, and a correction of what the model likes without any history.
 
 A prior enters in one of two ways. Below the logits of the catalog score (`decoder.ChildPrior`), where the model was
 tuned to say what counting does not know; its training record has tau and lambda. Or as a bias: `weight` times the
@@ -64,10 +64,10 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
     learned = learned_on_prior(record)
     if path is None or kind == "none":
         if kind in {"popularity", "sequence"} or weight is not None:
-            raise UsageError("a prior is asked for, and no file of one is given", hint="name it with `prior`")
+            raise UsageError("`prior_kind` or `prior_weight` is given, and no prior", hint="name it with `prior`")
         if learned is not None and kind is None and score == "catalog":
             raise UsageError(
-                "this model was tuned to add to a counted prior, and no file of one is given",
+                "this model was tuned to add to a counted prior, and none is given",
                 hint="name it with `prior`, or say none with `prior_kind`",
             )
         return None

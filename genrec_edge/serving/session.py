@@ -1,7 +1,6 @@
 """A model and a catalog, opened together: prompts, the search, and work that goes on while the catalog changes.
 
-What they are asked for is known to `answer.py`, `judge.py`, `describe.py` and `evaluation.llm_ranker`. Never downloads
-and never prints.
+`answer.py`, `judge.py`, `describe.py` and `evaluation.llm_ranker` use it. It never downloads and never prints.
 """
 
 from __future__ import annotations
@@ -196,7 +195,7 @@ class Session:
     def calibrate(self, alpha: float, on_title: OnTitle | None = None) -> None:
         """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
 
-        The first time for a model and a catalog, the model is asked for all titles: minutes for ten thousands of them.
+        The first time for a model and a catalog, the model scores all titles: minutes for ten thousands of them.
         The bias of a recommendation says what was taken off. 0 turns it off.
 
         Raises:
@@ -238,7 +237,7 @@ class Session:
         return self.resolver.resolve(text)
 
     def forget(self) -> None:
-        """Forget what was asked before: answers then are the same to the last bit, whoever was asked with them.
+        """Forget earlier prompts: answers are then the same to the last bit, whatever came before them.
 
         Otherwise what a prompt has in common with the one before is not evaluated again, and sums are added up in
         another order.

@@ -65,7 +65,7 @@ class SessionPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.cancel()  # answers that nobody waits for any more
+        self.cancel()  # answers that are not awaited any more
         self._executor.shutdown(cancel_futures=True)
         for member in reversed(self.members):  # clones before the one whose weights they share
             member.close()

@@ -30,7 +30,7 @@ MOST_TITLES = 10_000
 
 
 def score_kind_of(model_file: ModelFile, adapter: GgufHeader | None) -> ScoreKind:
-    """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where nobody says."""
+    """Return the kind of score that the adapter, or else the model, was tuned for; "vocabulary" where neither says."""
     manifest = model_file.manifest
     own = score_kind_in(model_file.header.metadata) if manifest is None else manifest.score_kind
     return own if adapter is None else score_kind_in(adapter.metadata, own)
@@ -50,7 +50,7 @@ def max_titles_of(record: Mapping[str, object]) -> int:
 
 
 def judge_calibration_of(record: Mapping[str, object]) -> tuple[float, float] | None:
-    """Return slope and offset that turn the margin of yes over no into a calibrated one; None where nobody fitted them.
+    """Return slope and offset that calibrate the margin of yes over no; None where they were not fitted.
 
     Source: Platt 1999, "Probabilistic outputs for support vector machines", equation 1.
     """
@@ -67,7 +67,7 @@ def training_split_of(record: Mapping[str, object]) -> dict[str, str] | None:
 
 
 def prompt_layout_of(model_file: ModelFile, adapter: GgufHeader | None) -> str:
-    """Return the version of the prompts that the adapter, or else the model, was tuned with; ours where nobody says.
+    """Return the prompt layout that the adapter, or else the model, was tuned with; else the default.
 
     Raises:
         ModelInvalidError: it is not known here.

@@ -1,4 +1,4 @@
-"""What a model thinks of every title of a catalog before it is told anything: computed once, kept beside the index."""
+"""The log-probability of every title of a catalog after an empty history: computed once, kept beside the trie."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load(
         model: what the log-probabilities depend on, but for the catalog.
         catalog: its revision.
         n_items: of the index.
-        compute: what is done if there is none.
+        compute: called if there is no file.
 
     Raises:
         DiskFullError: no room for it.

@@ -334,8 +334,8 @@ def test_answers_do_not_depend_on_who_was_asked_before(tiny_llama: Path, tricky_
 
 
 BAD: list[tuple[str, str]] = [
-    ('{"user": 1}\n{"user": "1"}\n', "the user '1' stands in line 1 and in line 2"),
-    ('{"user": 1}\n\n{"user": 1}\n', "the user 1 stands in line 1 and in line 3"),
+    ('{"user": 1}\n{"user": "1"}\n', "the user '1' is in line 1 and in line 2"),
+    ('{"user": 1}\n\n{"user": 1}\n', "the user 1 is in line 1 and in line 3"),
     ('{"user": 1, "histroy": []}\n', "line 1 has the unknown field 'histroy'"),
     ('{"user": 1, "decode": "free"}\n', "line 1 has the unknown field 'decode'"),
     ('{"history": []}\n', "line 1: user is None"),
@@ -344,7 +344,7 @@ BAD: list[tuple[str, str]] = [
     ('{"user": 9223372036854775808}\n', "more than 64 bits"),
     ('{"user": 1}\n[]\n', "line 2 is \\[\\], not an object"),
     ("{", "line 1 is not JSON"),
-    ("", "holds no users"),
+    ("", "has no users"),
     ('{"user": 1, "history": "Alien"}\n', "line 1: history is 'Alien'"),
     ('{"user": 1, "history": ["Alien", 7]}\n', "line 1: history, entry 2 is 7"),
     ('{"user": 1, "history": [{"rating": 7}]}\n', "line 1: history, entry 1 has neither a title nor an id"),

@@ -308,8 +308,8 @@ def test_a_model_tuned_on_a_prior_wants_one(
 def test_options_that_do_not_fit_are_refused(tiny_llama: Path, tricky_path: Path, prior_path: Path) -> None:
     plain = ("recommend", "--model", tiny_llama, "--catalog", tricky_path, "-k", 1)
     for message, options in (
-        ("no file of one is given; name it with --prior-file", ("--prior", "sequence")),
-        ("no file of one is given; name it with --prior-file", ("--prior-weight", 1)),
+        ("--prior or --prior-weight is given, and no prior; name it with --prior-file", ("--prior", "sequence")),
+        ("--prior or --prior-weight is given, and no prior; name it with --prior-file", ("--prior-weight", 1)),
         ("--prior-weight must be at least 0, got -1.0", ("--prior-file", prior_path, "--prior-weight", -1)),
         ("--prior-weight must be a number, got nan", ("--prior-file", prior_path, "--prior-weight", "nan")),
         ("--calibrate must be at least 0, got -1.0", ("--calibrate", -1)),
