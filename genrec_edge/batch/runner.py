@@ -19,12 +19,12 @@ from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
-    from genrec_edge.options import Request
     from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from genrec_edge.batch.users import BatchUser
     from genrec_edge.batch.worker import WorkerSetup
+    from genrec_edge.options import Request
 
 _FIRST_OPTIONS = frozenset({
     "k", "where", "exclude", "candidates", "allow_seen", "min_rating", "bias", "decode", "temperature", "seed",

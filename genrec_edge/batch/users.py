@@ -21,9 +21,10 @@ from genrec_edge.serving.history_file import interaction_of
 from genrec_edge.storage.files import path_errors, sha256_file
 
 if TYPE_CHECKING:
-    from genrec_edge.options import Request
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from genrec_edge.options import Request
 
 INPUT_ENDS = (".jsonl", ".jsonl.gz", ".parquet")
 _BATCH_ROWS = 1024
@@ -146,7 +147,8 @@ def _user(row: Mapping[str, Any], where: str, common: Request) -> BatchUser:
         raise UsageError(f"{where}: user is {reprlib.repr(user)}", hint="name the user by a text or a whole number")
     if isinstance(user, int) and not -(1 << 63) <= user < 1 << 63:
         raise UsageError(f"{where}: user is a number of more than 64 bits", hint="write it as text")
-    hints = types_of(type(common))
+    kind: type = type(common)
+    hints = types_of(kind)
     given: dict[str, Any] = {
         name: _READERS[hints[name]](value, f"{where}: {name}")
         for name, value in row.items()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def item_json(r: Recommendation) -> dict[str, object]:
-    """Return an item of an answer, without the columns of the catalog and without fields that the request did not need."""
+    """Return an item of an answer, without catalog columns and fields that the request did not need."""
     entry: dict[str, object] = {
         "rank": r.rank,
         **_named(r.item),
