@@ -105,7 +105,7 @@ class Catalog:
 
     def titles(self) -> Iterator[tuple[CatalogRow, str, int | None]]:
         """Yield (row, title, year) of every item in the order of rows, as of the first call of `next`."""
-        with schema.reading(self.path) as connection:
+        with schema.CATALOG.opened(self.path, "ro") as connection:
             yield from connection.execute('SELECT "row", title, year FROM items ORDER BY "row"')
 
     @contextmanager
@@ -140,7 +140,7 @@ class Catalog:
 
     def title_keys(self) -> Iterator[tuple[int, str, int | None]]:
         """Yield (row, key, year) of every item in the order of rows; see `titles.key`."""
-        with schema.reading(self.path) as connection:
+        with schema.CATALOG.opened(self.path, "ro") as connection:
             yield from connection.execute('SELECT "row", "key", year FROM items ORDER BY "row"')
 
     def items(self, rows: Sequence[int]) -> list[Item]:
@@ -181,7 +181,7 @@ class Catalog:
             version = connection.execute("PRAGMA data_version").fetchone()
         rows = results.get(version, where)
         if rows is None:
-            with schema.reading(self.path) as connection:
+            with schema.CATALOG.opened(self.path, "ro") as connection:
                 rows = where_module.matching_rows(connection, where, self.columns, self.list_columns)
             results.put(version, where, rows)
         return CatalogRows(rows)

@@ -164,4 +164,4 @@ def _integrity_error(connection: sqlite3.Connection, source: TableSource, batch:
                 number, finding, "every item needs an id of its own; name the column of the ids with `id`"
             )
         seen[item_id] = number
-    return source.error(batch[0][0], "the catalog refuses this item or one of the next")
+    return source.error(batch[0][0], "SQLite refuses this item or one of those after it")

@@ -153,19 +153,12 @@ def meta_value(connection: sqlite3.Connection, name: str) -> str:
     """Return a value of `meta`.
 
     Raises:
-        sqlite3.DatabaseError: there is none; `SqliteFormat.errors` makes it an error about the file.
+        sqlite3.DatabaseError: `meta` does not have it; `SqliteFormat.errors` makes this an error about the file.
     """
     row = connection.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
     if row is None:
         raise sqlite3.DatabaseError(f"its table meta has no {name}")
     return str(row[0])
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a read-only connection to a catalog, closed at the end of the block; raises as `SqliteFormat.opened`."""
-    with CATALOG.opened(path, "ro") as connection:
-        yield connection
 
 
 CATALOG = SqliteFormat(

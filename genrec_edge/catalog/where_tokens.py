@@ -1,7 +1,7 @@
 """A filter as a list of tokens: what words, names, literals and operators a condition may be made of.
 
-Knows the syntax alone, neither columns nor SQLite. Comments, semicolons, parameters and anything else that has no place
-in a condition are refused here.
+Knows the syntax alone, neither columns nor SQLite. Comments, semicolons, parameters and anything else that does not
+belong in a condition are refused here.
 """
 
 from __future__ import annotations

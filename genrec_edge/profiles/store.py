@@ -53,7 +53,7 @@ class ProfileStore:
         """Return the profile of a user.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is no profile.
         """
         with self._reading(user) as connection:
             return self._profile(connection, user)
@@ -140,7 +140,7 @@ class ProfileStore:
                 n_passed_over = block * (len(full_blocks) - len(taken))
                 return ProfileUpdate(self.get(user), n_new, len(taken), n_unwritten, n_passed_over)
         message = f"other processes changed the profile of {_shown(user)} in each of {_N_ATTEMPTS} attempts"
-        raise LockedError(message, hint="repeat the command when they are done")
+        raise LockedError(message, hint="try again when they are done")
 
     def forget(self, user: str | None) -> int:
         """Delete a user, or all of them for None, and return how many events that were.
@@ -182,7 +182,9 @@ class ProfileStore:
                 rows.insert_profile(connection, user, catalog)
             elif own_catalog != catalog:
                 message = f"the profile of {_shown(user)} belongs to the catalog {own_catalog!r}, got {catalog!r}"
-                raise UsageError(message, hint="use that catalog, or delete the profile first")
+                raise UsageError(
+                    message, hint="use that catalog, or delete the profile with `genrec-edge profile forget USER`"
+                )
             return rows.insert_events(connection, user, events)
 
     def _profile(self, connection: sqlite3.Connection, user: str) -> Profile:

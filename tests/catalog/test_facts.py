@@ -25,11 +25,11 @@ def made(folder: Path, text: str, lists: tuple[str, ...] = ()) -> Path:
 
 
 def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
-    """Beside SQL of our own over the file: every value of every list column, and the decade."""
-    book, rows = CatalogFacts(films), [1, 101, 5000, 17000]
-    assert book.columns == ("genres", "director", "cast", "country", "language", DECADE)
+    """Against SQL over the file: every value of every list column, and the decade."""
+    catalog_facts, rows = CatalogFacts(films), [1, 101, 5000, 17000]
+    assert catalog_facts.columns == ("genres", "director", "cast", "country", "language", DECADE)
     with closing(sqlite3.connect(films.path)) as connection:
-        for row, facts in zip(rows, book.of(rows), strict=True):
+        for row, facts in zip(rows, catalog_facts.of(rows), strict=True):
             values = set(connection.execute("SELECT field, value FROM item_values WHERE item = ?", [row]))
             ((year,),) = connection.execute('SELECT year FROM items WHERE "row" = ?', [row])
             assert {(f.column, f.value) for f in facts if f.column != DECADE} == values
@@ -38,22 +38,22 @@ def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
 
 
 def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
-    book = CatalogFacts(films)
-    for column in book.columns:
-        counts = book.values(column)
+    catalog_facts = CatalogFacts(films)
+    for column in catalog_facts.columns:
+        counts = catalog_facts.values(column)
         for value in sorted(counts, key=lambda v: (-counts[v], v))[:3]:
             found = films.filter(facts_condition([Fact(column, value)]))
             assert len(found) == counts[value]
-            assert book.share(Fact(column, value)) == pytest.approx(len(found) / films.n_items)
-    assert book.share(Fact("genres", "No such genre")) == 0
+            assert catalog_facts.share(Fact(column, value)) == pytest.approx(len(found) / films.n_items)
+    assert catalog_facts.share(Fact("genres", "No such genre")) == 0
 
 
 def test_conditions_hold_where_all_facts_do(films: Catalog) -> None:
-    book = CatalogFacts(films)
+    catalog_facts = CatalogFacts(films)
     wanted = (Fact("genres", "Comedy"), Fact(DECADE, "1990s"), Fact("country", "France"))
     rows = films.filter(facts_condition(wanted)).tolist()
     assert len(rows) > 50
-    assert all(set(wanted) <= set(facts) for facts in book.of(rows))
+    assert all(set(wanted) <= set(facts) for facts in catalog_facts.of(rows))
     assert facts_text(wanted) == "Comedy, 1990s, France"
 
 
@@ -64,10 +64,10 @@ def test_which_text_columns_hold_facts(tmp_path: Path) -> None:
         note = "Won a prize." if i % 2 else "Won none."
         lines.append(f"{i},Item {i},{['Acorn', 'OHara & Söhne'][i % 2]},{'A1' if i % 3 else 'B2'},PG-13,{note},{i}")
     with Catalog.open(made(tmp_path, "\n".join(lines))) as catalog:
-        book = CatalogFacts(catalog)
-        assert book.columns == ("brand", DECADE)
-        assert book.of([2]) == [(Fact("brand", "OHara & Söhne"),)]
-        assert book.values("brand") == {"Acorn": 30, "OHara & Söhne": 30}
+        catalog_facts = CatalogFacts(catalog)
+        assert catalog_facts.columns == ("brand", DECADE)
+        assert catalog_facts.of([2]) == [(Fact("brand", "OHara & Söhne"),)]
+        assert catalog_facts.values("brand") == {"Acorn": 30, "OHara & Söhne": 30}
 
 
 def test_quotes_and_odd_column_names_make_conditions_that_hold(tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_columns_that_are_called_like_words_of_sql_make_conditions_that_hold(tmp
 def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
     path = made(tmp_path, "id,title,genres\n1,One,Drama|War\n2,Two,Drama\n")
     with Catalog.open(path) as catalog:
-        book = CatalogFacts(catalog)
-        assert book.share(Fact("genres", "War")) == 0.5
+        catalog_facts = CatalogFacts(catalog)
+        assert catalog_facts.share(Fact("genres", "War")) == 0.5
         add_item(path, "Three", columns={"genres": "Comedy"})
-        assert book.share(Fact("genres", "War")) == pytest.approx(1 / 3)
-        assert book.of([3]) == [(Fact("genres", "Comedy"),)]
+        assert catalog_facts.share(Fact("genres", "War")) == pytest.approx(1 / 3)
+        assert catalog_facts.of([3]) == [(Fact("genres", "Comedy"),)]
         with pytest.raises(KeyError):
-            book.of([4])
+            catalog_facts.of([4])

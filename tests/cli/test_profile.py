@@ -53,8 +53,8 @@ def update(films_path: Path) -> Callable[..., list[object]]:
 
 def line_of(films_path: Path, ids: list[str]) -> str:
     with Catalog.open(films_path) as films:
-        book, items = CatalogFacts(films), films.by_ids(ids)
-        return profile_text(book.of([items[item_id].row for item_id in ids]), book.share)
+        catalog_facts, items = CatalogFacts(films), films.by_ids(ids)
+        return profile_text(catalog_facts.of([items[item_id].row for item_id in ids]), catalog_facts.share)
 
 
 @pytest.mark.slow

@@ -105,8 +105,8 @@ def test_facts_stand_in_for_a_model_that_cannot_write(
     mute = writer(bigram_llama(tmp_path / "mute.gguf", next_of))
     facts = FactSummarizer(CatalogFacts(shelf))
     rows = list(range(1, 13))
-    for made in (recurrent, hierarchical):
-        assert made(rows, mute) == made(rows, facts)
+    for summarise in (recurrent, hierarchical):
+        assert summarise(rows, mute) == summarise(rows, facts)
     assert update_parts((), [rows[:5], rows[5:10]], mute, "recurrent", 5)[1] == 2
 
 
@@ -157,8 +157,8 @@ def test_the_real_model_writes_what_llama_cpp_writes(smollm2: Path, films: Catal
         summary = writer.summarize(rows, None)
     theirs: Any = llama_cpp.Llama(str(smollm2), n_ctx=1024, n_threads=1, flash_attn=False, verbose=False)
     with closing(theirs):
-        told = theirs.create_completion(token_ids, max_tokens=MAX_NEW_TOKENS, temperature=0, stop=["\n"])
-    text = told["choices"][0]["text"].strip()
+        completion = theirs.create_completion(token_ids, max_tokens=MAX_NEW_TOKENS, temperature=0, stop=["\n"])
+    text = completion["choices"][0]["text"].strip()
     assert line
     assert text.startswith(line.strip())
     assert len(line) > 0.7 * len(text)

@@ -56,8 +56,8 @@ def test_updates_one_by_one_give_what_one_update_gives(films: Catalog, store: Pr
         (profiles[0].text, "facts", 43, 40, 3)
     }
     assert len({parts_of(store.path, p.user) for p in profiles}) == 1
-    book, rows = CatalogFacts(films), [films.by_ids([e.item_id])[e.item_id].row for e in events]
-    assert profiles[0].text == profile_text(book.of(rows[:40]), book.share)
+    catalog_facts, rows = CatalogFacts(films), [films.by_ids([e.item_id])[e.item_id].row for e in events]
+    assert profiles[0].text == profile_text(catalog_facts.of(rows[:40]), catalog_facts.share)
     assert summarizer.steps == [rows[i : i + 5] for i in range(0, 40, 5)] * 3
 
 
@@ -221,8 +221,10 @@ def test_two_processes_lose_nothing(facts_data: Path, store: ProfileStore) -> No
     with closing(sqlite3.connect(store.path)) as connection:
         ids = connection.execute("SELECT item FROM events WHERE user = 'both' ORDER BY place").fetchall()
     with Catalog.open(catalog_path) as catalog:
-        book, items = CatalogFacts(catalog), catalog.by_ids([i for (i,) in ids])
-        assert store.get("both").text == profile_text(book.of([items[i].row for (i,) in ids]), book.share)
+        catalog_facts, items = CatalogFacts(catalog), catalog.by_ids([i for (i,) in ids])
+        assert store.get("both").text == profile_text(
+            catalog_facts.of([items[i].row for (i,) in ids]), catalog_facts.share
+        )
 
 
 def test_a_file_that_another_process_writes_is_locked(

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Scripted:
-    """Writes down what it is asked; its summaries name the rows they are of."""
+    """Records its calls; its summaries are the rows that they cover."""
 
     kind = "scripted"
 
     def __init__(self) -> None:
-        self.asked: list[tuple[list[int], str | None]] = []
+        self.calls: list[tuple[list[int], str | None]] = []
         self.merged: list[list[str]] = []
 
     def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:
-        self.asked.append((list(rows), None if previous is None else previous.text))
+        self.calls.append((list(rows), None if previous is None else previous.text))
         text = "".join(f"{row} " for row in rows)
         return HistorySummary((previous.text if previous else "") + text, self.kind, Tastes())
 
@@ -40,7 +40,7 @@ class Scripted:
 def test_recurrent_is_a_fold_over_blocks() -> None:
     scripted = Scripted()
     found = recurrent(range(12), scripted)
-    assert scripted.asked == [
+    assert scripted.calls == [
         ([0, 1, 2, 3, 4], None),
         ([5, 6, 7, 8, 9], "0 1 2 3 4 "),
         ([10, 11], "0 1 2 3 4 5 6 7 8 9 "),
@@ -48,15 +48,15 @@ def test_recurrent_is_a_fold_over_blocks() -> None:
     assert found is not None
     assert found.text == "0 1 2 3 4 5 6 7 8 9 10 11 "
     assert recurrent([12], scripted, previous=found) is not None
-    assert scripted.asked[-1] == ([12], found.text)
+    assert scripted.calls[-1] == ([12], found.text)
     assert recurrent([], scripted) is None
 
 
 def test_hierarchical_summarises_the_latest_blocks_alone_and_merges_once() -> None:
     scripted = Scripted()
     found = hierarchical(range(60), scripted, block=4, blocks=3)
-    assert [rows for rows, _ in scripted.asked] == [[48, 49, 50, 51], [52, 53, 54, 55], [56, 57, 58, 59]]
-    assert {previous for _, previous in scripted.asked} == {None}
+    assert [rows for rows, _ in scripted.calls] == [[48, 49, 50, 51], [52, 53, 54, 55], [56, 57, 58, 59]]
+    assert {previous for _, previous in scripted.calls} == {None}
     assert len(scripted.merged) == 1
     assert found is not None
     assert found.text == "48 49 50 51 |52 53 54 55 |56 57 58 59 "
@@ -70,18 +70,18 @@ def test_going_on_needs_the_parts_and_the_new_blocks_alone() -> None:
     assert [part.text for part in parts] == ["2 3 ", "4 5 "]
     parts, _ = update_parts(parts, blocks[3:], scripted, "hierarchical", 2)
     assert [part.text for part in parts] == ["4 5 ", "6 7 "]
-    assert [rows for rows, _ in scripted.asked] == blocks  # each once
+    assert [rows for rows, _ in scripted.calls] == blocks  # each once
     (one,), n_unwritten = update_parts(parts, [[8]], scripted, "recurrent", 2)
     assert (one.text, n_unwritten) == ("4 5 |6 7 8 ", 0)
 
 
 def test_facts_of_blocks_are_those_of_the_history(films: Catalog) -> None:
-    book = CatalogFacts(films)
+    catalog_facts = CatalogFacts(films)
     rows = np.random.default_rng(0).integers(1, films.n_items, 24).tolist()
     for n in (1, 5, 13, 24):
-        expected = profile_text(book.of(rows[:n]), book.share)
-        for made in (recurrent, hierarchical):
-            found = made(rows[:n], FactSummarizer(book))
+        expected = profile_text(catalog_facts.of(rows[:n]), catalog_facts.share)
+        for summarise in (recurrent, hierarchical):
+            found = summarise(rows[:n], FactSummarizer(catalog_facts))
             assert found is not None
             assert (found.text, found.kind) == (expected, "facts")
     assert expected
