@@ -182,9 +182,7 @@ class ProfileStore:
                 rows.insert_profile(connection, user, catalog)
             elif own_catalog != catalog:
                 message = f"the profile of {_shown(user)} belongs to the catalog {own_catalog!r}, got {catalog!r}"
-                raise UsageError(
-                    message, hint="use that catalog, or delete the profile with `genrec-edge profile forget USER`"
-                )
+                raise UsageError(message, hint="use that catalog, or run `genrec-edge profile forget USER` first")
             return rows.insert_events(connection, user, events)
 
     def _profile(self, connection: sqlite3.Connection, user: str) -> Profile:
