@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting, write
 from genrec_edge.gguf.header import read_header
 from genrec_edge.hub.store import ModelStore, resolve_model
-from genrec_edge.serving.session import DEFAULT_CTX
+from genrec_edge.serving.opening import DEFAULT_CTX
 
 REST_BYTES = 150_000_000
 _SHAPES = {"embedding": 4096, "feed_forward": 11008, "blocks": 32, "heads": 32}

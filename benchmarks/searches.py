@@ -30,7 +30,7 @@ from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
 from genrec_edge.records import Interaction
-from genrec_edge.serving import session
+from genrec_edge.serving import opening
 from genrec_edge.storage import process_memory
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Plain:
     """llama.cpp alone: it evaluates prompts and given steps, with all logits, and knows no titles."""
 
     def __init__(self, path: Path, n_threads: int) -> None:
-        self._engine = LlamaEngine(Model(path), n_ctx=session.DEFAULT_CTX, n_threads=n_threads)
+        self._engine = LlamaEngine(Model(path), n_ctx=opening.DEFAULT_CTX, n_threads=n_threads)
 
     def seconds(self, prompt: Sequence[int], steps: Sequence[Step]) -> float:
         """Return the time for a prompt and steps, a call for each level of the trie."""

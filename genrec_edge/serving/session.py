@@ -21,25 +21,20 @@ from genrec_edge.catalog.resolver import TitleResolver
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePosition
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
-from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.context import PIECE
-from genrec_edge.engine.llama_engine import LlamaEngine
-from genrec_edge.engine.output_head import OutputMatrix
 from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS
-from genrec_edge.errors import LockedError, ModelInvalidError, UsageError
+from genrec_edge.errors import LockedError, UsageError
 from genrec_edge.gguf.header import tokenizer_fingerprint
-from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.intents.parser import IntentParser
 from genrec_edge.option_fields import check_options
 from genrec_edge.serving import unconditional
 from genrec_edge.serving.config import SessionConfig, default_threads
+from genrec_edge.serving.opening import find_model, open_engine
 from genrec_edge.serving.prompt_builder import PromptBuilder
 from genrec_edge.serving.score_fusion import FusedScores, ScoreFusion
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -47,10 +42,11 @@ if TYPE_CHECKING:
     from genrec_edge.decoding.top_k import ScoredTitle
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.decoding.trie_build import OnTitle
+    from genrec_edge.engine.llama_engine import LlamaEngine
+    from genrec_edge.hub.store import ModelFile
     from genrec_edge.options import OpenOptions
     from genrec_edge.records import Match
 
-DEFAULT_CTX = 2048
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
 
@@ -108,12 +104,12 @@ class Session:
         started = time.perf_counter()
         check_options(options)
         on_title = options.on_title or _no_title
-        model_file = _model_file(options.model)
+        model_file = find_model(options.model)
         config = SessionConfig.of(model_file, options)
         with ExitStack() as on_error:
             catalog = Catalog.open(default_catalog_path() if options.catalog is None else options.catalog)
             on_error.callback(catalog.close)
-            engine = _engine(model_file, config, options)
+            engine = open_engine(model_file, config, options)
             on_error.callback(engine.close)
             session = cls(model_file, catalog, engine, config, on_title)
             if options.calibrate:
@@ -336,31 +332,3 @@ class Session:
         folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
         known = unconditional.load(folder, model, self.trie.key.revision, self.trie.n_items, compute)
         self._fusion.unconditional = (self._alpha, known)
-
-
-def _model_file(model: str | Path | ModelFile | None) -> ModelFile:
-    return model if isinstance(model, ModelFile) else resolve_model(model, ModelStore())
-
-
-def _engine(model_file: ModelFile, config: SessionConfig, options: OpenOptions) -> LlamaEngine:
-    """Load the weights and make a context; closing the engine frees both.
-
-    Raises:
-        ModelInvalidError: the model's context is too small to recommend with.
-    """
-    with ExitStack() as on_error:
-        model = Model(model_file.path, adapter_path=config.adapter_path)
-        on_error.callback(model.close)
-        if model.n_ctx_train < PIECE:
-            raise ModelInvalidError(
-                f"{model_file.path} has a context of {model.n_ctx_train} tokens, too small to recommend with",
-                hint=f"use a model with at least {PIECE}",
-            )
-        engine = LlamaEngine(
-            model,
-            n_ctx=min(DEFAULT_CTX, model.n_ctx_train) if options.n_ctx is None else options.n_ctx,
-            n_threads=default_threads() if options.n_threads is None else options.n_threads,
-            output_rows=None if config.adapter_path else OutputMatrix.open(model_file.header, model_file.path),
-        )
-        on_error.pop_all()
-    return engine
