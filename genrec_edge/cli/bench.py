@@ -13,7 +13,7 @@ import typer
 
 from genrec_edge._version import __version__
 from genrec_edge.cli.arguments import takes
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, progress
 from genrec_edge.cli.running import opened
 from genrec_edge.errors import UsageError
@@ -31,24 +31,23 @@ SCHEMA = "genrec-edge/bench@1"
 
 
 @takes(OpenOptions, "model adapter catalog score n_threads n_ctx", into="options")
+@takes(CommandOptions, into="command")
 def bench(
     *,
     options: OpenOptions,
+    command: CommandOptions,
     requests: Annotated[int, typer.Option("--requests", "-n", min=2, help="How many requests.")] = 20,
     length: Annotated[int, typer.Option("--history-length", min=0, help="Titles in each history.")] = 20,
     k: Annotated[int, typer.Option("-k", min=1, help="Items asked for.")] = 10,
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Draw the histories from these items only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the histories.")] = 0,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Measure load time, rates, evaluated tokens, time per request and memory on histories drawn at random."""
-    with opened(options, offline=offline, quiet=quiet) as r:
+    with opened(options, command) as r:
         histories = _histories(r, requests, length + 1, where, seed)
-        with progress("requests", len(histories), quiet=quiet) as advance:
+        with progress("requests", len(histories), quiet=command.quiet) as advance:
             figures = measure(r, histories, k=k, advance=advance)
-    if json:
+    if command.json:
         emit_json(SCHEMA, figures)
     else:
         show_figures(figures)

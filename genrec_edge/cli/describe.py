@@ -9,7 +9,7 @@ import typer
 
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.history import HistoryOptions
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, say
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request
@@ -18,47 +18,45 @@ from genrec_edge.options import OpenOptions, Request
 @takes(HistoryOptions, into="user")
 @takes(Request, "k timeout_s", into="request")
 @takes(OpenOptions, "model adapter catalog n_threads n_ctx", into="options")
+@takes(CommandOptions, into="command")
 def describe(
     *,
     user: HistoryOptions,
     request: Request,
     options: OpenOptions,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    command: CommandOptions,
 ) -> None:
     """Say in words what a history says of its user: facts of the catalog, by the model and by counting."""
     asked, _ = user.user_of(request)
     from genrec_edge.cli.render import say_understood  # noqa: PLC0415
 
-    with opened(options, offline=offline, quiet=quiet) as r:
+    with opened(options, command) as r:
         found = interruptible(r, lambda: r.describe(asked.history, k=asked.k, timeout_s=asked.timeout_s))
-    if json:
+    if command.json:
         said = [{**asdict(trait.fact), "nats": trait.nats, "items": trait.n_items} for trait in found.traits]
         emit_json("genrec-edge/describe@1", {"traits": said, "summary": found.summary})
         return
-    if not quiet:
+    if not command.quiet:
         say_understood(*found.resolved, *found.unresolved)
     rows = [(t.fact.value, t.fact.column, f"{t.nats:+.2f}", t.n_items) for t in found.traits]
     print_table(["likes", "is a", "nats a title", "titles"], rows, right=("nats a title", "titles"))
-    say(f"by counting: {found.summary}" if found.summary else "counting finds nothing to say", quiet=quiet)
+    say(f"by counting: {found.summary}" if found.summary else "counting finds nothing to say", quiet=command.quiet)
 
 
 @takes(Request, "k timeout_s", into="request")
 @takes(OpenOptions, "model adapter catalog n_threads n_ctx", into="options")
+@takes(CommandOptions, into="command")
 def queries(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="A title or id.")],
     *,
     request: Request,
     options: OpenOptions,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    command: CommandOptions,
 ) -> None:
     """Say what one would ask for to be given an item, in facts that it has, and how many items have them all."""
-    with opened(options, offline=offline, quiet=quiet) as r:
+    with opened(options, command) as r:
         named, found = interruptible(r, lambda: r.queries(item, k=request.k, timeout_s=request.timeout_s))
-    if json:
+    if command.json:
         shown = {"id": named.id, "title": named.title, "year": named.year}
         said = [
             {"text": p.text, "facts": [asdict(fact) for fact in p.facts], "share": p.share, "items": p.n_items}

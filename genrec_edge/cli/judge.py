@@ -8,7 +8,7 @@ import typer
 
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.history import HistoryOptions
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, say
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request
@@ -17,19 +17,18 @@ from genrec_edge.options import OpenOptions, Request
 @takes(HistoryOptions, into="user")
 @takes(Request, "preference intent context timeout_s", into="request")
 @takes(OpenOptions, "model adapter catalog n_threads n_ctx", into="options")
+@takes(CommandOptions, into="command")
 def judge(
     items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Titles or ids.")],
     *,
     user: HistoryOptions,
     request: Request,
     options: OpenOptions,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    command: CommandOptions,
 ) -> None:
     """Say how probable it is that the user enjoys an item."""
     asked, _ = user.user_of(request)
-    with opened(options, offline=offline, quiet=quiet) as r:
+    with opened(options, command) as r:
         found = interruptible(
             r,
             lambda: r.judge(
@@ -41,7 +40,7 @@ def judge(
                 timeout_s=asked.timeout_s,
             ),
         )
-    if json:
+    if command.json:
         rows = [
             {"id": j.item.id, "title": j.item.title, "year": j.item.year, "p_yes": j.p_yes, "margin": j.margin}
             for j in found
@@ -52,12 +51,13 @@ def judge(
         ["title", "year", "enjoyed"], [(j.item.title, j.item.year, f"{j.p_yes:.0%}") for j in found], right=("enjoyed",)
     )
     if not all(j.is_calibrated for j in found):
-        say("this model was not calibrated: its probabilities order items, and mean no more", quiet=quiet)
+        say("this model was not calibrated: its probabilities order items, and mean no more", quiet=command.quiet)
 
 
 @takes(HistoryOptions, into="user")
 @takes(Request, "preference intent context timeout_s", into="request")
 @takes(OpenOptions, "model adapter catalog n_threads n_ctx", into="options")
+@takes(CommandOptions, into="command")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A title or id.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
@@ -65,13 +65,11 @@ def compare(
     user: HistoryOptions,
     request: Request,
     options: OpenOptions,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    command: CommandOptions,
 ) -> None:
     """Say which of two items the user prefers, whatever the order they are named in."""
     asked, _ = user.user_of(request)
-    with opened(options, offline=offline, quiet=quiet) as r:
+    with opened(options, command) as r:
         found = interruptible(
             r,
             lambda: r.compare(
@@ -84,7 +82,7 @@ def compare(
                 timeout_s=asked.timeout_s,
             ),
         )
-    if json:
+    if command.json:
         named = {
             name: {"id": item.id, "title": item.title, "year": item.year}
             for name, item in (("a", found.a), ("b", found.b))
@@ -105,4 +103,4 @@ def compare(
     columns = ("preferred", "named first", "named second")
     print_table(["title", "year", *columns], rows, right=columns)
     if not found.agrees:
-        say("the two orders disagree: neither is clearly preferred", quiet=quiet)
+        say("the two orders disagree: neither is clearly preferred", quiet=command.quiet)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.history import HistoryOptions
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request
@@ -15,23 +15,22 @@ from genrec_edge.options import OpenOptions, Request
 @takes(HistoryOptions, into="user")
 @takes(Request, into="request")
 @takes(OpenOptions, into="options")
+@takes(CommandOptions, into="command")
 def recommend(
     *,
     user: HistoryOptions,
     request: Request,
     options: OpenOptions,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    command: CommandOptions,
 ) -> None:
     """Recommend the items a language model finds likeliest to come next, out of your own catalog."""
     request, seen = user.user_of(request)
     from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
 
-    with opened(options, offline=offline, quiet=quiet) as recommender:
+    with opened(options, command) as recommender:
         asked = replace(request, exclude=(*request.exclude, *recommender.catalog.by_ids(seen)))
         result = interruptible(recommender, lambda: recommender.answer(asked))
-    if json:
+    if command.json:
         emit_json(RECOMMEND_SCHEMA, to_json(result))
     else:
-        show(result, quiet=quiet)
+        show(result, quiet=command.quiet)

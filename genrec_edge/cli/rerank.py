@@ -9,7 +9,7 @@ import typer
 
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.history import HistoryOptions, read_interactions
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request
@@ -18,6 +18,7 @@ from genrec_edge.options import OpenOptions, Request
 @takes(HistoryOptions, into="user")
 @takes(Request, "preference intent context explain timeout_s", into="request")
 @takes(OpenOptions, "model adapter catalog score n_threads n_ctx", into="options")
+@takes(CommandOptions, into="command")
 def rerank(
     *,
     candidates: Annotated[
@@ -27,9 +28,7 @@ def rerank(
     user: HistoryOptions,
     request: Request,
     options: OpenOptions,
-    offline: Offline = False,
-    json: Json = False,
-    quiet: Quiet = False,
+    command: CommandOptions,
 ) -> None:
     """Put candidates in the order in which the user is likeliest to choose them; any number, in any order."""
     request, _ = user.user_of(request)
@@ -37,9 +36,9 @@ def rerank(
     request = replace(request, task="reranking", candidates=named)
     from genrec_edge.cli.render import show, to_json  # noqa: PLC0415
 
-    with opened(options, offline=offline, quiet=quiet) as recommender:
+    with opened(options, command) as recommender:
         result = interruptible(recommender, lambda: recommender.answer(request))
-    if json:
+    if command.json:
         emit_json("genrec-edge/rerank@1", to_json(result))
     else:
-        show(result, quiet=quiet)
+        show(result, quiet=command.quiet)

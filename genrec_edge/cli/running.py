@@ -14,6 +14,7 @@ from genrec_edge.storage import paths
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from genrec_edge.cli.options import CommandOptions
     from genrec_edge.options import OpenOptions
     from genrec_edge.recommender import Recommender
 
@@ -23,7 +24,7 @@ _INTERRUPT_S = 0.05
 
 
 @contextmanager
-def opened(options: OpenOptions, *, offline: bool, quiet: bool) -> Iterator[Recommender]:
+def opened(options: OpenOptions, command: CommandOptions) -> Iterator[Recommender]:
     """Yield a recommender, its model fetched and its titles indexed first where needed."""
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.recommender import Recommender  # noqa: PLC0415
@@ -31,15 +32,15 @@ def opened(options: OpenOptions, *, offline: bool, quiet: bool) -> Iterator[Reco
 
     options = replace(
         options,
-        model=ensure_model(options.model, offline=offline, quiet=quiet),
-        catalog=catalog_path(options.catalog, quiet=quiet),
+        model=ensure_model(options.model, offline=command.offline, quiet=command.quiet),
+        catalog=catalog_path(options.catalog, quiet=command.quiet),
         prompts_path=paths.prompts_path() if paths.keeps_prompts() else None,
     )
-    with title_bar(quiet=quiet) as on_title:
+    with title_bar(quiet=command.quiet) as on_title:
         session = Session.open(replace(options, calibrate=0.0, on_title=on_title))
     with Recommender(session) as recommender:
         if options.calibrate:
-            with title_bar("calibrating", quiet=quiet) as on_title:
+            with title_bar("calibrating", quiet=command.quiet) as on_title:
                 recommender.calibrate(options.calibrate, on_title)
         yield recommender
 
