@@ -31,7 +31,7 @@ HISTORY = [[Fact(*word.split(":")) for word in item.split()] for item in ITEMS]
         # Weights, the newest item 1: 1, 0.97, 0.9409, 0.9127, 3.8236 in all. Comedy 1.9109, Drama 1.8536, Thriller 1;
         # Lee 1.9127 and Tom 1.9109 of two items each, half of the weight; France 1.8536, 0.485 of it.
         ({}, "Comedy, Drama, Thriller; 1990s, 1980s; Lee, Tom; USA, France"),
-        ({"USA": 0.4}, "Comedy, Drama, Thriller; 1990s, 1980s; Lee, Tom; France"),  # usual anyway
+        ({"USA": 0.4}, "Comedy, Drama, Thriller; 1990s, 1980s; Lee, Tom; France"),  # frequent in the catalog
         ({"USA": 0.27, "France": 0.25}, "Comedy, Drama, Thriller; 1990s, 1980s; Lee, Tom"),  # not twice as often
         ({"France": 0.2, "USA": 0.25}, "Comedy, Drama, Thriller; 1990s, 1980s; Lee, Tom; France, USA"),
         ({"Tom": 0.3}, "Comedy, Drama, Thriller; 1990s, 1980s; Lee; USA, France"),
@@ -41,10 +41,10 @@ def test_a_line_computed_by_hand(shares: dict[str, float], expected: str) -> Non
     assert profile_text(HISTORY, lambda fact: shares.get(fact.value, 0.1)) == expected
 
 
-def test_nothing_is_said_of_nothing() -> None:
+def test_without_facts_the_line_is_empty() -> None:
     assert profile_text([], lambda _: 0.5) == ""
     assert profile_text([[], []], lambda _: 0.5) == ""
-    assert profile_text([[Fact("cast", "Tom")]], lambda _: 0.5) == ""  # once is no taste
+    assert profile_text([[Fact("cast", "Tom")]], lambda _: 0.5) == ""  # one item is not enough
 
 
 def by_fractions(history: Sequence[Sequence[Fact]], share: Callable[[Fact], float]) -> str:
@@ -70,7 +70,7 @@ def by_fractions(history: Sequence[Sequence[Fact]], share: Callable[[Fact], floa
     return "; ".join(filter(None, kinds))
 
 
-def drawn(rng: np.random.Generator, n: int) -> list[list[Fact]]:
+def random_history(rng: np.random.Generator, n: int) -> list[list[Fact]]:
     columns = [("genres", 6), ("decade", 5), ("director", 12), ("cast", 30), ("country", 4), ("language", 4)]
     return [
         [Fact(c, f"{c} {v}") for c, size in columns for v in set(rng.integers(0, size, rng.integers(0, 4)).tolist())]
@@ -82,7 +82,7 @@ def test_lines_of_random_histories_are_those_of_exact_fractions() -> None:
     rng = np.random.default_rng(3)
     lines = set()
     for n in [*range(1, 30), 60, 100]:
-        history = drawn(rng, n)
+        history = random_history(rng, n)
         shares: dict[Fact, float] = {}
 
         def share(fact: Fact, shares: dict[Fact, float] = shares) -> float:
@@ -94,7 +94,7 @@ def test_lines_of_random_histories_are_those_of_exact_fractions() -> None:
 
 
 def test_parts_of_a_history_make_the_tastes_of_the_whole() -> None:
-    history = drawn(np.random.default_rng(4), 40)
+    history = random_history(np.random.default_rng(4), 40)
     whole = Tastes()
     whole.add(history)
     grown, first, second = Tastes(), Tastes(), Tastes()
