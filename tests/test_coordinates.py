@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -26,15 +27,15 @@ def f(
 """
 RIGHT = """\
     trie.path(position)
-    session.path_of(trie.row_at(position))
-    TokenRun(0, (token, *session.path_of(row)))
+    session.title_tokens(trie.row_at(position))
+    TokenRun(0, (token, *session.title_tokens(row)))
 """
 WRONG = """\
     trie.path(row)
-    session.path_of(position)
-    session.path_of(item)
+    session.title_tokens(position)
+    session.title_tokens(item)
     TokenRun(0, (row,))
-    session.prompt_ids(trie.positions(trie.rows))
+    session.prompts.build(trie.positions(trie.rows))
 """
 
 
@@ -46,10 +47,9 @@ def lines_with_errors(path: Path, code: str) -> list[str]:
     command = [sys.executable, "-m", "mypy", *options, "--ignore-missing-imports", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode in {0, 1}, done.stderr
-    found = [line for line in done.stdout.splitlines() if ": error:" in line]
-    assert all(line.startswith(str(path)) for line in found), done.stdout
-    lines = code.splitlines()
-    return [lines[int(line.removeprefix(f"{path}:").partition(":")[0]) - 1] for line in found]
+    numbers = [int(n) for n in re.findall(rf"^\S*{path.name}:(\d+): error:", done.stdout, re.MULTILINE)]
+    assert len(numbers) == done.stdout.count(": error:"), done.stdout
+    return [code.splitlines()[number - 1] for number in numbers]
 
 
 @pytest.mark.slow

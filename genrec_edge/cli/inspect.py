@@ -37,14 +37,14 @@ def inspect(
 ) -> None:
     """Say what a GGUF file is, whether it runs here, and where it comes from; malformed ones exit with 5."""
     from genrec_edge.gguf.header import read_header  # noqa: PLC0415
-    from genrec_edge.gguf.inspect import describe  # noqa: PLC0415
+    from genrec_edge.gguf.inspect import describe_header  # noqa: PLC0415
     from genrec_edge.storage.files import sha256_file  # noqa: PLC0415
 
     try:
         file.stat()
     except OSError as e:
         raise UsageError(f"cannot read {file}: {e.strerror}", hint="name a .gguf file") from e
-    facts = describe(read_header(file))
+    facts = describe_header(read_header(file))
     facts["sha256"] = None
     if sha256:
         with progress("hashing", facts["size_bytes"], quiet=quiet) as advance:

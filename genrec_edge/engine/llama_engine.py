@@ -208,7 +208,10 @@ class LlamaEngine:
                 return
             rows = self._context.logits(len(placed)) if head is None else head.logits(needed)
             for run, place, row in zip(together, placed, rows, strict=True):
-                yield place.node, row if head is not None or run.needed is None else row[run.needed]
+                logits = row
+                if head is None and run.needed is not None:
+                    logits = row[run.needed]
+                yield place.node, logits
                 if not run.keep:
                     self._free(self._tree.drop(place.node))
             del pending[: len(placed)]

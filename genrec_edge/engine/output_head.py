@@ -130,7 +130,8 @@ class OutputHead:
         """
         if self._failure is not None:
             raise self._failure
-        if (n_found := sum(len(rows) for rows in self._hidden)) != len(needed):
+        n_found = sum(len(rows) for rows in self._hidden)
+        if n_found != len(needed):
             raise EngineError(f"llama.cpp returned {n_found} hidden states, expected {len(needed)}")
         return self._rows.logits(np.concatenate(self._hidden), needed)
 

@@ -96,7 +96,7 @@ def adapter_problems(adapter: GgufHeader) -> Iterator[str]:
             yield f"{tensor.name} is of type {tensor.type}, not one of {', '.join(_TYPES)}"
 
 
-def pairs(adapter: GgufHeader) -> dict[str, tuple[TensorInfo, TensorInfo]]:
+def lora_pairs(adapter: GgufHeader) -> dict[str, tuple[TensorInfo, TensorInfo]]:
     """Return A and B by the name of the weight they change; halves without the other are left out."""
     tensors = {tensor.name: tensor for tensor in adapter.tensors}
     names = [name.removesuffix(_A) for name in tensors if name.endswith(_A)]
@@ -110,7 +110,7 @@ def _architecture(adapter: GgufHeader, model: GgufHeader) -> Iterator[str]:
 
 def _tensors(adapter: GgufHeader, model: GgufHeader) -> Iterator[str]:
     weights = {tensor.name: tensor for tensor in model.tensors}
-    for name, (a, b) in pairs(adapter).items():
+    for name, (a, b) in lora_pairs(adapter).items():
         if name == _EMBEDDING and _OUTPUT not in weights:
             # The output would look up the same pair, whose halves are swapped for the embedding, and abort.
             yield f"{name} is the output of this model too, which no adapter in GGUF format can change: merge it"

@@ -1,7 +1,6 @@
-"""What a GGUF file says about itself, in the order a person asks: what it is, whether it runs, where it comes from.
+"""Describes a GGUF file as JSON: what it is, whether it can be run, where it comes from.
 
-Works on the header alone; of the weights it knows where they lie. Any well-formed file will do: a model of any
-architecture, a vocabulary, an adapter.
+Needs the header alone, of any well-formed file: a model of any architecture, a vocabulary, an adapter.
 """
 
 from __future__ import annotations
@@ -9,11 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.errors import ModelInvalidError
-from genrec_edge.gguf.adapter import ALPHA, adapter_problems, pairs
+from genrec_edge.gguf.adapter import ALPHA, adapter_problems, lora_pairs
 from genrec_edge.gguf.training_keys import NAMESPACE
 from genrec_edge.gguf.types import ArrayInfo
-from genrec_edge.gguf.validate import check_runnable
+from genrec_edge.gguf.validate import why_not_runnable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,36 +33,36 @@ _BASE_MODEL = re.compile(r"general\.base_model\.(\d+)\.(?:repo_url|name)")
 _LAYER = re.compile(r"blk\.\d+\.")
 
 
-def describe(header: GgufHeader) -> dict[str, Any]:
+def describe_header(header: GgufHeader) -> dict[str, Any]:
     """Return everything a header says as the payload of `genrec-edge/inspect@1`. Reads the vocabulary."""
     metadata = header.metadata
-    why = _why_not(header)
+    why_not = why_not_runnable(header)
     return {
         "path": str(header.path),
         "size_bytes": header.file_size,
         "gguf_version": header.version,
         "kind": _kind(header),
-        "runs": not why,
-        "why_not": why or None,
+        "runs": not why_not,
+        "why_not": why_not or None,
         "architecture": header.architecture,
         "file_type": header.quant,
         "n_params": header.n_params,
-        "general": {name: plain(metadata[key]) for name in _GENERAL if (key := f"general.{name}") in metadata},
+        "general": {name: json_value(metadata[key]) for name in _GENERAL if (key := f"general.{name}") in metadata},
         "base_models": _base_models(header),
         "model": {
-            name: plain(metadata[key])
+            name: json_value(metadata[key])
             for suffix, name in _SHAPE.items()
             if (key := f"{header.architecture}.{suffix}") in metadata
         },
         "tokenizer": _tokenizer(metadata),
         "adapter": _adapter(header) if _kind(header) == "adapter" else None,
         "provenance": {
-            key.removeprefix(f"{NAMESPACE}."): plain(v)
+            key.removeprefix(f"{NAMESPACE}."): json_value(v)
             for key, v in metadata.items()
             if key.startswith(f"{NAMESPACE}.")
         },
         "types": _types(header),
-        "metadata": {key: plain(value) for key, value in metadata.items()},
+        "metadata": {key: json_value(value) for key, value in metadata.items()},
         "tensors": [
             {"name": t.name, "shape": list(t.shape), "type": t.type, "offset": t.offset, "bytes": t.n_bytes}
             for t in header.tensors
@@ -72,7 +70,7 @@ def describe(header: GgufHeader) -> dict[str, Any]:
     }
 
 
-def plain(value: Scalar | ArrayInfo | None) -> Any:
+def json_value(value: Scalar | ArrayInfo | None) -> Any:
     """Return a value of the metadata as JSON has it; of an array too long to be kept, its kind and length."""
     if not isinstance(value, ArrayInfo):
         return value
@@ -82,17 +80,8 @@ def plain(value: Scalar | ArrayInfo | None) -> Any:
 
 
 def _kind(header: GgufHeader) -> str:
-    kind = str(plain(header.metadata.get("general.type", "model")))
+    kind = str(json_value(header.metadata.get("general.type", "model")))
     return "vocabulary" if kind == "model" and not header.tensors else kind
-
-
-def _why_not(header: GgufHeader) -> str:
-    """Say why this file is not a model that runs, or ""."""
-    try:
-        check_runnable(header)
-    except ModelInvalidError as e:
-        return e.message.removeprefix(f"{header.path} ").removeprefix("cannot be run: ")
-    return ""
 
 
 def _base_models(header: GgufHeader) -> list[str]:
@@ -109,18 +98,18 @@ def _tokenizer(metadata: Mapping[str, Scalar | ArrayInfo]) -> dict[str, Any]:
     prefix = "tokenizer.ggml."
     tokens, template = metadata.get(f"{prefix}tokens"), metadata.get("tokenizer.chat_template")
     return {
-        "model": plain(metadata.get(f"{prefix}model")),
-        "pre": plain(metadata.get(f"{prefix}pre")),
+        "model": json_value(metadata.get(f"{prefix}model")),
+        "pre": json_value(metadata.get(f"{prefix}pre")),
         "n_tokens": tokens.count if isinstance(tokens, ArrayInfo) else None,
         "chat_template_characters": len(template) if isinstance(template, str) else None,
     }
 
 
 def _adapter(header: GgufHeader) -> dict[str, Any]:
-    found = pairs(header)
+    found = lora_pairs(header)
     return {
-        "type": plain(header.metadata.get("adapter.type")),
-        "alpha": plain(header.metadata.get(ALPHA)),
+        "type": json_value(header.metadata.get("adapter.type")),
+        "alpha": json_value(header.metadata.get(ALPHA)),
         "ranks": sorted({b.shape[0] for _, b in found.values()}),
         "matrices": len(found),
         "targets": sorted({_LAYER.sub("", name).removesuffix(".weight") for name in found}),

@@ -43,12 +43,20 @@ def check_runnable(header: GgufHeader) -> None:
         ModelInvalidError: it is not; the message lists everything that was found.
     """
     if reason := _other_kind(header):
-        message = f"{header.path} {reason}"
-        raise ModelInvalidError(message, hint="name a LLaMA-family model in GGUF format")
-    problems = [*_hyperparameters(header), *_experts(header), *_weights(header), *_tokenizer(header)]
-    if problems:
-        message = f"{header.path} cannot be run: {'; '.join(problems)}"
+        raise ModelInvalidError(f"{header.path} {reason}", hint="name a LLaMA-family model in GGUF format")
+    if problems := _problems(header):
+        message = f"{header.path} cannot be run: {problems}"
         raise ModelInvalidError(message, hint="convert or fetch the model again")
+
+
+def why_not_runnable(header: GgufHeader) -> str:
+    """Return everything for which `check_runnable` would refuse a file, or "". Reads the vocabulary."""
+    return _other_kind(header) or _problems(header)
+
+
+def _problems(header: GgufHeader) -> str:
+    """Return everything that is wrong with a LLaMA-family model, or ""."""
+    return "; ".join([*_hyperparameters(header), *_experts(header), *_weights(header), *_tokenizer(header)])
 
 
 def _other_kind(header: GgufHeader) -> str:

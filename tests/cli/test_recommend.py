@@ -316,7 +316,7 @@ BAD_INPUT = [
         "too few for one title",
         id="context too small",
     ),
-    pytest.param(["--threads", "0"], 2, "usage", "0 threads", id="no threads"),
+    pytest.param(["--threads", "0"], 2, "usage", "--threads must be from 1 to 512, got 0", id="no threads"),
     pytest.param(["--temperature", "-1"], 2, "usage", "temperature", id="negative temperature"),
     pytest.param(["--temperature", "nan"], 2, "usage", "temperature", id="temperature is no number"),
     pytest.param(["--timeout", "-1"], 2, "usage", "--timeout must be at least 0, got -1.0", id="negative timeout"),
@@ -575,9 +575,9 @@ def test_ctrl_c_cancels_the_request(own_handler: None) -> None:
 ENDLESS_SEARCH = """
 import signal, sys
 from genrec_edge import cli
-from genrec_edge.engine import context
+from genrec_edge.engine import llama_engine
 signal.signal(signal.SIGINT, signal.default_int_handler)
-evaluate = context.LlamaEngine.evaluate
+evaluate = llama_engine.LlamaEngine.evaluate
 
 def endless(self, runs, worth):
     sys.stderr.write("searching\\n")
@@ -586,7 +586,7 @@ def endless(self, runs, worth):
         for _ in evaluate(self, list(runs), worth):
             pass
 
-context.LlamaEngine.evaluate = endless
+llama_engine.LlamaEngine.evaluate = endless
 cli.main()
 """
 DEAF_SEARCH = """
