@@ -65,7 +65,7 @@ class EaseInverse:
         return kept
 
     def scores(self, history: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return the score of each item after a history, (n_items,), at least 0, and 0 for items of the history."""
+        """Return the score of each item after distinct items, (n_items,), at least 0, and 0 for these items."""
         row_sum = self.inverse[self.positions(history)].sum(0, dtype=np.float64)
         scores = self.to_catalog(-row_sum / np.diag(self.inverse))
         scores[history] = 0.0

@@ -1,25 +1,21 @@
-"""Systems that rank items: models against known probabilities and against `recommend`, scores against plain sorting."""
+"""Language models as systems: rankings against known probabilities and against `recommend`."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from genrec_edge import Recommender
 from genrec_edge.datasets.folder import Dataset, load
-from genrec_edge.errors import EngineError, UsageError
+from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.llm_ranker import N_TEXTS, LlmRanker
 from genrec_edge.evaluation.prior_term import PriorTerm
-from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.hub.store import ModelStore, resolve_model
 from genrec_edge.records import Interaction
 from genrec_edge.serving.session import Session
-from genrec_edge.serving.training_record import training_split_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -29,11 +25,15 @@ if TYPE_CHECKING:
 
     from genrec_edge.evaluation.ranker import Ranking
     from genrec_edge.hub.store import ModelFile
+    from genrec_edge.options import OpenOptions
     from genrec_edge.records import ScoreKind
 
     BigramLlama = Callable[[Path, Mapping[str, Mapping[str, float]]], Path]
 
+
 A, A1, B, B1, C, HEAT, HEAT_TOO = 0, 1, 2, 3, 4, 7, 8
+
+
 NEXT = {
     "\n": {"A": 0.4, "B": 0.3, "q": 0.2, "C": 0.05, "<|end|>": 0.05},
     "A": {"\n": 0.9, "1": 0.1},
@@ -126,19 +126,19 @@ def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
     small_bytes: int, n_contexts: int, tiny_llama: Path, data: Dataset, tiny: LlmRanker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("genrec_edge.serving.session_pool._SMALL_BYTES", small_bytes)
-    opened: list[int] = []
+    opened: list[int | None] = []
     really_open = Session.open
 
-    def counted(*arguments: Any, **options: Any) -> Session:
-        opened.append(options["n_threads"])
-        return really_open(*arguments, **options)
+    def counted(options: OpenOptions) -> Session:
+        opened.append(options.n_threads)
+        return really_open(options)
 
     monkeypatch.setattr(Session, "open", counted)
     clones: list[Session] = []
-    really_twin = Session.clone
+    really_clone = Session.clone
 
     def clone(session: Session) -> Session:
-        clones.append(really_twin(session))
+        clones.append(really_clone(session))
         return clones[-1]
 
     monkeypatch.setattr(Session, "clone", clone)
@@ -182,28 +182,6 @@ def test_the_prompt_has_the_latest_titles_and_each_once(tiny_llama: Path, data: 
         LlmRanker(file_of(tiny_llama), data, max_history=0)
 
 
-def test_a_prior_is_added_to_the_score_before_the_search(bigram_path: Path, data: Dataset, bigram: LlmRanker) -> None:
-    # A, of the greatest probability, becomes the last, and Heat, which the model would never name, the first.
-    nats = np.zeros(data.n_items)
-    nats[[A, HEAT]] = -20, 500
-
-    def log_prob(history: NDArray[np.int32]) -> NDArray[np.float64]:
-        assert history.tolist() == [C]
-        return nats
-
-    alone = bigram.rank(indexes([C]), 11)
-    own = dict(zip(alone.items.tolist(), alone.scores.tolist(), strict=True))
-    prior = PriorTerm("made", log_prob, 0.5)
-    with LlmRanker(file_of(bigram_path), data, prior=prior, n_threads=1) as fused:
-        ranked = fused.rank(indexes([C]), 11)
-        assert (fused.name, fused.about["prior"], fused.about["prior_weight"]) == ("bigram + 0.5 made", "made", 0.5)
-    expected = {item: score + 0.5 * nats[item] for item, score in own.items()}
-    assert dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)) == pytest.approx(expected, abs=1e-3)
-    assert (ranked.items[0], ranked.items[1:4].tolist().count(A), ranked.exact) == (HEAT, 0, True)
-    with pytest.raises(UsageError, match="`prior_weight` must be a finite number, got nan"):
-        LlmRanker(file_of(bigram_path), data, prior=PriorTerm("made", log_prob, math.nan))
-
-
 def test_what_answers_depend_on_is_said(bigram: LlmRanker, bigram_path: Path, tiny: LlmRanker) -> None:
     about = bigram.about
     assert about["model_bytes"] == bigram_path.stat().st_size
@@ -217,13 +195,6 @@ def test_what_answers_depend_on_is_said(bigram: LlmRanker, bigram_path: Path, ti
     assert not any(str(bigram_path) in str(value) for value in about.values())
     assert (bigram.name, bigram.is_baseline) == ("bigram", False)
     assert about["tuned_on"] is None
-
-
-def test_what_a_model_was_tuned_on_is_read_from_its_record() -> None:
-    record = {f"genrec_edge.train.{key}": key for key in ("data_sha256", "split", "ties", "seed")}
-    assert training_split_of(record) == {"sha256": "data_sha256", "split": "split", "ties": "ties"}
-    del record["genrec_edge.train.ties"]
-    assert training_split_of(record) is None
 
 
 def test_free_text_is_counted_and_grounded(bigram_path: Path, data: Dataset) -> None:
@@ -248,45 +219,23 @@ def test_text_that_means_nothing_is_invalid(bigram_llama: BigramLlama, data: Dat
     assert (ranked.items.tolist(), ranked.texts, ranked.invalid, ranked.repeated) == ([], N_TEXTS, N_TEXTS, 0)
 
 
-@given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=8),
-    st.sets(st.integers(0, 7)),
-    st.none() | st.sets(st.integers(0, 7)),
-    st.integers(1, 9),
-)
-def test_scores_are_ranked_as_plain_sorting_does(
-    scores: list[int], history: set[int], pool: set[int] | None, k: int
-) -> None:
-    all_items = range(len(scores))
-    allowed = [i for i in all_items if i not in history and (pool is None or i in pool)]
-    with ScoreRanker("s", lambda: lambda _: np.array(scores, np.float64)) as ranker:
-        ranked = ranker.rank(
-            indexes(sorted(history & set(all_items))),
-            k,
-            candidates=None if pool is None else indexes(sorted(pool & set(all_items))),
-        )
-    assert ranked.items.tolist() == sorted(allowed, key=lambda i: (-scores[i], i))[:k]
-    for target in all_items:
-        places = [p for p, s in enumerate(sorted((scores[i] for i in allowed), reverse=True), 1) if s == scores[target]]
-        assert ranked.rank_of(target) == (sum(places) / len(places) if target in allowed else math.inf)
+def test_a_prior_is_added_to_the_score_before_the_search(bigram_path: Path, data: Dataset, bigram: LlmRanker) -> None:
+    # A, of the greatest probability, becomes the last, and Heat, which the model would never name, the first.
+    nats = np.zeros(data.n_items)
+    nats[[A, HEAT]] = -20, 500
 
+    def log_prob(history: NDArray[np.int32]) -> NDArray[np.float64]:
+        assert history.tolist() == [C]
+        return nats
 
-def test_scores_are_made_when_they_are_needed_and_dropped_afterwards() -> None:
-    made: list[int] = []
-
-    def fit() -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
-        made.append(1)
-        return lambda _: np.zeros(3)
-
-    ranker = ScoreRanker("s", fit)
-    assert made == []
-    with ranker:
-        assert [len(ranked.items) for ranked in ranker.rank_many([indexes([1]), indexes([])], 5)] == [2, 3]
-    assert made == [1]
-    with pytest.raises(AttributeError):
-        ranker.rank(indexes([]), 1)
-
-
-def test_a_score_that_is_no_number_is_an_error() -> None:
-    with ScoreRanker("s", lambda: lambda _: np.array([1.0, np.nan])) as ranker, pytest.raises(EngineError):
-        ranker.rank(indexes([]), 1).rank_of(1)
+    alone = bigram.rank(indexes([C]), 11)
+    own = dict(zip(alone.items.tolist(), alone.scores.tolist(), strict=True))
+    prior = PriorTerm("made", log_prob, 0.5)
+    with LlmRanker(file_of(bigram_path), data, prior=prior, n_threads=1) as fused:
+        ranked = fused.rank(indexes([C]), 11)
+        assert (fused.name, fused.about["prior"], fused.about["prior_weight"]) == ("bigram + 0.5 made", "made", 0.5)
+    expected = {item: score + 0.5 * nats[item] for item, score in own.items()}
+    assert dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)) == pytest.approx(expected, abs=1e-3)
+    assert (ranked.items[0], ranked.items[1:4].tolist().count(A), ranked.exact) == (HEAT, 0, True)
+    with pytest.raises(UsageError, match="`prior_weight` must be a finite number, got nan"):
+        LlmRanker(file_of(bigram_path), data, prior=PriorTerm("made", log_prob, math.nan))

@@ -1,0 +1,50 @@
+"""Files of priors: written and read again."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genrec_edge.errors import UsageError
+from genrec_edge.prior.db import ItemPrior
+from genrec_edge.prior.model import DEFAULT
+from tests.support.priors import COEFFICIENTS, EVENTS, N_ITEMS, assert_same, built, dataset_of, followed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+    made = built(tmp_path / "prior.db", EVENTS, "item", coefficients=COEFFICIENTS)
+    prior = ItemPrior.open(tmp_path / "prior.db")
+    assert_same(prior, made)
+    assert prior.card == made.card
+    assert (prior.card.ties, prior.card.coefficients) == ("item", COEFFICIENTS)
+    assert (prior.item_ids, prior.titles) == (dataset_of(EVENTS).item_ids, dataset_of(EVENTS).titles)
+    sequences = [[0, 2, 3, 0], [1, 2]]
+    for i in range(N_ITEMS):
+        columns, values = prior.counts.transitions.row(i)
+        expected = {j: followed(sequences, i, j) for j in range(N_ITEMS) if followed(sequences, i, j)}
+        assert dict(zip(columns.tolist(), values.tolist(), strict=True)) == pytest.approx(expected)
+
+
+def test_no_user_is_named_in_the_file(prior_path: Path) -> None:
+    assert b"bob" not in prior_path.read_bytes()
+    with closing(sqlite3.connect(prior_path)) as connection:
+        assert connection.execute("SELECT count(DISTINCT user) FROM histories").fetchone() == (2,)
+
+
+def test_a_file_that_is_there_is_replaced_only_on_demand(prior_path: Path) -> None:
+    with pytest.raises(UsageError, match="exists already"):
+        built(prior_path, EVENTS)
+    built(prior_path, EVENTS[:2], force=True)
+    assert ItemPrior.open(prior_path).counts.events.sum() == 2
+
+
+def test_a_copy_of_a_prior_is_the_prior(prior_path: Path, tmp_path: Path) -> None:
+    assert_same(ItemPrior.open(shutil.copy(prior_path, tmp_path / "copy.db")), ItemPrior.open(prior_path))
+    assert ItemPrior.open(prior_path).card.coefficients == DEFAULT
