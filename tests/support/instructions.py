@@ -41,16 +41,16 @@ def drawn(form: str, n: int = 200) -> list[Example]:
     return [example for example in found if example is not None]
 
 
-def said(example: Example) -> dict[str, str]:
+def words_by_mark(example: Example) -> dict[str, str]:
     lines = [piece.line for piece in example.pieces if isinstance(piece, WordsPiece)]
     return {line.mark: line.text for line in lines}
 
 
-def learned(example: Example) -> list[TitlesPiece]:
+def target_titles(example: Example) -> list[TitlesPiece]:
     return [piece for piece in example.pieces if isinstance(piece, TitlesPiece) and piece.is_target]
 
 
-def asks_for(words: str) -> set[int]:
+def items_matching(words: str) -> set[int]:
     """Return the items that have all facts of a specific intention, found in the words alone."""
     wanted = words.split(", ")
     return {i for i in range(N_ITEMS) if all(any(f.value == w for f in facts_of(i)) for w in wanted)}

@@ -75,7 +75,7 @@ def log_priors(n_items: int) -> NDArray[np.float64]:
 
 
 def prior_of(trie: TitleTrie) -> PriorFunction:
-    """Return the prior of `next_title` windows: a row for each position that is asked for."""
+    """Return the prior of `next_title` windows: a row for each target position."""
     rows = log_priors(trie.n_items)
     return lambda user, _history, _start: rows[user : user + 1].astype(np.float32)
 
@@ -113,7 +113,7 @@ class BruteForce:
     def steps(
         self, position: int, prior: NDArray[np.float64] | None = None, tau: float = 1.0, lambda_: float = 0.0
     ) -> list[tuple[torch.Tensor, torch.Tensor, int]]:
-        """Return (log-probabilities of what may come next, the prior's shares of it, which came) for each token."""
+        """Return (log-probabilities of what may come next, the prior's shares of it, the right one) for each token."""
         path, logits, found = self.paths[position], self.logits(position), []
         for n, token in enumerate(path):
             allowed = sorted(self.nexts[path[:n]])
@@ -128,4 +128,4 @@ class BruteForce:
 
     def nats(self, position: int, **options: Any) -> float:
         """Return minus the title's log-probability under the catalog score."""
-        return -sum(float(log_probs[came]) for log_probs, _, came in self.steps(position, **options))
+        return -sum(float(log_probs[label]) for log_probs, _, label in self.steps(position, **options))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
 
-def test_modules_that_are_none_are_named(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_modules_that_do_not_exist_are_named(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
     wanted = job(cycle_data, tiny_base, tmp_path / "out", changed(lora={"whole": ["norm", "wo", "w2"]}))
     with pytest.raises(UsageError, match=r"lora.whole: .* has no modules called wo, w2"):
         train(wanted)

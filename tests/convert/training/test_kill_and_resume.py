@@ -41,7 +41,7 @@ micro_batch = 3
 users = 10
 every = 1
 """
-# Trains until step 7, of which the last checkpoint, that of step 4, knows nothing, and waits to be killed.
+# Trains until step 7, three steps after the last state, and waits to be killed.
 UNTIL_STEP_7 = """
 import sys, time
 from pathlib import Path
@@ -75,7 +75,9 @@ def curve(trained: TrainingResult) -> list[float]:
     return [entry["loss"] for entry in trained.progress.log]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(job: Callable[..., TrainJob], tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_result_as_an_undisturbed_one(
+    job: Callable[..., TrainJob], tmp_path: Path
+) -> None:
     """With dropout, whose draws have to be the same, too."""
     plain = train(job("plain", 0.1))
     assert plain.progress.step > 8
@@ -103,10 +105,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(job: Callable[..., TrainJob
 
 def test_two_processes_do_what_one_does(job: Callable[..., TrainJob], tmp_path: Path) -> None:
     plain = train(job("plain", 0.0))
-    wanted = job("out", 0.0)
+    parallel = job("out", 0.0)
     launch = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH.split(), "--no_python"]
     command = [sys.executable, "-c", "from genrec_edge.cli import main; main()", "train", "--json", "--threads", "1"]
-    options = ["--data", wanted.data, "--base", wanted.base, "--out", wanted.out, "--config", tmp_path / "recipe.toml"]
+    options = ["--data", parallel.data, "--base", parallel.base, "--out", parallel.out]
+    options += ["--config", tmp_path / "recipe.toml"]
     done = subprocess.run(
         [*launch, *command, *map(str, options)],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "hf")},
@@ -117,12 +120,12 @@ def test_two_processes_do_what_one_does(job: Callable[..., TrainJob], tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == plain.progress.step  # one object, though there were two processes
-    assert json.loads((wanted.out / "run.json").read_text())["processes"] == 2
-    log = [json.loads(line) for line in (wanted.out / "log.jsonl").read_text().splitlines()]
+    assert json.loads((parallel.out / "run.json").read_text())["processes"] == 2
+    log = [json.loads(line) for line in (parallel.out / "log.jsonl").read_text().splitlines()]
     assert [entry["loss"] for entry in log] == pytest.approx(curve(plain), rel=1e-4)
     # Adam does not mind how long a gradient is, and would hide a sum where a mean is meant.
     assert [entry["norm"] for entry in log] == pytest.approx([e["norm"] for e in plain.progress.log], rel=1e-2)
-    weights, expected = (load_file(out / "adapter_model.safetensors") for out in (wanted.out, plain.out))
+    weights, expected = (load_file(out / "adapter_model.safetensors") for out in (parallel.out, plain.out))
     assert {n: t.shape for n, t in weights.items()} == {n: t.shape for n, t in expected.items()}
     for name, tensor in weights.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-2, atol=1e-3)

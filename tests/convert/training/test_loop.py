@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 def test_a_cycle_of_titles_is_learned(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
     trained = train(job(cycle_data, tiny_base, tmp_path / "out", changed(optimizer={"epochs": 8})))
     nats = [entry["nats"] for entry in trained.progress.log]
-    # One window in nine begins with a title that nothing foretells, so some of log(19) stays.
+    # One window in nine begins with a title that nothing predicts, so some of log(19) stays.
     assert np.mean(nats[-10:]) < 0.5 * math.log(19)
     assert np.mean(nats[-10:]) < np.mean(nats[:5]) - 2
     assert trained.progress.validations[-1]["ndcg@10"] > 0.8
@@ -102,7 +102,7 @@ def test_layers_that_were_left_out_for_training_are_left_out_by_convert(
 def test_training_ends_when_validation_does_not_become_better(
     cycle_data: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
-    """With a rate of next to nothing the first look is the best."""
+    """With a rate of next to nothing the first validation is the best."""
     document = changed(optimizer={"lr": 1e-6, "epochs": 50}, validation={"every": 0.2, "patience": 2})
     trained = train(job(cycle_data, tiny_base, tmp_path / "out", document))
     assert trained.stopped_early
@@ -113,13 +113,13 @@ def test_training_ends_when_validation_does_not_become_better(
 
 
 def test_the_adapter_that_is_kept_is_the_best_one(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
-    """A rate far too large for the second half: the look in between is better than the last one."""
+    """A rate far too large for the second half: the validation in between is better than the last one."""
     good = train(job(cycle_data, tiny_base, tmp_path / "good", changed(optimizer={"epochs": 4, "decay": "constant"})))
-    looks = good.progress.validations
-    best = max(range(len(looks)), key=lambda i: looks[i]["ndcg@10"])
+    validations = good.progress.validations
+    best = max(range(len(validations)), key=lambda i: validations[i]["ndcg@10"])
     shorter = changed(optimizer={"epochs": best + 1, "decay": "constant"})
     until_there = train(job(cycle_data, tiny_base, tmp_path / "until", shorter))
-    assert until_there.progress.step == looks[best]["step"]
+    assert until_there.progress.step == validations[best]["step"]
     for name, tensor in weights(good.out).items():
         assert torch.equal(tensor, weights(until_there.out)[name])
 

@@ -76,9 +76,7 @@ def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabula
     assert sum(math.exp(-nats) for nats in one_of_each.values()) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
-    model: Any, vocabulary: Model, trie: TitleTrie
-) -> None:
+def test_the_loss_of_a_title_does_not_depend_on_its_batch(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
     """Every title a target, windows of different lengths in a batch, against one title at a time."""
     windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
     objective, make = TitleLoss(model, "catalog"), collator(trie, vocabulary)
@@ -93,10 +91,10 @@ def test_a_title_costs_the_same_wherever_and_with_whatever_it_is_asked_for(
 
 
 @pytest.mark.parametrize("kind", ["catalog", "residual"])
-def test_nodes_done_apart_give_the_same_loss_and_gradient_as_nodes_done_together(
+def test_wide_and_padded_nodes_give_the_same_loss_and_gradient(
     kind: Any, model: Any, vocabulary: Model, trie: TitleTrie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the prior holds next to nothing: a child that is none would have as much."""
+    """Also where the prior holds next to nothing: a padded child would have as much."""
 
     def certain(user: int, history: NDArray[np.int64], start: int) -> NDArray[np.float32]:
         log_probs = np.full((1, trie.n_items), -25, np.float32)
@@ -123,18 +121,18 @@ def loss_and_gradient(objective: TitleLoss, batch: TrainingBatch) -> tuple[float
 
 
 @pytest.mark.parametrize("distill", [0.6, 1.0])
-def test_the_taught_loss_and_its_gradient_are_those_of_dense_cross_entropies(
+def test_the_loss_with_a_teacher_and_its_gradient_are_those_of_dense_cross_entropies(
     distill: float, model: Any, vocabulary: Model, trie: TitleTrie
 ) -> None:
     rows, brute = log_priors(trie.n_items), BruteForce(model, vocabulary, trie)
     objective = TitleLoss(model, "catalog", distill)
-    wanted = [next_title(position) for position in (0, 4, 8, 17, 18)]
-    found = loss_and_gradient(objective, collator(trie, vocabulary, prior_of(trie)).collate(wanted))
+    examples = [next_title(position) for position in (0, 4, 8, 17, 18)]
+    found = loss_and_gradient(objective, collator(trie, vocabulary, prior_of(trie)).collate(examples))
     loss = torch.zeros(())
-    for example in wanted:
-        for log_probs, shares, came in brute.steps(example.user, prior=rows[example.user]):
+    for example in examples:
+        for log_probs, shares, label in brute.steps(example.user, prior=rows[example.user]):
             target = distill * shares.float()
-            target[came] += 1 - distill
+            target[label] += 1 - distill
             loss = loss - (target * log_probs).sum()
     model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
@@ -207,27 +205,27 @@ def test_verdicts_are_cross_entropies_of_two_answers(
         tail = prompts.pointwise(judged) if isinstance(parts, VerdictPiece) else prompts.pairwise(*pair)
         titles = [trie.path(TriePosition(position)) for position in HISTORY]
         head = vocabulary.tokenize(prompts.INSTRUCTION)
-        asked_ids = prompts.encode(
+        tail_ids = prompts.encode(
             tail, vocabulary.tokenize, lambda item: trie.path(TriePosition(item)), vocabulary.newline_id
         )
-        prompt, _ = prompts.build_prompt(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=asked_ids)
+        prompt, _ = prompts.build_prompt(head, titles, end_id=vocabulary.newline_id, max_tokens=999, tail_ids=tail_ids)
         assert ids[: len(prompt)] == prompt  # the words of the runtime, token for token
         if isinstance(parts, VerdictPiece):
             answers, at = [vocabulary.tokenize(text)[0] for text in (prompts.YES, prompts.NO)], len(prompt) - 1
             unseen = 1 - shares[list(HISTORY)].sum()
             p = shares[judged] / unseen
-            taught, came = p / (p + 1 / (trie.n_items - len(HISTORY))), 1.0
+            soft_label, label = p / (p + 1 / (trie.n_items - len(HISTORY))), 1.0
         else:
             a, b = ([*trie.path(TriePosition(position)), vocabulary.newline_id] for position in pair)
             fork = next(i for i in range(99) if a[i] != b[i])
             assert fork
             answers, at = [a[fork], b[fork]], len(prompt) - 1 + fork
             assert isinstance(parts, PickPiece)
-            taught, came = shares[pair[0]] / shares[list(pair)].sum(), float(parts.is_first)
+            soft_label, label = shares[pair[0]] / shares[list(pair)].sum(), float(parts.is_first)
         with torch.no_grad():
             logits = model(input_ids=batch.input_ids).logits[0, at, answers]
             found = objective(batch)
-        share = (1 - distill) * came + distill * taught
+        share = (1 - distill) * label + distill * soft_label
         nats = -(torch.tensor([share, 1 - share]) * torch.log_softmax(logits, -1)).sum()
         assert float(found.loss) == pytest.approx(VERDICT_WEIGHT * float(nats), rel=1e-4)
         assert len(found.hard_loss) == 0
@@ -260,9 +258,7 @@ def test_words_are_learned_token_by_token(model: Any, vocabulary: Model, trie: T
     assert fewer == pytest.approx(truth, rel=1e-4)
 
 
-def test_a_batch_without_a_prior_is_no_batch_of_the_residual_objective(
-    model: Any, vocabulary: Model, trie: TitleTrie
-) -> None:
+def test_the_residual_objective_needs_a_prior(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
     batch = collator(trie, vocabulary).collate([next_title(0)])
     with pytest.raises(ValueError, match="with a prior"):
         TitleLoss(model, "residual")(batch)

@@ -24,20 +24,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 FORMS = dict.fromkeys(FORM_NAMES, 1.0)
 
 
-def test_all_forms_are_learned_together_and_an_adapter_is_gone_on_from(
+def test_all_forms_are_learned_together_and_the_adapter_is_trained_further(
     facts_data: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
-    """What the first run learned is what the second begins with; what is resumed is what was begun."""
+    """The second run starts with the weights of the first, and `run.json` has their hash."""
     document = changed(prompt="forms-1", forms=FORMS, objective={"distill": 0.5}, optimizer={"epochs": 2})
     first = train(job(facts_data, tiny_base, tmp_path / "first", document))
     losses = curve(first)
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.5
     record = json.loads((first.out / "genrec_edge.json").read_text())
     assert record["prompt"] == "forms-1"
-    begun = changed(
+    continued = changed(
         prompt="forms-1", forms=FORMS, optimizer={"lr": 1e-9, "epochs": 0.05}, base={"adapter": str(first.out)}
     )
-    second = train(job(facts_data, tiny_base, tmp_path / "second", begun))
+    second = train(job(facts_data, tiny_base, tmp_path / "second", continued))
     assert weights(second.out).keys() == weights(first.out).keys()
     for name, tensor in weights(first.out).items():
         torch.testing.assert_close(weights(second.out)[name], tensor, rtol=0, atol=1e-3)

@@ -47,7 +47,7 @@ def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
     losses = objective(batch)
     losses.loss.backward()
     truth = torch.stack(
-        [-torch.stack([log_probs[came] for log_probs, _, came in brute.steps(p)]).sum() for p in range(trie.n_items)]
+        [-torch.stack([log_probs[label] for log_probs, _, label in brute.steps(p)]).sum() for p in range(trie.n_items)]
     )
     truth.sum().backward()  # type: ignore[no-untyped-call]
     assert losses.hard_loss.tolist() == pytest.approx(truth.tolist(), abs=1e-3)
@@ -67,7 +67,7 @@ def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(
 def loaded_by_peft(base: Path, adapter: Path) -> Any:
     plain = transformers.LlamaForCausalLM.from_pretrained(base)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)  # as in trainee.py
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)  # as in model.py
         return peft.PeftModel.from_pretrained(plain, str(adapter), is_trainable=True).eval()
 
 

@@ -50,7 +50,7 @@ def catalog_path(tmp_path: Path) -> Path:
     return catalog_of(tmp_path / "others.db", OTHERS)
 
 
-def test_what_is_trained_on_is_the_prompt_that_is_served(
+def test_training_prompts_are_those_that_are_served(
     llama_vocabs: Path, tiny_llama: Path, cycle_data: Path, tmp_path: Path
 ) -> None:
     """SentencePiece: a token before everything, a space before every text, and a line break out of bytes."""
@@ -74,8 +74,8 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
         with Recommender.open(path, cycle_data / "catalog.db", n_threads=1) as recommender:
             index = recommender.session.trie
             for window in windows:
-                asked = Window(window.user, window.before, window.items, len(window.items) - 1)
-                ids = data.collator(0).collate([titles_example(asked)]).input_ids[0].tolist()
+                window_of_titles = Window(window.user, window.before, window.items, len(window.items) - 1)
+                ids = data.collator(0).collate([titles_example(window_of_titles)]).input_ids[0].tolist()
                 rows = dataset.rows[list(window.items)]
                 served, _ = recommender.session.prompts.build(CatalogRows(rows[:-1]))
                 (position,) = np.flatnonzero(index.rows == rows[-1]).tolist()
@@ -90,7 +90,7 @@ def test_what_is_trained_on_is_the_prompt_that_is_served(
         assert len(list(catalog.titles())) == index.n_items
 
 
-def test_steps_see_the_data_set_alone_and_among_others(
+def test_steps_use_the_titles_of_the_data_set_with_and_without_extra_titles(
     catalog_path: Path, cycle_data: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
     dataset = load(cycle_data)
@@ -102,8 +102,10 @@ def test_steps_see_the_data_set_alone_and_among_others(
         )
 
         def spelled(which: int) -> str:
-            asked = Window(0, (), tuple(dataset.titles.index((title, 1980)) for title in ("Heat", "Up", "Alien")))
-            batch = data.collators[which].collate([titles_example(asked)])
+            window_of_titles = Window(
+                0, (), tuple(dataset.titles.index((title, 1980)) for title in ("Heat", "Up", "Alien"))
+            )
+            batch = data.collators[which].collate([titles_example(window_of_titles)])
             assert batch.prior is not None
             np.testing.assert_allclose(batch.prior.exp().sum(1), 1, 1e-5)
             assert set(batch.input_ids[0].tolist()) <= set(data.token_ids)
@@ -112,7 +114,7 @@ def test_steps_see_the_data_set_alone_and_among_others(
         assert [collator.n_titles for collator in data.collators] == [20, 20, 21, 24]
         assert spelled(0).endswith("\nHeat\nUp\nAlien\n")
         assert spelled(3).endswith("\nHeat (1980)\nUp\nAlien (1980)\n")
-        # What nobody has met is learned about as an output only.
+        # Extra titles are never in a sequence, so their tokens are not trained.
         assert not {vocabulary.tokenize("Zulu (1964)")[0]} & set(data.token_ids)
     drawn_for = [data.collators.index(data.collator(step)) for step in range(400)]
     assert np.bincount(drawn_for).min() > 60

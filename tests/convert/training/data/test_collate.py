@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from genrec_edge.engine.bindings import Model
 
 
-def test_between_namesakes_there_is_nothing_to_learn(vocabulary: Model, trie: TitleTrie) -> None:
-    clones = next(
+def test_a_pick_between_equal_titles_has_no_target(vocabulary: Model, trie: TitleTrie) -> None:
+    equal_titles = next(
         (a, b)
         for a in range(trie.n_items)
         for b in range(a)
         if trie.path(TriePosition(a)) == trie.path(TriePosition(b))
     )
     batch = collator(trie, vocabulary).collate(
-        [Example(0, (), (PickPiece(*clones, is_first=True),), positive=clones[0])]
+        [Example(0, (), (PickPiece(*equal_titles, is_first=True),), positive=equal_titles[0])]
     )
     assert batch.verdicts is None
 
 
-def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, trie: TitleTrie) -> None:
+def test_soft_targets_follow_the_words_before(vocabulary: Model, trie: TitleTrie) -> None:
     row, matches = seen(trie.n_items), np.zeros(trie.n_items, np.bool_)
     matches[[2, 5]] = True
     make = collator(trie, vocabulary, lambda _user, history, start: np.repeat(row, len(history) - start, axis=0))
@@ -50,7 +50,7 @@ def test_a_teacher_knows_what_words_ask_for(vocabulary: Model, trie: TitleTrie) 
     assert shares == pytest.approx(weights / weights.sum(), rel=1e-4)
 
 
-def test_an_answer_comes_after_the_tail_of_its_layout(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
+def test_a_target_follows_the_tail_of_its_layout(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
     layout = prompts.LAYOUTS["genrec-1"]
     head, tail, end_id = vocabulary.tokenize(layout.head), vocabulary.tokenize(layout.tail), vocabulary.newline_id
     paths = [trie.path(TriePosition(position)) for position in range(trie.n_items)]

@@ -13,17 +13,17 @@ from tests.support.instructions import (
     HISTORIES,
     ITEM_FACTS,
     N_ITEMS,
-    asks_for,
+    items_matching,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path) -> None:
+def test_instructions_are_text_with_every_template_and_both_sources(tmp_path: Path) -> None:
     path, titles = tmp_path / "instances.jsonl", [f"Film {i}" for i in range(N_ITEMS)]
     sampler = WindowSampler(HISTORIES, window=12, seed=0)
-    told_of: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     counts = write_instructions(
         path,
         sampler,
@@ -31,11 +31,11 @@ def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path)
         titles,
         n=390,
         seed=0,
-        on_instruction=lambda done, total: told_of.append((done, total)),
+        on_instruction=lambda done, total: progress.append((done, total)),
     )
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == sum(counts.values()) == 390
-    assert told_of[-1] == (390, 390)
+    assert progress[-1] == (390, 390)
     assert Counter(row["template"] for row in rows) == dict.fromkeys(range(39), 10)
     for row in rows:
         template = TEMPLATES[row["template"]]
@@ -52,7 +52,7 @@ def test_instances_are_text_with_every_template_and_both_sources(tmp_path: Path)
             assert row["output"] in {"yes", "no"}
         if template.answer == "query":
             item = next(line for line in row["instruction"].split("\n") if line in titles)
-            assert titles.index(item) in asks_for(row["output"])
+            assert titles.index(item) in items_matching(row["output"])
     both = Counter(row["source"] for row in rows if TEMPLATES[row["template"]].allows_history_intent)
     assert both["target"] == both["history"]
     again = tmp_path / "again.jsonl"

@@ -41,7 +41,7 @@ def catalog_path(tmp_path: Path) -> Path:
     return catalog_of(tmp_path / "others.db", OTHERS)
 
 
-def test_titles_of_the_data_set_are_no_other_titles(catalog_path: Path, cycle_data: Path) -> None:
+def test_titles_of_the_data_set_are_not_extra_titles(catalog_path: Path, cycle_data: Path) -> None:
     found = load_extra_titles(str(catalog_path), load(cycle_data))
     assert sorted(found.titles) == [("Alien", 1982), ("Heat", 1995), ("Zulu", 1964), ("Zulu", 2013)]
     assert found.revision
@@ -53,7 +53,7 @@ def test_the_films_of_the_package_are_found_by_name(cycle_data: Path, own_home: 
     assert own_home.exists()
 
 
-def test_a_catalog_that_is_none_or_holds_nothing_else_is_refused(tmp_path: Path, cycle_data: Path) -> None:
+def test_a_missing_catalog_and_one_without_extra_titles_are_refused(tmp_path: Path, cycle_data: Path) -> None:
     with pytest.raises((CatalogError, UsageError), match="nowhere"):
         load_extra_titles(str(tmp_path / "nowhere.db"), load(cycle_data))
     path = catalog_of(tmp_path / "same.db", "title,year\nUp,1980\n")
@@ -62,15 +62,15 @@ def test_a_catalog_that_is_none_or_holds_nothing_else_is_refused(tmp_path: Path,
 
 
 def test_larger_catalogs_hold_the_smaller_ones() -> None:
-    others = ExtraTitles(tuple((str(i), None) for i in range(160)), "r")
-    parts = sample_subsets(others, 3)
+    extra = ExtraTitles(tuple((str(i), None) for i in range(160)), "r")
+    parts = sample_subsets(extra, 3)
     assert [len(part) for part in parts] == [0, 10, 40, 160]
     assert all(set(small) < set(large) for small, large in itertools.pairwise(parts))
-    assert all(np.array_equal(a, b) for a, b in zip(parts, sample_subsets(others, 3), strict=True))
-    assert not np.array_equal(parts[1], sample_subsets(others, 4)[1])
+    assert all(np.array_equal(a, b) for a, b in zip(parts, sample_subsets(extra, 3), strict=True))
+    assert not np.array_equal(parts[1], sample_subsets(extra, 4)[1])
 
 
-def test_other_titles_share_what_half_an_event_each_is_worth() -> None:
+def test_extra_titles_count_as_half_an_event_each() -> None:
     known = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32))
 
     def prior(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
@@ -78,7 +78,7 @@ def test_other_titles_share_what_half_an_event_each_is_worth() -> None:
         return known[:1]
 
     history = np.array([2, 0])
-    rows = np.array([3, 1, 4, 0, 2])  # the trie's order; 3 and 4 are other titles
+    rows = np.array([3, 1, 4, 0, 2])  # the trie's order; 3 and 4 are extra titles
     found = np.exp(prior_over_trie(prior, rows, 3, 10)(5, history, 1))
     rest = 1 / (10 + 2.5)
     shared = [rest / 2, 0.2 * (1 - rest), rest / 2, 0.7 * (1 - rest), 0.1 * (1 - rest)]

@@ -15,15 +15,15 @@ from tests.support.instructions import (
     HISTORIES,
     ITEM_FACTS,
     WINDOW,
-    asks_for,
     drawn,
-    learned,
-    said,
+    items_matching,
+    target_titles,
+    words_by_mark,
 )
 
 
 @pytest.mark.parametrize("form", FORM_NAMES)
-def test_every_form_tells_things_of_its_user_and_learns_something(form: str) -> None:
+def test_every_form_shows_items_of_its_user_and_has_a_target(form: str) -> None:
     examples = drawn(form)
     assert len(examples) > 150
     for example in examples:
@@ -36,19 +36,19 @@ def test_every_form_tells_things_of_its_user_and_learns_something(form: str) -> 
             assert example.positive not in example.history
 
 
-def test_a_search_tells_of_nobody_and_is_answered_by_what_fits() -> None:
+def test_a_search_shows_no_user_and_its_targets_match() -> None:
     for example in drawn("search"):
-        (named,) = learned(example)
+        (titles,) = target_titles(example)
         assert example.before == ()
-        assert named.matches is not None
-        assert all(named.matches[item] for item in named.items)
-        words = said(example)[prompts.WANTED]
+        assert titles.matches is not None
+        assert all(titles.matches[item] for item in titles.items)
+        words = words_by_mark(example)[prompts.WANTED]
         vague = [genre for genre, sentences in VAGUE_PHRASES.items() if words in sentences]
-        truth = asks_for(words if not vague else vague[0])
-        assert set(np.flatnonzero(named.matches).tolist()) == truth
+        truth = items_matching(words if not vague else vague[0])
+        assert set(np.flatnonzero(titles.matches).tolist()) == truth
 
 
-def test_a_personal_search_comes_after_what_is_told_and_a_taste_before_it() -> None:
+def test_a_personal_search_has_a_history_or_a_profile_before_it() -> None:
     seen = Counter[str]()
     for example in drawn("personal"):
         *before, wanted, answer = example.pieces
@@ -56,22 +56,22 @@ def test_a_personal_search_comes_after_what_is_told_and_a_taste_before_it() -> N
         assert wanted.line.mark == prompts.WANTED
         assert isinstance(answer, TitlesPiece)
         assert set(answer.items) <= set(WINDOW.items)
-        told_of = {item for piece in before if isinstance(piece, TitlesPiece) for item in piece.items}
-        assert told_of.isdisjoint(answer.items)
-        assert set(example.before) | told_of <= set(range(3, 21))
-        seen["taste" if prompts.TASTE in said(example) else "no taste"] += 1
-        seen["titles" if told_of else "no titles"] += 1
-        assert prompts.TASTE in said(example) or told_of
+        shown = {item for piece in before if isinstance(piece, TitlesPiece) for item in piece.items}
+        assert shown.isdisjoint(answer.items)
+        assert set(example.before) | shown <= set(range(3, 21))
+        seen["taste" if prompts.TASTE in words_by_mark(example) else "no taste"] += 1
+        seen["titles" if shown else "no titles"] += 1
+        assert prompts.TASTE in words_by_mark(example) or shown
     assert min(seen.values()) > 5
 
 
-def test_a_profile_is_that_of_what_came_before() -> None:
+def test_a_profile_is_that_of_the_earlier_items() -> None:
     for example in drawn("taste"):
-        assert said(example) == {prompts.TASTE: ITEM_FACTS.profile(example.before)}
-        assert (*example.before, *learned(example)[0].items) == (*WINDOW.before, *WINDOW.items)
+        assert words_by_mark(example) == {prompts.TASTE: ITEM_FACTS.profile(example.before)}
+        assert (*example.before, *target_titles(example)[0].items) == (*WINDOW.before, *WINDOW.items)
 
 
-def test_verdicts_are_of_what_comes_next_and_of_strangers() -> None:
+def test_verdicts_are_on_later_items_and_on_sampled_negatives() -> None:
     answers = Counter[bool]()
     for example in drawn("judge"):
         verdicts = [piece for piece in example.pieces if isinstance(piece, VerdictPiece)]
@@ -87,21 +87,21 @@ def test_pairs_have_the_better_one_first_as_often_as_second() -> None:
     first = Counter[bool]()
     for example in drawn("compare"):
         for pick in (piece for piece in example.pieces if isinstance(piece, PickPiece)):
-            met, other = (pick.first, pick.second) if pick.is_first else (pick.second, pick.first)
-            assert met in HISTORIES[3]
-            assert other not in HISTORIES[3]
+            positive, negative = (pick.first, pick.second) if pick.is_first else (pick.second, pick.first)
+            assert positive in HISTORIES[3]
+            assert negative not in HISTORIES[3]
             first[pick.is_first] += 1
     assert 0.4 < first[True] / first.total() < 0.6
 
 
-def test_words_are_learned_of_histories_and_of_items() -> None:
+def test_profiles_and_queries_are_target_words() -> None:
     for example in drawn("describe"):
         (words,) = (piece for piece in example.pieces if isinstance(piece, WordsPiece))
-        given, rest = learned(example)
+        given, rest = target_titles(example)
         assert words.line == prompts.PromptLine(prompts.TASTE, is_open=True)
         assert words.target == ITEM_FACTS.profile(given.items)
         assert (*given.items, *rest.items) == WINDOW.items
     for example in drawn("queries"):
-        asked_of = [piece.items[0] for piece in example.pieces if isinstance(piece, TitlesPiece)]
+        items = [piece.items[0] for piece in example.pieces if isinstance(piece, TitlesPiece)]
         queries = [piece.target for piece in example.pieces if isinstance(piece, WordsPiece) and piece.target]
-        assert all(item in asks_for(query) for item, query in zip(asked_of, queries, strict=True))
+        assert all(item in items_matching(query) for item, query in zip(items, queries, strict=True))
