@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.training.loop import TrainingResult
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
 
 def test_an_adapter_has_the_metrics_that_its_run_noted_and_no_model_is_left(
