@@ -108,7 +108,7 @@ def test_what_cannot_be_trained_is_one_line(
     assert_one_line(run(*flags, base=tmp_path / "no.gguf"), 2, "there is no base", "no.gguf")
     assert_one_line(run(*flags, base=empty), 5, "empty.gguf")
     assert_one_line(run(*flags, out=tmp_path / "full"), 2, "full exists")
-    assert_one_line(run(*flags, recipe="genrec"), 2, "both name a recipe")
+    assert_one_line(run(*flags, recipe="genrec"), 2, "--config and --recipe")
     assert_one_line(run(*flags, recipe="mine", config=None), 2, "there is no recipe 'mine'")
     assert_one_line(run(*flags, config=tmp_path / "no.toml"), 2, "no.toml")
     assert_one_line(run(*flags, **config), 2, "unknown key 'x'")
