@@ -1,4 +1,4 @@
-"""What `genrec-edge convert` costs, beside the work nobody can save and beside the usual way.
+"""The cost of `genrec-edge convert`, compared with its unavoidable work and with the usual tools.
 
     python benchmarks/synthetic_llama.py base --adapter lora
     python -m benchmarks.convert base --adapter lora --quant Q4_0,Q4_K_M --work /big/disk --out figures

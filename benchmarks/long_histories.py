@@ -3,10 +3,10 @@
     python benchmarks/long_histories.py
     python benchmarks/long_histories.py --data ml-100k
 
-The first has histories of 20, 100, 500 and 2,000 films drawn from the catalog that comes along, so that times say
-something and recommendations do not. A profile is updated event by event before the clock starts, and once more, by
-five events, under it. The second asks for the test items of real users with many events, of whom it tells more and
-more. Writes nothing but a temporary folder.
+The first measures time and memory with histories of 20, 100, 500 and 2,000 films drawn from the shipped catalog; its
+recommendations mean nothing. A profile is updated event by event before the clock starts, and timed for five more
+events. The second measures hit rate and NDCG on the test items of real users with many events, for prompts with more
+and more of them. Writes only to a temporary folder.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
         films = recommender.catalog
         summarizer = FactSummarizer(CatalogFacts(films))
         items = films.items(rng.permutation(np.arange(1, films.n_items + 1))[: max(LENGTHS) + MORE].tolist())
-        print("| events | told as | tokens of the prompt | titles left out | request | peak memory | 5 more events |")
+        print("| events | prompt | tokens of the prompt | titles left out | request | peak memory | 5 more events |")
         print("|---|---|---|---|---|---|---|")
         for n in LENGTHS:
             history = [Interaction(id=item.id) for item in items[:n]]

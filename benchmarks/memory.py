@@ -1,4 +1,4 @@
-"""What a recommender needs in memory: weights, KV cache and the rest, for a model at hand and for LLaMA-7B's shapes.
+"""Memory of a recommender: weights, KV cache and the rest, for installed models and for the shapes of LLaMA-7B.
 
     python -m benchmarks.memory --out memory
     python -m benchmarks.memory --llama-7b FOLDER --out memory     (writes 4 GB into FOLDER, and removes them)

@@ -1,7 +1,7 @@
-"""The ways in which titles of a catalog can be got out of a language model, each as its users run it.
+"""Other systems that generate titles of a catalog with a language model, each as its users run it.
 
-Every system gets the same weights, the same prompts as token ids and the same titles, and is run by `peers.py` in a
-process of its own: its name, a job as JSON on stdin, its outcome as JSON on stdout.
+Every system gets the same weights, the same prompts as token ids and the same titles. `peers.py` runs each in a process
+of its own, with its name as argument, a job as JSON on stdin and the outcome as JSON on stdout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every system is given.
+    """The input of every system.
 
     Attributes:
         model: the GGUF file.
@@ -34,10 +34,10 @@ class Job:
         histories: ids of the items of each history, for our own recommender.
         titles: token ids of each title, by catalog row in `rows`.
         texts: the titles as the model sees them.
-        k: how many titles are wanted.
+        k: number of titles to return.
         n_threads: CPU threads.
-        limit: how many titles the grammars know, None for all.
-        seed: of whatever draws.
+        limit: number of titles in the grammars, None for all.
+        seed: of all draws.
     """
 
     model: str
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system answered: catalog rows best first, tokens given to the model, texts that are no title."""
+    """The result of a system: catalog rows, best first; tokens evaluated; generated texts that are not a title."""
 
     rows: list[int]
     tokens: int

@@ -1,4 +1,4 @@
-"""Searches that remember what they evaluated, and so tell what no exact search could have done without."""
+"""Searches that record what they evaluate, and so how much of it every exact search has to evaluate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A prefix that a search evaluated: where it hangs, its tokens, the bound it had, and the engine's node for it."""
+    """A prefix that a search evaluated: its parent's node, its tokens, its bound, and its own node in the KV cache."""
 
     parent: int
     token_ids: tuple[int, ...]
@@ -25,16 +25,16 @@ class Step:
     kv_node: int
 
 
-class Recorded(best_first.TrieSearch):
-    """A search that remembers what it evaluated."""
+class RecordingSearch(best_first.TrieSearch):
+    """A search that records its steps; `last` is the latest one."""
 
     steps: list[Step]
-    last: Recorded
+    last: RecordingSearch
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.steps = []
-        Recorded.last = self
+        RecordingSearch.last = self
 
     def _expand(self, prefixes: list[Prefix]) -> Iterator[Siblings]:
         for prefix, siblings in zip(prefixes, super()._expand(prefixes), strict=True):
@@ -52,15 +52,15 @@ class Recorded(best_first.TrieSearch):
 
 
 def n_tokens(steps: list[Step]) -> int:
-    """Return how many tokens steps give to the model."""
+    """Return the number of tokens of steps."""
     return sum(len(step.token_ids) for step in steps)
 
 
 @contextmanager
-def recorded_searches() -> Iterator[type[Recorded]]:
-    """Have requests search with `Recorded`, whose `last` is the search of the latest one."""
-    session.TrieSearch = Recorded  # type: ignore[attr-defined]
+def recorded_searches() -> Iterator[type[RecordingSearch]]:
+    """Let all requests in the block search with `RecordingSearch`."""
+    session.TrieSearch = RecordingSearch  # type: ignore[attr-defined]
     try:
-        yield Recorded
+        yield RecordingSearch
     finally:
         session.TrieSearch = best_first.TrieSearch  # type: ignore[attr-defined]

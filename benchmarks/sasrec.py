@@ -1,4 +1,4 @@
-"""SASRec, the usual neural baseline, out of a library that others keep: RePlay (`pip install replay-rec[torch]`).
+"""SASRec, the usual neural baseline, from the library RePlay (`pip install replay-rec[torch]`).
 
     python -m benchmarks.sasrec --data ml-100k --k-core 0 --out sasrec.npz
     genrec-edge evaluate --data ml-100k --baselines all --scores sasrec=sasrec.npz
@@ -58,7 +58,7 @@ class SASRec:
         length: the latest items of a history that are looked at; training takes a random window of that many.
         epochs: the most; without validation items, exactly.
         seed: of weights, windows and order.
-        report: told the epoch, its loss (nats) and the NDCG@10 on validation.
+        report: called with the epoch, its loss (nats) and the NDCG@10 on validation.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def ranks_of(model: SASRec, histories: Sequence[NDArray[np.int32]], targets: NDA
 
 
 def main() -> None:
-    """Train on a data set's leave-one-out split and print the figures of its test items."""
+    """Train on a data set's leave-one-out split and print the metrics of its test items."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="ml-100k")
     parser.add_argument("--ties", choices=("file", "item"), default="file")

@@ -1,4 +1,4 @@
-"""How a catalog grows: index, changes, filters and search from 1,747 to 1,000,000 titles under one model.
+"""Cost by size of the catalog: index, changes, filters and search, from 1,747 to 1,000,000 titles.
 
     python -m benchmarks.scale --out scale
 
@@ -158,7 +158,7 @@ def measure_filters(path: Path, model_path: Path) -> Figures:
 
 
 def measure_search(path: Path, model_path: Path, histories: list[list[str]]) -> Figures:
-    """Answer the histories, and count the tokens that no exact search does without."""
+    """Answer the histories, and count the tokens that every exact search has to evaluate."""
     results, least = [], []
     open_s, recommender = timed(lambda: Recommender.open(model_path, path))
     with recommender as r, recorded_searches() as recorded:

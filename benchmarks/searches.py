@@ -1,11 +1,11 @@
-"""What an exact search costs, and the least it could: near the limit; by k, length of the history, and threads.
+"""The cost of an exact search and its lower limit, by k, length of the history, and threads.
 
     python -m benchmarks.searches --data ml-100k --requests 20 --out searches
 
-The limit of a request is the time llama.cpp needs for the prompt and for the tokens that no exact search does without:
-all prefixes of titles whose score is above that of the k-th answer, evaluated level by level in as few calls as there
-are levels, by the same library on the same cores, with the logits it computes by itself. Everything else that a request
-does is in its time and not in the limit: grounding the history, masks, the search, reading the rows.
+The limit of a request is the time llama.cpp needs for the prompt and for the tokens that every exact search has to
+evaluate: all prefixes of titles whose score is above that of the k-th answer, evaluated level by level in as few calls
+as there are levels, by the same library on the same cores, with the logits it computes by itself. Everything else that
+a request does is in its time and not in the limit: grounding the history, masks, the search, reading the rows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ THREADS = (1, 2)
 
 
 class Plain:
-    """llama.cpp alone: it evaluates prompts and given steps, with all logits, and knows no titles."""
+    """llama.cpp alone: evaluates prompts and recorded steps, with all logits, without a trie."""
 
     def __init__(self, path: Path, n_threads: int) -> None:
         self._engine = LlamaEngine(Model(path), n_ctx=opening.DEFAULT_CTX, n_threads=n_threads)

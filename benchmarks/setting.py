@@ -1,4 +1,4 @@
-"""What every benchmark says of itself: the machine, the versions, its arguments; and where its figures go."""
+"""Shared by all benchmarks: a record of machine, versions and arguments, tables, and the files of results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS, OTHERS = "#2a6f97", "#9aa5ad"
 
 
 def setting(*more_packages: str) -> dict[str, Any]:
-    """Return what the figures depend on: machine, versions of what is installed, arguments."""
+    """Return machine, versions of installed packages, and arguments."""
     cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     return {

@@ -1,11 +1,11 @@
-"""A LLaMA checkpoint of any shape with random weights: what the conversion is measured on at true size.
+"""Writes a LLaMA checkpoint of any shape with random weights, to measure the conversion at true size.
 
     python benchmarks/synthetic_llama.py OUT --layers 32 --hidden 4096 --ffn 11008 --vocab 32000 --heads 32
 
 writes LLaMA-7B (13.5 GB) as a Hugging Face folder, at the speed of the disk and in 200 MB of memory; `--adapter FOLDER`
-writes a LoRA for it as PEFT does. The tokenizer is that of Mistral 7B v1 (32,000 pieces, Apache-2.0), which pip brings
-unless `--tokenizer` names a `tokenizer.model`. The same arguments give the same bytes. Its language is noise: it shows
-what a conversion costs, not what it does to answers.
+writes a LoRA for it as PEFT does. The tokenizer is that of Mistral 7B v1 (32,000 pieces, Apache-2.0), which pip
+downloads unless `--tokenizer` names a `tokenizer.model`. The same arguments give the same bytes. Its language is noise:
+it shows what a conversion costs, not what it does to answers.
 """
 
 from __future__ import annotations

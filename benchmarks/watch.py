@@ -1,4 +1,4 @@
-"""What a child process costs, seen from outside: time, memory by kind, bytes moved, room on the disk. Linux only.
+"""Measures a child process from outside: time, memory by kind, bytes read and written, disk space. Linux only.
 
 Memory is sampled, so a peak shorter than `INTERVAL_S` may be missed; `peak_rss_bytes` is the kernel's own and is not.
 """
@@ -22,7 +22,7 @@ _BLOCK_BYTES = 512  # of ru_inblock, ru_oublock and st_blocks
 
 @dataclass(slots=True)
 class Usage:
-    """What a process and its descendants used; memory is their sum at the worst moment.
+    """Resources of a process and its descendants; memory is the peak of their sum.
 
     Attributes:
         cpu_s: user and system time.
