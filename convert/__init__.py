@@ -1,1 +1,1 @@
-"""The offline stage: everything that makes models. Needs the extra [convert]."""
+"""The offline stage: converting and training models. Needs the extra [convert]."""

@@ -1,10 +1,10 @@
-"""Make the catalog data that the package ships: Wikidata's films out of the sample data of Bokeh.
+"""Makes the catalog data that the package ships: films of Wikidata, from the sample data of Bokeh.
 
     pip download --no-deps bokeh-sampledata==2026.1
     python -m genrec_edge.convert.build_films bokeh_sampledata-2026.1-py3-none-any.whl
 
-The result has the same bytes whoever makes it. The films are CC0 (`genrec_edge/data/README.md` says where
-from).
+The output is the same, byte for byte, on every machine. The films are CC0; `genrec_edge/data/README.md` names the
+source.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _NAME_ENDS = frozenset({"Jr.", "Sr.", "II", "III", "PhD"})
 def films(database_path: Path) -> Iterator[dict[str, object]]:
     """Yield the films in the order of their IMDb ids, which become `id`.
 
-    Two pairs of films (a film and its other cut) share an IMDb id: the one with the larger Wikidata number
-    gets that number appended.
+    Two pairs of films (a film and its other cut) share an IMDb id. The one with the larger Wikidata number gets that
+    number appended to its id.
     """
     used: set[str] = set()
     with closing(sqlite3.connect(f"{database_path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
@@ -72,21 +72,21 @@ def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
     """Read the wheel (or the database out of it) and write the data file; return its size in bytes.
 
     Raises:
-        GenRecError: not the pinned file, or the result is too large to ship.
+        GenRecError: the database is not the pinned one, or the result is too large to ship.
     """
     data = wheel_path.read_bytes()
     if zipfile.is_zipfile(wheel_path):
         with zipfile.ZipFile(wheel_path) as wheel:
             data = wheel.read(MEMBER)
     if (found := hashlib.sha256(data).hexdigest()) != SHA256:
-        message = f"{wheel_path} has not the pinned films: sha256 {found}, not {SHA256}"
+        message = f"{wheel_path} does not hold the pinned films: its sha256 is {found}, expected {SHA256}"
         raise GenRecError(message, hint="pip download --no-deps bokeh-sampledata==2026.1")
     with tempfile.TemporaryDirectory() as folder:
         database_path = Path(folder, "movies.db")
         database_path.write_bytes(data)
         packed = pack(films(database_path))
     if len(packed) > MAX_BYTES:
-        message = f"the films take {len(packed):,} bytes, more than the {MAX_BYTES:,} to ship"
+        message = f"the packed films take {len(packed):,} bytes; at most {MAX_BYTES:,} can be shipped"
         raise GenRecError(message)
     with atomic_write(out_path) as file:
         file.write(packed)
@@ -94,7 +94,7 @@ def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
 
 
 def _values(text: str | None) -> list[str]:
-    """Split a list at its commas, except at those inside of names such as "Robert Smigel, Jr."."""
+    """Split a text at its commas, except inside names such as "Robert Smigel, Jr."."""
     values: list[str] = []
     for value in map(str.strip, (text or "").split(",")):
         if value in _NAME_ENDS and values:

@@ -1,4 +1,4 @@
-"""The JSON files of a Hugging Face folder, read within bounds: none of them is believed to be small or well formed."""
+"""Reads the JSON files of a Hugging Face folder within limits of size: they may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = "config.json"
 _MAX_BYTES = 1 << 20
-# What is made of a file takes many times its bytes: LLaMA 3 has 0.9 million values in its tokenizer.json.
+# Parsed JSON takes many times the bytes of its file. The tokenizer.json of LLaMA 3 has 0.9 million values.
 _MAX_VALUES = 3_000_000
 _MAX_OBJECTS = 100_000
 
 
-def read_json(path: Path, most_bytes: int = _MAX_BYTES) -> dict[str, Any]:
-    """Return the object in a JSON file of at most `most_bytes`. Read-only.
+def read_json(path: Path, max_bytes: int = _MAX_BYTES) -> dict[str, Any]:
+    """Return the object in a JSON file of at most `max_bytes`. Read-only.
 
     Raises:
-        ModelInvalidError: it cannot be read, is larger, or is no JSON object.
+        ModelInvalidError: the file cannot be read, is larger, or is not a JSON object.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would wait for its other end
+        if path.exists() and not path.is_file():  # reading a pipe would block
             raise ModelInvalidError(f"{path} is not a regular file", hint="fetch the checkpoint again")
         with path.open("rb") as file:
-            data = file.read(most_bytes + 1)
+            data = file.read(max_bytes + 1)
         n_values = data.count(b",") + data.count(b"[")
-        if len(data) > most_bytes or n_values > _MAX_VALUES or data.count(b"{") > _MAX_OBJECTS:
-            message = f"{path} has more than {most_bytes:,} bytes, or more values than any file of its kind"
+        if len(data) > max_bytes or n_values > _MAX_VALUES or data.count(b"{") > _MAX_OBJECTS:
+            message = f"{path} has more than {max_bytes:,} bytes, or more values than {_MAX_VALUES:,}"
             raise ModelInvalidError(message, hint="fetch the checkpoint again")
         document = json.loads(data)
     except OSError as e:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Architecture = Literal["llama", "qwen2", "qwen3"]
-"""What llama.cpp calls them. LLaMA 1 to 3, SmolLM2 and Mistral are all "llama"."""
+"""llama.cpp's names. LLaMA 1 to 3, SmolLM2 and Mistral are all "llama"."""
 
 FAMILIES: Mapping[str, Architecture] = {
     "LlamaForCausalLM": "llama",
@@ -21,7 +21,7 @@ FAMILIES: Mapping[str, Architecture] = {
     "Qwen2ForCausalLM": "qwen2",
     "Qwen3ForCausalLM": "qwen3",
 }
-"""`architectures` of a config.json that can be converted."""
+"""The supported values of `architectures` in a config.json."""
 
 SUPPORTED = "LLaMA 1 to 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3"
 
@@ -29,20 +29,20 @@ MAX_LAYERS = 512
 """Source: src/llama-hparams.h, LLAMA_MAX_LAYERS (llama.cpp 0c1e57098)."""
 
 MAX_SIZE = (1 << 31) - 1
-"""Of any count: what an int32 of llama.cpp holds."""
+"""The largest count in a config: llama.cpp stores counts as int32."""
 
 
 def is_positive_float32(value: object) -> bool:
-    """Whether a value out of a file is a positive number that a float32 holds, and its reciprocal, too."""
+    """Return whether a value is a positive number that float32 can hold, together with its reciprocal."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 1e-30 < value < 1e30
 
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
-    """How positions are rotated to reach beyond the length of the first training.
+    """RoPE scaling, which extends the context beyond the length of the pre-training.
 
-    "linear" divides every position by `factor`; "llama3" divides the slow frequencies alone, those of a wavelength
-    beyond `original_context` / `low_freq_factor`, keeps the fast ones, and goes smoothly from one to the other.
+    "linear" divides every position by `factor`. "llama3" divides only the low frequencies, those with a wavelength
+    above `original_context` / `low_freq_factor`, keeps the high ones, and interpolates between the two.
     """
 
     kind: Literal["linear", "llama3"]
@@ -52,39 +52,40 @@ class RopeScaling:
     high_freq_factor: float = 4.0
 
     def divisors(self, rope_base: float, head_size: int) -> tuple[float, ...]:
-        """Return what each of the head_size / 2 frequencies is divided by ("llama3").
+        """Return the divisor of each of the head_size / 2 frequencies ("llama3").
 
         Source: "Llama 3.1" reference code, `apply_scaling`, as described in transformers'
         `modeling_rope_utils._compute_llama3_parameters`.
         """
-        slow, fast = self.original_context / self.low_freq_factor, self.original_context / self.high_freq_factor
+        long_wavelength = self.original_context / self.low_freq_factor
+        short_wavelength = self.original_context / self.high_freq_factor
         divisors = []
         for i in range(0, head_size, 2):
             wavelength = 2 * math.pi * rope_base ** (i / head_size)
-            # 0 where the frequency is divided in full, 1 where it is kept.
-            kept = (self.original_context / wavelength - self.low_freq_factor) / (
+            # 0 where the frequency is divided by `factor`, 1 where it is kept.
+            smooth = (self.original_context / wavelength - self.low_freq_factor) / (
                 self.high_freq_factor - self.low_freq_factor
             )
-            if wavelength < fast:
+            if wavelength < short_wavelength:
                 divisors.append(1.0)
-            elif wavelength > slow:
+            elif wavelength > long_wavelength:
                 divisors.append(self.factor)
             else:
-                divisors.append(1 / ((1 - kept) / self.factor + kept))
+                divisors.append(1 / ((1 - smooth) / self.factor + smooth))
         return tuple(divisors)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything about a model that is not a tensor or a token.
+    """The hyperparameters of a model.
 
     Attributes:
-        hf_class: the class of transformers that runs it, such as "LlamaForCausalLM".
-        layers: which layers of the original model this one has, in order; 0 to n - 1 for a whole one.
-        n_original_layers: how many layers the original has.
-        tied: the output matrix is the embedding.
-        attention_bias, output_bias, mlp_bias: which linear layers carry a bias: q, k and v; o; the three of the MLP.
-        qk_norm: queries and keys are normalised per head (Qwen3).
+        hf_class: its class in transformers, such as "LlamaForCausalLM".
+        layers: the layers of the original model that this one has, in order; 0 to n - 1 for a complete model.
+        n_original_layers: the number of layers of the original model.
+        tied: whether the output matrix is the embedding.
+        attention_bias, output_bias, mlp_bias: whether these linear layers have a bias: q, k and v; o; those of the MLP.
+        qk_norm: whether queries and keys are normalised per head (Qwen3).
     """
 
     architecture: Architecture

@@ -16,20 +16,28 @@ from genrec_edge.gguf.training_keys import LAYERS_KEY, LAYERS_OF_KEY
 from genrec_edge.gguf.validate import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from genrec_edge.convert.checkpoint.config import Architecture
     from genrec_edge.gguf.types import GgufHeader, TensorInfo
 
 ROPE_FREQS = "rope_freqs.weight"
-"""The divisors of the frequencies ("llama3"); a tensor of head_size / 2 float32, not a weight."""
+"""The tensor with the divisors of the RoPE frequencies ("llama3"): head_size / 2 float32; not a weight."""
 
 _HF_CLASS = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 _TOLERANCE = 1e-5
-_FLAGS = (False, True)
+_BIASES: Mapping[str, frozenset[tuple[bool, bool, bool]]] = {
+    "llama": frozenset({(False, False, False), (False, False, True), (True, True, False), (True, True, True)}),
+    "qwen2": frozenset({(True, False, False)}),
+    "qwen3": frozenset({(False, False, False)}),
+}
+"""The combinations of `attention_bias`, `output_bias` and `mlp_bias` that transformers computes."""
+
 _HINT = f"convert from the Hugging Face checkpoint; supported: {SUPPORTED}"
 
 
 def gguf_fields(config: ModelConfig) -> dict[str, int | float | str]:
-    """Return the keys of a config: int values are uint32, float values float32."""
+    """Return the metadata keys and values of a config: int values are uint32, float values float32."""
     arch = config.architecture
     fields: dict[str, int | float | str] = {
         f"{arch}.block_count": config.n_layers,
@@ -51,10 +59,10 @@ def gguf_fields(config: ModelConfig) -> dict[str, int | float | str]:
 
 
 def read_config(header: GgufHeader) -> ModelConfig:
-    """Return the config of a GGUF that has passed `gguf_check.check_runnable`. Reads `ROPE_FREQS`, if it is there.
+    """Return the config of a GGUF that has passed `gguf.validate.check_runnable`. Reads `ROPE_FREQS` if present.
 
     Raises:
-        ModelInvalidError: the file computes something no config.json of these families says.
+        ModelInvalidError: the file describes a model that no config.json of these families can describe.
     """
     arch = cast("Architecture", header.architecture)
     tensors = {tensor.name: tensor for tensor in header.tensors}
@@ -89,27 +97,28 @@ def read_config(header: GgufHeader) -> ModelConfig:
         mlp_bias="blk.0.ffn_gate.bias" in tensors,
         qk_norm="blk.0.attn_q_norm.weight" in tensors,
     )
-    if problem := _unsayable(config):
+    if problem := _unsupported(config):
         raise ModelInvalidError(f"{header.path} cannot be converted: {problem}", hint=_HINT)
     return config
 
 
-def _unsayable(config: ModelConfig) -> str:
-    """Say what no class of transformers computes, or ""."""
+def _unsupported(config: ModelConfig) -> str:
+    """Return what the class of transformers cannot compute, or ""."""
     if config.context_length > MAX_SIZE:
-        return f"its context length is {config.context_length:,}"
+        return f"its context length is {config.context_length:,}, and at most {MAX_SIZE:,} are supported"
     biases = (config.attention_bias, config.output_bias, config.mlp_bias)
-    possible = {"qwen2": [(True, False, False)], "qwen3": [(False, False, False)]}
-    if biases not in possible.get(config.architecture, [(both, both, mlp) for both in _FLAGS for mlp in _FLAGS]):
-        return f"{config.hf_class} has no such combination of biases"
+    if biases not in _BIASES[config.architecture]:
+        return f"{config.hf_class} does not have this combination of biases"
     if config.qk_norm != (config.architecture == "qwen3"):
-        return f"{config.hf_class} normalises queries and keys, or does not, other than this file"
+        if config.qk_norm:
+            return f"its queries and keys are normalised, and {config.hf_class} does not do that"
+        return f"its queries and keys are not normalised, and {config.hf_class} does that"
     return ""
 
 
 def _scaling(header: GgufHeader, freqs: TensorInfo | None, rope_base: float, head_size: int) -> RopeScaling | None:
     arch = header.architecture
-    # llama.cpp takes a factor without a type for a linear one, and an old name of the key, too (load_hparams).
+    # llama.cpp reads a factor without a type as linear, and accepts an older name of the key (load_hparams).
     kind = header.metadata.get(f"{arch}.rope.scaling.type", "linear")
     names = [name for name in ("rope.scaling.factor", "rope.scale_linear") if f"{arch}.{name}" in header.metadata]
     factor = _real(header, names[0], 1.0) if names else 1.0
@@ -118,15 +127,15 @@ def _scaling(header: GgufHeader, freqs: TensorInfo | None, rope_base: float, hea
     linear = RopeScaling("linear", factor) if kind == "linear" and factor != 1 else None
     if freqs is None:
         return linear
-    # The file holds the divisors, not what they were computed from; every LLaMA 3 but the factor says the same.
+    # The file holds only the divisors. All parameters but the factor are the same in every LLaMA 3.
     if freqs.type == "F32" and freqs.shape == (head_size // 2,) and arch == "llama" and linear is None:
-        found = np.fromfile(header.path, np.float32, freqs.n_elements, offset=freqs.offset)
-        scaling = RopeScaling("llama3", _short(float(found.max())))
+        divisors = np.fromfile(header.path, np.float32, freqs.n_elements, offset=freqs.offset)
+        scaling = RopeScaling("llama3", _shortest_decimal(float(divisors.max())))
         if is_positive_float32(scaling.factor) and np.allclose(
-            found, scaling.divisors(rope_base, head_size), rtol=_TOLERANCE
+            divisors, scaling.divisors(rope_base, head_size), rtol=_TOLERANCE
         ):
             return scaling
-    raise ModelInvalidError(f"{header.path}: {ROPE_FREQS} is not what LLaMA 3 models have", hint=_HINT)
+    raise ModelInvalidError(f"{header.path}: the values of {ROPE_FREQS} are not those of a LLaMA 3 model", hint=_HINT)
 
 
 def _real(header: GgufHeader, name: str, default: float) -> float:
@@ -134,9 +143,9 @@ def _real(header: GgufHeader, name: str, default: float) -> float:
     if not is_positive_float32(value):
         message = f"{header.path}: {header.architecture}.{name} is {shown(value)}, not a positive number"
         raise ModelInvalidError(message, hint=_HINT)
-    return _short(cast("float", value))
+    return _shortest_decimal(cast("float", value))
 
 
-def _short(value: float) -> float:
-    """Return the shortest decimal that is the same float32: 1e-05, not 9.999999747378752e-06."""
+def _shortest_decimal(value: float) -> float:
+    """Return the shortest decimal with the same float32 value: 1e-05, not 9.999999747378752e-06."""
     return float(str(np.float32(value)))

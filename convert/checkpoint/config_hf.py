@@ -1,6 +1,7 @@
-"""`config.json` of a Hugging Face folder, read strictly and written back.
+"""Reads and writes the `config.json` of a Hugging Face folder.
 
-Whatever would make llama.cpp compute something else than transformers does is refused by name, all at once.
+Reading is strict: every setting with which llama.cpp would compute something else than transformers is refused by name,
+and one error lists all of them.
 """
 
 from __future__ import annotations
@@ -24,27 +25,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# What the files of the first LLaMAs leave out. Source: transformers 5.23, configuration_*.py.
+# For keys that the files of the first LLaMAs leave out. Source: transformers 5.23, configuration_*.py.
 _DEFAULTS = {"rms_norm_eps": 1e-6, "rope_theta": 10000.0}
-_OWN = "genrec_edge"  # what transformers does not know of: which layers of how many are kept
+_OWN = "genrec_edge"  # our own key: which layers of how many are kept
 _LLAMA_CONTEXT = 2048
 _MISTRAL_WINDOW = 4096
 _QWEN3_HEAD_SIZE = 128
-_LONGEST_NAME = 80
+_MAX_NAME_LENGTH = 80
 
 
 def read_config(folder: Path) -> ModelConfig:
     """Return the hyperparameters of the checkpoint in `folder`. Read-only.
 
     Raises:
-        ModelInvalidError: another kind of model, a setting llama.cpp has no counterpart of, or impossible numbers.
+        ModelInvalidError: an unsupported model, a setting that llama.cpp does not support, or inconsistent numbers.
     """
     path = folder / CONFIG_NAME
     document = read_json(path)
     hf_class = _hf_class(path, document)
     reader = _ConfigReader(document)
     config = _config(reader, hf_class)
-    problems = [*reader.problems, *_refused(document, hf_class), *(() if reader.problems else _impossible(config))]
+    problems = [*reader.problems, *_unsupported_settings(document, hf_class)]
+    if not reader.problems:
+        problems += _inconsistencies(config)
     if problems:
         raise ModelInvalidError(f"{path} cannot be converted: {'; '.join(problems)}", hint=f"supported: {SUPPORTED}")
     return config
@@ -53,16 +56,16 @@ def read_config(folder: Path) -> ModelConfig:
 def _hf_class(path: Path, document: Mapping[str, Any]) -> str:
     named = document.get("architectures")
     names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
-    # The first LLaMA checkpoints spelled their class in a way of their own.
-    name = (names or ["an unnamed"])[0][:_LONGEST_NAME].replace("LLaMAForCausalLM", "LlamaForCausalLM")
+    # The first LLaMA checkpoints spell their class differently.
+    name = (names or ["unnamed"])[0][:_MAX_NAME_LENGTH].replace("LLaMAForCausalLM", "LlamaForCausalLM")
     if name not in FAMILIES:
-        message = f"{path} describes {name} model, which is not supported"
+        message = f"{path}: the architecture is {name}, which is not supported"
         raise ModelInvalidError(message, hint=f"supported: {SUPPORTED}")
     return name
 
 
 class _ConfigReader:
-    """Takes typed values out of a document and collects what is wrong with them."""
+    """Reads typed values from a document and collects what is wrong with them."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
@@ -72,7 +75,7 @@ class _ConfigReader:
         value = self.document.get(key)
         value = default if value is None else value
         if type(value) is not int or not 0 < value <= MAX_SIZE:
-            self.problems.append(f"{key} is {_shown(value)}, not a positive number")
+            self.problems.append(f"{key} is {_quoted(value)}, not a positive number")
             return 1
         return value
 
@@ -82,7 +85,7 @@ class _ConfigReader:
 
     def positive(self, name: str, value: Any) -> float:
         if not is_positive_float32(value):
-            self.problems.append(f"{name} is {_shown(value)}, not a positive number")
+            self.problems.append(f"{name} is {_quoted(value)}, not a positive number")
             return 1.0
         return float(value)
 
@@ -90,14 +93,14 @@ class _ConfigReader:
         value = self.document.get(key)
         value = False if value is None else value
         if not isinstance(value, bool):
-            self.problems.append(f"{key} is {_shown(value)}, not true or false")
+            self.problems.append(f"{key} is {_quoted(value)}, not true or false")
         return bool(value)
 
 
 def _config(read: _ConfigReader, hf_class: str) -> ModelConfig:
     hidden, heads = read.size("hidden_size"), read.size("num_attention_heads")
     head_size = _QWEN3_HEAD_SIZE if hf_class == "Qwen3ForCausalLM" else max(1, hidden // heads)
-    layers = min(read.size("num_hidden_layers"), MAX_LAYERS + 1)  # more are refused, and not listed before
+    layers = min(read.size("num_hidden_layers"), MAX_LAYERS + 1)  # more are refused later
     is_llama = hf_class == "LlamaForCausalLM"
     context = read.size("max_position_embeddings", _LLAMA_CONTEXT if is_llama else None)
     bias = read.flag("attention_bias") and is_llama
@@ -116,7 +119,7 @@ def _config(read: _ConfigReader, hf_class: str) -> ModelConfig:
         n_kv_heads=read.size("num_key_value_heads", heads if is_llama else None),
         head_size=read.size("head_dim", head_size),
         ffn_size=read.size("intermediate_size"),
-        # llama.cpp attends to everything: the same as a window as long as the context is not longer than that.
+        # llama.cpp has no sliding window. Within the window full attention is the same, so the context ends there.
         context_length=min(context, _window(read, hf_class) or context),
         rms_epsilon=read.real("rms_norm_eps"),
         rope_base=base,
@@ -138,7 +141,7 @@ def _window(read: _ConfigReader, hf_class: str) -> int | None:
 
 
 def _rope(read: _ConfigReader) -> tuple[float, RopeScaling | None]:
-    """Return base and scaling. transformers 5 keeps both in `rope_parameters`, earlier ones apart."""
+    """Return base and scaling. transformers 5 keeps both in `rope_parameters`, earlier versions in two keys."""
     rope = read.document.get("rope_parameters") or read.document.get("rope_scaling") or {}
     if not isinstance(rope, dict):
         read.problems.append("rope_scaling is not an object")
@@ -148,7 +151,9 @@ def _rope(read: _ConfigReader) -> tuple[float, RopeScaling | None]:
     if kind == "default":
         return base, None
     if kind not in ("linear", "llama3"):
-        read.problems.append(f"rope_scaling of type {_shown(kind)} is not supported; without it the model is converted")
+        read.problems.append(
+            f"rope_scaling of type {_quoted(kind)} is not supported; remove it to convert without scaling"
+        )
         return base, None
     factor = read.positive("rope_scaling.factor", rope.get("factor"))
     if kind == "linear":
@@ -160,31 +165,33 @@ def _rope(read: _ConfigReader) -> tuple[float, RopeScaling | None]:
     return base, RopeScaling("llama3", factor, int(context), low, high)
 
 
-def _refused(document: Mapping[str, Any], hf_class: str) -> list[str]:
+def _unsupported_settings(document: Mapping[str, Any], hf_class: str) -> list[str]:
     problems = []
     if (act := document.get("hidden_act") or "silu") != "silu":
-        problems.append(f"hidden_act is {_shown(act)}, not silu")
+        problems.append(f"hidden_act is {_quoted(act)}, not silu")
     if document.get("quantization_config") is not None:
-        problems.append("its weights are quantized (quantization_config); name the checkpoint they were made from")
+        problems.append("its weights are quantized (quantization_config); use the checkpoint from before that")
     rope = document.get("rope_parameters")
-    places = (document, rope if isinstance(rope, dict) else {})  # of transformers 4, and 5
+    places = (document, rope if isinstance(rope, dict) else {})  # of transformers 4 and 5
     if any(place.get("partial_rotary_factor") not in (None, 1) for place in places):
-        problems.append("partial_rotary_factor is set: only part of each head is rotated")
+        problems.append("partial_rotary_factor is set, and llama.cpp rotates whole heads")
     if hf_class == "Qwen3ForCausalLM" and document.get("attention_bias"):
         problems.append("attention_bias is set, which llama.cpp does not compute for Qwen3")
     return problems
 
 
-def _impossible(config: ModelConfig) -> list[str]:
+def _inconsistencies(config: ModelConfig) -> list[str]:
     problems = []
     if config.n_heads % config.n_kv_heads:
-        problems.append(f"{config.n_heads} heads cannot share {config.n_kv_heads} key-value heads")
+        problems.append(
+            f"num_attention_heads {config.n_heads} is not a multiple of num_key_value_heads {config.n_kv_heads}"
+        )
     if config.head_size % 2:
-        problems.append(f"a head has {config.head_size} numbers, which is odd")
+        problems.append(f"head_dim is {config.head_size}, which is odd")
     if config.architecture == "qwen2" and config.head_size * config.n_heads != config.hidden_size:
         problems.append("head_dim is not hidden_size / num_attention_heads, which llama.cpp expects of Qwen2")
     if config.n_layers > MAX_LAYERS:
-        problems.append(f"it has more layers than the {MAX_LAYERS} that llama.cpp holds")
+        problems.append(f"num_hidden_layers is above {MAX_LAYERS}, the maximum of llama.cpp")
     scaling = config.rope_scaling
     if scaling is not None and scaling.kind == "llama3":
         if scaling.high_freq_factor <= scaling.low_freq_factor:
@@ -195,7 +202,7 @@ def _impossible(config: ModelConfig) -> list[str]:
 
 
 def config_document(config: ModelConfig) -> dict[str, Any]:
-    """Return the content of a config.json that transformers and `read_config` understand; no token ids."""
+    """Return the content of a config.json for transformers and `read_config`, without token ids."""
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_base}
     if config.rope_scaling is not None:
         rope |= {"rope_type": config.rope_scaling.kind, "factor": config.rope_scaling.factor}
@@ -226,7 +233,7 @@ def config_document(config: ModelConfig) -> dict[str, Any]:
     }
     if config.n_layers < config.n_original_layers:
         document[_OWN] = {"layers": format_layers(config.layers), "layers_of": config.n_original_layers}
-    # For transformers 4, which knows nothing of rope_parameters.
+    # For transformers 4, which does not know rope_parameters.
     if config.rope_scaling is not None:
         document["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"}
     if config.hf_class == "MistralForCausalLM":
@@ -234,5 +241,5 @@ def config_document(config: ModelConfig) -> dict[str, Any]:
     return document
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     return "missing" if value is None else repr(value)[:80]

@@ -1,4 +1,4 @@
-"""A GGUF as a checkpoint: its tensors dequantized on demand, under the names and in the row order of transformers."""
+"""Reads a GGUF as a checkpoint: tensors dequantized on demand, with the names and the row order of transformers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.gguf.types import TensorInfo
 
-_SHOWN = 8
+_MAX_SHOWN = 8
 _VECTOR_TYPES = frozenset({"F32", "F16", "BF16"})
 
 
@@ -32,8 +32,8 @@ def read_gguf(path: Path) -> Checkpoint:
     """Open a GGUF of a supported family; the weights stay on the disk. Read-only.
 
     Raises:
-        ModelInvalidError: damaged, of another kind, or with tensors that do not fit its metadata; the first are named
-            and the others counted.
+        ModelInvalidError: the file is damaged or not supported, or its tensors do not match its metadata; the first
+            mismatches are named and the others counted.
     """
     header = read_header(path)
     check_runnable(header)
@@ -49,17 +49,17 @@ def read_gguf(path: Path) -> Checkpoint:
         elif not _can_dequantize(tensor.type):
             problems.append(f"{name} is of type {tensor.type}, which cannot be dequantized")
         elif len(tensor.shape) == 1 and tensor.type not in _VECTOR_TYPES:
-            problems.append(f"{name} is of type {tensor.type}, which is for matrices")
+            problems.append(f"{name} is of type {tensor.type}, which only matrices can have")
     if problems:
-        message = f"{path} does not fit its metadata: {several(problems, most=_SHOWN)}"
-        raise ModelInvalidError(message, hint="fetch it again, or name the Hugging Face checkpoint")
+        message = f"the tensors of {path} do not match its metadata: {several(problems, most=_MAX_SHOWN)}"
+        raise ModelInvalidError(message, hint="fetch it again, or convert from the Hugging Face checkpoint")
     tensors = {}
     for name, shape in expected_shapes(config).items():
         info = found[gguf_name(name)]
         order = row_order(config, name)
         stored = np.memmap(path, np.uint8, "r", info.offset, (shape[0], info.n_bytes // shape[0]))
-        halves = _halves(stored, order) if info.type == "F16" and len(shape) == 2 else None
-        tensors[name] = Tensor(name, shape, info.type, _reader(stored, info, order), halves)
+        read_f16 = _f16_reader(stored, order) if info.type == "F16" and len(shape) == 2 else None
+        tensors[name] = Tensor(name, shape, info.type, _reader(stored, info, order), read_f16)
     return Checkpoint(path, config, read_gguf_tokenizer(header), tensors, (path,))
 
 
@@ -68,7 +68,7 @@ def _can_dequantize(type_name: str) -> bool:
     try:
         kind = gguf.GGMLQuantizationType[type_name]
         gguf.quants.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
-    except (KeyError, NotImplementedError):  # newer than the package, or only for intermediate results
+    except (KeyError, NotImplementedError):  # a newer type than the package knows, or one for activations
         return False
     return True
 
@@ -77,17 +77,21 @@ def _reader(
     stored: NDArray[np.uint8], info: TensorInfo, order: NDArray[np.intp] | None
 ) -> Callable[[Rows], NDArray[np.float32]]:
     kind = gguf.GGMLQuantizationType[info.type]
-    place = None if order is None else np.argsort(order)  # where each row of transformers lies in the file
+    gguf_rows = None if order is None else np.argsort(order)  # the file's row of each row of transformers
 
     def read(rows: Rows) -> NDArray[np.float32]:
-        data = np.ascontiguousarray(stored[rows if place is None else place[rows]])
-        with np.errstate(all="ignore"):  # whoever writes refuses what is no number
+        data = np.ascontiguousarray(stored[rows if gguf_rows is None else gguf_rows[rows]])
+        with np.errstate(all="ignore"):  # non-finite weights are refused when they are written
             values = gguf.quants.dequantize(data, kind).astype(np.float32)
         return values.reshape(len(data), *info.shape[:-1][::-1])
 
     return read
 
 
-def _halves(stored: NDArray[np.uint8], order: NDArray[np.intp] | None) -> Callable[[Rows], NDArray[np.float16]]:
-    place = None if order is None else np.argsort(order)
-    return lambda rows: stored[rows if place is None else place[rows]].view(np.float16)
+def _f16_reader(stored: NDArray[np.uint8], order: NDArray[np.intp] | None) -> Callable[[Rows], NDArray[np.float16]]:
+    gguf_rows = None if order is None else np.argsort(order)
+
+    def read_f16(rows: Rows) -> NDArray[np.float16]:
+        return stored[rows if gguf_rows is None else gguf_rows[rows]].view(np.float16)
+
+    return read_f16

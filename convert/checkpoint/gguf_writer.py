@@ -1,6 +1,6 @@
-"""A checkpoint as a GGUF of half floats: metadata, tokenizer and tensors, streamed through a few dozen MiB.
+"""Writes a checkpoint as a GGUF: metadata, tokenizer and tensors, streamed with a few dozen MiB of memory.
 
-Matrices become F16, vectors F32, as llama.cpp's own conversion has it. The bytes depend on nothing but the arguments.
+Matrices become F16 and vectors F32, as in llama.cpp's own conversion. The same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 
 MetadataValue = str | int | float | bool | list[str]
-"""A value of the metadata: integers are written as uint32, real numbers as float32."""
+"""A metadata value: int is written as uint32, float as float32."""
 
 F16_FILE_TYPE = 1
-_INFINITE = 0x7C00  # the exponent of a half float that is infinite or no number
+_F16_EXPONENT = 0x7C00  # all ones in a float16 that is infinite or NaN
 
 
 def write_gguf(
@@ -39,10 +39,10 @@ def write_gguf(
     *,
     on_weights: Callable[[int], object] = lambda _n: None,
 ) -> None:
-    """Write a GGUF to an open, empty file; `on_weights` is told how many weights each chunk had.
+    """Write a GGUF to an open, empty file; `on_weights` is called with the number of weights of each written chunk.
 
     Raises:
-        ModelInvalidError: a weight is infinite, no number, or too large for a half float.
+        ModelInvalidError: a weight is NaN, infinite, or too large for float16.
     """
     config = checkpoint.config
     writer = gguf.GGUFWriter(None, config.architecture)
@@ -51,7 +51,7 @@ def write_gguf(
     for field in tokenizer_fields(checkpoint.tokenizer):
         sub_type = None if field.item_type is None else gguf.GGUFValueType(field.item_type)
         writer.add_key_value(field.key, field.value, gguf.GGUFValueType(field.type), sub_type)
-    divisors = _divisors(config)
+    divisors = _rope_divisors(config)
     if divisors is not None:
         writer.add_tensor_info(ROPE_FREQS, divisors.shape, divisors.dtype, divisors.nbytes)
     for tensor in checkpoint.tensors.values():
@@ -62,16 +62,16 @@ def write_gguf(
         file.write(divisors.tobytes())
         write_padding(file)
     for tensor in checkpoint.tensors.values():
-        for chunk in _chunks(tensor, config):
+        for chunk in _encoded_chunks(tensor, config):
             file.write(chunk.data)
             on_weights(chunk.size)
         write_padding(file)
 
 
 def add_fields(writer: gguf.GGUFWriter, fields: Mapping[str, MetadataValue]) -> None:
-    """Add metadata."""
+    """Add metadata to a writer."""
     for key, value in fields.items():
-        if isinstance(value, bool):  # before int, which it is
+        if isinstance(value, bool):  # before int: bool is a subclass of it
             writer.add_bool(key, value)
         elif isinstance(value, int):
             writer.add_uint32(key, value)
@@ -84,9 +84,9 @@ def add_fields(writer: gguf.GGUFWriter, fields: Mapping[str, MetadataValue]) -> 
 
 
 def write_header(writer: gguf.GGUFWriter, file: BinaryIO) -> None:
-    """Write all that stands before the tensor data, which comes next in the order it was announced, each one padded.
+    """Write the metadata and the tensor infos. The tensors' data follows, in the same order, each with padding.
 
-    The package would open and close a file by its name; here somebody else does, who makes it appear whole.
+    The `gguf` package would open and close the file itself. Here the caller does, to replace the target atomically.
     """
     writer.fout = [cast("BufferedWriter", file)]
     writer.state = gguf.gguf_writer.WriterState.EMPTY
@@ -97,38 +97,38 @@ def write_header(writer: gguf.GGUFWriter, file: BinaryIO) -> None:
 
 
 def write_padding(file: BinaryIO) -> None:
-    """Fill up to where the next tensor may start."""
+    """Write zeros up to the offset at which the next tensor may start."""
     file.write(bytes(-file.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
 
 
-def _divisors(config: ModelConfig) -> NDArray[np.float32] | None:
+def _rope_divisors(config: ModelConfig) -> NDArray[np.float32] | None:
     scaling = config.rope_scaling
     if scaling is None or scaling.kind != "llama3":
         return None
     return np.array(scaling.divisors(config.rope_base, config.head_size), np.float32)
 
 
-def _chunks(tensor: Tensor, config: ModelConfig) -> Iterator[NDArray[np.generic]]:
-    """Yield a tensor as it lies in the file, some rows at a time."""
+def _encoded_chunks(tensor: Tensor, config: ModelConfig) -> Iterator[NDArray[np.generic]]:
+    """Yield a tensor as it is stored, a chunk of rows at a time."""
     order = row_order(config, tensor.name)
     for rows in tensor.row_chunks():
-        taken = rows if order is None else order[rows]
+        hf_rows = rows if order is None else order[rows]
         if len(tensor.shape) == 1:
-            vector = tensor.read(taken)
+            vector = tensor.read(hf_rows)
             if not np.isfinite(vector).all():
                 raise _not_finite(tensor)
             yield vector
             continue
         if tensor.read_f16 is not None:
-            halves = np.ascontiguousarray(tensor.read_f16(taken))
+            matrix = np.ascontiguousarray(tensor.read_f16(hf_rows))
         else:
             with np.errstate(over="ignore"):
-                halves = tensor.read(taken).astype(np.float16)
-        if ((halves.view(np.uint16) & _INFINITE) == _INFINITE).any():
+                matrix = tensor.read(hf_rows).astype(np.float16)
+        if ((matrix.view(np.uint16) & _F16_EXPONENT) == _F16_EXPONENT).any():
             raise _not_finite(tensor)
-        yield halves
+        yield matrix
 
 
 def _not_finite(tensor: Tensor) -> ModelInvalidError:
-    message = f"{tensor.name} ({tensor.dtype}) holds weights that are no numbers or beyond the range of half floats"
-    return ModelInvalidError(message, hint="the checkpoint is damaged, or the adapter diverged while it was trained")
+    message = f"{tensor.name} ({tensor.dtype}) has weights that are not finite or exceed the range of float16"
+    return ModelInvalidError(message, hint="the checkpoint is damaged, or the training of the adapter diverged")

@@ -1,4 +1,4 @@
-"""A Hugging Face folder as a checkpoint: one safetensors file or several, with exactly the tensors of its config."""
+"""Reads a Hugging Face folder as a checkpoint: one or several safetensors files with the tensors of its config."""
 
 from __future__ import annotations
 
@@ -24,67 +24,71 @@ INDEX_NAME = "model.safetensors.index.json"
 _MAX_INDEX_BYTES = 16 << 20
 _WEIGHT_TYPES = frozenset({"F32", "F16", "BF16"})
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-# Computed from the config, not learned; older versions of transformers stored them.
-_COMPUTED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
-_SHOWN = 8
-_LONGEST = 200
+# Buffers, not weights; older versions of transformers stored them.
+_BUFFER = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+_MAX_SHOWN = 8
+_MAX_TEXT_LENGTH = 200
 
 
 def read_folder(folder: Path) -> Checkpoint:
     """Open the checkpoint in `folder`; the weights stay on the disk. Read-only.
 
     Raises:
-        ModelInvalidError: no checkpoint of a supported kind, or tensors that are missing, unknown or of another
-            shape; the first are named and the others counted.
+        ModelInvalidError: the checkpoint is not supported, or tensors are missing, unknown or of another shape; the
+            first are named and the others counted.
     """
     config = read_config(folder)
     paths = _weight_files(folder)
     stored: dict[str, StoredTensor] = {}
     for path in paths:
         tensors = read_safetensors(path)
-        if twice := sorted(stored.keys() & tensors.keys()):
-            raise ModelInvalidError(f"{path} holds {_listed(twice)} again", hint="fetch the checkpoint again")
+        if duplicates := sorted(stored.keys() & tensors.keys()):
+            raise ModelInvalidError(
+                f"{path} has tensors that an earlier shard has too: {_listed(duplicates)}",
+                hint="fetch the checkpoint again",
+            )
         stored |= tensors
-    problems = _misfits(stored, config)
+    problems = _mismatches(stored, config)
     if problems:
-        message = f"{folder} does not fit its {CONFIG_NAME}: {_listed(problems)}"
+        message = f"the weights of {folder} do not match its {CONFIG_NAME}: {_listed(problems)}"
         raise ModelInvalidError(message, hint="fetch the checkpoint again, weights and config.json together")
-    names = expected_shapes(config)
-    small = (folder / name for name in (CONFIG_NAME, TOKENIZER_NAME, MODEL_NAME))
+    json_paths = (folder / name for name in (CONFIG_NAME, TOKENIZER_NAME, MODEL_NAME))
     return Checkpoint(
         path=folder,
         config=config,
         tokenizer=read_hf_tokenizer(folder, config.vocab_size),
-        tensors={name: _tensor(stored[name]) for name in names},
-        files=tuple(path for path in (*small, *paths) if path.is_file()),
+        tensors={name: _tensor(stored[name]) for name in expected_shapes(config)},
+        files=tuple(path for path in (*json_paths, *paths) if path.is_file()),
     )
 
 
 def _tensor(stored: StoredTensor) -> Tensor:
-    halves = stored.read_f16 if stored.dtype == "F16" else None
-    return Tensor(stored.name, stored.shape, stored.dtype, stored.read, halves)
+    read_f16 = stored.read_f16 if stored.dtype == "F16" else None
+    return Tensor(stored.name, stored.shape, stored.dtype, stored.read, read_f16)
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    if (path := folder / WEIGHTS_NAME).exists():  # before the shards, as transformers has it
+    if (path := folder / WEIGHTS_NAME).exists():  # before the shards, as in transformers
         return [path]
     if (index_path := folder / INDEX_NAME).exists():
         return _shards(index_path)
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ModelInvalidError(
-            f"{folder} holds its weights as pickle ({_listed(pickles)}), which can run code when it is opened",
-            hint="fetch the safetensors of the model, or load and save it with transformers on a machine you can lose",
+            f"{folder} has its weights as pickle ({_listed(pickles)}), which can run code when it is loaded",
+            hint="fetch the model as safetensors, or load and save it with transformers in a sandbox",
         )
-    raise ModelInvalidError(f"{folder} holds no {WEIGHTS_NAME} and no {INDEX_NAME}", hint="fetch the checkpoint again")
+    raise ModelInvalidError(f"{folder} has no {WEIGHTS_NAME} and no {INDEX_NAME}", hint="fetch the checkpoint again")
 
 
 def _shards(index_path: Path) -> list[Path]:
     mapping = read_json(index_path, _MAX_INDEX_BYTES).get("weight_map")
-    names = set(mapping.values()) if isinstance(mapping, dict) and _all_texts(mapping) else set()
-    # A name with a folder in it could point anywhere.
+    names: set[str] = set()
+    if isinstance(mapping, dict) and all(isinstance(value, str) for value in mapping.values()):
+        names = set(mapping.values())
+    # A name with a path separator could lead outside the folder.
     if not names or any(not name.endswith(".safetensors") or set(name) & set("/\\\0") for name in names):
-        message = f"{index_path} does not say which .safetensors files of its folder hold the weights"
+        message = f"{index_path} does not list the .safetensors files of its folder as weight_map"
         raise ModelInvalidError(message, hint="fetch the checkpoint again")
     paths = [index_path.with_name(name) for name in sorted(names)]
     if missing := [path.name for path in paths if not path.exists()]:
@@ -93,16 +97,12 @@ def _shards(index_path: Path) -> list[Path]:
     return paths
 
 
-def _all_texts(mapping: Mapping[str, object]) -> bool:
-    return all(isinstance(value, str) for value in mapping.values())
-
-
-def _misfits(stored: Mapping[str, StoredTensor], config: ModelConfig) -> list[str]:
+def _mismatches(stored: Mapping[str, StoredTensor], config: ModelConfig) -> list[str]:
     expected = expected_shapes(config)
     problems = [f"{name} is missing" for name in expected if name not in stored]
     for name, tensor in stored.items():
         if name not in expected:
-            if not _COMPUTED.fullmatch(name) and not (name == OUTPUT and config.tied):
+            if not _BUFFER.fullmatch(name) and not (name == OUTPUT and config.tied):
                 problems.append(f"{name} is unknown")
         elif tensor.shape != expected[name]:
             problems.append(f"{name} has the shape {tensor.shape}, not {expected[name]}")
@@ -111,5 +111,5 @@ def _misfits(stored: Mapping[str, StoredTensor], config: ModelConfig) -> list[st
     return problems
 
 
-def _listed(found: list[str]) -> str:
-    return several([text[:_LONGEST] for text in found], most=_SHOWN, separator=", ")
+def _listed(texts: list[str]) -> str:
+    return several([text[:_MAX_TEXT_LENGTH] for text in texts], most=_MAX_SHOWN, separator=", ")

@@ -1,4 +1,4 @@
-"""A checkpoint as a Hugging Face folder: what the training stage starts from and the verification compares with."""
+"""Writes a checkpoint as a Hugging Face folder, for training and for the comparison with transformers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def write_folder(
     *,
     on_weights: Callable[[int], object] = lambda _n: None,
 ) -> None:
-    """Write config, tokenizer and weights into `folder`, which is created; config.json comes last.
+    """Write config, tokenizer and weights into `folder`, which is created; config.json is written last.
 
-    Matrices are stored as `dtype`, vectors as F32. `on_weights` is told how many weights each chunk had.
+    Matrices are stored as `dtype`, vectors as F32. `on_weights` is called with the number of weights of each chunk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_hf_tokenizer(checkpoint.tokenizer, folder)
@@ -43,7 +43,7 @@ def write_folder(
         header[tensor.name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [position, end]}
         position = end
     text = json.dumps({"__metadata__": {"format": "pt"}, **header}, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data is aligned, as the format asks
+    text += b" " * (-len(text) % 8)  # the format requires the data to be aligned
     with atomic_write(folder / WEIGHTS_NAME) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in checkpoint.tensors.values():

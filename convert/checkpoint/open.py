@@ -1,4 +1,4 @@
-"""Whatever a conversion can start from, opened."""
+"""Opens the base model of a conversion, whichever format it has, and checks where the result will be."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def open_base(path: Path) -> Checkpoint:
     """Open a Hugging Face folder or a GGUF. Read-only.
 
     Raises:
-        UsageError: there is no such file or folder.
+        UsageError: `path` does not exist.
         ModelInvalidError: it is damaged or not supported.
     """
     if not path.exists():
-        hint = "name a folder with a Hugging Face checkpoint, or a .gguf file"
-        raise UsageError(f"there is no base {path}", hint=hint)
+        hint = "give a folder with a Hugging Face checkpoint, or a .gguf file"
+        raise UsageError(f"the base {path} does not exist", hint=hint)
     return read_folder(path) if path.is_dir() else read_gguf(path)
 
 
 def require_absent(out: Path) -> None:
     """Raise UsageError unless `out` does not exist or is an empty folder."""
     if out.name in {"", ".."}:
-        raise UsageError(f"--out {out} is no name for a folder", hint="name the folder to make")
-    # A link would be in the way of the finished folder, wherever it leads.
+        raise UsageError(f"`out` is {out}, which cannot be the name of a new folder", hint="give the folder to create")
+    # A link could not be replaced by the finished folder.
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        raise UsageError(f"{out} exists", hint="name another --out, or remove it")
+        raise UsageError(f"{out} exists", hint="give another `out`, or remove it")

@@ -1,6 +1,6 @@
-"""Safetensors files: a strictly checked header, and rows of tensors out of mapped memory.
+"""Reads safetensors files: checks the header strictly, and returns rows of tensors from mapped memory.
 
-A file that is accepted is whole: its tensors lie inside it, without gap or overlap. Knows nothing of models.
+An accepted file is complete: its tensors lie inside it, without gaps or overlap. Knows nothing of models.
 Source of the format: https://github.com/huggingface/safetensors/blob/v0.8.0/README.md#format
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Rows
 
 MAX_HEADER_BYTES = 4 << 20
-"""Some 35,000 tensors. Hostile JSON of this size takes up to 120 MiB as Python objects."""
+"""Enough for some 35,000 tensors. Hostile JSON of this size takes up to 120 MiB as Python objects."""
 
 MAX_DIMENSIONS = 16
 
@@ -43,11 +43,11 @@ _DAMAGED_HINT = "fetch or save the file again"
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """One tensor of a file; nothing is read until rows are asked for.
+    """One tensor of a file. Nothing is read before `read` is called.
 
     Attributes:
         shape: as in torch.
-        dtype: as the format spells it: "F32", "F16", "BF16", or one that has no `rows`.
+        dtype: the name in the format: "F32", "F16", "BF16", or a type that `read` refuses.
     """
 
     name: str
@@ -60,10 +60,10 @@ class StoredTensor:
         """Return rows as a new float32 array of shape (n, *shape[1:]).
 
         Raises:
-            ModelInvalidError: the tensor is a single number, or of a type that weights do not have.
+            ModelInvalidError: the tensor is a scalar, or its type is not one of weights.
         """
         if self.dtype not in _STORED_AS or not self.shape:
-            message = f"{self.path}: {shown(self.name)} is {self.dtype} of shape {self.shape}, not weights"
+            message = f"{self.path}: {quoted(self.name)} is {self.dtype} of shape {self.shape}, not weights"
             raise ModelInvalidError(message, hint="save the model with weights of type F32, F16 or BF16")
         stored = self._data.view(_STORED_AS[self.dtype]).reshape(self.shape)[rows]
         if self.dtype != "BF16":
@@ -72,43 +72,43 @@ class StoredTensor:
         return values
 
     def read_f16(self, rows: Rows) -> NDArray[np.float16]:
-        """Return rows of an F16 tensor as they are stored: a slice of them is a read-only view of the file."""
+        """Return rows of an F16 tensor as stored. For a slice the result is a read-only view of the file."""
         stored: NDArray[np.float16] = self._data.view("<f2").reshape(self.shape)[rows]
         return stored
 
     def read_all(self) -> NDArray[np.float32]:
-        """Return the whole tensor, as `rows` does."""
+        """Return the whole tensor; see `read`."""
         return self.read(slice(None))
 
 
 def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:
-    """Return the tensors of a file by name, in the order they lie in it. Read-only; the file stays mapped.
+    """Return the tensors of a file by name, in the order of their data. Read-only; the file stays mapped.
 
     Raises:
-        ModelInvalidError: not such a file, or damaged; the message says what was found and where.
+        ModelInvalidError: the file is not a safetensors file or damaged; the message says what was found and where.
     """
     path = Path(path)
     try:
         status = path.stat()
-        # Opening a pipe would wait for its other end for ever.
+        # Opening a pipe would block.
         if not stat.S_ISREG(status.st_mode):
-            raise ModelInvalidError(f"{path} is not a regular file", hint="name a .safetensors file")
+            raise ModelInvalidError(f"{path} is not a regular file", hint="give a .safetensors file")
         with path.open("rb") as file:
-            header_bytes = _header_size(path, file.read(8), status.st_size)
-            header = _parsed(path, file.read(header_bytes))
+            header_bytes = _read_header_size(path, file.read(8), status.st_size)
+            header = _parse_header(path, file.read(header_bytes))
         start = 8 + header_bytes
-        entries = _entries(path, header, status.st_size - start)
+        entries = _parse_entries(path, header, status.st_size - start)
         mapped = np.memmap(path, dtype=np.uint8, mode="r")
     except OSError as e:
         message = f"{path} cannot be read: {e.strerror}"
-        raise ModelInvalidError(message, hint="check the file's name and rights") from e
+        raise ModelInvalidError(message, hint="check the file's name and permissions") from e
     return {
         name: StoredTensor(name, shape, dtype, path, mapped[start + begin : start + end])
         for name, dtype, shape, begin, end in entries
     }
 
 
-def _header_size(path: Path, word: bytes, file_bytes: int) -> int:
+def _read_header_size(path: Path, word: bytes, file_bytes: int) -> int:
     if len(word) < 8:
         raise _damaged(path, f"it has {len(word)} bytes, too few for a safetensors file")
     size = int.from_bytes(word, "little")
@@ -119,15 +119,19 @@ def _header_size(path: Path, word: bytes, file_bytes: int) -> int:
     return size
 
 
-def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+def _parse_header(path: Path, data: bytes) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
         header = json.loads(
-            text, object_pairs_hook=_distinct, parse_int=_natural, parse_float=_no_number, parse_constant=_no_number
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_int=_parse_size,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
         )
     except RecursionError:
         raise _damaged(path, "its header is nested too deeply") from None
-    except ValueError as e:  # of the decoder, of JSON, or of a hook
+    except ValueError as e:  # not UTF-8, not JSON, or refused by a hook
         raise _damaged(path, f"its header is not the JSON of a safetensors file ({e})") from e
     if not isinstance(header, dict):
         raise _damaged(path, "its header is not a JSON object")
@@ -137,62 +141,64 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", header)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise ValueError("a key stands twice")
-    "".join(table).encode()  # half a surrogate pair is no text
+        raise ValueError("a key occurs twice")
+    "".join(table).encode()  # raises for half a surrogate pair
     return table
 
 
-def _natural(digits: str) -> int:
+def _parse_size(digits: str) -> int:
     if not digits.isdecimal() or len(digits) > 20:
         raise ValueError(f"{reprlib.repr(digits)} is not a size")
     return int(digits)
 
 
-def _no_number(text: str) -> None:
+def _refuse_number(text: str) -> None:
     raise ValueError(f"{reprlib.repr(text)} is not a size")
 
 
-def _entries(path: Path, header: dict[str, Any], data_bytes: int) -> list[tuple[str, str, tuple[int, ...], int, int]]:
-    """Return (name, dtype, shape, begin, end) of the tensors, sorted by where they lie; all are checked."""
-    entries = [_entry(path, name, info) for name, info in header.items()]
+def _parse_entries(
+    path: Path, header: dict[str, Any], data_bytes: int
+) -> list[tuple[str, str, tuple[int, ...], int, int]]:
+    """Return (name, dtype, shape, begin, end) of all tensors, checked and sorted by offset."""
+    entries = [_parse_entry(path, name, info) for name, info in header.items()]
     entries.sort(key=lambda entry: entry[3:])
     position = 0
     for name, _, _, begin, end in entries:
         if begin != position:
-            raise _damaged(path, f"the data of {shown(name)} starts at {begin:,}, not at {position:,}")
+            raise _damaged(path, f"the data of {quoted(name)} starts at {begin:,}, not at {position:,}")
         position = end
     if position != data_bytes:
         raise _damaged(path, f"its tensors take {position:,} bytes, and {data_bytes:,} follow the header")
     return entries
 
 
-def _entry(path: Path, name: str, info: object) -> tuple[str, str, tuple[int, ...], int, int]:
-    quoted = shown(name)
+def _parse_entry(path: Path, name: str, info: object) -> tuple[str, str, tuple[int, ...], int, int]:
+    shown = quoted(name)
     if not isinstance(info, dict) or info.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _damaged(path, f"the entry of {quoted} is not dtype, shape and data_offsets")
+        raise _damaged(path, f"the entry of {shown} is not dtype, shape and data_offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:
-        raise _damaged(path, f"{quoted} is of the unknown type {reprlib.repr(dtype)}")
-    if not _sizes(shape) or len(shape) > MAX_DIMENSIONS or math.prod(max(n, 1) for n in shape) >= 1 << 59:
-        raise _damaged(path, f"{quoted} has the impossible shape {reprlib.repr(shape)}")
-    if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _damaged(path, f"{quoted} has the impossible data_offsets {reprlib.repr(offsets)}")
+        raise _damaged(path, f"{shown} is of the unknown type {reprlib.repr(dtype)}")
+    if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS or math.prod(max(n, 1) for n in shape) >= 1 << 59:
+        raise _damaged(path, f"{shown} has the impossible shape {reprlib.repr(shape)}")
+    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _damaged(path, f"{shown} has the impossible data_offsets {reprlib.repr(offsets)}")
     begin, end = offsets
     n_bits = math.prod(shape) * _BITS[dtype]
     if n_bits != 8 * (end - begin):
-        raise _damaged(path, f"{quoted} has {end - begin:,} bytes, not the {n_bits / 8:,g} of {dtype} {tuple(shape)}")
+        raise _damaged(path, f"{shown} has {end - begin:,} bytes, not the {n_bits / 8:,g} of {dtype} {tuple(shape)}")
     return name, dtype, tuple(shape), begin, end
 
 
-def _sizes(value: object) -> bool:
-    return isinstance(value, list) and all(type(n) is int for n in value)  # a bool is no size
+def _are_sizes(value: object) -> bool:
+    return isinstance(value, list) and all(type(n) is int for n in value)  # a bool is not a size
 
 
-def shown(name: str) -> str:
-    """Return a tensor's name for a message: in quotes, on one line, not too long."""
+def quoted(name: str) -> str:
+    """Return a tensor's name for a message: in quotes, on one line, at most 160 characters."""
     text = ascii(name)
     return text if len(text) <= 160 else f"{text[:157]}..."
 

@@ -1,4 +1,4 @@
-"""What a tensor is called by transformers and by llama.cpp, and in which order its rows lie.
+"""Maps tensor names of transformers to those of llama.cpp, and gives the order of their rows.
 
 Source of the GGUF names: `gguf/tensor_mapping.py` of the `gguf` package 0.19.0 (a test compares them); of the row
 order: `conversion/llama.py`, `LlamaModel.permute`, llama.cpp 0c1e57098.
@@ -36,11 +36,11 @@ _PARTS = {
     "self_attn.k_norm": "attn_k_norm",
 }
 LINEAR = tuple(part for part in _PARTS if part.endswith("_proj"))
-"""The linear layers of a block, as transformers calls them."""
+"""The linear layers of a block, with their names in transformers."""
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of every tensor a model of this config has, in the order they are written."""
+    """Return name and shape of every tensor of a model with this config, in the order in which they are written."""
     shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (config.vocab_size, config.hidden_size)}
     for layer in range(config.n_layers):
         shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in _layer_shapes(config)}
@@ -74,7 +74,11 @@ def _layer_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def gguf_name(name: str) -> str:
-    """Return llama.cpp's name of a tensor. Raises KeyError for a name that is not of these families."""
+    """Return llama.cpp's name of a tensor.
+
+    Raises:
+        KeyError: no tensor of the supported families has this name.
+    """
     if name in _TOP:
         return _TOP[name]
     prefix, _, rest = name.partition("model.layers.")
@@ -86,10 +90,10 @@ def gguf_name(name: str) -> str:
 
 
 def row_order(config: ModelConfig, name: str) -> NDArray[np.intp] | None:
-    """Return for each row of the GGUF tensor which row of the Hugging Face tensor it is, or None for "the same".
+    """Return the row of the Hugging Face tensor for each row of the GGUF tensor, or None where the order is the same.
 
-    transformers rotates the two halves of a head against each other, llama.cpp (architecture "llama" alone) each
-    row with its neighbour; so the rows of queries and keys are interleaved, head by head.
+    For RoPE transformers pairs row i of a head with row i + head_size / 2. llama.cpp does too, except for architecture
+    "llama", where it pairs row 2 i with row 2 i + 1: there the two halves of each head of q and k are interleaved.
     """
     if config.architecture != "llama" or ".self_attn." not in name:
         return None

@@ -1,7 +1,7 @@
-"""A model's weights, read on demand: what every stage of the conversion is given and gives on.
+"""A model's weights, read on demand: the form in which the stages of a conversion pass a model on.
 
-A checkpoint is a mapping from Hugging Face tensor names to recipes. Nothing is read until a recipe is asked for
-some rows, so a stage that changes weights (a merge) wraps recipes and costs no memory. Knows no file format.
+A checkpoint maps Hugging Face tensor names to tensors, which read rows when asked. A stage that changes weights, such
+as a merge, wraps `read` and takes no memory for the whole. Knows no file format.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from genrec_edge.convert.tokenizer.types import Tokenizer
 
 Rows = slice | np.ndarray
-"""Which rows of a tensor: a slice with step 1, or an array of row numbers."""
+"""Rows of a tensor: a slice with step 1, or an array of row numbers."""
 
 CHUNK_ELEMENTS = 8 << 20
-"""Weights held in memory at once by whoever walks through a tensor: 32 MiB as float32."""
+"""Weights per chunk of `Tensor.row_chunks`: 32 MiB as float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Tensor:
     """One weight of a checkpoint.
 
     Attributes:
-        name: as transformers calls it, such as "model.layers.0.self_attn.q_proj.weight".
+        name: the name in transformers, such as "model.layers.0.self_attn.q_proj.weight".
         shape: as in torch: rows (outputs) first; one or two dimensions.
-        dtype: how it is stored: "F32", "F16", "BF16", or a quantized type of ggml.
-        read: given rows, returns them as a new float32 array of shape (n, *shape[1:]).
-        read_f16: the same as float16, where they are stored so and nothing changes them: saves two conversions.
+        dtype: the stored type: "F32", "F16", "BF16", or a quantized type of ggml.
+        read: returns rows as a new float32 array of shape (n, *shape[1:]).
+        read_f16: the same as float16, which saves two conversions; None unless the weights are F16 and unchanged.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Tensor:
         return self.read(slice(0, self.shape[0]))
 
     def row_chunks(self) -> Iterator[slice]:
-        """Yield slices that cover the rows in order, `CHUNK_ELEMENTS` weights or one row each."""
+        """Yield slices that cover all rows in order, each of at most `CHUNK_ELEMENTS` weights or of one row."""
         step = max(1, CHUNK_ELEMENTS * self.shape[0] // self.n_elements)
         for start in range(0, self.shape[0], step):
             yield slice(start, min(start + step, self.shape[0]))
@@ -66,9 +66,9 @@ class Checkpoint:
     """A model to convert.
 
     Attributes:
-        path: the folder or the GGUF it came from.
-        files: every file that decides what it is, for hashing.
-        tensors: by name; exactly those that its `config` calls for.
+        path: the folder or the GGUF it was read from.
+        tensors: by name; exactly the tensors that `config` requires.
+        files: all files that it depends on, for hashing.
     """
 
     path: Path

@@ -1,1 +1,1 @@
-"""LoRA adapters as PEFT saves them: read, merged, written as GGUF."""
+"""LoRA adapters of PEFT: reads them, merges them into a checkpoint, writes them as GGUF."""

@@ -1,11 +1,11 @@
-"""LoRA adapters merged into a checkpoint: tensor by tensor and row by row, when somebody asks for the rows.
+"""Merges LoRA adapters into a checkpoint. Rows are computed when they are read.
 
-The arithmetic is float32: W + sum(weight * scale * B @ A), the exact sum of the adapters, which is what PEFT calls the
-combination type "cat". One DoRA adapter is merged as PEFT merges it.
+The arithmetic is float32: W + sum(weight * scale * B @ A), the exact sum of the adapters, as with PEFT's combination
+type "cat". One DoRA adapter is merged as PEFT merges it.
 
-An embedding that is also the output matrix (tied) is the exception. PEFT trains an adapter of the one without touching
-the other, but its merge changes both (peft 0.21.2, `merge_and_unload`; it warns). Here the two part instead, so that
-the merged model computes what was trained; they stay one where both were adapted alike.
+An embedding that is also the output matrix (tied) is an exception. PEFT trains an adapter of one of them without
+changing the other, but its merge changes both (peft 0.21.2, `merge_and_unload`; it warns). Here the two are untied
+instead, so that the merged model computes what was trained. They stay tied where both were adapted in the same way.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 def merge_adapters(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Checkpoint:
-    """Return a checkpoint whose tensors are those of `checkpoint` with the adapters merged in; nothing is written.
+    """Return `checkpoint` with the adapters merged into its tensors. Writes nothing.
 
-    Its config is no longer `tied` where embedding and output matrix have become two.
+    Its config is no longer `tied` where embedding and output matrix differ after the merge.
 
     Raises:
-        ModelInvalidError: an adapter changes nothing, or two of them cannot be merged together.
+        ModelInvalidError: an adapter changes nothing, or two adapters cannot be merged together.
     """
     adapters = [drop_copies(adapter, checkpoint) for adapter in adapters]
-    _check_together(adapters)
+    _check_compatible(adapters)
     config = checkpoint.config
-    tensors = {tensor.name: _merged(tensor, adapters) for tensor in _bases(checkpoint).values()}
+    tensors = {tensor.name: _merge_tensor(tensor, adapters) for tensor in _base_tensors(checkpoint).values()}
     if config.tied:
-        if _alike(adapters):
+        if _stay_tied(adapters):
             del tensors[OUTPUT]
         else:
             config = replace(config, tied=False)
@@ -52,25 +52,24 @@ def merge_adapters(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Check
 
 
 def drop_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
-    """Return the adapter without the tensors that are the same in the base: PEFT saves copies of embeddings unasked.
+    """Return the adapter without tensors that equal those of the base: PEFT saves such copies of embeddings.
 
     Raises:
-        ModelInvalidError: nothing is left that would change the base; or it is wanted in part, and a tensor that
-            replaces one of the base cannot be.
+        ModelInvalidError: the adapter does not change the base, or its weight is not 1 and it replaces tensors.
     """
-    bases = _bases(checkpoint)
-    replaced = {name: t for name, t in adapter.replaced.items() if not _equal(_tensor(name, t), bases[name])}
-    changed = any(_changes(delta, bases[name]) for name, delta in adapter.deltas.items())
+    base_tensors = _base_tensors(checkpoint)
+    replaced = {name: t for name, t in adapter.replaced.items() if not _equal(_tensor(name, t), base_tensors[name])}
+    changed = any(_changes_base(delta, base_tensors[name]) for name, delta in adapter.deltas.items())
     if (
         not replaced
         and not changed
-        and not any(_differs(rows, bases[name]) for name, rows in adapter.replaced_rows.items())
+        and not any(_rows_differ(rows, base_tensors[name]) for name, rows in adapter.replaced_rows.items())
     ):
         message = f"{adapter.path} changes nothing: every B @ A is zero"
-        raise ModelInvalidError(message, hint="name the folder that was saved after the training, or leave it out")
-    if (whole := [*replaced, *adapter.replaced_rows]) and adapter.weight != 1:
-        names = ", ".join(dict.fromkeys(whole))
-        message = f"{adapter.path} replaces {names}, of which {adapter.weight:g} times is not defined"
+        raise ModelInvalidError(message, hint="give the folder that was saved after training, or leave it out")
+    if adapter.weight != 1 and (replaced or adapter.replaced_rows):
+        names = ", ".join(dict.fromkeys([*replaced, *adapter.replaced_rows]))
+        message = f"{adapter.path} replaces {names}, which the weight {adapter.weight:g} cannot scale"
         raise ModelInvalidError(message, hint="leave its weight out")
     return replace(adapter, replaced=replaced)
 
@@ -79,61 +78,64 @@ def _tensor(name: str, stored: StoredTensor) -> Tensor:
     return Tensor(name, stored.shape, stored.dtype, stored.read)
 
 
-def _bases(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the tensors of the base, a tied output matrix among them."""
+def _base_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the tensors of the base, including a tied output matrix."""
     tensors = dict(checkpoint.tensors)
     if checkpoint.config.tied:
         tensors[OUTPUT] = replace(tensors[EMBEDDING], name=OUTPUT)
     return tensors
 
 
-def _check_together(adapters: Sequence[Adapter]) -> None:
-    touched = Counter(name for a in adapters for name in a.deltas.keys() | a.replaced.keys() | a.replaced_rows.keys())
+def _check_compatible(adapters: Sequence[Adapter]) -> None:
+    n_adapters_of = Counter(
+        name for a in adapters for name in a.deltas.keys() | a.replaced.keys() | a.replaced_rows.keys()
+    )
     problems = [
-        f"{name} is replaced in part, and also changed"
+        f"some rows of {name} are replaced, and it is also changed"
         for adapter in adapters
         for name in adapter.replaced_rows.keys() & (adapter.deltas.keys() | adapter.replaced.keys())
     ]
-    for name in (name for name, count in touched.items() if count > 1):
+    for name in (name for name, count in n_adapters_of.items() if count > 1):
         if any(name in adapter.replaced or name in adapter.replaced_rows for adapter in adapters):
-            problems.append(f"{name} is replaced by one and changed by another")
+            problems.append(f"{name} is replaced by one adapter and changed by another")
         elif any(name in adapter.deltas and adapter.deltas[name].magnitude is not None for adapter in adapters):
-            problems.append(f"{name} is changed by several, and by one of them with DoRA")
+            problems.append(f"{name} is changed by several adapters, one of them with DoRA")
     if problems:
         message = f"the adapters cannot be merged together: {'; '.join(problems)}"
         raise ModelInvalidError(message, hint="merge one of them, and train the other on the result")
 
 
-def _merged(base: Tensor, adapters: Sequence[Adapter]) -> Tensor:
-    """Return the recipe of one tensor: its own, where no adapter touches it."""
+def _merge_tensor(base: Tensor, adapters: Sequence[Adapter]) -> Tensor:
+    """Return one tensor with the adapters merged in; the tensor itself where none of them changes it."""
     name = base.name
     for adapter in adapters:
         if stored := adapter.replaced.get(name):
             base = _tensor(name, stored)
         if new := adapter.replaced_rows.get(name):
-            base = Tensor(name, base.shape, "F32", partial(_read_rows, base, new))
-    changes = [(adapter.weight, adapter.deltas[name]) for adapter in adapters if name in adapter.deltas]
-    if not changes:
+            base = Tensor(name, base.shape, "F32", partial(_read_with_new_rows, base, new))
+    deltas = [(adapter.weight, adapter.deltas[name]) for adapter in adapters if name in adapter.deltas]
+    if not deltas:
         return base
-    return Tensor(name, base.shape, "F32", partial(_read, base, changes))
+    return Tensor(name, base.shape, "F32", partial(_read_with_deltas, base, deltas))
 
 
-def _read_rows(base: Tensor, new: NewRows, rows: Rows) -> NDArray[np.float32]:
-    place = np.full(base.shape[0], -1, np.int64)
-    place[new.token_ids] = np.arange(len(new.token_ids))
-    weights, places = base.read(rows), place[rows]
-    weights[places >= 0] = new.values[places[places >= 0]]
+def _read_with_new_rows(base: Tensor, new: NewRows, rows: Rows) -> NDArray[np.float32]:
+    index_of = np.full(base.shape[0], -1, np.int64)
+    index_of[new.token_ids] = np.arange(len(new.token_ids))
+    weights, indices = base.read(rows), index_of[rows]
+    is_new = indices >= 0
+    weights[is_new] = new.values[indices[is_new]]
     return weights
 
 
-def _differs(new: NewRows, base: Tensor) -> bool:
+def _rows_differ(new: NewRows, base: Tensor) -> bool:
     return not np.array_equal(base.read(new.token_ids), new.values)
 
 
-def _read(base: Tensor, changes: Sequence[tuple[float, Delta]], rows: Rows) -> NDArray[np.float32]:
+def _read_with_deltas(base: Tensor, deltas: Sequence[tuple[float, Delta]], rows: Rows) -> NDArray[np.float32]:
     weights: NDArray[np.float32] = base.read(rows)
-    with np.errstate(all="ignore"):  # whoever writes refuses what is no number
-        for weight, delta in changes:
+    with np.errstate(all="ignore"):  # non-finite weights are refused when they are written
+        for weight, delta in deltas:
             change = delta.b[rows] @ delta.a
             change *= np.float32(weight * delta.scale)
             weights += change
@@ -142,17 +144,19 @@ def _read(base: Tensor, changes: Sequence[tuple[float, Delta]], rows: Rows) -> N
     return weights
 
 
-def _changes(delta: Delta, base: Tensor) -> bool:
+def _changes_base(delta: Delta, base: Tensor) -> bool:
     if not delta.is_zero:
         return True
     if delta.magnitude is None:
         return False
-    chunks = ((delta.magnitude[rows], np.linalg.norm(base.read(rows), axis=1)) for rows in base.row_chunks())
-    return not all(np.allclose(lengths, of_base, rtol=1e-5) for lengths, of_base in chunks)
+    magnitude = delta.magnitude
+    return not all(
+        np.allclose(magnitude[rows], np.linalg.norm(base.read(rows), axis=1), rtol=1e-5) for rows in base.row_chunks()
+    )
 
 
-def _alike(adapters: Sequence[Adapter]) -> bool:
-    """Whether embedding and output matrix are changed in the same way, or not at all."""
+def _stay_tied(adapters: Sequence[Adapter]) -> bool:
+    """Return whether embedding and output matrix are changed in the same way, or not at all."""
     return all(
         _same_delta(adapter.deltas.get(EMBEDDING), adapter.deltas.get(OUTPUT))
         and _same_stored(adapter.replaced.get(EMBEDDING), adapter.replaced.get(OUTPUT))

@@ -1,1 +1,1 @@
-"""Quantized file types: llama.cpp's quantizer, importance matrices, sizes."""
+"""Quantization: llama.cpp's quantizer, importance matrices, estimated file sizes."""

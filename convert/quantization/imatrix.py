@@ -1,6 +1,6 @@
-"""Which columns of each weight matrix matter on the user's own prompts: the importance matrix of a quantization.
+"""Computes the importance matrix of a quantization: how much each column of a weight matrix matters for given prompts.
 
-Runs the model in llama.cpp and listens to what enters its matrix products. The prompts are `samples.draw_sequences`.
+Runs the model in llama.cpp and reads the inputs of its matrix products. `samples.draw_sequences` makes the prompts.
 """
 
 from __future__ import annotations
@@ -32,46 +32,46 @@ def importance_matrix(
     n_threads: int,
     on_progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the mean square of what enters each column of each weight matrix, (row length,) float32 by tensor name.
+    """Return the mean square of the input of each column of each weight matrix, (row length,) float32 by tensor name.
 
-    The mean is over all tokens of all sequences; each is evaluated from an empty cache. Tied embeddings are entered
-    as the output matrix they are too.
+    The mean is over all tokens of all sequences; each sequence is evaluated from an empty KV cache. For tied embeddings
+    the inputs are those of the output matrix.
 
     Args:
-        model_path: a GGUF; the closer to the original weights, the better.
-        sequences: token ids, none of them longer than the model's context.
-        n_threads: of the evaluation.
-        on_progress: told how many sequences of how many are done.
+        model_path: a GGUF, best of the unquantized weights.
+        sequences: token ids, none longer than the model's context.
+        n_threads: threads of the evaluation.
+        on_progress: called with the number of evaluated sequences and of all.
 
     Raises:
-        UsageError: no sequences, or one that cannot be evaluated.
-        ModelInvalidError: not a model this product runs, or one whose activations are no numbers.
-        EngineError: the installed llama.cpp is laid out in an unknown way.
+        UsageError: `sequences` is empty, or one of them is empty or cannot be evaluated.
+        ModelInvalidError: the model is not supported, or its activations are not finite.
+        EngineError: the installed llama.cpp has an unknown memory layout.
     """
     prompts = list(sequences)
     if not all(prompts) or not prompts:
-        raise UsageError("an importance matrix needs sequences of tokens", hint="draw some from the catalog")
+        raise UsageError("`sequences` must be at least one, and none of them empty", hint="draw some from the catalog")
     header = read_header(model_path)
     check_runnable(header)
-    listener = _Listener(header)
+    collector = _InputCollector(header)
     forward = FullLogitsModel(
         Model(model_path),
         n_ctx=max(len(ids) for ids in prompts),
         n_threads=n_threads,
-        on_tensor=library().ggml_backend_sched_eval_callback(listener.on_tensor),
+        on_tensor=library().ggml_backend_sched_eval_callback(collector.on_tensor),
     )
     try:
         for done, ids in enumerate(prompts, start=1):
             forward.logits(ids)
-            listener.raise_failure()
+            collector.raise_failure()
             on_progress(done, len(prompts))
     finally:
         forward.close()
-    return listener.means()
+    return collector.means()
 
 
-class _Listener:
-    """Sums the squares of what enters each matrix; llama.cpp calls `on_tensor` for every operation of the graph."""
+class _InputCollector:
+    """Sums the squares of the inputs of each matrix; llama.cpp calls `on_tensor` for every operation of the graph."""
 
     def __init__(self, header: GgufHeader) -> None:
         self._op = matrix_product_op()
@@ -82,15 +82,15 @@ class _Listener:
         self._failure: BaseException | None = None
 
     def on_tensor(self, address: int, ask: bool, _user: object) -> bool:
-        """Say whether an operation is of interest (`ask`), or take its input and let the graph go on."""
+        """Return whether the operation is a product with a weight matrix; unless `ask`, add its input to the sums."""
         try:
-            return self._take(address, ask=ask)
-        except BaseException as e:  # ctypes would print it and go on
+            return self._collect(address, ask=ask)
+        except BaseException as e:  # ctypes would print it and continue
             self._failure = e
             return False
 
     def raise_failure(self) -> None:
-        """Raise what a callback could not."""
+        """Raise the exception of an earlier callback, if there was one."""
         if self._failure is not None:
             raise self._failure
 
@@ -99,11 +99,12 @@ class _Listener:
         means = {name: self._sums[name] / count for name, count in self._counts.items() if count}
         if not means:
             raise EngineError(
-                f"llama.cpp used no matrix of {self._path} under its name", hint="quantize without an importance matrix"
+                f"llama.cpp did not use any matrix of {self._path} under its name",
+                hint="quantize without an importance matrix",
             )
         return {name: values.astype(np.float32) for name, values in means.items()}
 
-    def _take(self, address: int, *, ask: bool) -> bool:
+    def _collect(self, address: int, *, ask: bool) -> bool:
         product = tensor_at(address)
         if product.op != self._op:
             return False
@@ -111,15 +112,15 @@ class _Listener:
         name = weight.name.decode(errors="replace")
         shape = self._shapes.get(name)
         if shape is None:
-            return False  # keys and values of the attention, an adapter
+            return False  # keys and values of the attention, or an adapter
         if not ask:
             if tuple(weight.ne) != (*shape, 1, 1):
-                raise EngineError(f"llama.cpp gives {name} the shape {tuple(weight.ne)}, the file {shape}")
+                raise EngineError(f"{name} has the shape {tuple(weight.ne)} in llama.cpp and {shape} in the file")
             rows = rows_at(product.src[1])
             squares = np.square(rows, dtype=np.float64).sum(axis=0)
             if not np.isfinite(squares.astype(np.float32)).all():
                 raise ModelInvalidError(
-                    f"what {self._path} computes for {name} is no number", hint="convert the model again"
+                    f"the inputs that {self._path} computes for {name} are not finite", hint="convert the model again"
                 )
             self._sums[name] += squares
             self._counts[name] += len(rows)

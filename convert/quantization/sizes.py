@@ -1,7 +1,7 @@
-"""How large a file of each type will be, before it is written.
+"""Estimates the size of a file of each type before it is written.
 
 Source of the mixtures: src/llama-quant.cpp, `llama_tensor_get_type` and `tensor_type_fallback` (llama.cpp 0c1e57098).
-Where llama.cpp gives only some layers more bits, all of them are counted so.
+Where llama.cpp gives only some layers more bits, all layers count as having them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 
 _METADATA_BYTES = 8 << 20  # the largest tokenizer, of LLaMA 3, takes 7.8 MB
-_EVEN = frozenset({"F32", "F16", "BF16", "Q8_0"})  # every matrix has this type
+_UNIFORM = frozenset({"F32", "F16", "BF16", "Q8_0"})  # all matrices have the same type
 _V, _DOWN, _O = "self_attn.v_proj", "mlp.down_proj", "self_attn.o_proj"
 _RAISED: Mapping[str, Mapping[str, str]] = {
     "Q2_K": {_V: "Q4_K", _DOWN: "Q3_K", _O: "Q3_K"},
@@ -42,34 +42,34 @@ _RAISED: Mapping[str, Mapping[str, str]] = {
     "IQ4_XS": {_V: "Q5_K"},
 }
 _OUTPUT = "Q6_K"
-_FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}  # for rows that are no multiple of 256
+_FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}  # for rows whose length is not a multiple of 256
 _FALLBACK_OF_OTHERS = "Q4_0"
 _MARGIN = 1.03  # some types give the first eighth of the layers more bits
 _TYPES = {kind.name: kind for kind in GGML_TYPES.values()}
 
 
 def estimate_bytes(checkpoint: Checkpoint, file_type: str) -> int:
-    """Return how large a file of this type will be at most; it is within 20 % beside its 8 MiB for metadata."""
-    total = sum(_n_bytes(tensor, file_type, tied=checkpoint.config.tied) for tensor in checkpoint.tensors.values())
-    return int(total * (1 if file_type in _EVEN else _MARGIN)) + _METADATA_BYTES
+    """Return an upper bound for the size of a file: at most 20 % too large, besides 8 MiB for metadata."""
+    total = sum(_tensor_bytes(tensor, file_type, tied=checkpoint.config.tied) for tensor in checkpoint.tensors.values())
+    return int(total * (1 if file_type in _UNIFORM else _MARGIN)) + _METADATA_BYTES
 
 
-def _n_bytes(tensor: Tensor, file_type: str, *, tied: bool) -> float:
+def _tensor_bytes(tensor: Tensor, file_type: str, *, tied: bool) -> float:
     if len(tensor.shape) == 1:
         return tensor.n_elements * 4
-    kind = _TYPES[_type(tensor, file_type, tied=tied)]
+    kind = _TYPES[_tensor_type(tensor, file_type, tied=tied)]
     return tensor.n_elements * kind.block_bytes / kind.block_elements
 
 
-def _type(tensor: Tensor, file_type: str, *, tied: bool) -> str:
+def _tensor_type(tensor: Tensor, file_type: str, *, tied: bool) -> str:
     """Return the type of a matrix in a file."""
     kind = base_type(file_type)
-    if file_type not in _EVEN:
+    if file_type not in _UNIFORM:
         if tensor.name == OUTPUT or (tied and tensor.name == EMBEDDING):
             kind = _OUTPUT
         else:
             raised = _RAISED.get(file_type, {})
-            kind = next((more for part, more in raised.items() if part in tensor.name), kind)
+            kind = next((larger for part, larger in raised.items() if part in tensor.name), kind)
     row_length = tensor.shape[1]
     if row_length % _TYPES[kind].block_elements:
         kind = _FALLBACKS.get(kind, _FALLBACK_OF_OTHERS)

@@ -1,7 +1,7 @@
-"""How a `tokenizer.json` cuts text before merging, and what llama.cpp calls it.
+"""Pre-tokenizers and normalizers of a `tokenizer.json`, and llama.cpp's names for them.
 
-The same tables serve reading and writing. A section is recognised by what it does, never by the model it is said to
-belong to; whatever is not in the tables is refused.
+The same tables serve reading and writing. A section is recognised by its content, never by a model name; sections that
+are not in the tables are refused.
 """
 
 from __future__ import annotations
@@ -24,46 +24,47 @@ _STEPS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "smollm": (("Digits",), ("ByteLevel", True)),
     "gpt-2": (("ByteLevel", True),),
 }
-"""By llama.cpp's name: a regular expression or single digits first, then bytes, with or without GPT-2's own rules."""
+"""The steps of each pre-tokenizer, by llama.cpp's name: a regular expression or single digits, then bytes, with or
+without GPT-2's own regular expression."""
 
-_WHOLE_WORDS = frozenset({"llama-bpe"})
-"""Where a word that is a token is not merged from its letters (`ignore_merges`)."""
+_IGNORES_MERGES = frozenset({"llama-bpe"})
+"""Pre-tokenizers whose models set `ignore_merges`: a word that is a token is used without applying merges."""
 
 
 def detect_pre(document: Mapping[str, Any]) -> str:
-    """Return llama.cpp's name of the rules in a `tokenizer.json` with byte-level BPE.
+    """Return llama.cpp's name of the pre-tokenizer in a `tokenizer.json` with byte-level BPE.
 
     Raises:
-        ValueError: llama.cpp has none that cut in the same way; says what was found.
+        ValueError: llama.cpp does not have this pre-tokenizer, or the normalizer; the message says what was found.
     """
     steps = tuple(_step(part) for part in _parts(document.get("pre_tokenizer"), "pretokenizers"))
     name = next((name for name, known in _STEPS.items() if known == steps), None)
     if name is None:
-        shown = reprlib.repr(steps) if steps else "nothing"
-        raise ValueError(f"its pre_tokenizer is {shown}, not that of {', '.join(_STEPS)}")
-    if document["model"].get("ignore_merges", False) is not (name in _WHOLE_WORDS):
+        found = reprlib.repr(steps) if steps else "missing"
+        raise ValueError(f"its pre_tokenizer is {found}, not that of {', '.join(_STEPS)}")
+    if document["model"].get("ignore_merges", False) is not (name in _IGNORES_MERGES):
         raise ValueError(f"its ignore_merges is not that of {name}")
-    # llama.cpp does no NFC; titles are in that form already.
+    # llama.cpp does not apply NFC; titles are in that form already.
     others = [part for part in _parts(document.get("normalizer"), "normalizers") if part != {"type": "NFC"}]
     if others:
-        raise ValueError(f"its normalizer is {reprlib.repr(others)}, and llama.cpp has none")
+        raise ValueError(f"its normalizer is {reprlib.repr(others)}, and llama.cpp does not normalise")
     return name
 
 
 def bpe_sections(pre: str) -> dict[str, Any]:
-    """Return the sections of a `tokenizer.json`, its model among them, that cut text by the rules `pre`.
+    """Return the sections of a `tokenizer.json`, with its model, for the pre-tokenizer `pre`.
 
     Raises:
         ValueError: `pre` is not in the tables.
     """
     if pre not in _STEPS:
-        raise ValueError(f"the rules {pre!r} are not among {', '.join(_STEPS)}")
+        raise ValueError(f"the pre-tokenizer {pre!r} is not one of {', '.join(_STEPS)}")
     steps = [_section(step) for step in _STEPS[pre]]
     return {
         "normalizer": None,
         "pre_tokenizer": steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps},
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": _model(ignore_merges=pre in _WHOLE_WORDS),
+        "model": _model(ignore_merges=pre in _IGNORES_MERGES),
     }
 
 
@@ -71,7 +72,7 @@ def spm_adds_space(document: Mapping[str, Any]) -> bool:
     """Return whether a `tokenizer.json` in the style of SentencePiece puts a space before a text.
 
     Raises:
-        ValueError: it does something else with spaces than SentencePiece in LLaMA.
+        ValueError: it treats spaces differently from SentencePiece in LLaMA.
     """
     prepend, replace = {"type": "Prepend", "prepend": SPACE}, _replace(" ", SPACE)
     normalizer = _parts(document.get("normalizer"), "normalizers")
@@ -83,12 +84,12 @@ def spm_adds_space(document: Mapping[str, Any]) -> bool:
         scheme = step.get("prepend_scheme", "always")
         if step.get("split", True) is False and step.get("replacement") == SPACE:
             return bool(scheme != "never" and step.get("add_prefix_space", True))
-    shown = reprlib.repr([*normalizer, *steps])
-    raise ValueError(f"its normalizer and pre_tokenizer are {shown}, not those of LLaMA or Mistral")
+    found = reprlib.repr([*normalizer, *steps])
+    raise ValueError(f"its normalizer and pre_tokenizer are {found}, not those of LLaMA or Mistral")
 
 
 def spm_sections(*, adds_space: bool, unknown: str | None) -> dict[str, Any]:
-    """Return the sections of a `tokenizer.json` that cut text as SentencePiece does in LLaMA."""
+    """Return the sections of a `tokenizer.json` that tokenize text as SentencePiece in LLaMA does."""
     prepend = [{"type": "Prepend", "prepend": SPACE}] if adds_space else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if adds_space else []
     decoders = [_replace(SPACE, " "), {"type": "ByteFallback"}, {"type": "Fuse"}, *strip]
@@ -101,7 +102,7 @@ def spm_sections(*, adds_space: bool, unknown: str | None) -> dict[str, Any]:
 
 
 def unsupported_settings(model: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings of a BPE model that llama.cpp has no counterpart of."""
+    """Yield the settings of a BPE model that llama.cpp does not support."""
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name) not in (None, ""):
             yield f"its model has {name} {reprlib.repr(model[name])}"
@@ -121,7 +122,11 @@ def _model(*, ignore_merges: bool) -> dict[str, Any]:
 
 
 def _parts(section: Any, key: str) -> list[dict[str, Any]]:
-    """Return the steps of a section of a `tokenizer.json`: none, one, or those of a sequence."""
+    """Return the steps of a section of a `tokenizer.json`: none, one, or those of a sequence.
+
+    Raises:
+        ValueError: the section is not an object, or a sequence of other values.
+    """
     if section is None:
         return []
     parts = section.get(key) if isinstance(section, dict) and section.get("type") == "Sequence" else [section]

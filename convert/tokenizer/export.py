@@ -1,6 +1,6 @@
-"""A tokenizer as Hugging Face files, so that transformers cuts text as llama.cpp does.
+"""Writes a tokenizer as Hugging Face files, with which transformers tokenizes as llama.cpp does.
 
-For models that exist only as a GGUF. What a GGUF does not say is not invented: there is no Unicode normalisation.
+For models that exist only as a GGUF. What a GGUF does not record is left out: there is no Unicode normalisation.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 def write_hf_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
     """Write `tokenizer.json` and the files beside it into `folder`; return their paths.
 
-    `transformers.AutoTokenizer` loads them; `read_hf_tokenizer` gives the same tokenizer back, except that it always
-    says whether byte-level BPE adds a beginning-of-sequence token, and forgets `extra`.
+    `transformers.AutoTokenizer` loads them. `read_hf_tokenizer` returns the same tokenizer, except that the flag
+    `add_bos_token` is always set for byte-level BPE, and `extra` is lost.
 
     Raises:
-        ModelInvalidError: byte-level BPE with rules for which the form in `tokenizer.json` is not known.
+        ModelInvalidError: the pre-tokenizer of byte-level BPE has no known form in `tokenizer.json`.
     """
-    pieces = _pieces(tokenizer)
+    pieces = _tokens_by_id(tokenizer)
     try:
         documents = {
-            TOKENIZER_NAME: _document(tokenizer, pieces),
-            TOKENIZER_CONFIG_NAME: _config(tokenizer, pieces),
-            SPECIAL_NAME: _named(tokenizer, pieces),
+            TOKENIZER_NAME: _tokenizer_document(tokenizer, pieces),
+            TOKENIZER_CONFIG_NAME: _tokenizer_config(tokenizer, pieces),
+            SPECIAL_NAME: _special_tokens(tokenizer, pieces),
         }
     except ValueError as e:
         hint = "use a model of LLaMA 1 to 3, SmolLM2, Mistral, Qwen2, Qwen2.5 or Qwen3"
@@ -50,20 +50,20 @@ def write_hf_tokenizer(tokenizer: Tokenizer, folder: Path) -> list[Path]:
     files = {name: json.dumps(document, ensure_ascii=False, indent=1) for name, document in documents.items()}
     contents = {name: f"{text}\n".encode() for name, text in files.items()}
     if tokenizer.model == "llama":
-        contents[MODEL_NAME] = _model_file(tokenizer, len(pieces))
+        contents[MODEL_NAME] = _sentencepiece_file(tokenizer, len(pieces))
     for name, content in contents.items():
         with atomic_write(folder / name) as file:
             file.write(content)
     return [folder / name for name in contents]
 
 
-def _pieces(tokenizer: Tokenizer) -> dict[int, str]:
-    """Return the tokens by id, without the rows of the embedding that are none."""
+def _tokens_by_id(tokenizer: Tokenizer) -> dict[int, str]:
+    """Return the tokens by id, without the padding tokens."""
     rows = enumerate(zip(tokenizer.tokens, tokenizer.types, strict=True))
     return {i: token.decode() for i, (token, kind) in rows if kind != UNUSED or token != padding_token(i)}
 
 
-def _document(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
+def _tokenizer_document(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
     if tokenizer.model == "llama":
         normal = {token: tokenizer.scores[i] for i, token in pieces.items() if tokenizer.types[i] == NORMAL}
         unknown = next((token for i, token in pieces.items() if tokenizer.types[i] == UNKNOWN), None)
@@ -77,13 +77,13 @@ def _document(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            _added(i, token, tokenizer.types[i]) for i, token in pieces.items() if _is_added(tokenizer, i)
+            _added_token(i, token, tokenizer.types[i]) for i, token in pieces.items() if _is_added(tokenizer, i)
         ],
         "normalizer": sections["normalizer"],
         "pre_tokenizer": sections["pre_tokenizer"],
         "post_processor": _post_processor(tokenizer, pieces),
         "decoder": sections["decoder"],
-        # Added tokens stand here too: the `tokenizers` package numbers those that do not by itself.
+        # Added tokens are listed here too: the `tokenizers` package assigns new ids to those that are not.
         "model": {**sections["model"], "vocab": {token: i for i, token in pieces.items()}, "merges": merges},
     }
 
@@ -92,7 +92,7 @@ def _is_added(tokenizer: Tokenizer, token_id: int) -> bool:
     return tokenizer.types[token_id] in {UNKNOWN, CONTROL, USER_DEFINED}
 
 
-def _added(token_id: int, token: str, kind: int) -> dict[str, Any]:
+def _added_token(token_id: int, token: str, kind: int) -> dict[str, Any]:
     rules = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": token_id, "content": token, **rules, "special": kind != USER_DEFINED}
 
@@ -116,16 +116,16 @@ def _post_processor(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, A
     }
 
 
-def _named(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, str]:
+def _special_tokens(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, str]:
     return {f"{HF_NAMES[name]}_token": pieces[i] for name, i in tokenizer.special.items() if i in pieces}
 
 
-def _config(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
+def _tokenizer_config(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
     flags = {name.replace("add_space_prefix", "add_prefix_space"): value for name, value in tokenizer.flags.items()}
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # whatever tokenizer.json says, and nothing of its own
+        "tokenizer_class": "PreTrainedTokenizerFast",  # takes everything from tokenizer.json
         "clean_up_tokenization_spaces": False,
-        **_named(tokenizer, pieces),
+        **_special_tokens(tokenizer, pieces),
         **flags,
     }
     if tokenizer.chat_template is not None:
@@ -133,8 +133,8 @@ def _config(tokenizer: Tokenizer, pieces: dict[int, str]) -> dict[str, Any]:
     return config
 
 
-def _model_file(tokenizer: Tokenizer, n_pieces: int) -> bytes:
-    """Return the `tokenizer.model`; rows without a token come last in every model and are left out."""
+def _sentencepiece_file(tokenizer: Tokenizer, n_pieces: int) -> bytes:
+    """Return the content of `tokenizer.model`; padding tokens, which are last in every model, are left out."""
     model = SentencePiece(
         tokenizer.tokens[:n_pieces],
         tokenizer.scores[:n_pieces],

@@ -1,4 +1,4 @@
-"""A tokenizer in the metadata of a GGUF: read, and described for a writer, without losing a key."""
+"""Reads the tokenizer from the metadata of a GGUF, and returns the metadata to write for one; no key is lost."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _HINT = "convert or fetch the model again"
 def read_gguf_tokenizer(header: GgufHeader) -> Tokenizer:
     """Return the tokenizer of a GGUF. Reads the vocabulary from `header.path`.
 
-    `gguf_fields` of it has the same `gguf_header.tokenizer_fingerprint`.
+    A GGUF with the `gguf_fields` of the result has the same `gguf.header.tokenizer_fingerprint`.
 
     Raises:
-        ModelInvalidError: there is none, of another kind, or one that llama.cpp would not load.
+        ModelInvalidError: the tokenizer is missing, not supported, or one that llama.cpp would not load.
     """
     metadata, path = header.metadata, header.path
     model = metadata.get(f"{_GGML}model")
@@ -42,26 +42,26 @@ def read_gguf_tokenizer(header: GgufHeader) -> Tokenizer:
         message = f"{path}: tokenizer.ggml.model is {reprlib.repr(model)}, not 'llama' or 'gpt2'"
         raise ModelInvalidError(message, hint=_HINT)
     tokens = tuple(read_strings(header, f"{_GGML}tokens"))
-    types = _numbers(header, "token_type", "int32")
+    types = _read_numbers(header, "token_type", "int32")
     merges = f"{_GGML}merges"
     tokenizer = Tokenizer(
         model=cast("Any", model),
         pre=cast("str", _typed(header, f"{_GGML}pre", str, "")),
         tokens=tokens,
         types=tuple(types) if types else (NORMAL,) * len(tokens),
-        scores=tuple(_numbers(header, "scores", "float32")),
+        scores=tuple(_read_numbers(header, "scores", "float32")),
         merges=tuple(read_strings(header, merges)) if merges in metadata else (),
         special={name: _typed(header, key, int, None) for key, name in _SPECIAL.items() if key in metadata},
         flags={name: _typed(header, key, bool, None) for key, name in _FLAGS.items() if key in metadata},
         chat_template=_typed(header, _TEMPLATE, str, None),
-        extra=tuple(_extra(header)),
+        extra=tuple(_extra_fields(header)),
     )
     check_vocabulary(tokenizer, path)
     return tokenizer
 
 
 def gguf_fields(tokenizer: Tokenizer) -> list[MetadataField]:
-    """Return the metadata that says `tokenizer`, in the order upstream writes it.
+    """Return the metadata of a tokenizer, in the order in which llama.cpp's converter writes it.
 
     For `gguf.GGUFWriter.add_key_value(key, value, GGUFValueType(type), sub_type)`.
     """
@@ -82,18 +82,18 @@ def gguf_fields(tokenizer: Tokenizer) -> list[MetadataField]:
     return [field for field in fields if field.value != ()]
 
 
-def _numbers(header: GgufHeader, name: str, kind: str) -> list[Any]:
+def _read_numbers(header: GgufHeader, name: str, kind: str) -> list[Any]:
     array = header.metadata.get(f"{_GGML}{name}")
     if array is None:
         return []
-    # llama.cpp also takes scores as int32, which the float32 written later holds as well.
+    # llama.cpp also accepts scores as int32; they are written as float32.
     if not isinstance(array, ArrayInfo) or array.kind not in {kind, "int32"}:
         message = f"{header.path}: {_GGML}{name} is {reprlib.repr(array)}, not a list of {kind}"
         raise ModelInvalidError(message, hint=_HINT)
-    return _array(header, array)
+    return _read_array(header, array)
 
 
-def _array(header: GgufHeader, array: ArrayInfo) -> list[Any]:
+def _read_array(header: GgufHeader, array: ArrayInfo) -> list[Any]:
     dtype = np.dtype(array.kind).newbyteorder("<")
     values: list[Any] = np.fromfile(header.path, dtype, array.count, offset=array.start).tolist()
     return values
@@ -107,21 +107,21 @@ def _typed(header: GgufHeader, key: str, kind: type, default: Any) -> Any:
     return value
 
 
-def _extra(header: GgufHeader) -> Iterator[MetadataField]:
+def _extra_fields(header: GgufHeader) -> Iterator[MetadataField]:
     known = {f"{_GGML}model", f"{_GGML}pre", _TEMPLATE, *_ARRAYS, *_SPECIAL, *_FLAGS}
     for key, value in header.metadata.items():
         if not key.startswith(_PREFIX) or key in known:
             continue
-        kind, item_kind = _kinds(header, key)
+        kind, item_kind = _value_types(header, key)
         if not isinstance(value, ArrayInfo):
             yield MetadataField(key, value, kind)
         elif item_kind == GGUFValueType.STRING:
             yield MetadataField(key, tuple(read_strings(header, key)), kind, item_kind)
         else:
-            yield MetadataField(key, tuple(_array(header, value)), kind, item_kind)
+            yield MetadataField(key, tuple(_read_array(header, value)), kind, item_kind)
 
 
-def _kinds(header: GgufHeader, key: str) -> tuple[int, int]:
+def _value_types(header: GgufHeader, key: str) -> tuple[int, int]:
     """Return the numbers of a value's type and, where it is an array, of its elements' type."""
     with header.path.open("rb") as file:
         file.seek(header.spans[key][0])

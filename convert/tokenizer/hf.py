@@ -1,6 +1,6 @@
-"""The tokenizer of a Hugging Face folder: `tokenizer.json` or `tokenizer.model`, and the small files beside it.
+"""Reads the tokenizer of a Hugging Face folder: `tokenizer.json` or `tokenizer.model`, and the small files beside it.
 
-Recognises by structure what llama.cpp can do in the same way, and refuses the rest.
+Tokenizers that llama.cpp supports are recognised by their structure; others are refused.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ SPECIAL_NAME = "special_tokens_map.json"
 MODEL_NAME = "tokenizer.model"
 
 _MAX_BYTES = 24 << 20  # LLaMA 3: 17 MB
-_PADDING_SCORE = -10000.0  # as upstream; text is never cut into these
+_PADDING_SCORE = -10000.0  # as in llama.cpp's converter; text never gets these tokens
 _ADDED_SCORE = -1000.0
 _HINT = "fetch the checkpoint again, or use one of LLaMA 1 to 3, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3"
 
 
 @dataclass(slots=True)
 class _Vocabulary:
-    """What is being read: token, type and score by id, and what goes with all of them."""
+    """A vocabulary while it is read: token, type and score by id, and the settings of the whole."""
 
     tokens: dict[int, str]
     types: dict[int, int]
@@ -64,14 +64,14 @@ class _Vocabulary:
 def read_hf_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """Return the tokenizer of the checkpoint in `folder`, with one token for each of `vocab_size` rows. Read-only.
 
-    Rows without a token get one that no text is cut into. Special tokens in a title cut by transformers are
-    special; llama.cpp leaves them text.
+    Rows without a token get a padding token, which text never contains. transformers recognises special tokens inside a
+    title; llama.cpp treats them as text.
 
     Raises:
-        ModelInvalidError: there is none, it is damaged, or llama.cpp would cut text in another way.
+        ModelInvalidError: the tokenizer is missing or damaged, or llama.cpp would tokenize differently.
     """
     if not 0 < vocab_size <= MAX_TOKENS:
-        message = f"{folder / CONFIG_NAME} claims {vocab_size:,} tokens, where 1 to {MAX_TOKENS:,} are possible"
+        message = f"{folder / CONFIG_NAME} claims {vocab_size:,} tokens, expected 1 to {MAX_TOKENS:,}"
         raise ModelInvalidError(message, hint="fetch the checkpoint again")
     path = folder / TOKENIZER_NAME
     try:
@@ -80,7 +80,7 @@ def read_hf_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
             return _tokenizer(folder, path, _from_model(path, vocab_size), {}, vocab_size)
         document = read_json(path, _MAX_BYTES)
         if _falls_back_to_bytes(document) and (folder / MODEL_NAME).exists():
-            vocabulary = _from_model(folder / MODEL_NAME, vocab_size)  # the scores themselves
+            vocabulary = _from_model(folder / MODEL_NAME, vocab_size)  # has the original scores
         else:
             vocabulary = _from_json(document)
         return _tokenizer(folder, path, vocabulary, document, vocab_size)
@@ -90,7 +90,7 @@ def read_hf_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
 
 def _from_model(path: Path, vocab_size: int) -> _Vocabulary:
     if not path.exists():
-        message = f"{path.parent} holds no {TOKENIZER_NAME} and no {MODEL_NAME}"
+        message = f"{path.parent} has no {TOKENIZER_NAME} and no {MODEL_NAME}"
         raise ModelInvalidError(message, hint="fetch the checkpoint again, with its tokenizer")
     model = read_model(path, vocab_size)
     return _Vocabulary(
@@ -111,37 +111,41 @@ def _from_json(document: Mapping[str, Any]) -> _Vocabulary:
         raise ValueError(", ".join(problems))
     vocab, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocab, dict) or not all(type(n) is int for n in vocab.values()) or not isinstance(merges, list):
-        raise ValueError("it has no vocabulary with ids, or no merges")
+        raise ValueError("it lacks a vocabulary with ids, or merges")
     if len(tokens := {token_id: token for token, token_id in vocab.items()}) < len(vocab):
         raise ValueError("two tokens have the same id")
-    pairs = [_pair(merge, vocab) for merge in merges]
+    pairs = [_merge_pair(merge, vocab) for merge in merges]
     if _falls_back_to_bytes(document):
-        return _like_sentencepiece(document, tokens, pairs)
+        return _sentencepiece_vocabulary(document, tokens, pairs)
     lines = tuple(f"{left} {right}".encode() for left, right in pairs)
     return _Vocabulary(tokens, dict.fromkeys(tokens, NORMAL), merges=lines, pre=detect_pre(document))
 
 
 def _falls_back_to_bytes(document: Mapping[str, Any]) -> bool:
-    """Whether a `tokenizer.json` is SentencePiece in the dress of BPE."""
+    """Return whether a `tokenizer.json` is a SentencePiece model written as BPE."""
     model = document.get("model")
     return isinstance(model, dict) and model.get("byte_fallback") is True
 
 
-def _pair(merge: object, vocab: Mapping[str, int]) -> tuple[str, str]:
-    """Return the parts of a merge, "a b" or ["a", "b"]."""
+def _merge_pair(merge: object, vocab: Mapping[str, int]) -> tuple[str, str]:
+    """Return the two tokens of a merge, "a b" or ["a", "b"].
+
+    Raises:
+        ValueError: one of them, or what they merge into, is not in the vocabulary.
+    """
     match merge.split(" ") if isinstance(merge, str) else merge:
         case [str(left), str(right)] if left in vocab and right in vocab and left + right in vocab:
             if " " not in left + right:
                 return left, right
-    raise ValueError(f"the merge {reprlib.repr(merge)} is not of two tokens to a third")
+    raise ValueError(f"the merge {reprlib.repr(merge)} does not join two tokens into a third")
 
 
-def _like_sentencepiece(
+def _sentencepiece_vocabulary(
     document: Mapping[str, Any], tokens: Mapping[int, str], pairs: list[tuple[str, str]]
 ) -> _Vocabulary:
-    added = {token_id for token_id, _, _ in _added(document.get("added_tokens", []), "id")}
+    added = {token_id for token_id, _, _ in _parse_added(document.get("added_tokens", []), "id")}
     unknown = document["model"].get("unk_token")
-    types = {token_id: _type(token, token_id in added, unknown) for token_id, token in tokens.items()}
+    types = {token_id: _token_type(token, token_id in added, unknown) for token_id, token in tokens.items()}
     scores = scores_from_merges([token for token_id, token in tokens.items() if types[token_id] == NORMAL], pairs)
     return _Vocabulary(
         tokens=dict(tokens),
@@ -151,7 +155,7 @@ def _like_sentencepiece(
     )
 
 
-def _type(token: str, is_added: bool, unknown: object) -> int:
+def _token_type(token: str, is_added: bool, unknown: object) -> int:
     kind: int = CONTROL if is_added else NORMAL
     if token == unknown:
         kind = UNKNOWN
@@ -160,65 +164,72 @@ def _type(token: str, is_added: bool, unknown: object) -> int:
     return kind
 
 
-def _tokenizer(folder: Path, path: Path, found: _Vocabulary, document: Mapping[str, Any], vocab_size: int) -> Tokenizer:
-    config = _json(folder / TOKENIZER_CONFIG_NAME)
-    for token_id, content, is_special in _all_added(folder, document, config):
-        _add(found, token_id, content, is_special)
-    if outside := [token_id for token_id in found.tokens if not 0 <= token_id < vocab_size]:
+def _tokenizer(
+    folder: Path, path: Path, vocabulary: _Vocabulary, document: Mapping[str, Any], vocab_size: int
+) -> Tokenizer:
+    config = _read_optional(folder / TOKENIZER_CONFIG_NAME)
+    for token_id, content, is_special in _added_tokens(folder, document, config):
+        _add_token(vocabulary, token_id, content, is_special)
+    if outside := [token_id for token_id in vocabulary.tokens if not 0 <= token_id < vocab_size]:
         raise ValueError(f"the token ids go up to {max(outside):,}, and {CONFIG_NAME} has {vocab_size:,} tokens")
-    is_bpe = bool(found.merges)
+    is_bpe = bool(vocabulary.merges)
     rows = range(vocab_size)
-    tokens = tuple(found.tokens[i].encode() if i in found.tokens else padding_token(i) for i in rows)
-    named = {**_json(folder / SPECIAL_NAME), **{key: value for key, value in config.items() if value is not None}}
-    numbered = [_json(folder / CONFIG_NAME), _json(folder / "generation_config.json")]
+    tokens = tuple(vocabulary.tokens[i].encode() if i in vocabulary.tokens else padding_token(i) for i in rows)
+    named = {
+        **_read_optional(folder / SPECIAL_NAME),
+        **{key: value for key, value in config.items() if value is not None},
+    }
+    numbered = [_read_optional(folder / CONFIG_NAME), _read_optional(folder / "generation_config.json")]
     ids = {token: i for i, token in enumerate(tokens)}
     flags = post_processor_flags(document.get("post_processor"))
     tokenizer = Tokenizer(
         model="gpt2" if is_bpe else "llama",
-        pre=found.pre,
+        pre=vocabulary.pre,
         tokens=tokens,
-        types=tuple(found.types.get(i, UNUSED) for i in rows),
-        scores=() if is_bpe else tuple(found.scores.get(i, _PADDING_SCORE) for i in rows),
-        merges=found.merges,
-        special=special_ids(named, numbered, found.special, ids),
-        flags=tokenizer_flags(config, flags, adds_space=None if is_bpe else found.adds_space),
+        types=tuple(vocabulary.types.get(i, UNUSED) for i in rows),
+        scores=() if is_bpe else tuple(vocabulary.scores.get(i, _PADDING_SCORE) for i in rows),
+        merges=vocabulary.merges,
+        special=special_ids(named, numbered, vocabulary.special, ids),
+        flags=tokenizer_flags(config, flags, adds_space=None if is_bpe else vocabulary.adds_space),
         chat_template=read_chat_template(folder, config),
     )
     check_vocabulary(tokenizer, path)
     return tokenizer
 
 
-def _add(found: _Vocabulary, token_id: int, content: str, is_special: bool) -> None:
-    """Take an added token into the vocabulary; one that is special there already stays as it is."""
-    stays = {UNKNOWN, CONTROL, BYTE} if is_special else {UNKNOWN, BYTE}
-    if found.tokens.get(token_id) == content and found.types[token_id] in stays:
+def _add_token(vocabulary: _Vocabulary, token_id: int, content: str, is_special: bool) -> None:
+    """Enter an added token into the vocabulary, unless it is there already with a special type."""
+    kept_types = {UNKNOWN, CONTROL, BYTE} if is_special else {UNKNOWN, BYTE}
+    if vocabulary.tokens.get(token_id) == content and vocabulary.types[token_id] in kept_types:
         return
-    # llama.cpp looks for these in the text before it escapes spaces.
-    found.tokens[token_id] = content if is_special else content.replace(SPACE, " ")
-    found.types[token_id] = CONTROL if is_special else USER_DEFINED
-    found.scores[token_id] = _ADDED_SCORE
+    # llama.cpp searches the text for these before it escapes spaces.
+    vocabulary.tokens[token_id] = content if is_special else content.replace(SPACE, " ")
+    vocabulary.types[token_id] = CONTROL if is_special else USER_DEFINED
+    vocabulary.scores[token_id] = _ADDED_SCORE
 
 
-def _all_added(folder: Path, document: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[int, str, bool]]:
-    """Yield id, content and speciality of each added token, from the weakest source to the strongest."""
-    old = _json(folder / "added_tokens.json")
-    yield from _added([{"id": token_id, "content": token} for token, token_id in old.items()], "id")
-    yield from _added(document.get("added_tokens", []), "id")
+def _added_tokens(
+    folder: Path, document: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[tuple[int, str, bool]]:
+    """Yield id, content and whether it is special of each added token, in rising priority of the sources."""
+    old = _read_optional(folder / "added_tokens.json")
+    yield from _parse_added([{"id": token_id, "content": token} for token, token_id in old.items()], "id")
+    yield from _parse_added(document.get("added_tokens", []), "id")
     decoder = config.get("added_tokens_decoder", {})
     if not isinstance(decoder, dict) or not all(isinstance(value, dict) for value in decoder.values()):
-        raise ValueError(f"{TOKENIZER_CONFIG_NAME} has an added_tokens_decoder that is no mapping of tokens")
+        raise ValueError(f"{TOKENIZER_CONFIG_NAME} has an added_tokens_decoder that is not an object of tokens")
     listed = [{**value, "id": int(key) if key.isdecimal() and len(key) < 10 else key} for key, value in decoder.items()]
-    yield from _added(listed, "id")
+    yield from _parse_added(listed, "id")
 
 
-def _added(tokens: Any, key: str) -> Iterator[tuple[int, str, bool]]:
+def _parse_added(tokens: Any, key: str) -> Iterator[tuple[int, str, bool]]:
     for token in tokens if isinstance(tokens, list) else [tokens]:
         match token:
             case {"content": str(content)} if type(token.get(key)) is int and content:
                 yield token[key], content, token.get("special") is True
             case _:
-                raise ValueError(f"{reprlib.repr(token)} is no added token")
+                raise ValueError(f"{reprlib.repr(token)} is not an added token")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_optional(path: Path) -> dict[str, Any]:
     return read_json(path, _MAX_BYTES) if path.exists() else {}

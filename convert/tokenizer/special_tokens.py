@@ -1,4 +1,4 @@
-"""What the small files beside a tokenizer say: special tokens, what is added around a text, and the chat template."""
+"""Reads the small files beside a tokenizer: special tokens, tokens added around a text, and the chat template."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TEMPLATE_NAME = "chat_template.jinja"
 HF_NAMES: Mapping[SpecialToken, str] = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad", "eot": "eot"}
-"""SpecialToken tokens: the middle of a GGUF key, and the front of a key in the JSON files."""
+"""Special tokens: their names in GGUF keys, and in the keys of the JSON files."""
 
 _MAX_TEMPLATE_BYTES = 1 << 20
 
@@ -28,12 +28,12 @@ def special_ids(
 
     Args:
         named: the tokenizer's configuration, with tokens such as "eos_token".
-        numbered: the model's configurations, with numbers such as "eos_token_id", for those without a name.
-        defaults: ids of the vocabulary itself, by the keys of the result.
+        numbered: the model's configurations, with ids such as "eos_token_id", for tokens that `named` does not have.
+        defaults: ids from the vocabulary itself, for tokens that neither has.
         ids: the id of each token.
 
     Raises:
-        ValueError: a token that is not in the vocabulary, or none that ends a text.
+        ValueError: a token is not in the vocabulary, or there is no end-of-sequence token.
     """
     special: dict[SpecialToken, int] = {}
     for name, hf_name in HF_NAMES.items():
@@ -50,12 +50,12 @@ def special_ids(
         if candidates:
             special[name] = candidates[0]
     if "eos" not in special:
-        raise ValueError("no file of the folder names an end-of-sequence token")
+        raise ValueError("no file of the folder gives an end-of-sequence token")
     return special
 
 
 def post_processor_flags(processor: Any) -> dict[str, bool]:
-    """Return which flags the templates of a post-processor set: a special token first or last in a single text."""
+    """Return the flags that a post-processor sets: its template puts a special token first or last in a single text."""
     flags: dict[str, bool] = {}
     if not isinstance(processor, dict):
         return flags
@@ -71,18 +71,18 @@ def post_processor_flags(processor: Any) -> dict[str, bool]:
 def tokenizer_flags(
     config: Mapping[str, Any], template: Mapping[str, bool], *, adds_space: bool | None
 ) -> dict[str, bool]:
-    """Return what is added around a text, where it is known; `template` beats the configuration, as upstream.
+    """Return the flags for what is added around a text. `template` overrides `config`, as in llama.cpp's converter.
 
-    `adds_space` is what the vocabulary says, None for byte-level BPE.
+    `adds_space` is the value from the vocabulary, or None for byte-level BPE.
 
     Raises:
-        ValueError: byte-level BPE with a space before the text.
+        ValueError: byte-level BPE that puts a space before the text.
     """
     flags = {name: config[name] for name in ("add_bos_token", "add_eos_token") if isinstance(config.get(name), bool)}
     flags |= template
     prefix = config.get("add_prefix_space")
     if adds_space is None:
-        flags.setdefault("add_bos_token", False)  # llama.cpp's own default is another one for "llama-bpe"
+        flags.setdefault("add_bos_token", False)  # llama.cpp's default for "llama-bpe" is True
         if prefix is True:
             raise ValueError("it puts a space before a text, which llama.cpp does not do in byte-level BPE")
     if isinstance(prefix, bool):
@@ -93,10 +93,10 @@ def tokenizer_flags(
 
 
 def read_chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """Return the chat template as data: of its own file, or of the configuration, where there may be several.
+    """Return the chat template as text, from its own file or from the configuration, which may have several.
 
     Raises:
-        ValueError: it is too long or no text.
+        ValueError: it is too long or not UTF-8.
     """
     path = folder / TEMPLATE_NAME
     if path.is_file():
@@ -111,5 +111,5 @@ def read_chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
             template = part.get("template")
     if not isinstance(template, str):
         return None
-    template.encode()  # half a surrogate pair is no text
+    template.encode()  # raises for half a surrogate pair
     return template

@@ -1,6 +1,6 @@
-"""A tokenizer as the metadata of a GGUF holds it: pieces with types, and scores or merges.
+"""A tokenizer as in the metadata of a GGUF: tokens with types, and scores or merges.
 
-The common form between Hugging Face files and GGUF; reading and writing the files is done elsewhere.
+This is the common form of Hugging Face files and GGUF; other modules read and write the files.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 SpecialToken = Literal["bos", "eos", "unknown", "padding", "eot"]
-"""The special tokens that are modelled, by the middle of their GGUF keys: `tokenizer.ggml.<name>_token_id`."""
+"""The supported special tokens. Their GGUF keys are `tokenizer.ggml.<name>_token_id`."""
 
 SPACE = "\u2581"
-"""How SentencePiece spells a space."""
+"""The character that stands for a space in SentencePiece."""
 
 MAX_TOKENS = 1 << 19
 """Twice the largest vocabulary in use (Gemma, 262,144)."""
@@ -33,7 +33,7 @@ _MAX_TOKEN_BYTES = 1024  # the longest pieces in use are 128 spaces
 
 @dataclass(frozen=True, slots=True)
 class MetadataField:
-    """One key of a GGUF's metadata; `type` and `item_type` (of an array) are numbers of `gguf.GGUFValueType`."""
+    """One key of a GGUF's metadata. `type`, and `item_type` for an array, are numbers of `gguf.GGUFValueType`."""
 
     key: str
     value: Any
@@ -43,22 +43,21 @@ class MetadataField:
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """A vocabulary and what decides how text is cut into its pieces.
+    """A vocabulary and the rules by which text is tokenized with it.
 
     Attributes:
         model: "llama" is SentencePiece (scores, bytes as <0x0A>); "gpt2" is byte-level BPE (merges).
-        pre: llama.cpp's name of the rules that cut text before merging, such as "llama-bpe"; "default" for "llama";
-            "" in a GGUF that does not say.
-        tokens: one for each row of the embedding, as bytes: the piece in SentencePiece spelling, or the printable
-            stand-ins of byte-level BPE, in UTF-8 both.
+        pre: llama.cpp's name of the pre-tokenizer, such as "llama-bpe"; "default" for "llama"; "" if a GGUF lacks it.
+        tokens: one for each row of the embedding, as UTF-8: SentencePiece pieces, or tokens of byte-level BPE in its
+            printable alphabet.
         types: one for each token: `NORMAL` and so on.
-        scores: one for each token, float32 values ("llama"; a GGUF of a "gpt2" may hold some that mean nothing).
+        scores: one for each token, float32 values ("llama"; a GGUF with "gpt2" may have some that are not used).
         merges: "left right", best first ("gpt2"; likewise).
         special: ids of special tokens.
         flags: `add_bos_token`, `add_eos_token`, `add_space_prefix`, where they are known. llama.cpp's defaults: True,
             False, True for "llama"; `add_bos_token` is True for "llama-bpe" and False for other "gpt2".
-        chat_template: as data; nothing here runs it.
-        extra: what else a GGUF says of its tokenizer, kept for the next GGUF.
+        chat_template: the template as text; it is never run here.
+        extra: other tokenizer keys of a GGUF, kept for the next GGUF.
     """
 
     model: Literal["llama", "gpt2"]
@@ -84,61 +83,63 @@ class Tokenizer:
 
 
 def padding_token(token_id: int) -> bytes:
-    """Return the name that upstream's converter gives to a row of the embedding that is no token."""
+    """Return the token that llama.cpp's converter gives to a row of the embedding without a token."""
     return b"[PAD%d]" % token_id
 
 
 def check_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
-    """Check that llama.cpp neither refuses nor aborts on a vocabulary; `path` is where it was found.
+    """Check that llama.cpp neither refuses a vocabulary nor aborts on it. `path` is the file, for the message.
 
     Raises:
-        ModelInvalidError: it would; the message lists everything that was found.
+        ModelInvalidError: it would; the message lists all problems.
     """
-    if problems := [*_tokens(tokenizer), *_merging(tokenizer), *_special(tokenizer)]:
-        message = f"{path} holds no vocabulary for llama.cpp: {'; '.join(problems)}"
+    if problems := [*_token_problems(tokenizer), *_model_problems(tokenizer), *_special_problems(tokenizer)]:
+        message = f"llama.cpp cannot use the vocabulary of {path}: {'; '.join(problems)}"
         raise ModelInvalidError(message, hint="fetch the model again")
 
 
-def _tokens(tokenizer: Tokenizer) -> Iterator[str]:
+def _token_problems(tokenizer: Tokenizer) -> Iterator[str]:
     tokens = tokenizer.tokens
     if not 0 < len(tokens) <= MAX_TOKENS:
-        yield f"it has {len(tokens):,} tokens, where 1 to {MAX_TOKENS:,} are possible"
-    # Duplicates abort, and a string ends at its first NUL (src/llama-vocab.cpp, load); empty pieces get names there.
-    if twice := [token for token, n in Counter(tokens).items() if n > 1 and token]:
-        yield f"{len(twice)} tokens come twice, such as {reprlib.repr(twice[0])}"
-    odd = [token for token in tokens if b"\0" in token or len(token) > _MAX_TOKEN_BYTES or not _is_text(token)]
-    if odd:
-        yield f"{len(odd)} tokens are no text or far too long, such as {reprlib.repr(odd[0])}"
+        yield f"it has {len(tokens):,} tokens, expected 1 to {MAX_TOKENS:,}"
+    # Duplicates abort, and a string ends at its first NUL (src/llama-vocab.cpp, load), which renames empty tokens.
+    if duplicates := [token for token, n in Counter(tokens).items() if n > 1 and token]:
+        yield f"{len(duplicates)} tokens occur more than once, such as {reprlib.repr(duplicates[0])}"
+    invalid = [token for token in tokens if b"\0" in token or len(token) > _MAX_TOKEN_BYTES or not _is_utf8(token)]
+    if invalid:
+        yield f"{len(invalid)} tokens are not UTF-8 text or too long, such as {reprlib.repr(invalid[0])}"
     if len(tokenizer.types) != len(tokens) or not set(tokenizer.types) <= set(range(NORMAL, BYTE + 1)):
-        yield "the types do not fit the tokens"
+        yield "the types do not match the tokens"
 
 
-def _merging(tokenizer: Tokenizer) -> Iterator[str]:
-    n_scores = len(tokenizer.tokens) if tokenizer.scores or tokenizer.model == "llama" else 0
+def _model_problems(tokenizer: Tokenizer) -> Iterator[str]:
+    has_scores = bool(tokenizer.scores) or tokenizer.model == "llama"
+    n_scores = len(tokenizer.tokens) if has_scores else 0
     if len(tokenizer.scores) != n_scores or not all(map(math.isfinite, tokenizer.scores)):
-        yield "the scores are not one number for each token"
+        yield "the scores are not one finite number for each token"
     if tokenizer.model == "llama":
-        # A text that needs a missing one throws through the C interface, which ends the process (byte_to_token).
+        # Text that needs a missing one raises a C++ exception across the C interface, which ends the process
+        # (byte_to_token).
         missing = {b"<0x%02X>" % byte for byte in range(256)} - set(tokenizer.tokens)
         if missing:
-            yield f"there is no token for {len(missing)} of the 256 bytes"
+            yield f"{len(missing)} of the 256 byte tokens are missing"
     elif not tokenizer.merges:
-        yield "there are no merges"
-    odd = [merge for merge in tokenizer.merges if merge.find(b" ", 1) < 0 or merge.endswith(b" ")]
-    if odd:
-        yield f"{len(odd)} merges are no pairs, such as {reprlib.repr(odd[0])}"
+        yield "it has no merges"
+    invalid = [merge for merge in tokenizer.merges if merge.find(b" ", 1) < 0 or merge.endswith(b" ")]
+    if invalid:
+        yield f"{len(invalid)} merges are not pairs, such as {reprlib.repr(invalid[0])}"
 
 
-def _special(tokenizer: Tokenizer) -> Iterator[str]:
+def _special_problems(tokenizer: Tokenizer) -> Iterator[str]:
     for name, token_id in tokenizer.special.items():
         if not 0 <= token_id < len(tokenizer.tokens):
-            yield f"the {name} token has the id {token_id}"
-    for name in ("bos", "eos"):  # without an id llama.cpp aborts when it has to add one
+            yield f"the {name} token has the id {token_id}, which is not in the vocabulary"
+    for name in ("bos", "eos"):  # llama.cpp aborts when it has to add a token without an id
         if tokenizer.flags.get(f"add_{name}_token") and name not in tokenizer.special:
-            yield f"a {name} token is to be added, and there is none"
+            yield f"add_{name}_token is set, and it has no {name} token"
 
 
-def _is_text(token: bytes) -> bool:
+def _is_utf8(token: bytes) -> bool:
     try:
         token.decode()
     except UnicodeDecodeError:

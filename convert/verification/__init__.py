@@ -1,1 +1,1 @@
-"""Whether a converted file still is the model that was meant."""
+"""Checks whether a converted file still computes what the original model does."""

@@ -1,6 +1,6 @@
-"""How far the logits of two models are apart: Kullback-Leibler divergence, top-1 agreement, largest difference.
+"""Compares the logits of two models: Kullback-Leibler divergence, top-1 agreement, largest difference.
 
-Knows arrays of logits; where they come from is the caller's affair.
+Knows arrays of logits and functions that return them, not models.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Logits = Callable[[Sequence[int]], NDArray[np.float32]]
-    """Token ids to the logits after each of them, (n, n_vocab)."""
+    """A function from n token ids to the logits after each of them, (n, n_vocab)."""
 
 _CHUNK_ELEMENTS = 1 << 20
-"""Logits turned into float64 at once: a few arrays of 8 MiB, whatever the vocabulary."""
+"""Logits per chunk of float64: a few arrays of 8 MiB, for any size of the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogitAgreement:
-    """How near a model's next-token distributions come to those of a reference.
+    """How closely a model's next-token distributions agree with those of a reference.
 
     Attributes:
-        n_positions: positions compared, those with logits that are no numbers included.
-        n_not_finite: positions where either model's logits are not finite; no figure below counts them, and with no
-            others left all of them are None.
+        n_positions: compared positions, including those with logits that are not finite.
+        n_not_finite: positions where either model's logits are not finite. The values below leave them out; they are
+            None when no others remain.
         mean_kl, max_kl: KL(reference || model), in nats.
-        top1: the share of positions where both find the same token likeliest, 0..1.
-        max_abs_diff: the largest difference between two logits.
+        top1: the share of positions where both models have the same most likely token, 0..1.
+        max_abs_diff: the largest absolute difference between two logits.
     """
 
     n_positions: int
@@ -47,22 +47,26 @@ class LogitAgreement:
 
 
 class DivergenceAccumulator:
-    """Gathers an `LogitAgreement` from any number of arrays, holding none of them."""
+    """Accumulates a `LogitAgreement` over arrays of logits, without keeping them."""
 
     def __init__(self) -> None:
-        self._n_positions = self._n_finite = self._n_same = 0
-        self._kl_sum = self._kl_max = self._diff_max = 0.0
+        self._n_positions = 0
+        self._n_finite = 0
+        self._n_same_top1 = 0
+        self._kl_sum = 0.0
+        self._kl_max = 0.0
+        self._diff_max = 0.0
 
     def add(self, reference: NDArray[np.float32], other: NDArray[np.float32]) -> None:
-        """Count the positions of two (n, n_vocab) arrays in.
+        """Add the positions of two (n, n_vocab) arrays.
 
         Raises:
             ModelInvalidError: the arrays have different shapes.
         """
         if reference.shape != other.shape:
             raise ModelInvalidError(
-                f"the models have vocabularies of {reference.shape[-1]:,} and {other.shape[-1]:,} tokens, and cannot "
-                "be compared",
+                f"the models cannot be compared: they have vocabularies of {reference.shape[-1]:,} and "
+                f"{other.shape[-1]:,} tokens",
                 hint="convert the model again",
             )
         step = max(1, _CHUNK_ELEMENTS // max(1, reference.shape[1]))
@@ -70,14 +74,14 @@ class DivergenceAccumulator:
             self._add_chunk(reference[start : start + step], other[start : start + step])
 
     def agreement(self) -> LogitAgreement:
-        """Return the figures of everything added so far."""
+        """Return the agreement over everything added so far."""
         n = self._n_finite
         return LogitAgreement(
             n_positions=self._n_positions,
             n_not_finite=self._n_positions - n,
             mean_kl=self._kl_sum / n if n else None,
             max_kl=self._kl_max if n else None,
-            top1=self._n_same / n if n else None,
+            top1=self._n_same_top1 / n if n else None,
             max_abs_diff=self._diff_max if n else None,
         )
 
@@ -88,7 +92,7 @@ class DivergenceAccumulator:
             return
         p, q = reference[finite].astype(np.float64), other[finite].astype(np.float64)
         self._n_finite += len(p)
-        self._n_same += int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
+        self._n_same_top1 += int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
         self._diff_max = max(self._diff_max, float(np.abs(p - q).max()))
         kl = kl_divergence(p, q)
         self._kl_sum += float(kl.sum())
@@ -96,10 +100,10 @@ class DivergenceAccumulator:
 
 
 def kl_divergence(p_logits: NDArray[np.float64], q_logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return KL(p || q) of each row in nats, (n,), never negative; the arguments are finite logits, (n, n_vocab)."""
+    """Return KL(p || q) of each row in nats, (n,), never negative. The arguments are finite logits, (n, n_vocab)."""
     p, q = log_softmax(p_logits), log_softmax(q_logits)
     kl: NDArray[np.float64] = (np.exp(p) * (p - q)).sum(axis=1)
-    return np.maximum(kl, 0.0)  # equal distributions can come out as -1e-17
+    return np.maximum(kl, 0.0)  # equal distributions can give -1e-17
 
 
 def compare_logits(
@@ -110,17 +114,17 @@ def compare_logits(
     start: int,
     on_sequence: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> LogitAgreement:
-    """Run two models over the same sequences, one at a time, and return how well they agree.
+    """Run two models over the same sequences and return their agreement.
 
     Args:
-        reference: the model whose distributions are taken as right.
-        other: the model that is judged.
+        reference: the model whose distributions count as correct.
+        other: the compared model.
         sequences: token ids.
-        start: the first position of each sequence that counts.
-        on_sequence: told how many sequences of how many are done.
+        start: the first compared position of each sequence.
+        on_sequence: called with the number of compared sequences and of all.
     """
-    comparison = DivergenceAccumulator()
+    accumulator = DivergenceAccumulator()
     for done, token_ids in enumerate(sequences, start=1):
-        comparison.add(reference(token_ids)[start:], other(token_ids)[start:])
+        accumulator.add(reference(token_ids)[start:], other(token_ids)[start:])
         on_sequence(done, len(sequences))
-    return comparison.agreement()
+    return accumulator.agreement()

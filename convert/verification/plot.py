@@ -1,4 +1,4 @@
-"""The report as a picture: size, speed and quality of every file type. Needs matplotlib."""
+"""Draws the report: size, speed and quality of every file type. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from genrec_edge.convert.verification.results import FileFigures, Verification
 
 _QUANT, _REFERENCE = "#2a6f97", "#9aa5ad"
-_LEAST_KL = 1e-8
-"""Where a divergence of zero is put on the logarithmic axis."""
+_MIN_KL = 1e-8
+"""The place of a divergence of zero on the logarithmic axis."""
 
 
 def draw(path: Path, verification: Verification, *, name: str) -> None:
     """Write a PNG with a row for each file type and a panel each for size, speed, mean KL and top-10 overlap.
 
     Args:
-        path: the picture; replaced whole or not at all.
-        verification: what to draw; figures that are missing are left out.
-        name: of the model, for the title.
+        path: the PNG file; replaced atomically.
+        verification: the values to draw; missing ones are left out.
+        name: the name of the model, for the title.
 
     Raises:
-        DiskFullError: no room; `path` is as it was.
+        DiskFullError: the disk is full; `path` is unchanged.
     """
     files = verification.files
     figure = Figure(figsize=(11, 2.1 + 0.42 * len(files)), layout="constrained")
@@ -65,9 +65,9 @@ def draw(path: Path, verification: Verification, *, name: str) -> None:
     )
     axes[3].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "50%", "", "100%"])
     figure.suptitle(f"{name}: what each quantization costs", fontweight="bold")
-    drawn = f"{verification.n_positions:,} token positions and {verification.n_histories} histories"
-    of = f"the catalog “{verification.catalog}” of {verification.n_items:,} items"
-    figure.supxlabel(f"Medians and means over {drawn} drawn from {of}.", fontsize=9, color="#555555")
+    samples = f"{verification.n_positions:,} token positions and {verification.n_histories} histories"
+    source = f"the catalog “{verification.catalog}” of {verification.n_items:,} items"
+    figure.supxlabel(f"Medians and means over {samples} drawn from {source}.", fontsize=9, color="#555555")
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)
 
@@ -84,7 +84,7 @@ def _points(axes: Axes, label: str, values: list[float | None]) -> None:
     _style(axes, label)
     axes.set_xscale("log")
     axes.minorticks_off()
-    known = [(y, max(value, _LEAST_KL), value) for y, value in enumerate(values) if value is not None]
+    known = [(y, max(value, _MIN_KL), value) for y, value in enumerate(values) if value is not None]
     for y, x, value in known:
         axes.plot(x, y, "o", color=_QUANT, markersize=8)
         axes.annotate(f"{value:.2g}", (x, y), (7, 0), textcoords="offset points", va="center", fontsize=9)

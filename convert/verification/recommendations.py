@@ -1,11 +1,10 @@
-"""What a model recommends, and how fast: the part of a verification that users would notice.
+"""Collects what a model recommends, and how fast.
 
-Knows the recommender and plain figures; nothing of logits.
+Knows the recommender, not logits.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,14 +22,15 @@ if TYPE_CHECKING:
     from genrec_edge.records import Interaction, Result
 
 K = 10
-"""Items asked for; the "10" of HR@10."""
+"""Recommended items per request; the "10" of HR@10."""
 
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """How often held-out items were among the `K` recommended; one that the history holds already never is.
+    """How often held-out items are among the `K` recommended ones.
 
-    `hit_rate` is the share of them, `ndcg` the mean of 1 / log2(rank + 1), where not found counts 0; both 0..1.
+    An item that is also in the history never is. `hit_rate` is the share of hits, `ndcg` the mean of 1 / log2(rank + 1)
+    with 0 for a miss; both 0..1, over `n` items.
     """
 
     n: int
@@ -40,14 +40,14 @@ class HitRate:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecommendations:
-    """A model's answers to a list of histories.
+    """A model's recommendations for a list of histories.
 
     Attributes:
-        items: the ids recommended for each history, best first.
-        exact_share: the share of answers that are proven to be the best, 0..1.
+        items: the recommended ids for each history, best first.
+        exact_share: the share of exact results, 0..1.
         request_s: the median time of a request.
-        prompt_tokens_per_s: the median rate at which prompts were evaluated.
-        hits: on the test split, where there is one.
+        prompt_tokens_per_s: the median speed of prompt evaluation.
+        hits: the hit rate on the test split, if there is one.
     """
 
     items: tuple[tuple[str, ...], ...]
@@ -58,7 +58,7 @@ class ModelRecommendations:
 
     @property
     def n_short(self) -> int:
-        """Histories answered with fewer than `K` items."""
+        """The number of histories with fewer than `K` recommendations."""
         return sum(len(ids) < K for ids in self.items)
 
 
@@ -69,17 +69,17 @@ def collect_recommendations(
     cases: Sequence[HeldOutCase],
     *,
     n_threads: int,
-    on_answer: Callable[[int, int], object] = lambda _done, _total: None,
+    on_request: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> ModelRecommendations:
-    """Ask a model for `K` items after each history and each case.
+    """Recommend `K` items for each history and each case.
 
     Args:
         model_path: the GGUF.
-        catalog_path: what it chooses from.
+        catalog_path: the catalog to recommend from.
         histories: at least one.
-        cases: the test split, or nothing.
-        n_threads: of the model.
-        on_answer: told how many requests of how many are done.
+        cases: the test split; may be empty.
+        n_threads: threads of the model.
+        on_request: called with the number of finished requests and of all.
     """
     total = len(histories) + len(cases)
     with Recommender.open(model_path, catalog_path, n_threads=n_threads) as recommender:
@@ -87,11 +87,11 @@ def collect_recommendations(
         ranks: list[float] = []
         for history in histories:
             results.append(recommender.recommend(history, k=K))
-            on_answer(len(results), total)
+            on_request(len(results), total)
         for done, case in enumerate(cases, start=len(results) + 1):
             ids = _ids(recommender.recommend(case.history, k=K))
             ranks.append(ids.index(case.target_id) + 1 if case.target_id in ids else math.inf)
-            on_answer(done, total)
+            on_request(done, total)
     timings = [result.timings for result in results]
     return ModelRecommendations(
         items=tuple(map(_ids, results)),
@@ -103,14 +103,15 @@ def collect_recommendations(
 
 
 def hit_rate(ranks: Sequence[float]) -> HitRate:
-    """Return the metrics of held-out items at these ranks (from 1; inf: not found); at least one."""
+    """Return the hit rate for at least one held-out item at these ranks (from 1; inf: not recommended)."""
     array = np.array(ranks, np.float64)
     return HitRate(len(ranks), float(hit(array, K).mean()), float(ndcg(array, K).mean()))
 
 
 def overlap(reference: ModelRecommendations, other: ModelRecommendations) -> float:
     """Return the mean share of the reference's items that the other model recommends too, 0..1."""
-    shares = [len(set(a) & set(b)) / max(1, len(a)) for a, b in zip(reference.items, other.items, strict=True)]
+    pairs = zip(reference.items, other.items, strict=True)
+    shares = [len(set(expected) & set(found)) / max(1, len(expected)) for expected, found in pairs]
     return sum(shares) / len(shares)
 
 

@@ -1,6 +1,6 @@
-"""The reference GGUF against transformers: tokenizer and logits. Where that cannot be, it says why.
+"""Compares the reference GGUF with transformers: tokenizer and logits. A skipped comparison has a reason.
 
-transformers and torch are loaded only here, and only when there is something to compare.
+transformers and torch are loaded only from here, and only for a comparison.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 _EXTRA = frozenset({"torch", "transformers"})
 _MAX_MISMATCHES = 5
 _MEMORY_FACTOR = 1.2
-"""What transformers takes beside the float32 weights."""
+"""Memory of transformers per byte of float32 weights."""
 _MEMORY_FILES = (Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max"))
 
 
 def skip_reason(n_params: int) -> str:
-    """Say what keeps transformers from running a model of `n_params` weights here; "" if nothing does."""
+    """Return why transformers cannot run a model of `n_params` weights on this machine, or "" if it can."""
     for module in sorted(_EXTRA):
         if find_spec(module) is None:
             return _not_installed(module)
@@ -42,14 +42,14 @@ def skip_reason(n_params: int) -> str:
 
 
 def check_tokenizer(model: Model, folder: Path | None, titles: Sequence[str]) -> TokenizerCheck:
-    """Compare the token ids of titles under llama.cpp and under the tokenizer of a Hugging Face folder."""
+    """Compare the token ids of titles from llama.cpp with those from the tokenizer of a Hugging Face folder."""
     if folder is None:
         return TokenizerCheck("skipped", "there is no Hugging Face folder with the tokenizer")
     try:
-        from genrec_edge.convert.verification import transformers_tokenizer  # noqa: PLC0415 - an optional part
+        from genrec_edge.convert.verification import transformers_tokenizer  # noqa: PLC0415 - optional dependency
 
         tokenize = transformers_tokenizer.load(folder)
-    except Exception as e:  # transformers raises anything at all
+    except Exception as e:  # transformers can raise any exception
         return TokenizerCheck("skipped", _reason(e, folder))
     different = [
         Mismatch(title, tuple(found), tuple(expected))
@@ -71,20 +71,20 @@ def check_checkpoint(
     n_threads: int,
     on_sequence: Callable[[int, int], object],
 ) -> CheckpointCheck:
-    """Compare the logits of a GGUF with those of a Hugging Face folder, where memory allows."""
+    """Compare the logits of a GGUF with those of a Hugging Face folder, if memory allows."""
     if reason := skip_reason(reference.n_params):
         return CheckpointCheck("skipped", reason)
     if folder is None:
         return CheckpointCheck("skipped", "there is no merged Hugging Face checkpoint")
     try:
-        from genrec_edge.convert.verification.transformers_model import TransformersModel  # noqa: PLC0415 - an optional part
+        from genrec_edge.convert.verification.transformers_model import TransformersModel  # noqa: PLC0415 - optional dependency
 
         model = TransformersModel(folder, n_threads)
-    except Exception as e:  # transformers raises anything at all
+    except Exception as e:  # transformers can raise any exception
         return CheckpointCheck("skipped", _reason(e, folder))
-    with closing(model), closing(open_full_logits(reference.path, n_threads)) as forward:
+    with closing(model), closing(open_full_logits(reference.path, n_threads)) as gguf_model:
         agreement = compare_logits(
-            model.logits, forward.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
+            model.logits, gguf_model.logits, sequences.token_ids, start=sequences.start, on_sequence=on_sequence
         )
     return CheckpointCheck("passed" if agrees(agreement) else "failed", agreement=agreement)
 
@@ -95,9 +95,10 @@ def open_full_logits(path: Path, n_threads: int) -> FullLogitsModel:
 
 
 def available_memory() -> int | None:
-    """Return how many bytes this process may still take, or None where the system does not say.
+    """Return the bytes of memory that this process can still use, or None where the system does not report them.
 
-    On Linux what is free or can be freed, or a container's limit if that is less; elsewhere all there is.
+    On Linux the memory that is free or can be freed, or the limit of the container if that is lower; elsewhere all
+    physical memory.
     """
     meminfo, limit = _MEMORY_FILES
     try:

@@ -1,4 +1,4 @@
-"""What a verification found, as rows of a table and as `report.json`. `plot.py` draws it."""
+"""Formats a verification as rows of a table, as sentences, and as `report.json`. `plot.py` draws it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 SCHEMA = "genrec-edge/conversion-report@1"
 COLUMNS = ("type", "size", "bits", "mean KL", "max KL", "top-1", "top-10", "HR@10", "speed")
-"""Bits are those of a weight. Against the reference: KL in nats and the share of equal first choices of the logits, and
-how much of its ten recommendations a file gives too. Speed is requests answered while the reference answers one."""
+"""Bits are per weight. Compared with the reference: KL in nats, the share of positions with the same most likely token, and
+the share of its ten recommendations that a file gives too. Speed is relative: requests per request of the reference."""
 
 
 def write_report(path: Path, verification: Verification, conversion: Mapping[str, object]) -> None:
-    """Write everything that was measured, and how the files were made, as JSON.
+    """Write the measurements, and the manifest of the conversion, as JSON.
 
     Raises:
-        DiskFullError: no room; `path` is as it was.
+        DiskFullError: the disk is full; `path` is unchanged.
     """
     document = {"schema": SCHEMA, "conversion": dict(conversion), "verification": verification.as_dict()}
-    text = json.dumps(document, indent=2, allow_nan=False)  # a file's name may be no UTF-8
+    text = json.dumps(document, indent=2, allow_nan=False)  # ASCII: a file name may not be UTF-8
     with atomic_write(path) as file:
         file.write(text.encode() + b"\n")
 
 
 def rows(verification: Verification) -> list[tuple[str, ...]]:
-    """Return a row of `COLUMNS` for each file, the reference first; a dash is a figure there is not."""
+    """Return a row of `COLUMNS` for each file, the reference first; "-" stands for a missing value."""
     return [_row(verification, figures) for figures in verification.files]
 
 
 def findings(verification: Verification) -> Iterator[str]:
-    """Yield what the table does not say, a sentence each: the comparison with transformers, or why there is none."""
+    """Yield what is not in the table, in sentences: the comparison with transformers, or why it was skipped."""
     tokenizer, checkpoint = verification.tokenizer, verification.checkpoint
     if tokenizer.status == "skipped":
         yield _skipped("token ids", tokenizer.reason)
@@ -54,17 +54,24 @@ def findings(verification: Verification) -> Iterator[str]:
         )
     inexact = [f for f in verification.files if f.exact_share is not None and f.exact_share < 1]
     for figures in inexact:
-        yield f"{figures.name}: {percent(figures.exact_share)} of its answers are proven to be the best."
+        yield f"{figures.name}: {percent(figures.exact_share)} of its results are exact."
 
 
 def megabytes(n_bytes: int) -> str:
-    """Return a size in MB of 10^6 bytes, three digits at least."""
-    return f"{n_bytes / 1e6:,.{0 if n_bytes >= 1e8 else 1 if n_bytes >= 1e7 else 2}f} MB"
+    """Return a size in MB of 10^6 bytes, with at least three digits."""
+    n_decimals = 2
+    if n_bytes >= 1e8:
+        n_decimals = 0
+    elif n_bytes >= 1e7:
+        n_decimals = 1
+    return f"{n_bytes / 1e6:,.{n_decimals}f} MB"
 
 
 def percent(share: float | None) -> str:
-    """Return a share in percent, rounded down: only all is 100%."""
-    return "-" if share is None else f"{round(share * 1e6) // 1000 / 10:.1f}%"
+    """Return a share in percent, rounded down to one decimal, so that only 1 gives 100.0%; "-" for None."""
+    if share is None:
+        return "-"
+    return f"{round(share * 1e6) // 1000 / 10:.1f}%"
 
 
 def _row(verification: Verification, figures: FileFigures) -> tuple[str, ...]:
@@ -87,4 +94,6 @@ def _skipped(what: str, reason: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}" if value < 0.1 else f"{value:.3f}"
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if value < 0.1 else f"{value:.3f}"

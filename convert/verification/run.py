@@ -1,7 +1,7 @@
-"""Whether what was written still is the model that was meant, and what each quantization costs.
+"""Verifies a conversion and measures what each quantization costs.
 
-Three comparisons: the tokenizer with the Hugging Face one; the logits of the F16 file, called the reference, with those
-of the merged checkpoint, and those of every quantization with the reference's; recommendations and speed likewise.
+The F16 file is the reference. Its tokenizer and logits are compared with those of the merged checkpoint in transformers;
+logits, recommendations and speed of every quantization are compared with those of the reference.
 """
 
 from __future__ import annotations
@@ -51,40 +51,40 @@ def verify(
 ) -> Verification:
     """Compare GGUF files with the reference, and the reference with the checkpoint it was made from.
 
-    Writes nothing but the title index in the user's cache. One or two models are open at a time, and the logits of one
-    prompt are held.
+    Writes only the title index in the user's cache. At most two models are open at a time, and the logits of one prompt
+    are in memory.
 
     Args:
         reference: the F16 GGUF.
-        files: its quantizations; the reference may be among them.
-        checkpoint: Hugging Face folder of the merged model, or None where there is none.
-        catalog: whose titles are asked about.
+        files: its quantizations; may include the reference.
+        checkpoint: Hugging Face folder of the merged model, or None to skip that comparison.
+        catalog: the source of titles, prompts and histories.
         test: held-out interactions (`samples.read_split`), or None.
-        n_threads: of the models.
-        seed: of titles, prompts and histories.
-        tokenizer: Hugging Face folder with the tokenizer; None takes `checkpoint`.
-        n_titles: for the tokenizer.
-        n_positions: for the logits.
-        n_histories: for the recommendations.
-        on_progress: told what is compared, and how much of how much is done.
+        n_threads: threads of the models.
+        seed: seed of the sampled titles, prompts and histories.
+        tokenizer: Hugging Face folder with the tokenizer; None means `checkpoint`.
+        n_titles: titles for the comparison of tokenizers.
+        n_positions: positions for the comparison of logits.
+        n_histories: histories for the comparison of recommendations.
+        on_progress: called with the name of the comparison, the finished and the total amount.
 
     Raises:
-        ModelInvalidError: a file cannot be run.
-        CatalogError, UsageError: the catalog or the test split is not fit for it.
+        ModelInvalidError: a file is not a supported model.
+        CatalogError, UsageError: the catalog or the test split cannot be used.
     """
     headers = [read_header(path) for path in dict.fromkeys([reference, *files])]
     for header in headers:
         check_runnable(header)
-    with Catalog.open(catalog) as opened:
-        histories = samples.draw_histories(opened, n_histories, K, seed)
-        split = samples.HeldOutCases() if test is None else samples.read_split(test, opened)
+    with Catalog.open(catalog) as opened_catalog:
+        histories = samples.draw_histories(opened_catalog, n_histories, K, seed)
+        split = samples.HeldOutCases() if test is None else samples.read_split(test, opened_catalog)
         with closing(Model(reference, vocab_only=True)) as model:
-            titles = samples.draw_titles(opened, n_titles, seed)
+            titles = samples.draw_titles(opened_catalog, n_titles, seed)
             tokenizer_check = check_tokenizer(model, tokenizer or checkpoint, titles)
-            sequences = samples.draw_sequences(model, opened, n_positions, seed, n_ctx=_context(headers[0]))
-        found = Verification(
-            catalog=opened.name,
-            n_items=opened.n_items,
+            sequences = samples.draw_sequences(model, opened_catalog, n_positions, seed, n_ctx=_context(headers[0]))
+        verification = Verification(
+            catalog=opened_catalog.name,
+            n_items=opened_catalog.n_items,
             seed=seed,
             n_positions=n_positions,
             n_histories=n_histories,
@@ -99,8 +99,11 @@ def verify(
     agreements = {
         path: _agreement(reference, path, sequences, n_threads, on_progress) for path in comparable if path != reference
     }
-    asked = {path: _answers(path, catalog, histories, split, n_threads, on_progress) for path in comparable}
-    return replace(found, files=tuple(_figures(header, reference, agreements, asked) for header in headers))
+    recommendations = {
+        path: _recommendations(path, catalog, histories, split, n_threads, on_progress) for path in comparable
+    }
+    files = tuple(_figures(header, reference, agreements, recommendations) for header in headers)
+    return replace(verification, files=files)
 
 
 def _agreement(
@@ -116,7 +119,7 @@ def _agreement(
         )
 
 
-def _answers(
+def _recommendations(
     path: Path,
     catalog: Path,
     histories: Sequence[Sequence[Interaction]],
@@ -124,10 +127,12 @@ def _answers(
     n_threads: int,
     on_progress: OnProgress,
 ) -> ModelRecommendations | EngineError:
-    on_answer = partial(on_progress, f"recommendations of {path.name}")
+    on_request = partial(on_progress, f"recommendations of {path.name}")
     try:
-        return collect_recommendations(path, catalog, histories, split.cases, n_threads=n_threads, on_answer=on_answer)
-    except EngineError as e:  # logits that are no numbers; a finding, and the other files have to be asked yet
+        return collect_recommendations(
+            path, catalog, histories, split.cases, n_threads=n_threads, on_request=on_request
+        )
+    except EngineError as e:  # logits that are not finite: a result, and the other files are still to be measured
         return e
 
 
@@ -135,23 +140,26 @@ def _figures(
     header: GgufHeader,
     reference: Path,
     agreements: Mapping[Path, LogitAgreement],
-    asked: Mapping[Path, ModelRecommendations | EngineError],
+    recommendations: Mapping[Path, ModelRecommendations | EngineError],
 ) -> FileFigures:
-    own, first = asked.get(header.path), asked[reference]
+    own, reference_recommendations = recommendations.get(header.path), recommendations[reference]
     figures = FileFigures(
         name=header.path.name,
         file_type=header.quant,
         n_bytes=header.file_size,
         bits_per_weight=8 * sum(tensor.n_bytes for tensor in header.tensors) / header.n_params,
-        same_tokenizer=header.path in asked,
+        same_tokenizer=header.path in recommendations,
         agreement=agreements.get(header.path),
         error=own.message if isinstance(own, EngineError) else "",
     )
     if not isinstance(own, ModelRecommendations):
         return figures
+    shared = None
+    if isinstance(reference_recommendations, ModelRecommendations) and header.path != reference:
+        shared = overlap(reference_recommendations, own)
     return replace(
         figures,
-        overlap=overlap(first, own) if isinstance(first, ModelRecommendations) and header.path != reference else None,
+        overlap=shared,
         exact_share=own.exact_share,
         n_short=own.n_short,
         request_s=own.request_s,
@@ -162,7 +170,7 @@ def _figures(
 
 def _context(header: GgufHeader) -> int:
     value = header.metadata[f"{header.architecture}.context_length"]
-    return value if isinstance(value, int) else 0  # `check_runnable` has seen that it is one
+    return value if isinstance(value, int) else 0  # `check_runnable` has checked that it is one
 
 
 def _fingerprint(header: GgufHeader) -> str:

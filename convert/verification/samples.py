@@ -1,6 +1,6 @@
-"""What a verification asks of models: titles, prompts, histories and held-out interactions, all drawn with a seed.
+"""Samples titles, prompts and histories for a verification, with a seed, and reads a test split.
 
-Knows catalogs and prompts; tokenises, but runs no model.
+Knows catalogs and prompts; tokenizes, but does not run a model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from genrec_edge.engine.bindings import Model
 
 MAX_SEQUENCE = 256
-"""Tokens of a prompt that is compared: about 40 titles."""
+"""The maximum number of tokens of a sampled prompt: about 40 titles."""
 HISTORY_LENGTH = 20
 _TITLES_DRAWN = 64
 _MAX_SHOWN = 5
@@ -34,7 +34,7 @@ _MAX_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class PromptSequences:
-    """Prompts to compare models on. The first `start` tokens are the instruction, the same in all of them."""
+    """Prompts for the comparison of models. The first `start` tokens are the instruction, the same in all of them."""
 
     token_ids: tuple[tuple[TokenId, ...], ...]
     start: int
@@ -42,7 +42,7 @@ class PromptSequences:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutCase:
-    """A held-out interaction: what a user had enjoyed, and the id of the item that came next."""
+    """A held-out interaction: the history of a user, and the id of the item that came next."""
 
     history: tuple[Interaction, ...]
     target_id: str
@@ -57,7 +57,7 @@ class HeldOutCases:
 
 
 def draw_titles(catalog: Catalog, n: int, seed: int) -> list[str]:
-    """Return up to `n` different titles of the catalog, spelled as the model sees them."""
+    """Return up to `n` different titles of the catalog, in the form in which the model sees them."""
     spellings = list(dict.fromkeys(model_titles([(title, year) for _, title, year in catalog.titles()])))
     return _rng(seed).sample(spellings, min(n, len(spellings)))
 
@@ -65,7 +65,7 @@ def draw_titles(catalog: Catalog, n: int, seed: int) -> list[str]:
 def draw_sequences(
     model: Model, catalog: Catalog, n_positions: int, seed: int, *, n_ctx: int = MAX_SEQUENCE
 ) -> PromptSequences:
-    """Return prompts such as the recommender makes, with `n_positions` tokens after the instruction in all.
+    """Return prompts like those of the recommender, with `n_positions` tokens after the instruction in total.
 
     A prompt has at most `MAX_SEQUENCE` tokens, and no more than `n_ctx`. Of the model only the vocabulary is used.
 

@@ -672,8 +672,8 @@ def write_catalogs(root: Path) -> None:
 
 # id: (options, exit code, code, what the message says). {} is the folder with the wrong inputs, [] the good ones.
 BAD_INPUT: dict[str, tuple[Options, int, str, str]] = {
-    "no such base": ({"base": "{}/none"}, 2, "usage", "there is no base"),
-    "base below a file": ({"base": "{}/text.gguf/x"}, 2, "usage", "there is no base"),
+    "no such base": ({"base": "{}/none"}, 2, "usage", "does not exist"),
+    "base below a file": ({"base": "{}/text.gguf/x"}, 2, "usage", "does not exist"),
     "base is a loop": ({"base": "{}/loop"}, 2, "usage", "loop"),
     "base with too long a name": ({"base": "x" * 300}, 2, "usage", "File name too long"),
     "base is a text": ({"base": "{}/text.gguf"}, 5, "model-invalid", "not a GGUF file"),
@@ -697,7 +697,7 @@ BAD_INPUT: dict[str, tuple[Options, int, str, str]] = {
     "no quant": ({"quant": ""}, 2, "usage", "--quant"),
     "quant that needs an imatrix": ({"quant": "Q8_0,IQ2_XS"}, 2, "usage", "IQ2_XS"),
     "layers in words": ({"keep-layers": "all"}, 2, "usage", "'all' is not a layer"),
-    "layers out of range": ({"keep-layers": "0-2"}, 2, "usage", "names layer 2"),
+    "layers out of range": ({"keep-layers": "0-2"}, 2, "usage", "includes layer 2"),
     "layers descending": ({"keep-layers": "1,0"}, 2, "usage", "'0' is not a layer"),
     "half a range": ({"keep-layers": "0-"}, 2, "usage", "'0-' is not a layer"),
     "no layers": ({"keep-layers": ""}, 2, "usage", "is not a layer"),
@@ -745,12 +745,12 @@ BAD_INPUT: dict[str, tuple[Options, int, str, str]] = {
     "out is a file": ({"out": "{}/text.gguf"}, 2, "usage", "exists"),
     "out is full": ({"out": "[]"}, 2, "usage", "exists"),
     "out is a loop": ({"out": "{}/loop"}, 2, "usage", "loop"),
-    "out is here": ({"out": "."}, 2, "usage", "no name for a folder"),
+    "out is here": ({"out": "."}, 2, "usage", "cannot be the name of a new folder"),
     "out below a file": ({"out": "{}/text.gguf/x"}, 2, "usage", "Not a directory"),
     "out with too long a name": ({"out": "x" * 300}, 2, "usage", "File name too long"),
     "no threads": ({"threads": 0}, 2, "usage", "0 threads"),
     "too many threads": ({"threads": 100_000}, 2, "usage", "100000 threads"),
-    "nothing to resume elsewhere": ({"resume": True, "base": "{}/none"}, 2, "usage", "there is no base"),
+    "nothing to resume elsewhere": ({"resume": True, "base": "{}/none"}, 2, "usage", "does not exist"),
 }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def test_what_cannot_be_trained_is_one_line(
     damaged = Path(shutil.copytree(cycle_data, tmp_path / "damaged"))
     (damaged / "interactions.csv").write_text("user,item,timestamp,rating\n", encoding="utf-8")
     assert_one_line(run(*flags, data=damaged), 16, "interactions.csv")
-    assert_one_line(run(*flags, base=tmp_path / "no.gguf"), 2, "there is no base", "no.gguf")
+    assert_one_line(run(*flags, base=tmp_path / "no.gguf"), 2, "does not exist", "no.gguf")
     assert_one_line(run(*flags, base=empty), 5, "empty.gguf")
     assert_one_line(run(*flags, out=tmp_path / "full"), 2, "full exists")
     assert_one_line(run(*flags, recipe="genrec"), 2, "--config and --recipe")

@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "yarn": ({"rope_parameters": None, "rope_scaling": {"type": "yarn", "factor": 4.0}}, "'yarn'"),
     "activation": ({"hidden_act": "gelu"}, "gelu"),
     "quantized": ({"quantization_config": {"bits": 4}}, "quantization_config"),
-    "odd heads": ({"num_key_value_heads": 3}, "cannot share 3"),
+    "odd heads": ({"num_key_value_heads": 3}, "not a multiple of num_key_value_heads 3"),
     "a text for a number": ({"hidden_size": "64"}, "hidden_size is '64'"),
     "a list for a number": ({"rms_norm_eps": [1]}, "rms_norm_eps is \\[1\\]"),
     "negative": ({"num_hidden_layers": -1}, "num_hidden_layers is -1"),

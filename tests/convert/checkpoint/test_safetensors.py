@@ -128,7 +128,7 @@ def test_every_bfloat16_is_what_torch_makes_of_it(tmp_path: Path) -> None:
         (file_of(b'{"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}}', bytes(8)), "'2.0' is not a size"),
         (file_of(b'{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}', bytes(8)), "'-2' is not a size"),
         (file_of(b'{"a":{"dtype":"F32","shape":[' + b"9" * 9999 + b"]}}"), "is not a size"),
-        (file_of(b'{"a":1,"a":1}'), "a key stands twice"),
+        (file_of(b'{"a":1,"a":1}'), "a key occurs twice"),
         (file_of(b'{"\\ud800":1}'), "not the JSON"),
         (file_of({"a": []}), "the entry of 'a'"),
         (file_of({"a": entry() | {"more": 1}}, bytes(8)), "the entry of 'a'"),

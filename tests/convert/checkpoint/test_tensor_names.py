@@ -262,8 +262,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no slope": ({"rope_parameters": {**LLAMA3, "high_freq_factor": 1.0}}, "is not above low_freq_factor"),
     "partly rotated": ({"rope_parameters": {**LLAMA3, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-    "layers": ({"num_hidden_layers": 1 << 30}, "more layers than the 512"),
-    "odd head": ({"head_dim": 31}, "31 numbers, which is odd"),
+    "layers": ({"num_hidden_layers": 1 << 30}, "num_hidden_layers is above 512"),
+    "odd head": ({"head_dim": 31}, "head_dim is 31, which is odd"),
 }
 
 
@@ -378,8 +378,8 @@ FOREIGN: dict[str, tuple[str, dict[str, Any], str]] = {
     "long context": ("llama", {"llama.context_length": 4_000_000_000}, "context length is 4,000,000,000"),
     "biases of queries alone": ("llama", {"tensors": {"blk.0.attn_q.bias": np.zeros(64, np.float32)}}, "biases"),
     "no biases": ("qwen2", {"tensors": {"blk.0.attn_q.bias": None}}, "biases"),
-    "norms": ("llama", {"tensors": {"blk.0.attn_q_norm.weight": ZEROS}}, "normalises"),
-    "no norms": ("qwen3", {"tensors": {"blk.0.attn_q_norm.weight": None}}, "normalises"),
+    "norms": ("llama", {"tensors": {"blk.0.attn_q_norm.weight": ZEROS}}, "normalised"),
+    "no norms": ("qwen3", {"tensors": {"blk.0.attn_q_norm.weight": None}}, "normalised"),
 }
 
 

@@ -47,7 +47,7 @@ _LLAMA_TRAINER_FIELDS: list[tuple[int, spm.ProtobufValue]] = [
     *((44, " \u2047 ".encode()), (45, b"<unk>"), (46, b"<s>"), (47, b"</s>"), (48, b"<pad>"), (49, 0)),
     *((50, 0), (51, 0.0), (52, 0)),
 ]
-_LLAMA_TRAINER = b"".join(spm._field(number, value) for number, value in _LLAMA_TRAINER_FIELDS)
+_LLAMA_TRAINER = b"".join(spm._encode_field(number, value) for number, value in _LLAMA_TRAINER_FIELDS)
 _LLAMA_NORMALIZER = bytes.fromhex("0a086964656e74697479 1200 1801 2000 3200")
 
 
@@ -231,7 +231,7 @@ def test_transformers_add_the_first_token_as_llama_cpp(exported: Callable[[str],
 def test_the_pieces_of_llama_are_those_of_the_original_file(llama_vocabs: Path, tmp_path: Path) -> None:
     llama = read_gguf_tokenizer(read_header(vocab_path(llama_vocabs, "llama-spm")))
     pieces = encode_pieces(llama.tokens, llama.scores, llama.types)
-    rest = spm._field(2, _LLAMA_TRAINER) + spm._field(3, _LLAMA_NORMALIZER)
+    rest = spm._encode_field(2, _LLAMA_TRAINER) + spm._encode_field(3, _LLAMA_NORMALIZER)
     content = pieces + rest
     assert hashlib.sha256(content).hexdigest() == "9e556afd44213b6bd1be2b850ebbbd98f5481437a8021afaf58ee7fb1818d347"
     (tmp_path / "tokenizer.model").write_bytes(content)
@@ -320,16 +320,16 @@ def test_added_tokens_and_special_ones(small: tuple[Tokenizer, Path]) -> None:
 
 
 REFUSALS: dict[str, Callable[[Any], object]] = {
-    "its pre_tokenizer is nothing": lambda d: d.update(pre_tokenizer=None),
+    "its pre_tokenizer is missing": lambda d: d.update(pre_tokenizer=None),
     "Whitespace": lambda d: d.update(pre_tokenizer={"type": "Whitespace"}),
     "its ignore_merges is not that of smollm": lambda d: d["model"].update(ignore_merges=True),
     "Lowercase": lambda d: d.update(normalizer={"type": "Lowercase"}),
     "its model is 'Unigram'": lambda d: d["model"].update(type="Unigram"),
     "dropout 0.1": lambda d: d["model"].update(dropout=0.1),
-    "not of two tokens": lambda d: d["model"]["merges"].append("t zz"),
+    "does not join two tokens": lambda d: d["model"]["merges"].append("t zz"),
     "same id": lambda d: d["model"]["vocab"].update(zz=3),
-    "no vocabulary with ids": lambda d: d["model"]["vocab"].update(zz=True),
-    "is no added token": lambda d: d["added_tokens"].append({"id": "5", "content": "x"}),
+    "lacks a vocabulary with ids": lambda d: d["model"]["vocab"].update(zz=True),
+    "is not an added token": lambda d: d["added_tokens"].append({"id": "5", "content": "x"}),
     "not those of LLaMA or Mistral": lambda d: d["model"].update(byte_fallback=True),
     "surrogates not allowed": lambda d: d["model"]["vocab"].update({"\ud800": 270}),
 }
@@ -395,7 +395,7 @@ def test_files_that_would_take_all_memory_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelInvalidError, match=found):
             read_hf_tokenizer(tmp_path, 4000)
     (tmp_path / "tokenizer.json").unlink()
-    for found, content in {"more pieces": b"\n\0" * 5000, "no file of at most": b"\n\0" * (4 << 20)}.items():
+    for found, content in {"more pieces": b"\n\0" * 5000, "not a regular file of at most": b"\n\0" * (4 << 20)}.items():
         (tmp_path / "tokenizer.model").write_bytes(content)
         with pytest.raises(ModelInvalidError, match=found):
             read_hf_tokenizer(tmp_path, 4000)
@@ -413,12 +413,12 @@ def test_a_pipe_does_not_hang(name: str, small_spm: tuple[Tokenizer, Path]) -> N
 
 def test_vocabularies_that_abort_llama_cpp_are_refused(tiny_gguf: Callable[..., Path], tmp_path: Path) -> None:
     for found, keys in {
-        "1 tokens come twice, such as b't1'": {"tokenizer.ggml.tokens": ["t1", *(f"t{i}" for i in range(99))]},
-        "there is no token for 256": {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.0] * 100},
+        "1 tokens occur more than once, such as b't1'": {"tokenizer.ggml.tokens": ["t1", *(f"t{i}" for i in range(99))]},
+        "256 of the 256 byte tokens are missing": {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.0] * 100},
         "scores": {"tokenizer.ggml.scores": [float("nan")] * 100},
         "the eos token has the id 100": {"tokenizer.ggml.eos_token_id": 100},
-        "a bos token is to be added": {"tokenizer.ggml.add_bos_token": True},
-        "merges are no pairs": {"tokenizer.ggml.merges": ["ab"]},
+        "add_bos_token is set": {"tokenizer.ggml.add_bos_token": True},
+        "merges are not pairs": {"tokenizer.ggml.merges": ["ab"]},
         "the types": {"tokenizer.ggml.token_type": [9] * 100},
         "not of type int": {"tokenizer.ggml.bos_token_id": "1"},
         "not 'llama' or 'gpt2'": {"tokenizer.ggml.model": "bert"},
