@@ -1,4 +1,4 @@
-"""The short story of `--as-adapter`: a PEFT LoRA becomes a GGUF that llama.cpp loads beside the base it belongs to."""
+"""Converts one PEFT LoRA to a GGUF, which llama.cpp loads together with its base."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ from genrec_edge.convert.checkpoint.open import open_base, require_absent
 from genrec_edge.convert.lora.merge import drop_copies
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.lora.to_gguf import write_adapter_gguf
-from genrec_edge.convert.pipeline.metadata import (
-    adapter_fields,
-    base_name,
-    file_name,
-    general_fields,
-    layers_to_keep,
-    training_record,
-)
+from genrec_edge.convert.pipeline.metadata import adapter_fields, general_fields
+from genrec_edge.convert.pipeline.naming import base_name, file_name
+from genrec_edge.convert.pipeline.training_record import layers_to_keep, training_record
 from genrec_edge.errors import UsageError
-from genrec_edge.gguf.training_keys import NAMESPACE
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.folders import install, partial_folder
 
@@ -29,17 +23,17 @@ if TYPE_CHECKING:
 
 
 def convert_adapter(job: ConversionJob) -> Path:
-    """Write the one adapter of a job into its folder, which appears whole, and return the file.
+    """Write the adapter of a job into the folder `job.out`, which is created atomically, and return the file.
 
     Raises:
-        UsageError: the job has no adapter or several, or its folder exists.
-        ModelInvalidError: the adapter does not fit the base, or part of it can only be merged.
-        DiskFullError, DiskError: no room, or a failing disk; the folder does not appear.
-        LockedError: another process makes the same folder.
+        UsageError: `job.adapters` is not exactly one, or the folder exists.
+        ModelInvalidError: the adapter does not match the base, or parts of it can only be merged.
+        DiskFullError, DiskError: the disk is full or failing; the folder is not created.
+        LockedError: another process is creating the same folder.
     """
     if len(job.adapters) != 1:
-        hint = "give one; several are merged into a model, without --as-adapter"
-        raise UsageError(f"--as-adapter writes one adapter, and {len(job.adapters)} are named", hint=hint)
+        message = f"`adapters` must be exactly one to write an adapter file, got {len(job.adapters)}"
+        raise UsageError(message, hint="give one adapter, or merge several of them into a model")
     [(path, weight)] = job.adapters
     with path_errors(job.base):
         require_absent(job.out)
@@ -50,7 +44,7 @@ def convert_adapter(job: ConversionJob) -> Path:
         adapter = drop_copies(read_adapter(path, base.config, weight=weight), base)
     n_params = sum(delta.a.size + delta.b.size for delta in adapter.deltas.values())
     metadata = general_fields(job.name, job.licence, base_name(job.base), n_params, training_record(base, [adapter]))
-    metadata |= {f"{NAMESPACE}.adapter.0.{key}": value for key, value in adapter_fields(adapter).items()}
+    metadata |= adapter_fields(adapter, 0)
     name = file_name(job.name, n_params, "F32", "LoRA")
     with path_errors(job.out), partial_folder(job.out, None) as folder:
         write_adapter_gguf(adapter, base.config, folder / name, metadata)

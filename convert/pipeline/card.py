@@ -1,4 +1,4 @@
-"""The model card: a README.md with the metadata the Hugging Face Hub reads. Claims nothing that was not given.
+"""Writes the model card: a README.md with the metadata that the Hugging Face Hub reads, from given facts only.
 
 Source of the metadata: the Hub's documentation, page model-cards (`base_model_relation`, `license_name`).
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.verification.results import Verification
 
-# Source: the Hub's documentation, page repositories-licenses; any other is "other" with a name and a link.
+# Source: the Hub's documentation, page repositories-licenses. Other licences are "other" with a name and a link.
 _HUB_LICENCES = frozenset({
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0",
     "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "cc0-1.0", "isc", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "mit",
@@ -59,17 +59,17 @@ def model_card(
     """Return the text of README.md.
 
     Args:
-        name: of the model, as in the model store.
-        licence: SPDX expression; what the Hub does not list is stated as "other" with this name.
-        base_model: what it was made from. Only an id of the Hub (owner/name) becomes metadata.
+        name: name of the model in the model store.
+        licence: SPDX expression; if the Hub does not list it, the metadata has "other" with this name.
+        base_model: name of the base. Only an id of the Hub (owner/name) becomes metadata.
         files: sha256 of each GGUF, by file name.
-        verification: what was measured, or None where nothing was.
-        adapters: names of the LoRA adapters merged into the base.
-        layers: which layers of the base were kept, such as "0-7 of 30"; empty for all.
+        verification: the measurements, or None if nothing was verified.
+        adapters: names of the merged LoRA adapters.
+        layers: the kept layers of the base, such as "0-7 of 30"; empty for all.
         datasets: ids or names of the training data; ids of the Hub become metadata.
-        training: what the training stage recorded.
-        licence_link: where a licence that the Hub does not list can be read.
-        plot: the picture beside the card, or None where there is none.
+        training: the training record.
+        licence_link: link to a licence that the Hub does not list.
+        plot: file name of the picture, or None.
     """
     header = dict(_metadata(licence, licence_link, base_model, datasets))
     sections = [
@@ -82,7 +82,7 @@ def model_card(
         f"## Files\n\n{_file_table(files, verification)}",
         f"## Licence\n\n{_plain(licence)}",
     ]
-    # A JSON value is a YAML value, whatever characters are in it.
+    # Every JSON value is a YAML value too.
     yaml = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in header.items())
     return f"---\n{yaml}---\n\n" + "\n\n".join(sections) + "\n"
 
@@ -163,5 +163,5 @@ def _table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that is neither markup nor more than one line."""
+    """Return a text on one line, with markup characters escaped."""
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""What else a job reads, and its numbers, looked at before hours of work begin: catalogs, test split, file types."""
+"""Checks the other inputs of a job before the work begins: catalogs, test split, file types, number of threads."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from genrec_edge.errors import UsageError
 if TYPE_CHECKING:
     from genrec_edge.convert.pipeline.plan import ConversionJob
 
-_MOST_THREADS = 512  # as in genrec_edge.engine; the quantizer aborts where the system gives it fewer than it asks for
+_MAX_THREADS = 512  # as in genrec_edge.engine; the quantizer aborts if the system cannot start that many
 
 
 def check_inputs(job: ConversionJob) -> None:
-    """Check what a job needs beside base and adapters. Read-only.
+    """Check what a job reads besides base and adapters. Read-only.
 
     Raises:
-        UsageError: a number out of range, a file that is not there, a file type that needs `imatrix`, or no test split.
-        CatalogError: a catalog is none, or too small to compare answers.
+        UsageError: `n_threads` is out of range, a file is missing, a file type needs `imatrix`, or `test` is not a test
+            split.
+        CatalogError: a file is not a catalog, or too small for recommendations.
     """
-    if job.n_threads is not None and not 1 <= job.n_threads <= _MOST_THREADS:
-        raise UsageError(f"{job.n_threads} threads: give a number from 1 to {_MOST_THREADS}")
-    for path in (job.test, job.imatrix):
+    if job.n_threads is not None and not 1 <= job.n_threads <= _MAX_THREADS:
+        raise UsageError(f"`n_threads` must be from 1 to {_MAX_THREADS}, got {job.n_threads}")
+    for name, path in (("test", job.test), ("imatrix", job.imatrix)):
         if path is not None and not path.is_file():
-            raise UsageError(f"there is no file {path}", hint="check its name")
+            raise UsageError(f"`{name}` is {path}, which is not a file", hint="check its name")
     if job.imatrix is not None:
         Catalog.open(job.imatrix).close()
-    elif coarse := [quant for quant in job.quants if quant in NEEDS_IMATRIX]:
-        message = f"{', '.join(coarse)} cannot be written without an importance matrix"
-        raise UsageError(message, hint="give --imatrix, or choose Q4_0 or more")
+    elif low_bit := [quant for quant in job.quants if quant in NEEDS_IMATRIX]:
+        message = f"{', '.join(low_bit)} cannot be written without an importance matrix"
+        raise UsageError(message, hint="give `imatrix`, or choose Q4_0 or a larger type")
     if job.catalog is not None and job.verify != "none":
         with Catalog.open(job.catalog) as catalog:
             samples.draw_histories(catalog, 1, K, seed=0)

@@ -1,4 +1,4 @@
-"""What lies beside the files of a conversion: report and picture, model card, and the manifest, which comes last."""
+"""Writes the documents of a conversion: report and picture, model card, and, last, the manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from genrec_edge._version import __version__
 from genrec_edge.convert.checkpoint.layers import format_layers
 from genrec_edge.convert.pipeline.card import model_card
-from genrec_edge.convert.pipeline.metadata import base_name, training_record
+from genrec_edge.convert.pipeline.naming import base_name
+from genrec_edge.convert.pipeline.training_record import training_record
 from genrec_edge.convert.verification.report import write_report
 from genrec_edge.storage.files import atomic_write
 
@@ -28,17 +29,17 @@ _REPORT_NAME = "report.json"
 _PLOT_NAME = "report.png"
 
 
-def make_manifest(steps: ConversionRun, reports: Mapping[str, QuantReport], job_digest: str) -> dict[str, Any]:
-    """Return the manifest: what was made of what, every file with its hash. No times: the same job, the same bytes."""
-    prepared = steps.prepared
-    steps.on_event("hashing", 0, 0)
+def make_manifest(run: ConversionRun, reports: Mapping[str, QuantReport], job_digest: str) -> dict[str, Any]:
+    """Return the manifest: inputs and outputs with their hashes. The same job gives the same bytes: it has no times."""
+    prepared = run.prepared
+    run.on_event("hashing", 0, 0)
     return {
         "schema": SCHEMA,
         "job": job_digest,
         "tool_version": __version__,
         "name": prepared.job.name,
         "license": prepared.job.licence,
-        "base": {path.name: steps.sha256(path) for path in prepared.checkpoint.files},
+        "base": {path.name: run.sha256(path) for path in prepared.checkpoint.files},
         "layers": format_layers(prepared.checkpoint.config.layers),
         "adapters": [
             {"name": a.path.resolve().name, "sha256": a.sha256, "weight": a.weight} for a in prepared.adapters
@@ -46,8 +47,8 @@ def make_manifest(steps: ConversionRun, reports: Mapping[str, QuantReport], job_
         "notes": list(prepared.plan.notes),
         "files": [
             {
-                "file": steps.path(quant).name,
-                "sha256": steps.sha256(steps.path(quant)),
+                "file": run.path(quant).name,
+                "sha256": run.sha256(run.path(quant)),
                 **asdict(report),
                 "fallbacks": report.summary,
             }
@@ -56,19 +57,19 @@ def make_manifest(steps: ConversionRun, reports: Mapping[str, QuantReport], job_
     }
 
 
-def write_documents(steps: ConversionRun, verification: Verification | None, manifest: Mapping[str, Any]) -> set[str]:
-    """Write everything into the hidden folder, the manifest last, and return the names."""
+def write_documents(run: ConversionRun, verification: Verification | None, manifest: Mapping[str, Any]) -> set[str]:
+    """Write all documents into the folder of the run, the manifest last, and return their names."""
     names = {MANIFEST_NAME, _CARD_NAME}
     if verification is not None:
         from genrec_edge.convert.verification.plot import draw  # noqa: PLC0415 - matplotlib takes a second to load
 
-        write_report(steps.folder / _REPORT_NAME, verification, manifest)
-        draw(steps.folder / _PLOT_NAME, verification, name=steps.job.name)
+        write_report(run.folder / _REPORT_NAME, verification, manifest)
+        draw(run.folder / _PLOT_NAME, verification, name=run.job.name)
         names |= {_REPORT_NAME, _PLOT_NAME}
-    with atomic_write(steps.folder / _CARD_NAME) as file:
-        file.write(_card(steps.prepared, verification, manifest).encode(errors="replace"))
-    with atomic_write(steps.folder / MANIFEST_NAME) as file:
-        file.write(json.dumps(manifest, indent=2).encode() + b"\n")  # a file's name may be no UTF-8
+    with atomic_write(run.folder / _CARD_NAME) as file:
+        file.write(_card(run.prepared, verification, manifest).encode(errors="replace"))
+    with atomic_write(run.folder / MANIFEST_NAME) as file:
+        file.write(json.dumps(manifest, indent=2).encode() + b"\n")  # ASCII: a file name may not be UTF-8
     return names
 
 

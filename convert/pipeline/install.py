@@ -1,4 +1,4 @@
-"""Puts what a conversion made into the model store, under the names that `genrec-edge recommend --model` takes."""
+"""Adds the files of a conversion to the model store, where they have the names of `store_names`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from genrec_edge._version import __version__
-from genrec_edge.convert.pipeline.metadata import base_name
+from genrec_edge.convert.pipeline.naming import base_name
 from genrec_edge.convert.pipeline.plan import store_names
 from genrec_edge.errors import ModelMissingError
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 
 def require_free_names(job: ConversionJob, store: ModelStore) -> None:
-    """Raise UsageError if a model that the job would install is in the store already."""
+    """Raise UsageError if the store already has a model with a name that the job would use."""
     for name in store_names(job).values():
         store.require_absent(name)
 
 
 def install(
-    outcome: ConversionResult, job: ConversionJob, store: ModelStore, on_event: Callable[[str, int, int], object]
+    result: ConversionResult, job: ConversionJob, store: ModelStore, on_event: Callable[[str, int, int], object]
 ) -> list[str]:
-    """Put each file type into the store and return the names; one that is there already, the same, is left.
+    """Add each file type to the store and return the names. A model that the store has already is left unchanged.
 
     Raises:
-        UsageError: another model of that name is there.
+        UsageError: the store has another model of that name.
         LockedError, DiskFullError, DiskError: see `ModelStore.add`.
     """
     with path_errors(store.root), locked_root(store.root, partial(on_event, "wait", 0, 0)):
-        pass  # a run that was killed here may have left models whole and its own traces beside them
-    digests = {entry["file_type"]: entry["sha256"] for entry in outcome.manifest["files"]}
+        pass  # removes what a killed run left in the store
+    digests = {entry["file_type"]: entry["sha256"] for entry in result.manifest["files"]}
     names = []
     for quant, name in store_names(job).items():
-        manifest = _manifest(job, name, outcome.files[quant], quant, digests[quant])
-        if not _is_there(store, manifest):
-            store.add(outcome.files[quant], manifest, on_event)
+        manifest = _manifest(job, name, result.files[quant], quant, digests[quant])
+        if not _is_installed(store, manifest):
+            store.add(result.files[quant], manifest, on_event)
         names.append(name)
     return names
 
 
-def _is_there(store: ModelStore, manifest: Manifest) -> bool:
+def _is_installed(store: ModelStore, manifest: Manifest) -> bool:
     try:
         return store.get(manifest.name)[1].sha256 == manifest.sha256
     except ModelMissingError:

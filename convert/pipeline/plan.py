@@ -1,11 +1,11 @@
-"""What a conversion is asked for, and what it will do: steps, files, disk and memory, before anything is written."""
+"""The request of a conversion, and the plan for it: steps, files, disk space and memory, before anything is written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from genrec_edge.convert.pipeline.metadata import file_name
+from genrec_edge.convert.pipeline.naming import file_name
 from genrec_edge.convert.quantization.quantize import base_type
 from genrec_edge.convert.quantization.sizes import estimate_bytes
 from genrec_edge.engine.bindings import FILE_TYPES
@@ -20,37 +20,38 @@ if TYPE_CHECKING:
 Verify = Literal["full", "quick", "none"]
 
 _UNTIED = (
-    "the adapter changes embedding and output apart from each other, which the base has in common: the result holds "
+    "the base has one matrix as embedding and output, and the adapter changes only one of the two: the result has "
     "both, and is larger"
 )
-_FINE = frozenset({"F32", "F16", "BF16"})
+_UNQUANTIZED = frozenset({"F32", "F16", "BF16"})
 _SAME_GRID = (
-    "the weights of the base are {type} already: rounded to {quant} again, many go back to what they were before the "
-    "adapter changed them; name the base it was quantized from, or another type, or use --as-adapter"
+    "the weights of the base are {type} already: rounded to {quant} again, many return to their values before the "
+    "merge; use the base from before its quantization, choose another type, or write the adapter as a file of its own"
 )
-_OWN_BYTES = 300 << 20
-"""Interpreter, libraries, a chunk of weights in all its forms and the quantizer's buffers: 241 MiB for LLaMA-7B with an
-adapter, the verification apart (benchmarks/convert.py)."""
+_PROCESS_BYTES = 300 << 20
+"""Interpreter, libraries, a chunk of weights in several types, and the quantizer's buffers: measured 241 MiB for
+LLaMA-7B with an adapter, without verification (benchmarks/convert.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionJob:
-    """What one conversion is asked for.
+    """The request of one conversion.
 
     Attributes:
         base: a Hugging Face folder or a GGUF.
-        out: the folder to make.
-        name: of the model, in file names and in the store.
+        out: the folder to create.
+        name: name of the model, in file names and in the store.
         licence: SPDX expression.
-        quants: file types to write, as `llama.FILE_TYPES` names them; the first is what `name` runs.
+        quants: file types to write, of `engine.bindings.FILE_TYPES`; the first gets `name` in the store.
+        catalog: the catalog for the verification; None only with `verify` "none".
         adapters: PEFT folders and their weights.
-        layers: which layers of the base to keep; None keeps all. Adapters belong to the shallower model.
-        keep_f16: leave the F16 file beside the others.
-        keep_checkpoint: write the merged model as a Hugging Face folder, too.
-        imatrix: a catalog whose prompts tell the quantizer which weights matter.
-        catalog: what the verification recommends from; None only where nothing is verified.
-        verify: how much to compare; None is "full", or "quick" beyond a billion weights.
-        test: the held-out interactions of a test split; see `samples.read_split`.
+        layers: layers of the base to keep; None keeps all. Adapters belong to the shallower model.
+        keep_f16: keep the F16 file in the result.
+        keep_checkpoint: also write the merged model as a Hugging Face folder.
+        imatrix: a catalog; with it an importance matrix is computed from its prompts.
+        verify: amount of verification; None means "full", or "quick" above a billion weights.
+        test: held-out interactions of a test split; see `samples.read_split`.
+        n_threads: number of threads; None uses all CPUs.
     """
 
     base: Path
@@ -70,13 +71,13 @@ class ConversionJob:
 
     @property
     def is_plain(self) -> bool:
-        """The model is the folder `base` as it is, so that transformers needs no copy."""
+        """Whether the model is the folder `base` unchanged, so that transformers can load it from there."""
         return self.base.is_dir() and not self.adapters and self.layers is None
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionStep:
-    """One thing a conversion does, and how many bytes it leaves on the disk."""
+    """One step of a conversion, and the bytes it adds to the disk (negative: frees)."""
 
     what: str
     target: str
@@ -85,13 +86,13 @@ class ConversionStep:
 
 @dataclass(frozen=True, slots=True)
 class ConversionPlan:
-    """What a conversion will do.
+    """The plan of a conversion.
 
     Attributes:
-        files: file type -> file name, the F16 file first, whether it is kept or not.
-        peak_disk_bytes: the most room it takes at any moment.
-        memory_bytes: of our own process, without the mapped files: an estimate.
-        notes: what the user should know, a sentence each.
+        files: file names by file type; the F16 file is first, whether it is kept or not.
+        peak_disk_bytes: the maximum disk space in use at any time.
+        memory_bytes: estimated memory of this process, without mapped files.
+        notes: notes for the user, a sentence each.
     """
 
     steps: tuple[ConversionStep, ...]
@@ -103,10 +104,10 @@ class ConversionPlan:
 
 @dataclass(frozen=True, slots=True)
 class PreparedConversion:
-    """A job whose inputs are open and fit together; nothing has been written.
+    """A job whose inputs are open and match; nothing has been written.
 
     Attributes:
-        skip_reason: why transformers will not be compared with; empty where it will.
+        skip_reason: why the comparison with transformers will be skipped; empty if it will not.
     """
 
     job: ConversionJob
@@ -120,21 +121,24 @@ def check_quants(quants: tuple[str, ...]) -> None:
     """Check the list of file types.
 
     Raises:
-        UsageError: it is empty, names a type twice or one that does not exist; all are named.
+        UsageError: the list is empty, or has unknown types or duplicates; the message lists them.
     """
-    unknown = [quant for quant in quants if quant not in FILE_TYPES]
-    if unknown or not quants:
-        found = f"unknown: {', '.join(unknown)}" if unknown else "none is named"
-        raise UsageError(f"--quant {','.join(quants)!r}: {found}", hint=f"known: {', '.join(FILE_TYPES)}")
-    if twice := sorted({quant for quant in quants if quants.count(quant) > 1}):
-        raise UsageError(f"--quant names {', '.join(twice)} twice", hint="name each file type once")
+    hint = f"choose from {', '.join(FILE_TYPES)}"
+    if not quants:
+        raise UsageError("`quants` must have at least one file type", hint=hint)
+    if unknown := [quant for quant in quants if quant not in FILE_TYPES]:
+        raise UsageError(f"`quants` has unknown file types: {', '.join(map(repr, unknown))}", hint=hint)
+    if duplicates := sorted({quant for quant in quants if quants.count(quant) > 1}):
+        raise UsageError(f"`quants` has {', '.join(duplicates)} more than once", hint="give each file type once")
 
 
 def merge_notes(base: Checkpoint, checkpoint: Checkpoint, quants: tuple[str, ...]) -> tuple[str, ...]:
-    """Say what a merge does that nobody would expect."""
+    """Return notes about unexpected effects of a merge: untied embeddings, and rounding to the type of the base."""
     notes = [_UNTIED] if base.config.tied and not checkpoint.config.tied else []
-    changed = {t.dtype for name, t in base.tensors.items() if checkpoint.tensors[name] is not t}
-    notes += [_SAME_GRID.format(type=base_type(q), quant=q) for q in quants if base_type(q) in changed - _FINE]
+    changed_types = {t.dtype for name, t in base.tensors.items() if checkpoint.tensors[name] is not t}
+    notes += [
+        _SAME_GRID.format(type=base_type(q), quant=q) for q in quants if base_type(q) in changed_types - _UNQUANTIZED
+    ]
     return tuple(notes)
 
 
@@ -146,19 +150,20 @@ def make_plan(
     copies: bool,
     notes: tuple[str, ...] = (),
 ) -> ConversionPlan:
-    """Return what the job will do. Writes nothing.
+    """Return the plan of a job. Writes nothing.
 
-    `copies` says that transformers will load a copy of the merged model; `notes` become the plan's.
+    `copies` means that transformers will load a copy of the merged model. `notes` are those of the plan.
     """
     n_params = checkpoint.n_params
     files = {quant: file_name(job.name, n_params, quant) for quant in dict.fromkeys(("F16", *job.quants))}
     f16_bytes = estimate_bytes(checkpoint, "F16")
-    merged = f" + {len(adapters)} adapter{'s' if len(adapters) > 1 else ''}" if adapters else ""
+    merged = ""
+    if adapters:
+        merged = " + 1 adapter" if len(adapters) == 1 else f" + {len(adapters)} adapters"
     steps = [ConversionStep("write", f"{files['F16']} from {checkpoint.path}{merged}", f16_bytes)]
     if job.keep_checkpoint or copies:
-        steps.append(
-            ConversionStep("write", "checkpoint/ for transformers", f16_bytes * (1 if job.keep_checkpoint else 2))
-        )
+        checkpoint_bytes = f16_bytes if job.keep_checkpoint else 2 * f16_bytes  # F16, or F32 for the comparison
+        steps.append(ConversionStep("write", "checkpoint/ for transformers", checkpoint_bytes))
     if job.imatrix is not None:
         steps.append(ConversionStep("importance", f"of weights for the prompts of {job.imatrix}"))
     steps += [ConversionStep("quantize", files[q], estimate_bytes(checkpoint, q)) for q in job.quants if q != "F16"]
@@ -170,9 +175,10 @@ def make_plan(
     names = store_names(job)
     steps.append(ConversionStep("install", ", ".join(names[quant] for quant in job.quants)))
     lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
-    return ConversionPlan(tuple(steps), files, peak, _OWN_BYTES + lora_bytes, notes)
+    return ConversionPlan(tuple(steps), files, peak, _PROCESS_BYTES + lora_bytes, notes)
 
 
 def store_names(job: ConversionJob) -> dict[str, str]:
-    """Return what each file type is called in the model store: the first one NAME, the others NAME-TYPE."""
-    return {quant: f"{job.name}-{quant.lower()}" if i else job.name for i, quant in enumerate(job.quants)}
+    """Return the name of each file type in the model store: `job.name` for the first, then `job.name` and the type."""
+    first, *others = job.quants
+    return {first: job.name, **{quant: f"{job.name}-{quant.lower()}" for quant in others}}

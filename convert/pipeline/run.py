@@ -1,7 +1,7 @@
-"""The story of a conversion: open, plan, write, quantize, verify, describe.
+"""Runs a conversion: open, plan, write, quantize, verify, describe.
 
-Every file appears whole in a hidden folder, which becomes the result when all of it is there; after a kill, a step
-whose files are there is not repeated. Nothing here needs torch; the verification uses transformers where it finds it.
+Every file is written atomically in a hidden folder, which is renamed to the result at the end. A resumed run skips the
+steps whose files exist. Nothing here needs torch; the verification uses transformers if it is installed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.check_inputs import check_inputs
 from genrec_edge.convert.pipeline.documents import MANIFEST_NAME, make_manifest, write_documents
-from genrec_edge.convert.pipeline.metadata import layers_to_keep
 from genrec_edge.convert.pipeline.plan import ConversionJob, PreparedConversion, make_plan, merge_notes
 from genrec_edge.convert.pipeline.steps import CHECKPOINT_NAME, ConversionRun
+from genrec_edge.convert.pipeline.training_record import layers_to_keep
 from genrec_edge.convert.verification import reference
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import file_identity, path_errors, require_free
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from genrec_edge.convert.verification.results import Verification
 
 OnEvent = Callable[[str, int, int], object]
-"""Told what is done, and how much of how much of it."""
+"""Called with the name of the step, the finished and the total amount."""
 
-_QUICK_BEYOND = 1_000_000_000
+_MAX_PARAMS_FULL = 1_000_000_000  # larger models are verified quickly by default
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionResult:
-    """What a conversion made: the folder, its files by file type, what was found, and its manifest."""
+    """The result of a conversion: the folder, its files by file type, the verification, and the manifest."""
 
     out: Path
     files: dict[str, Path]
@@ -52,12 +52,12 @@ class ConversionResult:
 def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
     """Open the inputs of a job and plan it. Read-only.
 
-    `resume` allows for a result that is there already.
+    With `resume` the result may exist already.
 
     Raises:
-        UsageError: the result exists, an option does not fit the base, or a file cannot be read.
-        CatalogError: a catalog is none, or too small.
-        ModelInvalidError: the base or an adapter is damaged, unsupported, or they do not fit each other.
+        UsageError: the result exists, a field of the job does not match the base, or a file cannot be read.
+        CatalogError: a file is not a catalog, or too small.
+        ModelInvalidError: the base or an adapter is damaged or not supported, or they do not match.
     """
     with path_errors(job.base):
         if not (resume and (job.out / MANIFEST_NAME).is_file()):
@@ -70,8 +70,8 @@ def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
         adapters = tuple(read_adapter(path, base.config, weight=weight) for path, weight in job.adapters)
         checkpoint = merge_adapters(base, adapters) if adapters else base
     if job.verify is None:
-        job = replace(job, verify="full" if checkpoint.n_params <= _QUICK_BEYOND else "quick")
-    skip_reason = reference.skip_reason(checkpoint.n_params) if job.verify != "none" else "nothing is verified"
+        job = replace(job, verify="full" if checkpoint.n_params <= _MAX_PARAMS_FULL else "quick")
+    skip_reason = "nothing is verified" if job.verify == "none" else reference.skip_reason(checkpoint.n_params)
     copies = not skip_reason and not job.is_plain
     notes = merge_notes(base, checkpoint, job.quants) if adapters else ()
     plan = make_plan(job, checkpoint, adapters, copies=copies, notes=notes)
@@ -81,13 +81,13 @@ def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
 def convert(
     prepared: PreparedConversion, *, resume: bool = False, on_event: OnEvent = lambda *_: None
 ) -> ConversionResult:
-    """Do a job. The folder `job.out` appears whole, or not at all.
+    """Run a job. The folder `job.out` is created atomically.
 
     Raises:
-        DiskFullError: there is no room, or not enough of it to begin.
-        LockedError: another process makes the same folder.
-        VerificationError: what was written is not what was meant; it stays in the hidden folder.
-        UsageError: `resume`, and what was begun is another job; or the folder cannot be made.
+        DiskFullError: the disk is full, or has too little space to begin.
+        LockedError: another process is creating the same folder.
+        VerificationError: the written files do not match the inputs; they stay in the hidden folder.
+        UsageError: with `resume`, the unfinished run had another job; or the folder cannot be created.
     """
     if resume and (prepared.job.out / MANIFEST_NAME).is_file():
         return _finished(prepared)
@@ -96,35 +96,39 @@ def convert(
     with (
         path_errors(job.out),
         partial_folder(job.out, identifier, resume=resume) as folder,
-        ConversionRun(prepared, folder, on_event) as steps,
+        ConversionRun(prepared, folder, on_event) as run,
     ):
         present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         require_free(folder, plan.peak_disk_bytes * 11 // 10 - present)
         for path in prepared.checkpoint.files:
-            steps.hash(path)
-        f16_path = steps.write_f16()
-        checkpoint_path = steps.write_checkpoint()
-        reports = steps.quantize(f16_path)
-        verification = steps.verify(f16_path, checkpoint_path)
-        manifest = make_manifest(steps, reports, _digest(identifier))
-        kept = write_documents(steps, verification, manifest) | {steps.path(quant).name for quant in reports}
+            run.hash(path)
+        f16_path = run.write_f16()
+        checkpoint_path = run.write_checkpoint()
+        reports = run.quantize(f16_path)
+        verification = run.verify(f16_path, checkpoint_path)
+        manifest = make_manifest(run, reports, _digest(identifier))
+        kept = write_documents(run, verification, manifest) | {run.path(quant).name for quant in reports}
         install(folder, job.out, kept=kept | ({CHECKPOINT_NAME} if job.keep_checkpoint else set()))
     files = {quant: job.out / plan.files[quant] for quant in reports}
     return ConversionResult(job.out, files, verification, manifest)
 
 
 def _finished(prepared: PreparedConversion) -> ConversionResult:
-    """Return the result that is there, if this job made it; what its files consist of is in its manifest."""
+    """Return the existing result of this job.
+
+    Raises:
+        UsageError: it is the result of another job.
+    """
     out = prepared.job.out
     manifest = read_json(out / MANIFEST_NAME)
     if manifest.get("job") != _digest(_identity(prepared)):
-        raise UsageError(f"{out} was made by another job", hint="name another --out, or remove it")
+        raise UsageError(f"{out} was made by another job", hint="give another `out`, or remove it")
     files = {entry["file_type"]: out / entry["file"] for entry in manifest["files"]}
     return ConversionResult(out, files, None, manifest)
 
 
 def _identity(prepared: PreparedConversion) -> dict[str, Any]:
-    """Return what decides the bytes of a job's files, without reading the base."""
+    """Return everything that the bytes of a job's files depend on, without reading the base."""
     job = prepared.job
     return {
         "tool_version": __version__,

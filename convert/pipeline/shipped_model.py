@@ -1,4 +1,4 @@
-"""A known model that is a base with one of our adapters: merged, cut to its layers and quantized when it is pulled."""
+"""Builds a known model from its base and the adapter that the package ships, when it is pulled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from genrec_edge.convert.checkpoint.layers import keep_layers
 from genrec_edge.convert.checkpoint.open import open_base
 from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
-from genrec_edge.convert.pipeline.metadata import layers_to_keep, model_metadata
+from genrec_edge.convert.pipeline.metadata import model_metadata
+from genrec_edge.convert.pipeline.training_record import layers_to_keep
 from genrec_edge.engine.bindings import quantize
 from genrec_edge.storage.files import atomic_write
 
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
 
 
 def shipped_adapter_path(name: str) -> Path:
-    """Return the folder of an adapter that comes with the package."""
+    """Return the folder of an adapter that the package ships."""
     return Path(str(resources.files("genrec_edge.models").joinpath(name)))
 
 
 def make_tuned_model(source: Path, target: Path, known: KnownModel) -> None:
-    """Write `target`: the base `source` with the adapter that `known` names, of the type it wants.
+    """Write `target`: the base `source` merged with the adapter of `known`, and quantized to its type.
 
-    Writes an F16 file beside it for as long as this takes. Nothing is verified against transformers here: that is what
-    `convert` does, and CI does it for the shipped adapter.
+    Needs space for an F16 file beside `target`. Nothing is compared with transformers: `convert` does that, and CI does
+    it for the shipped adapter.
 
     Raises:
-        ModelInvalidError: the base is not the one that the adapter was trained on.
+        ModelInvalidError: the adapter does not match the base.
+        UsageError: the adapter was trained on other layers than the base has.
         EngineError: llama.cpp could not quantize it.
     """
     folder = shipped_adapter_path(known.adapter)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "genrec-edge/conversion-report@1"
 COLUMNS = ("type", "size", "bits", "mean KL", "max KL", "top-1", "top-10", "HR@10", "speed")
-"""Bits are per weight. Compared with the reference: KL in nats, the share of positions with the same most likely token, and
-the share of its ten recommendations that a file gives too. Speed is relative: requests per request of the reference."""
+"""Bits are per weight. Compared with the reference: KL in nats, the share of positions with the same most likely token,
+and the share of its ten recommendations that a file gives too. Speed is relative: requests per request of the
+reference."""
 
 
 def write_report(path: Path, verification: Verification, conversion: Mapping[str, object]) -> None:

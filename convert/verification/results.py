@@ -15,8 +15,8 @@ MIN_TOP1 = 0.995
 MAX_FLIPS = 3  # so many positions with another most likely token are accepted among any number of positions
 MAX_MEAN_KL = 1e-3
 """Between transformers in float32 and llama.cpp, which rounds activations and its KV cache to F16. For SmolLM2-135M the
-rounding gives 4e-6 nats, and another most likely token at 0.2 % of positions; one of a layer's 192 value rows set to zero
-gives 2e-3 nats and 2.8 %. The largest difference of a logit is no measure: 0.13 from rounding, 0.0002 with both in
+rounding gives 4e-6 nats, and another most likely token at 0.2 % of positions; one of a layer's 192 value rows set to
+zero gives 2e-3 nats and 2.8 %. The largest difference of a logit is no measure: 0.13 from rounding, 0.0002 with both in
 float32."""
 
 Status = Literal["passed", "failed", "skipped"]
@@ -106,7 +106,7 @@ class Verification:
         return tuple(_problems(self))
 
     def speed_ratio(self, figures: FileFigures) -> float | None:
-        """Return the speed of a file relative to the reference, in requests, or None if one of them was not measured."""
+        """Return the speed of a file relative to the reference, or None if one of them was not measured."""
         reference_s = self.files[0].request_s
         return reference_s / figures.request_s if reference_s and figures.request_s else None
 

@@ -1,7 +1,7 @@
 """Verifies a conversion and measures what each quantization costs.
 
-The F16 file is the reference. Its tokenizer and logits are compared with those of the merged checkpoint in transformers;
-logits, recommendations and speed of every quantization are compared with those of the reference.
+The F16 file is the reference. Its tokenizer and logits are compared with those of the merged checkpoint in
+transformers; logits, recommendations and speed of every quantization are compared with those of the reference.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ def draw_sequences(
         fitting = [ids for ids in drawn if len(instruction) + len(ids) < max_tokens]
         if not fitting:
             raise CatalogError(
-                f"the titles of {catalog.path} are longer than the {max_tokens} tokens of a prompt",
-                hint="verify with a catalog of titles",
+                f"every sampled title of {catalog.path} is longer than the {max_tokens} tokens of a prompt",
+                hint="give a `catalog` with shorter titles",
             )
         token_ids, _ = prompts.build_prompt(instruction, fitting, end_id=model.newline_id, max_tokens=max_tokens)
         sequences.append(tuple(token_ids[: len(instruction) + n_positions]))
@@ -92,7 +92,7 @@ def draw_sequences(
 
 
 def draw_histories(catalog: Catalog, n: int, k: int, seed: int) -> list[tuple[Interaction, ...]]:
-    """Return `n` histories of `HISTORY_LENGTH` different items, or of as many as leave `k` to recommend.
+    """Return `n` histories of `HISTORY_LENGTH` different items, or fewer if otherwise less than `k` items remained.
 
     Raises:
         CatalogError: the catalog has no more than `k` items.
@@ -101,8 +101,8 @@ def draw_histories(catalog: Catalog, n: int, k: int, seed: int) -> list[tuple[In
     length = min(HISTORY_LENGTH, len(rows) - k)
     if length < 1:
         raise CatalogError(
-            f"the catalog {catalog.path} has {len(rows)} items, too few to compare answers of {k}",
-            hint=f"verify with a catalog of more than {k} items",
+            f"the catalog {catalog.path} has {len(rows)} items, and {k} are to be recommended after a history",
+            hint=f"give a `catalog` of more than {k} items",
         )
     rng = _rng(seed)
     drawn = [catalog.items(rng.sample(rows, length)) for _ in range(n)]
@@ -113,31 +113,31 @@ def read_split(path: Path, catalog: Catalog) -> HeldOutCases:
     """Read held-out interactions: JSON lines of {"history": [title or id, ...], "target": title or id}.
 
     Raises:
-        UsageError: the file cannot be read, holds nothing, or a line is no such object, names a target the catalog does
-            not have, or a history of which it has nothing; the message lists the first lines of each.
+        UsageError: the file cannot be read or is empty; or a line is not such an object, or its target or its whole
+            history is not in the catalog. The message lists the first of these lines.
     """
     resolver = TitleResolver(catalog)
     cases, problems, n_unresolved = [], [], 0
     for where, line in _lines(path):
-        parsed = _parsed(line)
+        parsed = _parse_line(line)
         if isinstance(parsed, str):
             problems.append(f"{where} {parsed}")
             continue
         history, target = parsed
-        items = [_item_id(entry, catalog, resolver) for entry in history]
-        known = [Interaction(id=item_id) for item_id in items if item_id is not None]
-        n_unresolved += len(items) - len(known)
+        item_ids = [_item_id(entry, catalog, resolver) for entry in history]
+        known = [Interaction(id=item_id) for item_id in item_ids if item_id is not None]
+        n_unresolved += len(item_ids) - len(known)
         target_id = _item_id(target, catalog, resolver)
         if target_id is None:
-            problems.append(f"{where} has the target {reprlib.repr(target)}, which is not surely in the catalog")
+            problems.append(f"{where} has the target {reprlib.repr(target)}, which is not in the catalog")
         elif not known:
-            problems.append(f"{where} has a history of which nothing is in the catalog")
+            problems.append(f"{where} has a history without any item of the catalog")
         else:
             cases.append(HeldOutCase(tuple(known), target_id))
     if problems or not cases:
-        found = several(problems, most=_MAX_SHOWN) or "it holds no interactions"
+        listed = several(problems, most=_MAX_SHOWN) or "it is empty"
         raise UsageError(
-            f"{path} is no test split for {catalog.path}: {found}",
+            f"{path} is not a test split for {catalog.path}: {listed}",
             hint='each line is {"history": ["..."], "target": "..."} with titles or ids of the catalog',
         )
     return HeldOutCases(tuple(cases), n_unresolved)
@@ -147,23 +147,23 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as e:
-        raise UsageError(f"{path} cannot be read: {e.strerror}", hint="check the file's name and rights") from e
+        raise UsageError(f"{path} cannot be read: {e.strerror}", hint="check the file's name and permissions") from e
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield f"line {number}", line
 
 
-def _parsed(line: bytes) -> tuple[list[str], str] | str:
-    """Return history and target of a line, or what is wrong with it."""
+def _parse_line(line: bytes) -> tuple[list[str], str] | str:
+    """Return history and target of a line, or a message about what is wrong with it."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as e:
         return f"is not JSON ({e})"
     if not isinstance(value, dict) or not {"history", "target"} <= value.keys():
-        return 'is no object with "history" and "target"'
+        return 'is not an object with "history" and "target"'
     history, target = value["history"], value["target"]
     if not isinstance(history, list) or not all(isinstance(entry, str) for entry in [*history, target]):
-        return "has something else than texts in its history or as its target"
+        return "has a history or a target that is not text"
     return history, target
 
 

@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint, run by transformers in float32: what the logits of a GGUF have to agree with."""
+"""Runs a Hugging Face checkpoint with transformers in float32, as the reference for the logits of a GGUF."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class TransformersModel:
-    """A loaded checkpoint, its weights in memory as float32. No network, no code out of the folder, no pickles.
+    """A loaded checkpoint with float32 weights in memory. Uses no network, no code of the folder, and no pickles.
 
-    Raises whatever transformers raises on a folder it cannot read.
+    Raises any exception of transformers for a folder that it cannot read.
     """
 
     def __init__(self, folder: Path, n_threads: int) -> None:
         with quiet():
-            self._model: Any = AutoModelForCausalLM.from_pretrained(  # in eval mode, as it says
+            self._model: Any = AutoModelForCausalLM.from_pretrained(  # returns it in eval mode
                 folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
             )
         torch.set_num_threads(n_threads)
@@ -38,6 +38,6 @@ class TransformersModel:
         return logits
 
     def close(self) -> None:
-        """Free the weights; the model cannot be used any more."""
+        """Free the weights; the model cannot be used afterwards."""
         self._model = None
-        gc.collect()  # modules refer to each other in circles
+        gc.collect()  # modules have reference cycles

@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face folder, run by transformers: what llama.cpp's has to agree with."""
+"""Runs the tokenizer of a Hugging Face folder with transformers, as the reference for llama.cpp's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def load(folder: Path) -> Callable[[str], list[int]]:
-    """Return the function from text to token ids; it adds nothing, and special tokens in a text stay plain text.
+    """Return the function from text to token ids. It adds no tokens, and treats special tokens in a text as text.
 
-    Raises whatever transformers raises on a folder it cannot read. No network, and no code out of the folder.
+    Uses no network and no code of the folder. Raises any exception of transformers for a folder that it cannot read.
     """
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -30,7 +30,7 @@ def load(folder: Path) -> Callable[[str], list[int]]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from printing warnings and progress bars while it loads something."""
+    """Suppress the warnings and progress bars of transformers while it loads something."""
     settings: Any = logging  # has no types
     verbosity, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
     settings.set_verbosity_error()

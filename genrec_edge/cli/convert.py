@@ -72,7 +72,7 @@ def convert(
     """Merge LoRA adapters into a LLaMA-family model, write GGUF, quantize, verify, and put it into the store."""
     with needs_extra("convert"):
         from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
-        from genrec_edge.convert.pipeline.metadata import check_licence, check_name  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.naming import check_licence, check_name  # noqa: PLC0415
         from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
     name = out.absolute().name if name is None else name
     check_name(name)

@@ -225,7 +225,11 @@ def test_a_plan_lists_what_will_be_done(tiny_llama: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("quants", "found"),
-    [((), "none is named"), (("Q4_0", "Q4", "X"), "unknown: Q4, X"), (("Q4_0", "Q8_0", "Q4_0"), "names Q4_0 twice")],
+    [
+        ((), "at least one"),
+        (("Q4_0", "Q4", "X"), "unknown file types: 'Q4', 'X'"),
+        (("Q4_0", "Q8_0", "Q4_0"), "Q4_0 more than once"),
+    ],
 )
 def test_file_types_that_do_not_exist_are_all_named(quants: tuple[str, ...], found: str) -> None:
     with pytest.raises(UsageError, match=found):

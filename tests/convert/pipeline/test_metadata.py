@@ -16,14 +16,9 @@ from genrec_edge.convert.checkpoint.config_hf import config_document
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.lora.peft_reader import Adapter
-from genrec_edge.convert.pipeline.metadata import (
-    base_name,
-    check_licence,
-    check_name,
-    file_name,
-    model_metadata,
-    training_record,
-)
+from genrec_edge.convert.pipeline.metadata import model_metadata
+from genrec_edge.convert.pipeline.naming import base_name, check_licence, check_name, file_name
+from genrec_edge.convert.pipeline.training_record import training_record
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.gguf.training_keys import RECORD_NAME
@@ -62,7 +57,7 @@ def test_file_names_follow_the_convention(name: str, n_params: int, label: str, 
     "name", ["", "1a", "a b", "-a", "a-", "a--b", "a.b", "a/b", "..", "a_b", "\u00e4", "x" * 61, "a\n", "a\0"]
 )
 def test_names_that_no_file_could_have_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="--name") as caught:
+    with pytest.raises(UsageError, match="`name`") as caught:
         check_name(name)
     assert "letters" in caught.value.hint
 
@@ -243,14 +238,14 @@ BAD: dict[str, Any] = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_record_that_cannot_be_written_is_refused_by_name(case: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
     adapter = adapter_at(tmp_path / "a", {"seed": 1, "odd": BAD[case], "worse": [2]})
-    with pytest.raises(ModelInvalidError, match="holds 'odd', 'worse': not a text") as caught:
+    with pytest.raises(ModelInvalidError, match="has 'odd', 'worse': keys must be") as caught:
         training_record(checkpoint, [adapter])
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("key", ["", "A", "a b", "a.", ".a", "a\u00e4", "a\n", "1"])
 def test_keys_of_a_record_are_keys_of_a_gguf(key: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(ModelInvalidError, match="not a text"):
+    with pytest.raises(ModelInvalidError, match="keys must be"):
         training_record(checkpoint, [adapter_at(tmp_path / "a", {key: 1})])
 
 

@@ -101,9 +101,9 @@ def test_every_type_is_written_or_refused_without_an_importance_matrix_as_llama_
     if file_type in NEEDS_IMATRIX:
         with pytest.raises(EngineError, match="imatrix"):
             bindings.quantize(wide, again, file_type)
-        with pytest.raises(UsageError, match=f"^{file_type} is too coarse") as caught:
+        with pytest.raises(UsageError, match=f"^{file_type} needs an importance matrix") as caught:
             quantize_file(wide, target, file_type)
-        assert "--imatrix" in caught.value.hint
+        assert "`imatrix`" in caught.value.hint
         assert not list(tmp_path.iterdir())
         return
     bindings.quantize(wide, again, file_type)
@@ -202,7 +202,7 @@ def test_every_tensor_whose_rows_do_not_fit_is_reported(odd: Path, tmp_path: Pat
     found = {fallback.tensor: fallback for fallback in report.fallbacks}
     for name, fallback in found.items():
         assert (fallback.got, fallback.row_length) == (tensors[name].type, tensors[name].shape[0])
-        assert fallback.reason == "rows of 96 are no multiple of 256"
+        assert fallback.reason == "row length 96 is not a multiple of 256"
     narrow = {t.name for t in tensors.values() if len(t.shape) == 2 and t.shape[0] == 96}
     if file_type[-1] in "01" or file_type == "IQ4_NL":  # blocks of 32, but the output matrix may get Q6_K
         assert set(found) <= narrow
@@ -228,7 +228,7 @@ def test_rows_that_fit_no_block_stay_halves(tiny_gguf: Write, tmp_path: Path) ->
     source = tiny_gguf(tmp_path / "s.gguf", n_tokens=N_TOKENS, keys=keys(40, 72), tensors=weights(40, 72))
     report = quantize_file(source, tmp_path / "t.gguf", "Q4_0")
     assert {fallback.got for fallback in report.fallbacks} == {"F16"}
-    assert "rows of 72 are no multiple of 32" in {fallback.reason for fallback in report.fallbacks}
+    assert "row length 72 is not a multiple of 32" in {fallback.reason for fallback in report.fallbacks}
     assert len(report.fallbacks) == len(weights(40, 72)) - 5  # all but the norms
 
 
@@ -277,10 +277,10 @@ def test_a_matrix_of_another_model_is_refused_with_all_that_is_wrong(wide: Path,
         quantize_file(wide, tmp_path / "x.gguf", "IQ2_XS", imatrix=imatrix)
     message = caught.value.message
     for part in (
-        "blk.9.attn_q.weight is no matrix",
-        "blk.0.attn_k.weight has (32,) values for rows of 256",
-        "blk.0.attn_v.weight has values that are negative or no numbers",
-        "output_norm.weight is no matrix",
+        "blk.9.attn_q.weight is not a matrix",
+        "blk.0.attn_k.weight has values of shape (32,), expected (256,)",
+        "blk.0.attn_v.weight has values that are negative or not finite",
+        "output_norm.weight is not a matrix",
         "and 1 more",  # blk.0.attn_q.weight is missing
     ):
         assert part in message

@@ -413,8 +413,13 @@ def test_a_pipe_does_not_hang(name: str, small_spm: tuple[Tokenizer, Path]) -> N
 
 def test_vocabularies_that_abort_llama_cpp_are_refused(tiny_gguf: Callable[..., Path], tmp_path: Path) -> None:
     for found, keys in {
-        "1 tokens occur more than once, such as b't1'": {"tokenizer.ggml.tokens": ["t1", *(f"t{i}" for i in range(99))]},
-        "256 of the 256 byte tokens are missing": {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.0] * 100},
+        "1 tokens occur more than once, such as b't1'": {
+            "tokenizer.ggml.tokens": ["t1", *(f"t{i}" for i in range(99))]
+        },
+        "256 of the 256 byte tokens are missing": {
+            "tokenizer.ggml.model": "llama",
+            "tokenizer.ggml.scores": [0.0] * 100,
+        },
         "scores": {"tokenizer.ggml.scores": [float("nan")] * 100},
         "the eos token has the id 100": {"tokenizer.ggml.eos_token_id": 100},
         "add_bos_token is set": {"tokenizer.ggml.add_bos_token": True},

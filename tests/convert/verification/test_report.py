@@ -103,7 +103,7 @@ def test_what_was_skipped_is_said(verification: Verification) -> None:
             "Logits of F16 and of transformers in float32: largest difference 0.012, mean KL 1e-06 nats, "
             "top-1 agreement 99.9% at 2,000 positions."
         ),
-        "films-Q8_0.gguf: 96.0% of its answers are proven to be the best.",
+        "films-Q8_0.gguf: 96.0% of its results are exact.",
     ]
 
 

@@ -290,7 +290,7 @@ def test_another_checkpoint_is_a_problem(family: Family, tmp_path: Path, own_hom
     found = small_verify(family, [], tmp_path / "other", n_positions=200)
     assert found.checkpoint.status == "failed"
     (problem,) = found.problems
-    assert problem.startswith("tiny-F16.gguf is not the checkpoint that was converted: top-1 agreement 0.")
+    assert problem.startswith("tiny-F16.gguf does not match the converted checkpoint: top-1 agreement 0.")
     assert "(at least 0.995 expected), mean KL " in problem
     assert "largest difference of a logit" in problem
 
@@ -366,7 +366,7 @@ def test_a_reference_that_is_no_model_is_a_problem_of_everything(
     nan = with_nan(family.f16, tmp_path / "nan-F16.gguf")
     found = small_verify(family, [family.q8], family.checkpoint, reference=nan)
     assert found.checkpoint.status == "failed"
-    assert found.problems[0].startswith("nan-F16.gguf is not the checkpoint that was converted: logits are not finite")
+    assert found.problems[0].startswith("nan-F16.gguf does not match the converted checkpoint: logits are not finite")
     assert "nan-F16.gguf cannot recommend: the model's logits are not numbers" in found.problems
     assert found.files[1].overlap is None
 
@@ -574,7 +574,7 @@ def test_histories_leave_enough_to_recommend(family: Family, tmp_path: Path) -> 
         build(tmp_path / "x.csv", tmp_path / f"{n}.db")
         with Catalog.open(tmp_path / f"{n}.db") as catalog:
             if length is None:
-                with pytest.raises(CatalogError, match="has 10 items, too few to compare answers of 10"):
+                with pytest.raises(CatalogError, match="has 10 items, and 10 are to be recommended"):
                     samples.draw_histories(catalog, 1, 10, seed=1)
             else:
                 assert len(samples.draw_histories(catalog, 1, 10, seed=1)[0]) == length
@@ -624,16 +624,16 @@ def test_everything_wrong_with_a_split_is_one_error(family: Family, tmp_path: Pa
             samples.read_split(tmp_path / "t.jsonl", catalog)
         for part in (
             "line 1 is not JSON",
-            'line 2 is no object with "history" and "target"',
-            "line 3 has something else than texts",
-            "line 4 has the target 'no such film anywhere', which is not surely in the catalog",
-            "line 5 has a history of which nothing is in the catalog",
+            'line 2 is not an object with "history" and "target"',
+            "line 3 has a history or a target that is not text",
+            "line 4 has the target 'no such film anywhere', which is not in the catalog",
+            "line 5 has a history without any item of the catalog",
             "; and 2 more",
         ):
             assert part in caught.value.message
         assert "\n" not in caught.value.message
         (tmp_path / "empty.jsonl").write_text("\n")
-        with pytest.raises(UsageError, match="it holds no interactions"):
+        with pytest.raises(UsageError, match="it is empty"):
             samples.read_split(tmp_path / "empty.jsonl", catalog)
         with pytest.raises(UsageError, match="cannot be read"):
             samples.read_split(tmp_path / "missing.jsonl", catalog)
