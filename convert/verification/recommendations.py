@@ -5,6 +5,7 @@ Knows the recommender, not logits.
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

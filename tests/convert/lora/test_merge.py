@@ -339,15 +339,22 @@ def test_adapters_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalidError) as caught:
         merge_adapters(checkpoint, [whole, dora, plain])
     for layer in (0, 1):
-        assert f"layers.{layer}.mlp.down_proj.weight is replaced by one adapter and changed by another" in caught.value.message
+        assert (
+            f"layers.{layer}.mlp.down_proj.weight is replaced by one adapter and changed by another"
+            in caught.value.message
+        )
         assert f"layers.{layer}.self_attn.v_proj.weight is changed by several adapters, one" in caught.value.message
     dora_elsewhere = adapters(base, checkpoint, tmp_path / "b", {"use_dora": True, "target_modules": ["o_proj"]})
     merge_adapters(checkpoint, [*dora_elsewhere, plain])
     rows = ({"trainable_token_indices": [1]}, {"trainable_token_indices": [2]}, {"modules_to_save": ["embed_tokens"]})
     for two in itertools.combinations(adapters(base, checkpoint, tmp_path / "c", *rows), 2):
-        with pytest.raises(ModelInvalidError, match=r"embed_tokens\.weight is replaced by one adapter and changed by another"):
+        with pytest.raises(
+            ModelInvalidError, match=r"embed_tokens\.weight is replaced by one adapter and changed by another"
+        ):
             merge_adapters(checkpoint, two)
-    with pytest.raises(ModelInvalidError, match=r"replaces model\.embed_tokens\.weight, which the weight 0\.5 cannot scale"):
+    with pytest.raises(
+        ModelInvalidError, match=r"replaces model\.embed_tokens\.weight, which the weight 0\.5 cannot scale"
+    ):
         merge_adapters(checkpoint, [read_adapter(tmp_path / "c" / "adapter-0", checkpoint.config, weight=0.5)])
 
 
@@ -378,7 +385,9 @@ def test_copies_of_embeddings_are_no_part_of_an_adapter(tmp_path: Path) -> None:
 
     other = checkpoint_of(base_model("qwen2", tmp_path / "other"), tmp_path / "other")
     moved = Checkpoint(tmp_path, checkpoint.config, checkpoint.tokenizer, other.tensors, ())
-    with pytest.raises(ModelInvalidError, match=r"replaces model.embed_tokens.weight, which the weight 0.5 cannot scale"):
+    with pytest.raises(
+        ModelInvalidError, match=r"replaces model.embed_tokens.weight, which the weight 0.5 cannot scale"
+    ):
         merge_adapters(moved, [adapter])
     assert np.array_equal(
         merge_adapters(moved, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].read_all(),

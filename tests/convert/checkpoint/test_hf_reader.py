@@ -1,0 +1,102 @@
+"""Checkpoints read from a Hugging Face folder: types, shards, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from genrec_edge.convert.checkpoint.hf_reader import read_folder
+from genrec_edge.errors import ModelInvalidError
+from tests.support.random_models import random_model, to_gguf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_types_are_read_too(dtype: torch.dtype, tmp_path: Path, llama_vocabs: Path) -> None:
+    model = random_model("llama-2", tmp_path / "hf", llama_vocabs).to(dtype)
+    model.save_pretrained(tmp_path / "hf")
+    weights = {name: p.float().numpy() for name, p in model.state_dict().items()}
+    checkpoint = read_folder(tmp_path / "hf")
+    assert checkpoint.tensors.keys() == weights.keys()
+    for name, tensor in checkpoint.tensors.items():
+        assert np.array_equal(tensor.read_all(), weights[name])
+
+
+def test_shards_are_one_checkpoint(tmp_path: Path, llama_vocabs: Path) -> None:
+    model = random_model("llama-2", tmp_path / "hf", llama_vocabs)
+    whole = to_gguf(tmp_path / "hf", tmp_path / "whole.gguf")
+    (tmp_path / "hf" / "model.safetensors").unlink()
+    model.half().save_pretrained(tmp_path / "hf", max_shard_size="1MB")
+    assert len(list((tmp_path / "hf").glob("model-*.safetensors"))) > 2
+    assert to_gguf(tmp_path / "hf", tmp_path / "shards.gguf").read_bytes() == whole.read_bytes()
+    next((tmp_path / "hf").glob("model-00002*.safetensors")).unlink()
+    with pytest.raises(ModelInvalidError, match="lacks model-00002"):
+        read_folder(tmp_path / "hf")
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "another class": ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
+    "no class": ({"architectures": None}, "unnamed"),
+    "dynamic rope": ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "'dynamic'"),
+    "yarn": ({"rope_parameters": None, "rope_scaling": {"type": "yarn", "factor": 4.0}}, "'yarn'"),
+    "activation": ({"hidden_act": "gelu"}, "gelu"),
+    "quantized": ({"quantization_config": {"bits": 4}}, "quantization_config"),
+    "odd heads": ({"num_key_value_heads": 3}, "not a multiple of num_key_value_heads 3"),
+    "a text for a number": ({"hidden_size": "64"}, "hidden_size is '64'"),
+    "a list for a number": ({"rms_norm_eps": [1]}, "rms_norm_eps is \\[1\\]"),
+    "negative": ({"num_hidden_layers": -1}, "num_hidden_layers is -1"),
+    "huge": ({"vocab_size": 1 << 40}, "vocab_size"),
+    "partial rotation": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+    "rope of a list": ({"rope_parameters": [1]}, "rope_scaling is not an object"),
+    "a list for a kind": ({"rope_parameters": {"rope_type": ["llama3"]}}, "not supported"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_converted_is_refused_by_name(case: str, tmp_path: Path, llama_vocabs: Path) -> None:
+    changes, found = REFUSED[case]
+    random_model("llama-2", tmp_path, llama_vocabs)
+    document = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**document, **changes}))
+    with pytest.raises(ModelInvalidError, match=found):
+        read_folder(tmp_path)
+
+
+def test_all_misfits_are_in_one_error(tmp_path: Path, llama_vocabs: Path) -> None:
+    model = random_model("llama-2", tmp_path, llama_vocabs)
+    weights = model.state_dict()
+    del weights["model.norm.weight"]
+    weights["model.layers.1.mlp.up_proj.weight"] = torch.zeros(3, 4)
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(8)
+    weights["model.vision.weight"] = torch.zeros(2)
+    weights["lm_head.weight"] = weights["lm_head.weight"].to(torch.int8)
+    from safetensors.torch import save_file
+
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ModelInvalidError) as caught:
+        read_folder(tmp_path)
+    message = caught.value.message
+    for expected in (
+        "model.norm.weight is missing",
+        "up_proj.weight has the shape (3, 4), not (160, 64)",
+        "model.vision.weight is unknown",
+        "lm_head.weight is of type I8",
+    ):
+        assert expected in message
+    assert "inv_freq" not in message
+
+
+def test_a_pickle_is_refused_with_the_way_out(tmp_path: Path, llama_vocabs: Path) -> None:
+    random_model("llama-2", tmp_path, llama_vocabs)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelInvalidError, match=r"pickle \(pytorch_model.bin\)") as caught:
+        read_folder(tmp_path)
+    assert "safetensors" in caught.value.hint
