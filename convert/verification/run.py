@@ -102,8 +102,8 @@ def verify(
     recommendations = {
         path: _recommendations(path, catalog, histories, split, n_threads, on_progress) for path in comparable
     }
-    files = tuple(_figures(header, reference, agreements, recommendations) for header in headers)
-    return replace(verification, files=files)
+    figures = tuple(_figures(header, reference, agreements, recommendations) for header in headers)
+    return replace(verification, files=figures)
 
 
 def _agreement(
