@@ -26,9 +26,6 @@ from tests.support.random_models import random_model, to_gguf
 if TYPE_CHECKING:
     from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.slow
 
 

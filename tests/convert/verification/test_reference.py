@@ -16,9 +16,6 @@ from tests.support.converted_models import small_verify
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
-if TYPE_CHECKING:
     from tests.support.converted_models import ConvertedModels
 
 pytestmark = pytest.mark.slow

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.convert.verification.results import FileFigures, Verification
-if TYPE_CHECKING:
     from tests.support.converted_models import ConvertedModels
 
 pytestmark = pytest.mark.slow

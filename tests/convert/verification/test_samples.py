@@ -18,7 +18,6 @@ from genrec_edge.errors import CatalogError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-if TYPE_CHECKING:
     from tests.support.converted_models import ConvertedModels
 
 pytestmark = pytest.mark.slow
