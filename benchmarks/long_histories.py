@@ -107,7 +107,7 @@ def _measured(
     recommender: Recommender, history: list[Interaction], preference: str | None, repeats: int
 ) -> tuple[Result, float, float | None]:
     """Return the last result, the median of seconds, and the peak of memory in MiB; no prompt is reused."""
-    process_memory.forget_peak()
+    process_memory.reset_peak()
     seconds = []
     for turn in range(repeats):
         recommender.recommend([], k=1, preference=f"something else {turn}")  # the cache knows the heading alone

@@ -174,7 +174,7 @@ def main() -> None:
     n, seed = options.requests + 1, options.seed
     record = setting()
     print_setting(record)
-    process_memory.forget_peak()
+    process_memory.reset_peak()
     with Recommender.open(options.model, n_threads=options.threads) as r:
         histories = drawn_histories(r, n, seed) if options.data is None else real_histories(r, options.data, n, seed)
         timed(r, histories[0], 10)

@@ -149,7 +149,7 @@ def evaluate(
     evaluated = _evaluated_users(split, cases, k, candidates)
     all_metrics: list[SystemMetrics] = []
     for system in systems:
-        process_memory.forget_peak()
+        process_memory.reset_peak()
         with system:
             key = {"split": split.card(), "protocol": protocol, "system": {"name": system.name, **system.about}}
             answers = _answers(system, cases, k, key, resume if system.about else None, on_user)

@@ -1,1 +1,1 @@
-"""Models on this machine: known ones, their download, the store."""
+"""Known models, their download, and the store of models on this machine."""

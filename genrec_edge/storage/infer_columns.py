@@ -1,4 +1,4 @@
-"""What the columns of a source mean: which is the title, what types they hold, which hold lists of values.
+"""What the columns of a table are: which one is the title, their SQL types, and which hold lists of values.
 
 Knows rows of cells; nothing of files and catalogs.
 """
@@ -89,7 +89,7 @@ _YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])").search
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Positions of the columns that have a meaning of their own; None where the source has no such column."""
+    """Positions of the title, id and year columns; None if the source has no such column."""
 
     title: int
     id: int | None
@@ -98,7 +98,7 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, position in the source, SQL type, and what separates its values if it has many."""
+    """One column: name, position in the source, SQL type, and the separator of its values if it holds lists."""
 
     name: str
     position: int
@@ -114,10 +114,10 @@ def choose_roles(
     id: str | None,  # noqa: A002
     year: str | None,
 ) -> Roles:
-    """Find the title, id and year columns: those named by the caller, else the first usual name present.
+    """Return the title, id and year columns: those the caller names, else those with a usual name.
 
     Raises:
-        UsageError: a named column does not exist, or there is nothing that could be the title.
+        UsageError: a named column does not exist, or no column has a usual name of a title.
     """
     simple = ["".join(c for c in name.casefold() if c.isalnum()) for name in names]
 
@@ -127,7 +127,7 @@ def choose_roles(
     title_at = guess(_TITLES) if title is None else column_position(names, title)
     if title_at is None:
         message = f"no column looks like a title; the columns are: {', '.join(names)}"
-        raise UsageError(message, hint="name it with --title")
+        raise UsageError(message, hint="name it with `title`")
     return Roles(
         title=title_at,
         id=guess(_IDS) if id is None else column_position(names, id),
@@ -136,7 +136,7 @@ def choose_roles(
 
 
 def column_position(names: Sequence[str], name: str) -> int:
-    """Return where a column stands; case does not count.
+    """Return the position of a column; case does not count.
 
     Raises:
         UsageError: there is no such column; the message lists those that exist.
@@ -151,36 +151,36 @@ def column_position(names: Sequence[str], name: str) -> int:
 
 
 def profile(source: TableSource, lists: Mapping[str, str | None], on_progress: Callable[[], object]) -> list[Column]:
-    """Read a source once and say what each column holds.
+    """Read a source once and return what each column holds.
 
     Args:
-        source: rewound by itself; afterwards its `columns` are complete.
-        lists: columns the caller declares to hold many values, with their separator, or None to find it.
-        on_progress: called after every thousand rows or so.
+        source: read from its first row; afterwards its `columns` are complete.
+        lists: columns that hold lists of values, with their separator, or None to find it.
+        on_progress: called about once in a thousand rows.
 
     Raises:
-        UsageError: a row that cannot be read, or a declared list column that does not exist.
+        UsageError: a row cannot be read, or a column in `lists` does not exist.
     """
-    profiles: list[_Profile] = []
-    active: list[tuple[int, _Profile]] = []
+    profiles: list[_ColumnProfile] = []
+    active: list[tuple[int, _ColumnProfile]] = []
     for n_rows, (_, cells) in enumerate(source.rows()):
         n_cells = len(cells)
         is_wider = n_cells > len(profiles)
         if is_wider:
-            profiles += [_Profile(name, lists) for name in source.columns[len(profiles) :]]
+            profiles += [_ColumnProfile(name, lists) for name in source.columns[len(profiles) :]]
         if is_wider or not n_rows % 1000:
             active = [(i, p) for i, p in enumerate(profiles) if not p.settled]
             on_progress()
         for i, column in active:
             if i < n_cells:
                 column.see(cells[i])
-    profiles += [_Profile(name, lists) for name in source.columns[len(profiles) :]]
+    profiles += [_ColumnProfile(name, lists) for name in source.columns[len(profiles) :]]
     declared = {source.columns[column_position(source.columns, name)]: sep for name, sep in lists.items()}
     spaced = dict.fromkeys(source.space_lists, " ")
     return [p.column(i, spaced | declared) for i, p in enumerate(profiles)]
 
 
-class _Profile:
+class _ColumnProfile:
     """What has been seen of one column so far."""
 
     def __init__(self, name: str, lists: Iterable[str]) -> None:
@@ -193,7 +193,7 @@ class _Profile:
 
     @property
     def settled(self) -> bool:
-        """Whether further cells cannot change the verdict: plain text."""
+        """Whether further cells cannot change the result: it is plain text."""
         return bool(self.kinds["TEXT"]) and not self.may_be_list
 
     def see(self, cell: object) -> None:
@@ -230,7 +230,7 @@ class _Profile:
 
 
 def as_list(column: Column) -> Column:
-    """Return the column as one of many values, split at commas unless something else is known."""
+    """Return the column as one of lists, separated by commas unless another separator is known."""
     return column if column.separator is not None else replace(column, separator=",")
 
 
@@ -256,7 +256,7 @@ def scalar(cell: object) -> str | int | float | None:
 
 
 def split_list(cell: object, separator: str) -> list[str]:
-    """Return the values of a list cell, in order and without repetition; objects give their name.
+    """Return the different values of a list cell, in order; of an object, its name.
 
     >>> split_list("Action|Comedy", "|"), split_list('["Action", "Comedy"]', JSON_LIST)
     (['Action', 'Comedy'], ['Action', 'Comedy'])

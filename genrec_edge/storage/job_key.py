@@ -17,19 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_SHOWN = 5
+_NOT_A_KEY = {"schema": None}
 
 
-def read_key(path: Path) -> object | None:
-    """Return what a key file holds, None if there is no such file. What cannot be read is another key."""
+def read_key(path: Path) -> dict[str, Any] | None:
+    """Return the key in a file, None if there is no such file. A file that holds no key is that of another job."""
     try:
-        data = path.read_bytes()
+        found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    try:
-        found: object = json.loads(data)
     except (ValueError, RecursionError):
-        return {"schema": None}  # differs from every key
-    return found
+        return dict(_NOT_A_KEY)
+    return found if isinstance(found, dict) else dict(_NOT_A_KEY)
 
 
 def write_key(path: Path, key: Mapping[str, Any]) -> None:
@@ -38,17 +37,17 @@ def write_key(path: Path, key: Mapping[str, Any]) -> None:
         file.write(json.dumps(key, indent=2, sort_keys=True).encode() + b"\n")
 
 
-def is_same_key(key: Mapping[str, Any], found: object) -> bool:
+def is_same_key(key: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     """Return whether a key that was found is this one; tuples are lists here, as in JSON."""
-    return not _changed(key, found)
+    return not _differences(key, found)
 
 
-def other_job_error(key: Mapping[str, Any], found: object, path: Path, hint: str) -> UsageError:
+def other_job_error(key: Mapping[str, Any], found: Mapping[str, Any], path: Path, hint: str) -> UsageError:
     """Return the error about `path`, whose files belong to the job of another key; it says what differs."""
-    shown = several(_changed(key, found), most=_MAX_SHOWN, separator=", ")
+    shown = several(_differences(key, found), most=_MAX_SHOWN, separator=", ")
     return UsageError(f"{path} belongs to another job: {shown} differ", hint=hint)
 
 
-def _changed(key: Mapping[str, Any], found: object) -> list[str]:
-    """Return the dotted names of what differs."""
-    return sorted(differences(json.loads(json.dumps(key)), found if isinstance(found, dict) else {"schema": None}))
+def _differences(key: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the dotted names of what differs, sorted."""
+    return sorted(differences(json.loads(json.dumps(key)), dict(found)))

@@ -1,6 +1,6 @@
-"""Where files live on this machine: models, data sets, the default catalog and profiles in data, indexes in cache.
+"""Where files are kept: models, data sets, catalogs and profiles in the user's data folder, caches in the cache folder.
 
-`GENREC_EDGE_HOME` moves everything below one folder, `GENREC_EDGE_MODELS`, `GENREC_EDGE_DATASETS`,
+`GENREC_EDGE_HOME` moves everything into one folder; `GENREC_EDGE_MODELS`, `GENREC_EDGE_DATASETS`,
 `GENREC_EDGE_CATALOGS`, `GENREC_EDGE_PROFILES` (a file) and `GENREC_EDGE_CACHE` move one part. Creates nothing.
 """
 
@@ -28,7 +28,7 @@ def models_path() -> Path:
 
 
 def catalogs_path() -> Path:
-    """The folder of the catalog that the package brings along, built on first use."""
+    """The folder of the catalog that comes with the package, which is built on first use."""
     return _folder("GENREC_EDGE_CATALOGS", "catalogs", platformdirs.user_data_path(_APP) / "catalogs")
 
 
@@ -38,12 +38,12 @@ def datasets_path() -> Path:
 
 
 def profiles_path() -> Path:
-    """The file of the profiles of users."""
+    """The file of user profiles."""
     return _folder("GENREC_EDGE_PROFILES", "profiles.db", platformdirs.user_data_path(_APP) / "profiles.db")
 
 
 def cache_path() -> Path:
-    """The folder of title indexes and evaluated prompts; everything in it can be made again."""
+    """The folder of title tries and evaluated prompts; everything in it can be made again."""
     return _folder("GENREC_EDGE_CACHE", "cache", platformdirs.user_cache_path(_APP))
 
 

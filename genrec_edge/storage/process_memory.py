@@ -1,4 +1,4 @@
-"""How much memory this process has needed. Knows the operating system, nothing else."""
+"""The peak memory of this process, as the operating system counts it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def peak_mib() -> float | None:
-    """Return the most memory this process has held, mapped model pages included; None where the system cannot say."""
+    """Return the peak resident memory in MiB, mapped model pages included; None where the system does not count it."""
     try:
         import resource  # noqa: PLC0415
     except ModuleNotFoundError:  # Windows
@@ -16,8 +16,8 @@ def peak_mib() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def forget_peak() -> None:
-    """Let `peak_mib` count from what is held now, where the system can (Linux).
+def reset_peak() -> None:
+    """Let `peak_mib` count from now on, where the system can (Linux).
 
     Source: "clear_refs" in https://docs.kernel.org/filesystems/proc.html: 5 resets the peak resident set size.
     """

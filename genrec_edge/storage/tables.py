@@ -1,7 +1,6 @@
 """Rows of a CSV, TSV, JSON, JSON-lines or SQLite file, recognised by its content and read as a stream.
 
-A file may be compressed with gzip, bzip2 or xz. Knows nothing of catalogs; `columns.py` says what columns
-mean.
+A file may be compressed with gzip, bzip2 or xz. Knows nothing of catalogs; `infer_columns.py` finds what columns mean.
 """
 
 from __future__ import annotations
@@ -39,11 +38,9 @@ class TableSource(ABC):
     Attributes:
         path: the file.
         unit: what a row's number counts, for messages: "line", "item" or "row".
-        columns: distinct names (case does not count). A JSON source learns them while it is first read, so
-        the
-            list is complete after one pass.
+        columns: distinct names (case does not count). Those of a JSON source are complete after it was read once.
         space_lists: the columns whose header says that spaces separate values (RecBole's `token_seq`).
-        share_read: how much of the file the running pass has read, 0..1.
+        share_read: the share of the file that the current pass has read, 0..1.
     """
 
     def __init__(self, path: Path, unit: str) -> None:
@@ -55,31 +52,30 @@ class TableSource(ABC):
 
     @abstractmethod
     def rows(self) -> Iterator[tuple[int, list[object]]]:
-        """Yield (number, cells); cells stand in the order of `columns`, missing ones at the end are left out.
+        """Yield (number, cells); cells are in the order of `columns`, and missing ones at the end are left out.
 
         Raises:
-            UsageError: a row that cannot be read, with its number.
+            UsageError: a row cannot be read; the message has its number.
         """
 
     def error(self, number: int, what: str, hint: str = "") -> UsageError:
-        """Return the error that says `what` is wrong with one row."""
+        """Return the error about one row."""
         return UsageError(f"{self.path}, {self.unit} {number}: {what}", hint=hint)
 
 
 def open_source(path: Path, table: str | None = None) -> TableSource:
-    """Recognise a file by its first bytes. Read-only.
+    """Return the source of a file, recognised by its first bytes. Read-only.
 
     Args:
-        path: the file; what it is called does not matter.
+        path: the file; its name does not matter.
         table: the table to read, for SQLite files with more than one.
 
     Raises:
-        UsageError: no such file, an empty file, a header or table that is missing.
+        UsageError: no such file, an empty file, or a missing header or table.
     """
     path = Path(path)
     if not path.is_file():
-        message = f"no such file: {path}"
-        raise UsageError(message)
+        raise UsageError(f"no such file: {path}", hint="check its name")
     try:
         with path.open("rb") as raw:
             magic = raw.read(len(_SQLITE_MAGIC))
@@ -90,12 +86,11 @@ def open_source(path: Path, table: str | None = None) -> TableSource:
         return _SqliteSource(path, table)
     if table is not None:
         message = f"{path} is not a SQLite file, so it has no table {table!r}"
-        raise UsageError(message, hint="leave out --table")
+        raise UsageError(message, hint="leave out `table`")
     with _text(path) as (text, _):
         start = next((line for line in text if line.strip()), "")
     if not start:
-        message = f"{path} is empty"
-        raise UsageError(message)
+        raise UsageError(f"{path} is empty", hint="choose a file with rows")
     if start.lstrip()[0] in "[{":
         return _JsonSource(path, is_array=start.lstrip()[0] == "[")
     return _DelimitedSource(path, start)
@@ -175,7 +170,7 @@ class _JsonSource(TableSource):
         position = self._position
         for number, record in self._records():
             if not isinstance(record, dict):
-                raise self.error(number, "not a JSON object", "every item has to be an object with a title")
+                raise self.error(number, "not a JSON object", "every item must be an object with a title")
             if not record.keys() <= position.keys():
                 self._learn(record)
             cells: list[object] = [None] * len(position)
@@ -222,8 +217,7 @@ class _JsonSource(TableSource):
                 if buffer[:1] not in {",", "]"}:
                     raise ValueError("a comma or ] is missing")  # noqa: TRY301
             except (ValueError, RecursionError) as e:
-                # Either the element goes on beyond the buffer, or it is broken: only the end of the file
-                # tells.
+                # The element continues beyond the buffer or is broken: which of them, only the end of the file shows.
                 more = text.read(max(_CHUNK_CHARACTERS, len(buffer)))
                 at_end = not more
                 if at_end:
@@ -254,7 +248,7 @@ class _SqliteSource(TableSource):
             return str(table)
         what = "has more than one table" if table is None else f"has no table {table!r}"
         message = f"{self.path} {what}; it holds: {', '.join(tables) or 'none'}"
-        raise UsageError(message, hint="choose one with --table")
+        raise UsageError(message, hint="choose one with `table`")
 
     def rows(self) -> Iterator[tuple[int, list[object]]]:
         with self._connection() as connection:
@@ -274,7 +268,7 @@ class _SqliteSource(TableSource):
                 yield connection
         except sqlite3.Error as e:
             message = f"cannot read the SQLite file {self.path} ({e})"
-            raise UsageError(message) from e
+            raise UsageError(message, hint="check the file with another program") from e
 
 
 def distinct_names(names: list[str]) -> list[str]:
@@ -296,7 +290,7 @@ def distinct_names(names: list[str]) -> list[str]:
 
 
 class _Share:
-    """How much of a file has been read, 0..1, through whatever decoders stand above it."""
+    """The share of a file that has been read, 0..1, whatever decoders read it."""
 
     def __init__(self, raw: IO[bytes], n_bytes: int) -> None:
         self._raw = raw
@@ -308,10 +302,10 @@ class _Share:
 
 @contextmanager
 def _text(path: Path, newline: str | None = None) -> Iterator[tuple[IO[str], _Share]]:
-    """Open a file as UTF-8 text, unpacked; a byte order mark is skipped.
+    """Open a file as UTF-8 text, decompressed; a byte order mark is skipped.
 
     Raises:
-        UsageError: a line that is not UTF-8, or a damaged archive.
+        UsageError: a line is not UTF-8, or the compressed file is damaged.
     """
     try:
         with path.open("rb") as raw, _unpacked(raw) as binary:
@@ -324,7 +318,7 @@ def _text(path: Path, newline: str | None = None) -> Iterator[tuple[IO[str], _Sh
         raise UsageError(message, hint="save the file as UTF-8") from e
     except _DAMAGED as e:
         message = f"{path} is damaged and cannot be unpacked ({e})"
-        raise UsageError(message) from e
+        raise UsageError(message, hint="get the file again") from e
 
 
 @contextmanager

@@ -45,22 +45,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "schema": ({"schema": "genrec-edge/manifest@2"}, "its schema is 'genrec-edge/manifest@2'"),
     "unknown": ({"colour": "red"}, "colour is unknown"),
     "missing": ({"sha256": ...}, "sha256 is missing"),
-    "text for number": ({"size_bytes": "12"}, "size_bytes is not a positive number"),
-    "truth for number": ({"n_params": True}, "n_params is not a positive number"),
-    "negative": ({"size_bytes": -1}, "size_bytes is not a positive number"),
-    "number for text": ({"name": 3}, "name is not a text"),
-    "null": ({"quant": None}, "quant is not a text"),
-    "score kind": ({"score_kind": "words"}, "score_kind is not one of vocabulary, catalog"),
-    "unhashable score kind": ({"score_kind": []}, "score_kind is not one of"),
-    "source": ({"source": "pip"}, "source is not an object"),
+    "text for number": ({"size_bytes": "12"}, "size_bytes must be a positive integer"),
+    "truth for number": ({"n_params": True}, "n_params must be a positive integer"),
+    "negative": ({"size_bytes": -1}, "size_bytes must be a positive integer"),
+    "number for text": ({"name": 3}, "name must be a string"),
+    "null": ({"quant": None}, "quant must be a string"),
+    "score kind": ({"score_kind": "words"}, "score_kind must be one of vocabulary, catalog"),
+    "unhashable score kind": ({"score_kind": []}, "score_kind must be one of"),
+    "source": ({"source": "pip"}, "source must be an object"),
     "source unknown": ({"source": {"url": "x"}}, "source.url is unknown; source.member is missing"),
     "source mistyped": (
         {"source": {"package": 1, "version": "", "wheel_sha256": "", "member": "", "member_sha256": ""}},
-        "source.package is not a text",
+        "source.package must be a string",
     ),
-    "path out of the folder": ({"file": "../other.gguf"}, "file is not the name of a file"),
-    "absolute path": ({"file": "/etc/passwd"}, "file is not the name of a file"),
-    "the folder": ({"file": ".."}, "file is not the name of a file"),
+    "path out of the folder": ({"file": "../other.gguf"}, "file must be the name of a file"),
+    "absolute path": ({"file": "/etc/passwd"}, "file must be the name of a file"),
+    "the folder": ({"file": ".."}, "file must be the name of a file"),
 }
 
 
@@ -94,5 +94,5 @@ def test_everything_wrong_comes_in_one_error(tmp_path: Path) -> None:
     path.write_text(json.dumps({"schema": "genrec-edge/manifest@1", "name": 1, "extra": 2}))
     with pytest.raises(ModelInvalidError) as caught:
         load_manifest(path)
-    for found in ("extra is unknown", "sha256 is missing", "name is not a text"):
+    for found in ("extra is unknown", "sha256 is missing", "name must be a string"):
         assert found in caught.value.message

@@ -14,7 +14,7 @@ import pytest
 
 from genrec_edge.errors import DiskError, DiskFullError
 from genrec_edge.storage import files
-from genrec_edge.storage.files import atomic_write, require_free, sha256_file
+from genrec_edge.storage.files import atomic_write, file_identity, require_free, sha256_file
 
 
 def names(folder: Path) -> list[str]:
@@ -136,3 +136,16 @@ def test_room_is_measured_where_the_file_will_be(tmp_path: Path) -> None:
     require_free(tmp_path / "not" / "there" / "yet", 1)
     with pytest.raises(DiskFullError, match="1,152,921,504,606,846,976 bytes are needed"):
         require_free(tmp_path / "not" / "there" / "yet", 1 << 60)
+
+
+def test_a_file_is_told_from_its_next_version_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1))
+    before = file_identity(path)
+    assert file_identity(tmp_path / "." / "a") == before
+    os.utime(path, ns=(1, 2))
+    assert file_identity(path) != before
+    path.write_bytes(b"four")
+    os.utime(path, ns=(1, 1))
+    assert file_identity(path) != before

@@ -1,30 +1,19 @@
-"""The hidden folder of a conversion, its way into the store, and the extra it needs."""
+"""Folders that appear whole: partial folders of jobs that can be resumed or not, and how they get into place."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genrec_edge.cli.output import needs_extra
-from genrec_edge.errors import DiskFullError, LockedError, MissingExtraError, ModelInvalidError, UsageError
-from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
-from genrec_edge.hub.manifest import Manifest
-from genrec_edge.hub.store import ModelStore
-from genrec_edge.storage.files import file_identity
-from genrec_edge.storage.folders import install, partial_folder, partial_path
+from genrec_edge.errors import LockedError, UsageError
+from genrec_edge.storage.folders import install, locked_root, partial_folder, partial_path, work_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from genrec_edge.hub.registry import Registry
+    from pathlib import Path
 
 JOB = {"name": "films", "quants": ["Q8_0"], "layers": None}
 
@@ -149,179 +138,51 @@ def test_the_result_is_what_is_kept_and_nothing_else(out: Path, there: bool) -> 
     assert names(elsewhere) == {"file"}
 
 
-def test_a_file_is_told_from_its_next_version_without_reading_it(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"one")
-    os.utime(path, ns=(1, 1))
-    before = file_identity(path)
-    assert file_identity(tmp_path / "." / "a") == before
-    os.utime(path, ns=(1, 2))
-    assert file_identity(path) != before
-    path.write_bytes(b"four")
-    os.utime(path, ns=(1, 1))
-    assert file_identity(path) != before
+def test_a_job_that_cannot_be_resumed_leaves_nothing_when_it_fails(out: Path) -> None:
+    begin(out, "of-another-run")
+
+    def fail() -> None:
+        with partial_folder(out, None) as folder:
+            assert names(folder) == set()
+            (folder / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not partial_path(out).exists()
+    assert not out.exists()
 
 
-@pytest.fixture
-def made(tiny_gguf: Callable[..., Path], tmp_path: Path) -> tuple[Path, Manifest]:
-    path = tiny_gguf(tmp_path / "films-Q8_0.gguf")
-    data = path.read_bytes()
-    header = read_header(path)
-    manifest = Manifest(
-        name="films",
-        file=path.name,
-        size_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        architecture="llama",
-        quant="F32",
-        n_params=header.n_params,
-        licence="MIT",
-        base_model="tiny",
-        source=None,
-        tokenizer_fingerprint=tokenizer_fingerprint(header, path),
-        created="2026-01-01T00:00:00+00:00",
-        tool_version="0",
-    )
-    return path, manifest
+def test_a_result_is_replaced_only_if_that_is_wanted(out: Path) -> None:
+    out.mkdir()
+    (out / "old").touch()
+    with partial_folder(out, None) as folder:
+        (folder / "new").touch()
+        with pytest.raises(OSError, match="not empty"):
+            install(folder, out)
+        assert names(out) == {"old"}
+        install(folder, out, replace=True)
+    assert names(out) == {"new"}
+    assert {path.name for path in out.parent.iterdir()} <= {"out", "home"}
 
 
-@pytest.fixture
-def store(tiny_index: Registry, tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path / "models", registry=tiny_index)
+def test_what_a_kill_after_the_replacement_left_goes_with_the_next_run(out: Path) -> None:
+    leftover = out.with_name(".out.partial.replaced")
+    leftover.mkdir()
+    (leftover / "old").touch()
+    with partial_folder(out, JOB):
+        assert not leftover.exists()
 
 
-def no_event(*_: object) -> None:
-    pass
-
-
-def no_links(_self: Path, _target: Path) -> None:
-    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_made_file_is_in_the_store_linked_or_copied(
-    links: bool, store: ModelStore, made: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, manifest = made
-    if not links:
-        monkeypatch.setattr(Path, "hardlink_to", no_links)
-    assert store.add(path, manifest, no_event) == manifest
-    stored, found = store.get("films")
-    assert found == manifest
-    assert stored.samefile(path) == links
-    assert store.verify("films") == manifest
-    assert stored.read_bytes() == path.read_bytes()
-    assert {p.name for p in store.root.iterdir()} <= {"films", ".lock"}
-    path.unlink()
-    assert store.verify("films") == manifest
-
-
-def test_names_in_use_are_refused_and_nothing_is_replaced(store: ModelStore, made: tuple[Path, Manifest]) -> None:
-    path, manifest = made
-    store.add(path, manifest, no_event)
-    with pytest.raises(UsageError, match=r"in .* already") as caught:
-        store.add(path, manifest, no_event)
-    assert caught.value.hint.endswith("genrec-edge models rm films")
-    with pytest.raises(UsageError, match="'tiny' is the name of a model that can be pulled"):
-        store.require_absent("tiny")
-    with pytest.raises(UsageError, match="not a model's name"):
-        store.require_absent("../films")
-    store.require_absent("films-q4_0")
-    assert store.get("films")[1] == manifest
-
-
-def test_a_name_taken_while_waiting_for_the_lock_is_refused(
-    store: ModelStore, made: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, manifest = made
-    other = ModelStore(store.root, registry=store.registry)
-    absent = store.require_absent
-
-    def taken_right_after(name: str) -> None:
-        absent(name)
-        monkeypatch.undo()
-        other.add(path, manifest, no_event)
-
-    monkeypatch.setattr(store, "require_absent", taken_right_after)
-    with pytest.raises(UsageError, match="already"):
-        store.add(path, manifest, no_event)
-    assert store.verify("films") == manifest
-
-
-@pytest.mark.parametrize("moment", ["before", "while"])
-def test_a_full_disk_leaves_no_trace(
-    moment: str, store: ModelStore, made: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, manifest = made
-    monkeypatch.setattr(Path, "hardlink_to", no_links)
-    usage = shutil.disk_usage(path)
-    free = manifest.size_bytes - (moment == "before")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=free))
-    copied = []
-
-    def full(_source: Path, target: Path) -> None:
-        copied.append(target)
-        target.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(DiskFullError, match="no room"):
-        store.add(path, manifest, no_event)
-    assert len(copied) == (moment == "while")
-    assert {p.name for p in store.root.iterdir()} <= {".lock"}
-    monkeypatch.undo()
-    assert store.add(path, manifest, no_event) == manifest
-
-
-def test_a_file_that_is_not_what_its_manifest_says_is_found(store: ModelStore, made: tuple[Path, Manifest]) -> None:
-    path, manifest = made
-    with path.open("ab") as file:
-        file.write(b"more")
-    with pytest.raises(ModelInvalidError):
-        store.add(path, manifest, no_event)
-
-
-BLOCKER = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == {module!r}:
-            raise ModuleNotFoundError("No module named " + repr(name), name=name)
-sys.meta_path.insert(0, Blocker())
-sys.argv = ["genrec-edge", "convert", "--base", "no-such", "--out", "out", "--license", "MIT"]
-from genrec_edge.cli import main
-main()
-"""
-
-
-@pytest.mark.parametrize("module", ["gguf", "matplotlib"])
-def test_a_missing_part_is_one_line_before_any_work(module: str, tmp_path: Path) -> None:
-    """Also of those modules that only the last step loads."""
-    script = BLOCKER.format(module=module)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == MissingExtraError.exit_code == 13
-    assert done.stdout == ""
-    assert done.stderr == (
-        f"error: {module} is not installed, which this command needs; pip install 'genrec-edge[convert]'\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [("gguf", True), ("gguf.quants", True), ("ggufish", False), ("genrec_edge.convert.nothing", False), (None, False)],
-)
-def test_only_modules_of_the_extra_count_as_missing(name: str | None, missing: bool) -> None:
-    with pytest.raises(MissingExtraError if missing else ModuleNotFoundError), needs_extra("convert"):
-        raise ModuleNotFoundError(name=name)
-
-
-def test_a_broken_module_is_not_a_missing_one(tmp_path: Path) -> None:
-    """One of an extra that is there and lacks something of its own."""
-    (tmp_path / "gguf.py").write_text("import a_module_that_is_not_there\n")
-    script = BLOCKER.format(module="nothing").replace(
-        "import sys\n", f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "No module named 'a_module_that_is_not_there'" in done.stderr
-    assert "pip install" not in done.stderr
+def test_a_work_folder_is_inside_and_goes_with_what_it_holds(out: Path) -> None:
+    with locked_root(out):
+        (out / ".work-of-a-dead-writer").mkdir()
+    with locked_root(out), work_folder(out) as work:
+        assert {path.name for path in out.iterdir()} == {".lock", ".holder", work.name}
+        made = work / "made"
+        made.mkdir()
+        (made / "file").touch()
+        install(made, out / "result", replace=True)
+        (work / "more").touch()
+    assert {path.name for path in out.iterdir()} <= {".lock", "result"}
+    assert names(out / "result") == {"file"}
