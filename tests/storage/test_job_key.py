@@ -20,9 +20,10 @@ def test_a_key_is_the_same_after_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     assert read_key(path) is None
     write_key(path, KEY)
-    assert read_key(path) == json.loads(json.dumps(KEY))
-    assert is_same_key(KEY, read_key(path))
-    assert is_same_key(dict(reversed(KEY.items())), read_key(path))
+    found = read_key(path)
+    assert found == json.loads(json.dumps(KEY))
+    assert is_same_key(KEY, found)
+    assert is_same_key(dict(reversed(KEY.items())), found)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff", b"[" * 100_000])
