@@ -107,7 +107,8 @@ def test_another_wheel_of_that_name_is_not_believed(
         wheel.writestr("recbole/more.py", "")
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(DatasetError, match=r"the wheel of recbole==1\.2\.1 that pip downloaded is not the one") as caught:
+    found = r"the wheel of recbole==1\.2\.1 that pip downloaded is not the one"
+    with pytest.raises(DatasetError, match=found) as caught:
         bring(tmp_path / "out")
     assert "check the package index" in caught.value.hint
     assert {path.name for path in tmp_path.iterdir()} <= {"links", "home"}
