@@ -234,6 +234,7 @@ def test_the_names_of_the_package_load_on_first_use() -> None:
     assert loaded.isdisjoint({"llama_cpp", "torch", "transformers", "rich", "typer", "sqlite_utils"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -165,6 +165,7 @@ def versions() -> dict[str, str]:
     return {"genrec-edge": __version__, "llama-cpp-python": importlib.metadata.version("llama-cpp-python")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(len(ANSWERS)), ids=[" ".join(e["arguments"])[:60] for e in ANSWERS])
 def test_the_answers_are_the_same(n: int, place: Place) -> None:
     place.put_index("current")

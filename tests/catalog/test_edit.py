@@ -46,6 +46,7 @@ def test_added_items_without_an_id_are_numbered(nine_films_path: Path) -> None:
         assert catalog.by_ids(["12"])["12"].year == 1999
 
 
+@pytest.mark.slow
 def test_a_file_is_added_whole_or_not_at_all(nine_films_path: Path, tmp_path: Path) -> None:
     before = catalog_content(nine_films_path)
     more_path = tmp_path / "more.jsonl"

@@ -327,6 +327,7 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "exit_code", "code", "message"), BAD_INPUT)
 def test_bad_input_gives_one_line_and_its_exit_code(
     usual: list[str], broken: Path, options: list[str], exit_code: int, code: str, message: str

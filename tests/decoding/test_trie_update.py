@@ -59,6 +59,7 @@ def assert_same(found: TitleTrie, expected: TitleTrie) -> None:
         assert mine.tolist() == theirs.tolist(), name
 
 
+@pytest.mark.slow
 @given(
     before=st.dictionaries(ROWS, ITEMS, min_size=1, max_size=30),
     came=st.dictionaries(ROWS, ITEMS, max_size=12),

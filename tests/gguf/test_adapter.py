@@ -157,6 +157,7 @@ def test_an_adapter_answers_as_merged_weights_do(
     assert furthest(scores(tiny_llama, tricky_path), truth) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "tolerance"), [("F16", 0.1), ("BF16", 0.3), ("Q8_0", 0.5)])
 def test_the_types_that_converters_write_are_run(
     tmp_path: Path, tiny_llama: Path, tricky_path: Path, kind: str, tolerance: float
@@ -273,6 +274,7 @@ def assert_one_line(result: Any, exit_code: int, message: str) -> None:
     assert message in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISFITS)
 def test_what_does_not_fit_is_one_line_and_exit_5(
     tmp_path: Path, tiny_llama: Path, tricky_path: Path, name: str

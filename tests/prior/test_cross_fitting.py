@@ -9,6 +9,8 @@ from hypothesis import given
 from genrec_edge.prior.cross_fitting import cross_fitted
 from tests.support.priors import COEFFICIENTS, HISTORIES, N_ITEMS, arrays, by_definition
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @given(lists=HISTORIES)

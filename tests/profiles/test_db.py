@@ -74,6 +74,7 @@ def test_any_other_file_is_refused_in_one_line(
     assert raised.value.hint
 
 
+@pytest.mark.slow
 def test_flipped_bytes_raise_our_own_errors_alone(films: Catalog, store: ProfileStore) -> None:
     store.update("u", random_events(films, 40), films, RecordingSummarizer(films))
     whole = store.path.read_bytes()

@@ -252,6 +252,7 @@ def bytes_of(store: ProfileStore) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(store.path.parent.iterdir()))
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_forgotten_user_stays_in_the_file(films: Catalog, store: ProfileStore) -> None:
     class HushSummarizer(RecordingSummarizer):
         def summarize(self, rows: Sequence[int], previous: HistorySummary | None) -> HistorySummary:

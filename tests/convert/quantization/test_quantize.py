@@ -93,6 +93,7 @@ def test_the_numbers_of_the_types_are_those_of_the_library() -> None:
         assert getattr(lib, prefix + name) == number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_type", FILE_TYPES)
 def test_every_type_is_written_or_refused_without_an_importance_matrix_as_llama_cpp_does(
     wide: Path, tmp_path: Path, file_type: str
@@ -195,6 +196,7 @@ def test_a_file_may_take_its_own_place(wide: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == (tmp_path / "other.gguf").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_type", sorted(FILE_TYPES.keys() - {"F32", "F16", "BF16"}))
 def test_every_tensor_whose_rows_do_not_fit_is_reported(odd: Path, tmp_path: Path, file_type: str) -> None:
     report = quantize_file(odd, tmp_path / "x.gguf", file_type, imatrix=importances(read_header(odd)))
@@ -405,6 +407,7 @@ def failing_writes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD and /proc")
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,6 +13,8 @@ from genrec_edge.convert.training.state import Progress, load_state, save_state
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 
 class Residual(nn.Module):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_trained_rows_of_the_embedding_are_what_peft_takes_them_for(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pytest
 import torch
 
 from genrec_edge.convert.training.data import batch_builder
 from genrec_edge.convert.training.data.batch_builder import BatchBuilder
 from genrec_edge.convert.training.data.trie_targets import TrieChoice, TrieNode
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.slow
 
 
 def node(node_id: int, n_children: int) -> TrieNode:
