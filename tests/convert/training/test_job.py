@@ -14,7 +14,7 @@ from tests.support.training_runs import changed, job
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
 
 def test_modules_that_do_not_exist_are_named(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:

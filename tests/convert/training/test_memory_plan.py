@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from genrec_edge.convert.checkpoint.open import open_base
 from genrec_edge.convert.training.memory_plan import MemoryPlan, memory_plan
 from genrec_edge.convert.training.recipe_reader import recipe_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 
 def plan(path: Path, **tables: Any) -> MemoryPlan:

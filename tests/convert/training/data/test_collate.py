@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_pick_between_equal_titles_has_no_target(vocabulary: Model, trie: TitleTrie) -> None:
     equal_titles = next(
