@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from genrec_edge.catalog import schema, titles
 from genrec_edge.errors import UsageError
 from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.cells import parse_year, scalar, split_list
 from genrec_edge.storage.sqlite import quoted
 from genrec_edge.storage.tables import TableSource, distinct_names
 
@@ -126,7 +127,7 @@ def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
             continue
         row += 1
         id_number += 1
-        item_id = id_number if roles.id is None else cols.scalar(cells[roles.id])
+        item_id = id_number if roles.id is None else scalar(cells[roles.id])
         if item_id is None:
             raise plan.source.error(number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs an id")
         kept: list[object] = []
@@ -134,9 +135,9 @@ def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
         for name, column in plan.columns:
             cell = cells[column.position]
             if column.separator is None:
-                kept.append(cols.scalar(cell))
+                kept.append(scalar(cell))
             else:
-                texts = cols.split_list(cell, column.separator)
+                texts = split_list(cell, column.separator)
                 kept.append(", ".join(texts) or None)
                 values += [(row, name, text) for text in texts]
         yield number, (row, str(item_id), title, year, titles.key(title), *kept), values
@@ -145,7 +146,7 @@ def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
 def _title_and_year(title_cell: object, year_cell: object) -> tuple[str, int | None]:
     """Return display title and year; a year in brackets after the title is taken off unless it differs."""
     title = titles.clean("" if title_cell is None else str(title_cell))
-    year = cols.parse_year(year_cell)
+    year = parse_year(year_cell)
     bare, suffix_year = titles.split_year(title)
     return (bare, suffix_year) if suffix_year is not None and year in {None, suffix_year} else (title, year)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrec_edge.errors import UsageError
-from genrec_edge.storage.infer_columns import scalar
+from genrec_edge.storage.cells import scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,13 +6,13 @@ Knows rows of cells; nothing of files and catalogs.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.errors import UsageError
+from genrec_edge.storage.cells import JSON_LIST, NULLS, parse_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from genrec_edge.storage.tables import TableSource
 
 Kind = Literal["INTEGER", "REAL", "TEXT"]
-
-JSON_LIST = "[]"
-"""The separator of columns whose cells are JSON arrays."""
 
 _TITLES = (
     "title",
@@ -80,11 +77,9 @@ _LISTS = frozenset(
     ]
 )
 _SEPARATORS = ("|", ";", ",")
-_NULLS = frozenset({"", "\\N"})
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
 _EXPONENT = r"[eE][+-]?[0-9]{1,3}"
 _REAL = re.compile(rf"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:{_EXPONENT})?|{_EXPONENT})").fullmatch
-_YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +194,9 @@ class _ColumnProfile:
     def see(self, cell: object) -> None:
         if isinstance(cell, str):
             cell = cell.strip()
-            if cell in _NULLS:
+            if cell in NULLS:
                 return
-            if cell[0] == "[" and _array(cell) is not None:
+            if cell[0] == "[" and parse_array(cell) is not None:
                 self.n_arrays += 1
                 return
             if not self.kinds["TEXT"]:
@@ -237,56 +232,3 @@ def as_list(column: Column) -> Column:
 def as_single(column: Column) -> Column:
     """Return the column as one of single values."""
     return replace(column, separator=None)
-
-
-@overload
-def scalar(cell: str) -> str | None: ...
-@overload
-def scalar(cell: object) -> str | int | float | None: ...
-def scalar(cell: object) -> str | int | float | None:
-    """Return a cell as SQLite stores it: empty text is NULL, structures are JSON text."""
-    if isinstance(cell, str):
-        cell = cell.strip()
-        return None if cell in _NULLS else _encodable(cell)
-    if cell is None or isinstance(cell, float):
-        return cell
-    if isinstance(cell, int):
-        return int(cell) if -(2**63) <= cell < 2**63 else str(cell)
-    return _encodable(json.dumps(cell, ensure_ascii=False))
-
-
-def split_list(cell: object, separator: str) -> list[str]:
-    """Return the different values of a list cell, in order; of an object, its name.
-
-    >>> split_list("Action|Comedy", "|"), split_list('["Action", "Comedy"]', JSON_LIST)
-    (['Action', 'Comedy'], ['Action', 'Comedy'])
-    """
-    if isinstance(cell, str):
-        array = _array(cell.strip()) if cell[:1] == "[" else None
-        if array is None:
-            parts = [cell] if separator == JSON_LIST else cell.split(separator)
-            return list(dict.fromkeys(text for part in parts if (text := scalar(part))))
-        cell = array
-    values = cell if isinstance(cell, list) else [cell]
-    names = (value.get("name") if isinstance(value, dict) else value for value in values)
-    return list(dict.fromkeys(str(value) for value in map(scalar, names) if value is not None))
-
-
-def parse_year(cell: object) -> int | None:
-    """Return the first number of four digits in a cell: "1995-11-22", 1995.0 and "22/11/1995" are 1995."""
-    match = _YEAR(str(cell)) if cell is not None else None
-    return int(match[0]) or None if match else None
-
-
-def _array(text: str) -> list[object] | None:
-    if not (text.startswith("[") and text.endswith("]")):
-        return None
-    try:
-        return list(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which JSON may carry and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -5,15 +5,10 @@ A file may be compressed with gzip, bzip2 or xz. Knows nothing of catalogs; `inf
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
-import io
 import json
-import lzma
 import re
 import sqlite3
-import zlib
 from abc import ABC, abstractmethod
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,15 +16,17 @@ from typing import IO, TYPE_CHECKING, cast
 
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.sqlite import quoted
+from genrec_edge.storage.text_files import open_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from genrec_edge.storage.text_files import ReadShare
 
 _CHUNK_CHARACTERS = 1 << 16
 _MAX_FIELD_CHARACTERS = 1 << 24
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _RECBOLE_HEADER = re.compile(r"(?P<name>.+):(?P<type>token|token_seq|float|float_seq)")
-_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
 class TableSource(ABC):
@@ -87,7 +84,7 @@ def open_source(path: Path, table: str | None = None) -> TableSource:
     if table is not None:
         message = f"{path} is not a SQLite file, so it has no table {table!r}"
         raise UsageError(message, hint="leave out `table`")
-    with _text(path) as (text, _):
+    with open_text(path) as (text, _):
         start = next((line for line in text if line.strip()), "")
     if not start:
         raise UsageError(f"{path} is empty", hint="choose a file with rows")
@@ -126,10 +123,10 @@ class _DelimitedSource(TableSource):
             yield number, cast("list[object]", cells)
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        with _text(self.path, newline=None if self._delimiter == "\t" else "") as (text, share):
+        with open_text(self.path, newline=None if self._delimiter == "\t" else "") as (text, share):
             yield from self._tabbed(text, share) if self._delimiter == "\t" else self._quoted(text, share)
 
-    def _tabbed(self, text: IO[str], share: _Share) -> Iterator[tuple[int, list[str]]]:
+    def _tabbed(self, text: IO[str], share: ReadShare) -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(text, 1):
             if not number & 1023:
                 self.share_read = share()
@@ -138,7 +135,7 @@ class _DelimitedSource(TableSource):
                 cells = [_unquoted(cell) for cell in cells]
             yield number, cells
 
-    def _quoted(self, text: IO[str], share: _Share) -> Iterator[tuple[int, list[str]]]:
+    def _quoted(self, text: IO[str], share: ReadShare) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(_MAX_FIELD_CHARACTERS)
         reader = csv.reader(text, delimiter=self._delimiter, strict=True)
         number = 1
@@ -184,7 +181,7 @@ class _JsonSource(TableSource):
         self.columns = distinct_names(list(self._position))
 
     def _records(self) -> Iterator[tuple[int, object]]:
-        with _text(self.path) as (text, share):
+        with open_text(self.path) as (text, share):
             values = self._elements(text) if self._is_array else self._lines(text)
             for number, value in values:
                 if not number & 1023:
@@ -287,62 +284,3 @@ def distinct_names(names: list[str]) -> list[str]:
         used.add(name.casefold())
         result.append(name)
     return result
-
-
-class _Share:
-    """The share of a file that has been read, 0..1, whatever decoders read it."""
-
-    def __init__(self, raw: IO[bytes], n_bytes: int) -> None:
-        self._raw = raw
-        self._n_bytes = max(n_bytes, 1)
-
-    def __call__(self) -> float:
-        return min(self._raw.tell() / self._n_bytes, 1.0)
-
-
-@contextmanager
-def _text(path: Path, newline: str | None = None) -> Iterator[tuple[IO[str], _Share]]:
-    """Open a file as UTF-8 text, decompressed; a byte order mark is skipped.
-
-    Raises:
-        UsageError: a line is not UTF-8, or the compressed file is damaged.
-    """
-    try:
-        with path.open("rb") as raw, _unpacked(raw) as binary:
-            text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline=newline)
-            yield text, _Share(raw, path.stat().st_size)
-    except UnicodeDecodeError as e:
-        number = _first_bad_line(path)
-        what = "looks like UTF-16, not UTF-8" if e.object[:2] in {b"\xff\xfe", b"\xfe\xff"} else "not UTF-8 text"
-        message = f"{path}, line {number}: {what}"
-        raise UsageError(message, hint="save the file as UTF-8") from e
-    except _DAMAGED as e:
-        message = f"{path} is damaged and cannot be unpacked ({e})"
-        raise UsageError(message, hint="get the file again") from e
-
-
-@contextmanager
-def _unpacked(raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    magic = raw.read(6)
-    raw.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
-        binary: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-    elif magic.startswith(b"\xfd7zXZ\0"):
-        binary = lzma.LZMAFile(raw)  # noqa: SIM115 - closed below
-    elif magic.startswith(b"BZh"):
-        binary = bz2.BZ2File(raw)
-    else:
-        yield raw
-        return
-    with binary:
-        yield binary
-
-
-def _first_bad_line(path: Path) -> int:
-    with path.open("rb") as raw, _unpacked(raw) as binary:
-        for number, line in enumerate(binary, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 1

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
 from genrec_edge.errors import CatalogError, GenRecError, LockedError, UsageError
+from genrec_edge.storage.cells import scalar
 from genrec_edge.storage.folders import partial_folder
-from genrec_edge.storage.infer_columns import scalar
 from tests.support.interactions import ABOUT, EVENTS, ITEMS, make, no_event
 
 # Ids that text formats trip over; a catalog strips their ends and knows no lone surrogates.

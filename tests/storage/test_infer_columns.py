@@ -10,6 +10,7 @@ import pytest
 
 from genrec_edge.errors import UsageError
 from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.cells import JSON_LIST
 from genrec_edge.storage.tables import open_source
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_types_are_guessed_from_all_cells(cells: list[str], kind: str, tmp_path:
         ("director", ["A", "B"], None),
         ("country", ["US; FR", "Korea, Republic of; FR"], ";"),
         ("title", ["a|b", "c"], None),
-        ("anything", ['["a", "b"]', '["c"]'], cols.JSON_LIST),
+        ("anything", ['["a", "b"]', '["c"]'], JSON_LIST),
         ("anything", ["[a", "b]"], None),
     ],
 )
@@ -99,38 +100,3 @@ def test_roles_can_be_named() -> None:
     assert "title" in error.value.hint
     with pytest.raises(UsageError, match="no column looks like a title; the columns are: a, b"):
         cols.choose_roles(["a", "b"], title=None, id=None, year=None)
-
-
-@pytest.mark.parametrize(
-    ("cell", "separator", "values"),
-    [
-        ("Action|Comedy||Action", "|", ["Action", "Comedy"]),
-        (" a , b ", ",", ["a", "b"]),
-        ('["a, b", "c"]', ",", ["a, b", "c"]),
-        ([{"id": 1, "name": "Drama"}, {"id": 2}], cols.JSON_LIST, ["Drama"]),
-        ([1, None, "x", 1], cols.JSON_LIST, ["1", "x"]),
-        ("plain", cols.JSON_LIST, ["plain"]),
-        (None, "|", []),
-        ("\ud800", "|", ["?"]),
-    ],
-)
-def test_split_list(cell: object, separator: str, values: list[str]) -> None:
-    assert cols.split_list(cell, separator) == values
-
-
-@pytest.mark.parametrize(
-    ("cell", "year"),
-    [
-        ("1995", 1995),
-        (1995, 1995),
-        (1995.0, 1995),
-        ("1995-11-22", 1995),
-        ("22/11/1995", 1995),
-        (None, None),
-        ("n/a", None),
-        ("19951122", None),
-        ("0000", None),
-    ],
-)
-def test_parse_year(cell: object, year: int | None) -> None:
-    assert cols.parse_year(cell) == year

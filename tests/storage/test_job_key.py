@@ -21,6 +21,7 @@ def test_a_key_is_the_same_after_it_was_written(tmp_path: Path) -> None:
     assert read_key(path) is None
     write_key(path, KEY)
     found = read_key(path)
+    assert found is not None
     assert found == json.loads(json.dumps(KEY))
     assert is_same_key(KEY, found)
     assert is_same_key(dict(reversed(KEY.items())), found)

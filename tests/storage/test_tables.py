@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.errors import UsageError
-from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.cells import scalar
 from genrec_edge.storage.tables import open_source
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def write_sqlite(path: Path) -> None:
 def read(path: Path, table: str | None = None) -> list[dict[str, Any]]:
     source = open_source(path, table)
     rows = [cells for _, cells in source.rows()]
-    return [{name: cols.scalar(cell) for name, cell in zip(source.columns, cells, strict=False)} for cells in rows]
+    return [{name: scalar(cell) for name, cell in zip(source.columns, cells, strict=False)} for cells in rows]
 
 
 @pytest.mark.parametrize(
