@@ -268,7 +268,7 @@ class TrieSearch:
         live = live[np.argsort(-bounds[live], kind="stable")]
         siblings = Siblings(
             kv_node,
-            bounds[live],
+            bounds[live].tolist(),
             scores.child_logprobs[live],
             children.nodes[live],
             children.tokens[live],

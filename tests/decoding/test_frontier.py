@@ -16,9 +16,9 @@ bounds_st = st.lists(st.lists(st.sampled_from([-4.0, -3.0, -1.5, -1.0]), max_siz
 
 def siblings(parent: int, bounds: list[float]) -> Siblings:
     n = len(bounds)
-    descending = np.array(sorted(bounds, reverse=True))
+    descending = sorted(bounds, reverse=True)
     ids = np.arange(n, dtype=np.int32)
-    return Siblings(parent, descending, descending, np.arange(n), ids, ids)
+    return Siblings(parent, descending, np.array(descending), np.arange(n), ids, ids)
 
 
 def drain(frontier: Frontier, threshold: float) -> list[tuple[float, int]]:
