@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from genrec_edge.cli.output import catalog_path, title_bar
+from genrec_edge.option_fields import check_options
 from genrec_edge.storage import paths
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def opened(options: OpenOptions, command: CommandOptions) -> Iterator[Recommende
     from genrec_edge.recommender import Recommender  # noqa: PLC0415
     from genrec_edge.serving.session import Session  # noqa: PLC0415
 
+    check_options(options)  # before anything is fetched
     options = replace(
         options,
         model=ensure_model(options.model, offline=command.offline, quiet=command.quiet),

@@ -175,7 +175,7 @@ def test_a_data_set_of_titles_alone_has_no_instructions(tmp_path: Path) -> None:
     run(*IMPORT, "--out", str(tmp_path / "bare"))
     result = call("instructions", "--data", str(tmp_path / "bare"), "--out", "out.jsonl")
     assert result.exit_code == 2
-    assert "knows nothing of its items but their titles" in result.stderr
+    assert "has only titles; instructions need facts" in result.stderr
     assert not Path("out.jsonl").exists()
 
 
