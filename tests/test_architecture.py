@@ -196,7 +196,7 @@ def test_which_modules_of_the_offline_stage_import_training_libraries_and_a_conv
     heavy = {"torch", "transformers", "peft", "accelerate", "tokenizers", "sentencepiece", "safetensors"}
     importing = {name for name, path in CONVERT.items() if {i.split(".")[0] for i in imports_of(path)} & heavy}
     verifying = "verification.transformers_model verification.transformers_tokenizer"
-    training = "data.tensors data.batch_builder loss token_rows loop memory_plan state step model"
+    training = "data.tensors data.batch_builder loss token_rows loop trainer memory_plan state step model"
     both = {f"genrec_edge.convert.{name}" for name in verifying.split()}
     both |= {f"genrec_edge.convert.training.{name}" for name in training.split()}
     assert importing == both

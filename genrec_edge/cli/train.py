@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from genrec_edge.convert.training.job import TrainJob
-    from genrec_edge.convert.training.loop import TrainingResult
     from genrec_edge.convert.training.memory_plan import MemoryPlan
     from genrec_edge.convert.training.state import Progress
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 TRAIN_SCHEMA = "genrec-edge/train@1"
 _LINE_EVERY = 25

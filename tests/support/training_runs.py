@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from genrec_edge.convert.training.loop import TrainingResult
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 SMALL: Mapping[str, Any] = {
     "checkpoint_every": 4,

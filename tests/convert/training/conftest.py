@@ -10,7 +10,7 @@ import torch
 
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.training.data.bundle import write_vocabulary
-from genrec_edge.convert.training.loop import TrainingResult, train
+from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.model import load_trainable
 from genrec_edge.convert.training.recipe_reader import recipe_of
 from genrec_edge.coordinates import CatalogRow
@@ -23,6 +23,8 @@ from tests.support.training_runs import job
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 
 @pytest.fixture(scope="module")

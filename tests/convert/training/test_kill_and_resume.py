@@ -14,13 +14,15 @@ import torch
 from safetensors.torch import load_file
 
 from genrec_edge.convert.training.job import TrainJob
-from genrec_edge.convert.training.loop import TrainingResult, train
+from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.recipe_reader import read_recipe
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 

@@ -1,4 +1,4 @@
-"""Training small random models: what is learned, which adapter is kept, and what becomes of it."""
+"""Training small random models: what is learned, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from genrec_edge.catalog.writer import build as build_catalog
 from genrec_edge.convert.training.job import TrainJob
-from genrec_edge.convert.training.loop import TrainingResult, train
+from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.recipe_reader import find_recipe
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import split_of
@@ -24,7 +23,10 @@ from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.prior.build import build as build_prior
 from genrec_edge.recommender import Recommender
-from tests.support.training_runs import changed, converted, curve, job, weights
+from tests.support.training_runs import changed, converted, curve, job
+
+if TYPE_CHECKING:
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
@@ -97,31 +99,6 @@ def test_layers_that_were_left_out_for_training_are_left_out_by_convert(
     (trained.out / "genrec_edge.json").write_text(json.dumps({**record, "layers": "all"}))
     with pytest.raises(ModelInvalidError, match="names no layers: 'all'"):
         converted(tmp_path / "other", tiny_llama, trained.out)
-
-
-def test_training_ends_when_validation_does_not_become_better(
-    cycle_data: Path, tiny_base: Path, tmp_path: Path
-) -> None:
-    """With a rate of next to nothing the first validation is the best."""
-    document = changed(optimizer={"lr": 1e-6, "epochs": 50}, validation={"every": 0.2, "patience": 2})
-    trained = train(job(cycle_data, tiny_base, tmp_path / "out", document))
-    assert trained.stopped_early
-    assert len(trained.progress.validations) == 3
-    assert (
-        json.loads((trained.out / "genrec_edge.json").read_text())["steps"] == trained.progress.validations[0]["step"]
-    )
-
-
-def test_the_adapter_that_is_kept_is_the_best_one(cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
-    """A rate far too large for the second half: the validation in between is better than the last one."""
-    good = train(job(cycle_data, tiny_base, tmp_path / "good", changed(optimizer={"epochs": 4, "decay": "constant"})))
-    validations = good.progress.validations
-    best = max(range(len(validations)), key=lambda i: validations[i]["ndcg@10"])
-    shorter = changed(optimizer={"epochs": best + 1, "decay": "constant"})
-    until_there = train(job(cycle_data, tiny_base, tmp_path / "until", shorter))
-    assert until_there.progress.step == validations[best]["step"]
-    for name, tensor in weights(good.out).items():
-        assert torch.equal(tensor, weights(until_there.out)[name])
 
 
 @pytest.mark.parametrize("objective", [{"distill": 0.6, "others": "others.db"}, {"catalog": "training items"}])

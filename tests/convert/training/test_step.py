@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.convert.training.loop import TrainingResult, train
+from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.step import learning_rate
 from genrec_edge.errors import UsageError
 from tests.support.training_runs import changed, curve, job
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 

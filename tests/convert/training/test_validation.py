@@ -16,7 +16,7 @@ from tests.support.training_runs import job
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genrec_edge.convert.training.loop import TrainingResult
+    from genrec_edge.convert.training.trainer import TrainingResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
