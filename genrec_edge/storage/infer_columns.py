@@ -180,7 +180,7 @@ class _ColumnProfile:
 
     def __init__(self, name: str, lists: Iterable[str]) -> None:
         self.name = name
-        self.kinds = {"INTEGER": 0, "REAL": 0, "TEXT": 0}
+        self.kinds: dict[Kind, int] = {"INTEGER": 0, "REAL": 0, "TEXT": 0}
         self.n_arrays = 0
         self.separators: Counter[str] = Counter()
         usual = "".join(c for c in name.casefold() if c.isalnum()) in _LISTS
@@ -200,7 +200,7 @@ class _ColumnProfile:
                 self.n_arrays += 1
                 return
             if not self.kinds["TEXT"]:
-                self.kinds["INTEGER" if _INTEGER(cell) else "REAL" if _REAL(cell) else "TEXT"] += 1
+                self.kinds[_kind_of(cell)] += 1
             if self.may_be_list:
                 for separator in _SEPARATORS:
                     self.separators[separator] += separator in cell
@@ -217,11 +217,24 @@ class _ColumnProfile:
             separator = JSON_LIST
         if separator is None and (any(self.separators.values()) or self.name in declared):
             separator = max(_SEPARATORS, key=self.separators.__getitem__)
-        kind: Kind = "TEXT"
-        if separator is None and not self.kinds["TEXT"]:
-            kind = "REAL" if self.kinds["REAL"] else "INTEGER" if self.kinds["INTEGER"] else "TEXT"
+        kind = self._kind() if separator is None else "TEXT"
         is_empty = not (self.n_arrays or any(self.kinds.values()))
         return Column(self.name, position, kind, separator, is_empty)
+
+    def _kind(self) -> Kind:
+        """Return the type that holds all cells."""
+        if self.kinds["TEXT"]:
+            return "TEXT"
+        if self.kinds["REAL"]:
+            return "REAL"
+        return "INTEGER" if self.kinds["INTEGER"] else "TEXT"
+
+
+def _kind_of(text: str) -> Kind:
+    """Return the type of a cell that a text file holds."""
+    if _INTEGER(text):
+        return "INTEGER"
+    return "REAL" if _REAL(text) else "TEXT"
 
 
 def as_list(column: Column) -> Column:
