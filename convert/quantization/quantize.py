@@ -80,10 +80,11 @@ class QuantReport:
     def summary(self) -> list[str]:
         """The fallbacks, a sentence for each kind."""
         kinds = Counter((fallback.wanted, fallback.got, fallback.reason) for fallback in self.fallbacks)
-        return [
-            f"{n} tensor{'s' if n > 1 else ''} {got} instead of {wanted}: {reason}"
-            for (wanted, got, reason), n in kinds.items()
-        ]
+        sentences = []
+        for (wanted, got, reason), n_tensors in kinds.items():
+            noun = "tensor" if n_tensors == 1 else "tensors"
+            sentences.append(f"{n_tensors} {noun} {got} instead of {wanted}: {reason}")
+        return sentences
 
 
 def quantize_file(

@@ -343,16 +343,16 @@ def prepared_and_written(wanted: ConversionJob) -> str:
     try:
         prepared = prepare(wanted)
     except GenRecError as e:
-        return told(e)
+        return checked_line(e)
     try:
         metadata = model_metadata(prepared.checkpoint, prepared.adapters, wanted.name, wanted.licence)
         write_gguf(prepared.checkpoint, io.BytesIO(), metadata)
     except GenRecError as e:
-        return told(e)
+        return checked_line(e)
     return "accepted"
 
 
-def told(error: GenRecError) -> str:
+def checked_line(error: GenRecError) -> str:
     line = printable(f"{error.message}; {error.hint}")
     assert error.hint, line
     assert line.isprintable(), line

@@ -150,10 +150,10 @@ def test_prompts_of_the_catalog_make_low_bit_types_possible(tiny_llama: Path, fi
     with Catalog.open(films_path) as films:
         sequences = draw_sequences(model, films, 600, n_ctx=256, seed=3)
     model.close()
-    told: list[tuple[int, int]] = []
-    values = importance_matrix(tiny_llama, sequences.token_ids, n_threads=1, on_progress=lambda *p: told.append(p))
+    reported: list[tuple[int, int]] = []
+    values = importance_matrix(tiny_llama, sequences.token_ids, n_threads=1, on_progress=lambda *p: reported.append(p))
     n = len(sequences.token_ids)
-    assert told == [(i + 1, n) for i in range(n)]
+    assert reported == [(i + 1, n) for i in range(n)]
     for file_type in sorted(NEEDS_IMATRIX):
         report = quantize_file(tiny_llama, tmp_path / "x.gguf", file_type, imatrix=values, n_threads=1)
         assert report.fallbacks  # rows of 32

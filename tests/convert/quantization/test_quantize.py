@@ -222,7 +222,7 @@ def test_a_mixture_names_what_it_asked_for(odd: Path, tmp_path: Path) -> None:
         if fallback.tensor != "output.weight":
             assert fallback.got == SMALLER[fallback.wanted]
     types = {t.name: t.type for t in read_header(tmp_path / "x.gguf").tensors}
-    assert types["blk.1.ffn_down.weight"] == "Q6_K"  # more than asked for is no fallback
+    assert types["blk.1.ffn_down.weight"] == "Q6_K"  # more bits than required is not a fallback
     assert "blk.1.ffn_down.weight" not in wanted
 
 
@@ -236,13 +236,13 @@ def test_rows_that_fit_no_block_stay_halves(tiny_gguf: Write, tmp_path: Path) ->
 
 def test_progress_counts_tensors(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantize_module, "_POLL_S", 0.001)
-    told: list[tuple[int, int]] = []
-    quantize_file(wide, tmp_path / "x.gguf", "IQ4_NL", n_threads=1, on_progress=lambda *p: told.append(p))
+    reported: list[tuple[int, int]] = []
+    quantize_file(wide, tmp_path / "x.gguf", "IQ4_NL", n_threads=1, on_progress=lambda *p: reported.append(p))
     n = len(read_header(wide).tensors)
-    assert len(told) > 2
-    assert told == sorted(told)
-    assert told[-1] == (n, n)
-    assert {total for _, total in told} == {n}
+    assert len(reported) > 2
+    assert reported == sorted(reported)
+    assert reported[-1] == (n, n)
+    assert {total for _, total in reported} == {n}
 
 
 def test_an_interrupt_leaves_nothing(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,10 +422,10 @@ def test_a_disk_that_fails_is_named_and_nothing_stays(
     quantize_file(wide, tmp_path / "whole.gguf", "Q4_K_M")
     limit = int(share * (tmp_path / "whole.gguf").stat().st_size)
     (tmp_path / "whole.gguf").unlink()
-    told = in_child(
+    reported = in_child(
         source, target, "Q4_K_M", LD_PRELOAD=str(failing_writes), FAIL_AFTER=str(limit), FAIL_WITH=str(code)
     )
-    assert told.startswith(expected.format(target=target))
+    assert reported.startswith(expected.format(target=target))
     assert list(tmp_path.iterdir()) == [source]
 
 

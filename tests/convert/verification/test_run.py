@@ -249,16 +249,16 @@ def test_a_reference_that_is_no_model_is_a_problem_of_everything(
 
 
 def test_progress_reaches_the_end_of_every_stage(converted_models: ConvertedModels, own_home: Path) -> None:
-    told: dict[str, tuple[int, int]] = {}
+    reported: dict[str, tuple[int, int]] = {}
     small_verify(
         converted_models,
         [converted_models.q8],
         converted_models.checkpoint,
         n_positions=300,
         n_histories=2,
-        on_progress=lambda stage, done, total: told.update({stage: (done, total)}),
+        on_progress=lambda stage, done, total: reported.update({stage: (done, total)}),
     )
-    assert told == {
+    assert reported == {
         "logits of the checkpoint": (2, 2),
         "logits of tiny-Q8_0.gguf": (2, 2),
         "recommendations of tiny-F16.gguf": (2, 2),
