@@ -1,4 +1,4 @@
-"""Facts of the items of a data set, what follows from them for users, and negatives. Knows no models, no prompts."""
+"""Facts of the items of a data set, and what follows from them for users. Knows no models, no prompts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from genrec_edge.catalog.facts import CatalogFacts, facts_text
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES, specific_intent
+from genrec_edge.datasets.negatives import NegativeSampler
 from genrec_edge.profiles.tastes import profile_text
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class ItemFacts:
         for item, own_facts in enumerate(facts):
             for fact in own_facts:
                 self._items_with.setdefault(fact, []).append(item)
-        self._event_items = np.concatenate(list(histories))
-        self._seen = [frozenset(history.tolist()) for history in histories]
+        self.negatives = NegativeSampler(histories, self.n_items)
 
     def of(self, items: Sequence[int]) -> list[tuple[Fact, ...]]:
         """Return the facts of each of these items."""
@@ -111,12 +111,3 @@ class ItemFacts:
         fact = genres[int(rng.integers(len(genres)))]
         sentences = VAGUE_PHRASES[fact.value]
         return sentences[int(rng.integers(len(sentences)))], (fact,)
-
-    def sample_negatives(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
-        """Return `n` different items outside of the user's history, drawn uniformly or by their number of events."""
-        negatives: list[int] = []
-        while len(negatives) < n:
-            item = int(rng.choice(self._event_items)) if popular else int(rng.integers(self.n_items))
-            if item not in self._seen[user] and item not in negatives:
-                negatives.append(item)
-        return negatives

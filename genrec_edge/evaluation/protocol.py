@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from genrec_edge.datasets.negatives import candidate_negatives
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,16 +114,6 @@ def _candidates(
     Negatives are neither in the user's history nor held out.
     """
     held_out = [split.validation[user], split.test[user]]
-    is_negative = np.ones(split.n_items + 1, np.bool_)  # the last place stands for -1, no item
-    is_negative[[*split.train[user], *held_out, -1]] = False
-    negatives = np.flatnonzero(is_negative)
-    if not 1 <= n_negatives <= len(negatives):
-        raise UsageError(
-            f"`candidates` must be from 1 to {len(negatives):,}, the items outside of a user's events, "
-            f"got {n_negatives:,}"
-        )
-    if scores is None:
-        drawn = np.random.default_rng([seed, user]).choice(negatives, n_negatives, replace=False)
-    else:
-        drawn = negatives[np.argsort(-scores[negatives], kind="stable")[:n_negatives]]
+    excluded = [*split.train[user].tolist(), *held_out]
+    drawn = candidate_negatives(excluded, split.n_items, n_negatives, np.random.default_rng([seed, user]), scores)
     return np.sort(np.append(drawn, held_out[target == "test"])).astype(np.int32)

@@ -54,10 +54,10 @@ def test_phrases_of_an_item_come_with_the_facts_they_are_made_of(item_facts: Ite
 
 def test_negatives_are_different_items_outside_of_the_history(item_facts: ItemFacts) -> None:
     rng = np.random.default_rng(1)
-    drawn = Counter(item for _ in range(400) for item in item_facts.sample_negatives(0, rng, 2))
+    drawn = Counter(item for _ in range(400) for item in item_facts.negatives.sample(0, rng, 2))
     assert set(drawn) == {2, 3, 4, 5}
     assert all(150 < n < 250 for n in drawn.values())
-    popular = Counter(item_facts.sample_negatives(1, rng, 1, popular=True)[0] for _ in range(500))
+    popular = Counter(item_facts.negatives.sample(1, rng, 1, popular=True)[0] for _ in range(500))
     assert set(popular) == {0, 1, 3}
     assert popular[1] / 500 == pytest.approx(3 / 5, abs=0.1)
 

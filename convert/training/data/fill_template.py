@@ -62,7 +62,7 @@ def fill_template(
         matches = None if intent_from_history else item_facts.matching_items(wanted[1])
     if not all(words.values()):
         return None
-    negatives = item_facts.sample_negatives(window.user, rng, _N_NEGATIVES)
+    negatives = item_facts.negatives.sample(window.user, rng, _N_NEGATIVES)
     candidates = _Candidates(target, negatives, is_first=bool(rng.random() < 0.5))
     prompt = _prompt_pieces(template, words, candidates, given, rng)
     pieces = (*prompt, *_answer_pieces(template, candidates, matches))

@@ -96,7 +96,7 @@ def judge(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> Ex
     pieces, before, rest = _context_and_rest(window, item_facts, rng)
     n = min(_MAX_VERDICTS, len(rest))
     order = rng.permutation(min(2 * n, len(rest)))[:n]
-    negatives = item_facts.sample_negatives(window.user, rng, n)
+    negatives = item_facts.negatives.sample(window.user, rng, n)
     for i in range(n):
         is_positive = bool(rng.random() < 0.5)
         item = rest[int(order[i])] if is_positive else negatives[i]
@@ -108,7 +108,7 @@ def compare(window: Window, item_facts: ItemFacts, rng: np.random.Generator) -> 
     """Return a history, and pairs of a later item and a sampled negative."""
     pieces, before, rest = _context_and_rest(window, item_facts, rng)
     n = min(_MAX_VERDICTS, len(rest))
-    negatives = item_facts.sample_negatives(window.user, rng, n, popular=bool(rng.random() < 0.5))
+    negatives = item_facts.negatives.sample(window.user, rng, n, popular=bool(rng.random() < 0.5))
     for positive, negative in zip(rest[:n], negatives, strict=True):
         is_first = bool(rng.random() < 0.5)
         first, second = (positive, negative) if is_first else (negative, positive)
