@@ -629,6 +629,7 @@ def interrupted(code: str, arguments: list[str], *, after: list[str]) -> tuple[i
     return running.returncode, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", [[], ["--json"]])
 def test_ctrl_c_during_a_search_is_one_word_and_exit_130(usual: list[str], output: list[str]) -> None:
     done = interrupted(ENDLESS_SEARCH, [*usual, *output], after=["searching"])

@@ -21,6 +21,7 @@ pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_a_report_is_written_whole_and_quantizations_of_one_model_get_a_picture(tmp_path: Path) -> None:
     from genrec_edge.evaluation.plots import write
 

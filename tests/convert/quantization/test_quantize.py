@@ -299,6 +299,7 @@ def test_an_incomplete_matrix_is_refused_where_llama_cpp_would_stop(wide: Path, 
     assert quantize_file(wide, tmp_path / "x.gguf", "Q4_K_M", imatrix=imatrix).file_type == "Q4_K_M"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_type", ["Q4_0", "Q6_K", "Q3_K_S", "IQ4_NL", "IQ2_XXS"])
 def test_columns_that_were_never_used_keep_their_weights(wide: Path, tmp_path: Path, file_type: str) -> None:
     """llama.cpp makes zeros of a block that weighs nothing; another prompt may use it."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
+import pytest
 import torch
 
 from genrec_edge.convert.training.data.batch_builder import BatchBuilder
 from genrec_edge.convert.training.data.trie_targets import TrieChoice, TrieNode
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_tensor_of_a_batch_is_moved() -> None:
