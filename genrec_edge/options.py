@@ -86,7 +86,7 @@ class Request:
     context: Mapping[str, str] = field(
         default_factory=dict,
         metadata=option(
-            'When, where, with whom: "when=Sunday evening"; the model is told, nothing is filtered.',
+            'When, where, with whom: "when=Sunday evening"; it is part of the prompt and filters nothing.',
             metavar="NAME=WORDS",
         ),
     )

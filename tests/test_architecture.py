@@ -130,6 +130,15 @@ def test_packages_are_no_second_door() -> None:
             assert isinstance(body[0], ast.Expr), name
 
 
+def test_no_class_name_is_used_twice() -> None:
+    found: dict[str, str] = {}
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                assert found.setdefault(node.name, name) == name, f"{node.name} is in {found[node.name]} and in {name}"
+    assert found["Recommender"] == "genrec_edge.recommender"
+
+
 def test_an_arrow_that_runs_back_would_be_seen(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(

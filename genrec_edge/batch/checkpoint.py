@@ -46,7 +46,7 @@ class FinishedChunks:
         """Yield the lines of all chunks, in order.
 
         Raises:
-            UsageError: a part was changed by somebody else.
+            UsageError: a part was changed meanwhile.
         """
         for number, size in enumerate(self._sizes):
             with path_errors(self._path(number)):

@@ -118,7 +118,7 @@ def instructions(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The JSON lines to write.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many; every template comes equally often.")] = 10_000,
     split: Annotated[
-        Literal["leave-one-out", "time", "cold", "all"], typer.Option(help="Only events of its training part are told.")
+        Literal["leave-one-out", "time", "cold", "all"], typer.Option(help="Only events of its training part are used.")
     ] = "leave-one-out",
     ties: Annotated[Literal["file", "item"], typer.Option(help="Order of equal timestamps.")] = "file",
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,

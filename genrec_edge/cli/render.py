@@ -77,8 +77,8 @@ def show(result: Result, *, quiet: bool) -> None:
     print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
     for r in result.items:
         if r.reasons:
-            told = ", ".join(f"{label(reason.item)} +{reason.nats:.2f}" for reason in r.reasons)
-            typer.echo(printable(f"{r.item.title}: because of {told}"))
+            because = ", ".join(f"{label(reason.item)} +{reason.nats:.2f}" for reason in r.reasons)
+            typer.echo(printable(f"{r.item.title}: because of {because}"))
     if not quiet:
         say(_cost(result))
 
