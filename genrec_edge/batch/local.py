@@ -38,7 +38,7 @@ class LocalEngine:
     ) -> Generator[tuple[int, list[bytes]]]:
         """Yield (number, lines) of each of the `n_chunks` as they are done; close the iterator to end the processes.
 
-        `on_users` is called with how many more users are done; the number is negative where a worker died and its chunk is
+        `on_users` is called with how many more users are done; negative where a worker died and its chunk is
         done again.
 
         Raises:
