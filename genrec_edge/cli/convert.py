@@ -27,12 +27,17 @@ def convert(
         Path, typer.Option(metavar="BASE", help="A Hugging Face folder with safetensors, or a .gguf file.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make.")],
-    adapter: Annotated[
+    adapters: Annotated[
         list[str] | None,
-        typer.Option(metavar="DIR[=WEIGHT]", help="A PEFT LoRA folder to merge; repeat it to add several."),
+        typer.Option(
+            "--adapter", metavar="DIR[=WEIGHT]", help="A PEFT LoRA folder to merge; repeat it to add several."
+        ),
     ] = None,
-    quant: Annotated[
-        str, typer.Option(metavar="TYPES", help="File types, such as Q8_0,Q4_K_M; the first is what the name runs.")
+    quants: Annotated[
+        str,
+        typer.Option(
+            "--quant", metavar="TYPES", help="File types, such as Q8_0,Q4_K_M; the first is what the name runs."
+        ),
     ] = "Q8_0",
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the model, in files and in the store; else that of --out.")
@@ -41,8 +46,9 @@ def convert(
         str | None,
         typer.Option("--license", metavar="SPDX", help="The licence of the result; it is never guessed."),
     ] = None,
-    keep_layers: Annotated[
-        str | None, typer.Option(metavar="LAYERS", help="Layers of the base to keep, such as 0-7,28,29.")
+    layers: Annotated[
+        str | None,
+        typer.Option("--keep-layers", metavar="LAYERS", help="Layers of the base to keep, such as 0-7,28,29."),
     ] = None,
     keep_f16: Annotated[bool, typer.Option("--keep-f16", help="Leave the F16 file beside the others.")] = False,
     keep_checkpoint: Annotated[
@@ -65,7 +71,7 @@ def convert(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and write nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
     catalog: CatalogPath = None,
-    threads: Threads = None,
+    n_threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -76,8 +82,8 @@ def convert(
         from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
     name = out.absolute().name if name is None else name
     check_name(name)
-    quants = tuple(part.strip().upper() for part in quant.split(","))
-    check_quants(quants)
+    file_types = tuple(part.strip().upper() for part in quants.split(","))
+    check_quants(file_types)
     if as_adapter:
         given = {"--dry-run": dry_run, "--resume": resume, "--keep-f16": keep_f16, "--keep-checkpoint": keep_checkpoint}
         given |= {"--imatrix": imatrix is not None, "--test": test is not None}
@@ -89,16 +95,16 @@ def convert(
         out=out,
         name=name,
         licence="" if dry_run and licence is None else check_licence(licence, base),
-        quants=quants,
+        quants=file_types,
         catalog=catalog_path(catalog, quiet=quiet) if compares else catalog,
-        adapters=tuple(_adapter(text) for text in adapter or ()),
-        layers=None if keep_layers is None else parse_layers(keep_layers),
+        adapters=tuple(_adapter(text) for text in adapters or ()),
+        layers=None if layers is None else parse_layers(layers),
         keep_f16=keep_f16,
         keep_checkpoint=keep_checkpoint,
         imatrix=imatrix,
         verify=verify,
         test=test,
-        n_threads=threads,
+        n_threads=n_threads,
     )
     if as_adapter:
         _write_adapter(job, json=json, quiet=quiet)

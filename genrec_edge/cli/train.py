@@ -32,12 +32,10 @@ def train(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="The recipe; models/recipes/*.toml describe every key.")
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A recipe that comes along, such as genrec.")
-    ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="A recipe of the package, such as genrec.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the memory plan, and train nothing.")] = False,
-    threads: Threads = None,
+    n_threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -48,7 +46,7 @@ def train(
         from genrec_edge.convert.training.recipe_reader import find_recipe  # noqa: PLC0415
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`; the others say nothing
     quiet = quiet or not is_main
-    job = TrainJob(data, base, out, find_recipe(config, recipe), threads)
+    job = TrainJob(data, base, out, find_recipe(config, recipe), n_threads)
     inputs = open_inputs(job)
     plan = memory_plan(job.recipe, inputs.base)
     if dry_run:
