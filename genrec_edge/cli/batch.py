@@ -11,7 +11,7 @@ import typer
 
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, share_bar, title_bar
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import NothingToRecommendError, UsageError

@@ -13,7 +13,7 @@ import typer
 
 from genrec_edge._version import __version__
 from genrec_edge.cli.arguments import takes
-from genrec_edge.cli.options import CommandOptions
+from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, progress
 from genrec_edge.cli.running import opened
 from genrec_edge.errors import UsageError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.cli.options import CatalogPath, Json, Quiet
+from genrec_edge.cli.common_options import CatalogPath, Json, Quiet
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say, share_bar
 from genrec_edge.errors import UsageError
 

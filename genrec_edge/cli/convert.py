@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genrec_edge.cli.options import CatalogPath, Json, Quiet, Threads
+from genrec_edge.cli.common_options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, print_table, say
 from genrec_edge.errors import UsageError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, emit_json, print_table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import console, emit_json, needs_extra, print_table
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from genrec_edge.catalog.titles import printable
-from genrec_edge.cli.options import Json, Quiet
+from genrec_edge.cli.common_options import Json, Quiet
 from genrec_edge.cli.output import emit_json, print_table, progress
 from genrec_edge.errors import UsageError
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.history import HistoryOptions
-from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, say
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request

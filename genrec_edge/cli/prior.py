@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from genrec_edge.cli.options import Json, Quiet
+from genrec_edge.cli.common_options import Json, Quiet
 from genrec_edge.cli.output import emit_json, say
 
 prior_app = typer.Typer(help="Count which items are met, and which after which.", no_args_is_help=True)

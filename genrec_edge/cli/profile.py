@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.common_options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.history import HistoryOptions
-from genrec_edge.cli.options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say
 from genrec_edge.errors import NothingToRecommendError, UsageError
 from genrec_edge.option_fields import check_options

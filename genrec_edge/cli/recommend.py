@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from genrec_edge.cli.arguments import takes
+from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.history import HistoryOptions
-from genrec_edge.cli.options import CommandOptions
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.cli.options import CatalogPath, Json
+from genrec_edge.cli.common_options import CatalogPath, Json
 from genrec_edge.cli.output import catalog_path, emit_json, print_table
 from genrec_edge.errors import NothingToRecommendError
 

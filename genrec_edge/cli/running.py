@@ -15,7 +15,7 @@ from genrec_edge.storage import paths
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from genrec_edge.cli.options import CommandOptions
+    from genrec_edge.cli.common_options import CommandOptions
     from genrec_edge.options import OpenOptions
     from genrec_edge.recommender import Recommender
 

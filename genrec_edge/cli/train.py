@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.cli.options import Json, Quiet, Threads
+from genrec_edge.cli.common_options import Json, Quiet, Threads
 from genrec_edge.cli.output import console_err, emit_json, needs_extra, print_table, say
 
 if TYPE_CHECKING:

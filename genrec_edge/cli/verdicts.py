@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genrec_edge.cli.arguments import takes
-from genrec_edge.cli.options import Json, Offline, Quiet
+from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, emit_json, needs_extra, print_table
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import RECORD_NAME

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from genrec_edge.coordinates import TokenId
+from genrec_edge.decoding.best_titles import TopK
 from genrec_edge.decoding.frontier import Frontier, Prefix, Siblings
 from genrec_edge.decoding.node_scores import NodeScorer
-from genrec_edge.decoding.top_k import TopK
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import MAX_RUN, TokenRun
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.decoding.best_titles import ScoredTitle
     from genrec_edge.decoding.child_prior import ChildPrior
-    from genrec_edge.decoding.top_k import ScoredTitle
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.llama_engine import EngineUsage
     from genrec_edge.records import ScoreKind

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.decoding.top_k import ScoredTitle
+    from genrec_edge.decoding.best_titles import ScoredTitle
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.decoding.trie_build import OnTitle
     from genrec_edge.engine.llama_engine import LlamaEngine

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.decoding.top_k import TopK
+from genrec_edge.decoding.best_titles import TopK
 
 scores_st = st.lists(st.sampled_from([-3.0, -2.5, -1.0, 0.0]), min_size=1, max_size=30)
 
