@@ -87,7 +87,7 @@ def test_an_address_where_nothing_is_is_one_line(
     setup = ["--model", str(tiny_llama), "--catalog", str(tricky_path), "--address", "127.0.0.1:1"]
     command = [sys.executable, "-c", MAIN, "batch", str(job_users), *setup, "--out", str(tmp_path / "out.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: --address names a Ray cluster; give --engine ray, too\n")
+    assert (done.returncode, done.stderr) == (2, "error: --address names a Ray cluster; set --engine to ray, too\n")
     done = subprocess.run([*command, "--engine", "ray"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "error: there is no Ray at '127.0.0.1:1'" in done.stderr

@@ -105,7 +105,7 @@ def test_films_are_made_of_the_database(tmp_path: Path) -> None:
 def test_another_database_is_refused(tmp_path: Path) -> None:
     films = pytest.importorskip("genrec_edge.convert.build_films")
     small_database(tmp_path / "movies.db")
-    with pytest.raises(GenRecError, match="not the pinned films"):
+    with pytest.raises(GenRecError, match="does not hold the pinned films"):
         films.main(tmp_path / "movies.db", tmp_path / "out.xz")
     assert not (tmp_path / "out.xz").exists()
 

@@ -71,7 +71,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_title() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('Heat\n\n{"title": "Heat"', "my.txt, line 3 begins like JSON and is none"),
+        ('Heat\n\n{"title": "Heat"', "my.txt, line 3 begins like JSON and is not"),
         ("{}", "my.txt, line 1 has neither a title nor an id"),
         ('Heat\n{"rating": 3}', "my.txt, line 2 has neither a title nor an id"),
         ('{"title": null}', "my.txt, line 1 has neither a title nor an id"),
@@ -86,9 +86,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_title() -> None:
         ('{"title": "Heat", "timestamp": 1e400}', "my.txt, line 1: timestamp is inf"),
         ('{"title": "Heat", "timestamp": ' + "9" * 400 + "}", "my.txt, line 1: timestamp is"),
         ('{"title": "Heat", "timestamp": "2020-01-01"}', "my.txt, line 1: timestamp is '2020-01-01'"),
-        ('{"a": ' * 100_000, "my.txt, line 1 begins like JSON and is none"),
-        ('{"a": ' + "[" * 100_000, "my.txt, line 1 begins like JSON and is none"),
-        ('{"id": ' + "9" * 10_000 + "}", "my.txt, line 1 begins like JSON and is none"),
+        ('{"a": ' * 100_000, "my.txt, line 1 begins like JSON and is not"),
+        ('{"a": ' + "[" * 100_000, "my.txt, line 1 begins like JSON and is not"),
+        ('{"id": ' + "9" * 10_000 + "}", "my.txt, line 1 begins like JSON and is not"),
         ('{"title": {"' + "x" * 10_000 + '": 1}}', "my.txt, line 1: title is"),
         (b"Heat\nAm\xe9lie", "my.txt, line 2 is not UTF-8 (byte 3)"),
         (codecs.BOM_UTF16_LE + "Heat".encode("utf-16-le"), "my.txt, line 1 is not UTF-8 (byte 1)"),
