@@ -18,6 +18,7 @@ settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
 pytest_plugins = [
+    "tests.support.batch_jobs",
     "tests.support.catalogs",
     "tests.support.data_sets",
     "tests.support.gguf_files",

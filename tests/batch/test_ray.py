@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.batch_jobs import MAIN
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_home")]
 
-MAIN = "from genrec_edge.cli import main; main()"
 # Two raylets as on two machines. When the first part is there, the one without the head is killed, and all it runs.
 CLUSTER = """
 import os, signal, sys, time

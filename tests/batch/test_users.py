@@ -1,0 +1,72 @@
+"""The file of users: what a row may say, and the line of what is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from genrec_edge.batch.users import BatchUser, check_users_file, read_users
+from genrec_edge.errors import UsageError
+from genrec_edge.options import Request
+from genrec_edge.records import Interaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BAD: list[tuple[str, str]] = [
+    ('{"user": 1}\n{"user": "1"}\n', "the user '1' is in line 1 and in line 2"),
+    ('{"user": 1}\n\n{"user": 1}\n', "the user 1 is in line 1 and in line 3"),
+    ('{"user": 1, "histroy": []}\n', "line 1 has the unknown field 'histroy'"),
+    ('{"user": 1, "decode": "free"}\n', "line 1 has the unknown field 'decode'"),
+    ('{"history": []}\n', "line 1: user is None"),
+    ('{"user": true}\n', "line 1: user is True"),
+    ('{"user": 1.5}\n', "line 1: user is 1.5"),
+    ('{"user": 9223372036854775808}\n', "more than 64 bits"),
+    ('{"user": 1}\n[]\n', "line 2 is \\[\\], not an object"),
+    ("{", "line 1 is not JSON"),
+    ("", "has no users"),
+    ('{"user": 1, "history": "Alien"}\n', "line 1: history is 'Alien'"),
+    ('{"user": 1, "history": ["Alien", 7]}\n', "line 1: history, entry 2 is 7"),
+    ('{"user": 1, "history": [{"rating": 7}]}\n', "line 1: history, entry 1 has neither a title nor an id"),
+    ('{"user": 1, "k": "3"}\n', "line 1: k is '3'"),
+    ('{"user": 1, "k": true}\n', "line 1: k is True"),
+    ('{"user": 1, "exclude": "Alien"}\n', "line 1: exclude is 'Alien'"),
+    ('{"user": 1, "bias": {"004": "high"}}\n', "line 1: bias.004 is 'high'"),
+    ('{"user": 1, "context": ["evening"]}\n', "line 1: context is \\['evening'\\]"),
+    ('{"user": 1, "intent_where": 1}\n', "line 1: intent_where is 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD)
+def test_a_wrong_file_is_refused_and_its_line_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "users.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as raised:
+        check_users_file(path, Request())
+    assert "\n" not in raised.value.message + raised.value.hint
+    assert raised.value.hint
+
+
+def test_what_a_row_says_goes_before_what_all_are_asked(tmp_path: Path) -> None:
+    path = tmp_path / "users.jsonl.gz"
+    row: dict[str, Any] = {"user": -7, "k": 2, "history": ["Alien", {"id": 4, "rating": 3}], "context": {"when": "now"}}
+    path.write_bytes(gzip.compress(f"{json.dumps(row)}\n{json.dumps({'user': 8, 'k': None})}\n".encode()))
+    common = Request(k=7, where="year > 1980", intent_where=False)
+    found = check_users_file(path, common)
+    assert (found.n_users, found.are_numbers) == (2, True)
+    first, second = read_users(path, common)
+    history = (Interaction("Alien"), Interaction(id="4", rating=3.0))
+    expected = Request(history, k=2, where="year > 1980", intent_where=False, context={"when": "now"})
+    assert (first, second) == (BatchUser(-7, expected), BatchUser(8, common))
+
+
+@pytest.mark.parametrize("name", ["users.jsonl.gz", "users.parquet", "users.csv", "missing.jsonl"])
+def test_a_file_of_another_kind_is_refused(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    if not name.startswith("missing"):
+        (tmp_path / name).write_bytes(b'{"user": 1}\n')
+    with pytest.raises(UsageError, match=name):
+        check_users_file(tmp_path / name, Request())
