@@ -70,7 +70,7 @@ class Reading:
     Attributes:
         text: as it was given.
         facts: of the catalog that it asks for.
-        parts: conditions as `--where` takes them, all of which are to hold; what it excludes is among them.
+        parts: conditions as `where` takes them, all of which are to hold; what it excludes is among them.
         rest: the words that are left.
     """
 

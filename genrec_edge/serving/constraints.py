@@ -151,7 +151,7 @@ def position_bias(
         raise NothingToRecommendError(
             f"{request.k} items asked for, {n_allowed} allowed: of {trie.n_items:,} items {n_fitting:,} fit the "
             f"conditions, {n_fitting - n_allowed:,} of them are seen or excluded",
-            hint=f"ask for -k {n_allowed}, or loosen the conditions" if n_allowed else "loosen the conditions",
+            hint=f"set `k` to at most {n_allowed}, or loosen the conditions" if n_allowed else "loosen the conditions",
         )
     bias = np.where(allowed, 0.0, -np.inf)
     biased = catalog.by_ids(request.bias)
