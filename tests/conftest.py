@@ -24,6 +24,8 @@ pytest_plugins = [
     "tests.support.gguf_files",
     "tests.support.models",
     "tests.support.packages",
+    "tests.support.prior_files",
+    "tests.support.recommenders",
 ]
 
 _FROM_AN_INDEX = frozenset({"default_model", "llama_vocabs", "mistral_v1", "recbole_wheel", "smollm2"})

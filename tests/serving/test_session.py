@@ -1,0 +1,122 @@
+"""A session: what it keeps of the last prompt, deadlines, and a catalog that changes meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from genrec_edge import Recommender
+from genrec_edge.catalog import edit, writer
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.engine.bindings import Model
+from genrec_edge.errors import CatalogError, DeadlineError, NothingToRecommendError, UsageError
+from tests.support.recommenders import Hook, ids, scores
+
+if TYPE_CHECKING:
+    from genrec_edge.records import Decode
+
+
+@pytest.fixture
+def own_catalog_path(tricky_path: Path, tmp_path: Path) -> Path:
+    """A copy of the tricky catalog that a test may change."""
+    return Path(shutil.copy(tricky_path, tmp_path / "own.db"))
+
+
+def test_loading_is_counted_once(tiny_llama: Path, tricky_path: Path, own_cache: None) -> None:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1) as r:
+        assert [r.recommend(k=1).timings.load_s > 0 for _ in range(2)] == [True, False]
+
+
+def test_an_extended_history_evaluates_only_the_new_title(
+    recommender: Recommender, tiny_llama: Path, tricky_path: Path
+) -> None:
+    history = ["Vertigo", "Seventh Seal, The (Sjunde inseglet, Det)", "Casablanca"]
+    recommender.recommend(history, k=5)
+    same = recommender.recommend(history, k=5)
+    assert same.timings.reused_tokens == same.timings.prompt_tokens
+    extended = recommender.recommend([*history, "Matrix, The"], k=5)
+    model = Model(tiny_llama, vocab_only=True)
+    n_new = len(model.tokenize("The Matrix (1999)")) + 1  # two items have the title: the model sees the year
+    model.close()
+    assert extended.timings.prompt_tokens - extended.timings.reused_tokens == n_new
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1) as fresh:
+        assert ids(fresh.recommend(history, k=5)) == ids(same)
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1) as fresh:
+        from_scratch = fresh.recommend([*history, "Matrix, The"], k=5)
+    assert from_scratch.timings.reused_tokens == 0
+    assert ids(from_scratch) == ids(extended)
+    assert scores(from_scratch) == [r.score for r in extended.items]
+
+
+def test_a_deadline_ends_the_request_and_only_it(recommender: Recommender) -> None:
+    def let_the_deadline_pass() -> None:
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()
+
+    expected = recommender.recommend(["Jaws"], k=3)
+    with pytest.raises(DeadlineError):
+        recommender.recommend(["Jaws", "Fargo"], k=3, timeout_s=1e-6, bias=Hook(let_the_deadline_pass))
+    assert ids(recommender.recommend(["Jaws"], k=3)) == ids(expected)
+    unhurried = recommender.recommend(["Jaws"], k=3, timeout_s=3600)
+    assert ids(unhurried) == ids(expected)
+
+
+def test_answers_follow_a_catalog_that_changes(
+    tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
+) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text("id,title,year\n900,Zardoz,1974\n901,Alien,2030\n")
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
+        before = r.recommend(["Alien"], k=5)
+        assert before.catalog["items"] == 60
+        with pytest.raises(NothingToRecommendError):
+            r.recommend(["Zardoz"], k=1)
+        edit.add(own_catalog_path, more)
+        added = r.recommend(["Zardoz", "Alien (1979)"], k=1, where="year = 2030")
+        assert (ids(added), added.catalog["items"]) == (["901"], 62)
+        assert added.catalog["revision"] != before.catalog["revision"]
+        edit.remove(own_catalog_path, ["900", "901"])
+        removed = r.recommend(["Alien"], k=5)
+        assert removed.catalog["items"] == 60
+        assert ids(removed) == ids(before)
+        assert scores(removed) == [item.score for item in before.items]
+        with pytest.raises(NothingToRecommendError):
+            r.recommend(["Zardoz"], k=1)
+
+
+@pytest.mark.parametrize("decode", ["exact", "beam"])
+def test_a_catalog_that_changes_during_a_request(
+    tiny_llama: Path, own_catalog_path: Path, own_cache: None, decode: Decode
+) -> None:
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
+        first = r.recommend(k=1).items[0].item.id
+        change = iter([None, lambda: edit.remove(own_catalog_path, [first])])
+
+        def remove_the_best() -> None:
+            if function := next(change, None):
+                function()
+
+        result = r.recommend(["Jaws"], k=59 - 1, decode=decode, bias=Hook(remove_the_best))
+        assert first not in ids(result)
+        assert len(set(ids(result))) == 58
+
+
+def test_a_catalog_that_became_empty_says_so(tiny_llama: Path, tmp_path: Path, own_cache: None) -> None:
+    path = tmp_path / "empty.db"
+    (tmp_path / "one.csv").write_text("title\nJaws\n")
+    writer.build(tmp_path / "one.csv", path)
+    with Recommender.open(tiny_llama, path, n_threads=1) as r:
+        assert len(r.recommend(k=1).items) == 1
+        with Catalog.open(path) as opened:
+            only = opened.items([row for row, _, _ in opened.titles()])[0]
+        try:
+            edit.remove(path, [only.id])
+        except UsageError:
+            return  # the last item cannot be removed
+        with pytest.raises((CatalogError, NothingToRecommendError)):
+            r.recommend(k=1)
