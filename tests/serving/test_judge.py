@@ -75,7 +75,7 @@ def test_titles_longer_than_a_run_are_compared_too(tiny_llama: Path, tmp_path: P
     assert found.p_a_second == pytest.approx(probability(odds[1]), abs=1e-4)
 
 
-def test_a_model_to_which_yes_and_no_begin_alike_gives_no_verdicts(twelve_films: Recommender) -> None:
+def test_a_model_that_begins_yes_and_no_with_the_same_token_cannot_judge(twelve_films: Recommender) -> None:
     with pytest.raises(ModelInvalidError, match="begins yes and no with the same token"):
         twelve_films.judge(["Heat"], HISTORY)
 

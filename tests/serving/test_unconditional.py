@@ -24,13 +24,13 @@ def test_a_calibration_is_kept_and_made_anew_for_another_catalog_or_a_damaged_fi
     own = Path(shutil.copy(tricky_path, tmp_path / "own.db"))
 
     def biases() -> tuple[dict[str, float], list[int]]:
-        told: list[int] = []
+        reported: list[int] = []
         with Recommender.open(tiny_llama, own, n_threads=1) as recommender:
-            recommender.calibrate(1.0, lambda done, _total: told.append(done))
-            return {r.item.id: r.bias for r in recommender.recommend(k=20).items}, told
+            recommender.calibrate(1.0, lambda done, _total: reported.append(done))
+            return {r.item.id: r.bias for r in recommender.recommend(k=20).items}, reported
 
-    first, told = biases()
-    assert told == list(range(1, 61))
+    first, reported = biases()
+    assert reported == list(range(1, 61))
     assert biases() == (first, [])
     (kept,) = own_home.rglob("habits-*.npz")
     with np.load(kept) as archive:
@@ -39,9 +39,9 @@ def test_a_calibration_is_kept_and_made_anew_for_another_catalog_or_a_damaged_fi
     assert biases()[0] == pytest.approx({i: bias - 1 for i, bias in first.items()})  # it was read
     for damage in (b"", b"PK\x03\x04 no", kept.read_bytes()[:-40]):
         kept.write_bytes(damage)
-        assert biases() == (first, told)
+        assert biases() == (first, reported)
     np.savez(kept, **(arrays | {"logprobs": np.full(60, np.nan)}))
-    assert biases() == (first, told)
+    assert biases() == (first, reported)
     edit.add_item(own, "Quite New", id="new")
     assert len(biases()[1]) == 61
 

@@ -146,13 +146,13 @@ def user_prompt(
     lines += history
     lines += [f"## Now: {', '.join(texts['context'].values())}"] if "context" in texts else []
     lines += [f"## Wanted: {texts['wanted']}"] if "wanted" in texts else []
-    ids = [] if model.bos_id is None else [model.bos_id]
-    ids += model.tokenize(prompts.INSTRUCTION)
+    token_ids = [] if model.bos_id is None else [model.bos_id]
+    token_ids += model.tokenize(prompts.INSTRUCTION)
     for line in lines:
         mark, colon, rest = line.partition(":") if line.startswith("##") else ("", "", line)
-        ids += [*model.tokenize(mark + colon), *model.tokenize(rest)] if mark else model.tokenize(line)
-        ids.append(model.newline_id)
-    return [*ids, *r.session.prompts.encode(after)]
+        token_ids += [*model.tokenize(mark + colon), *model.tokenize(rest)] if mark else model.tokenize(line)
+        token_ids.append(model.newline_id)
+    return [*token_ids, *r.session.prompts.encode(after)]
 
 
 def log_softmax(row: NDArray[np.float64]) -> NDArray[np.float64]:
