@@ -54,7 +54,8 @@ def test_the_log_probabilities_are_computed_once_for_a_model_and_a_catalog(tmp_p
             computed.append(n_items)
             return -np.arange(1.0, n_items + 1)
 
-        return unconditional.load(tmp_path, {"model": "m", **model}, catalog, n_items, compute).tolist()
+        found = unconditional.load(tmp_path, {"model": "m", **model}, catalog, n_items, compute)
+        return [float(logprob) for logprob in found]
 
     assert logprobs("one") == logprobs("one") == [-1.0, -2.0, -3.0, -4.0]
     assert computed == [4]
