@@ -20,6 +20,7 @@ settings.load_profile("shared-machine")
 pytest_plugins = [
     "tests.support.batch_jobs",
     "tests.support.catalogs",
+    "tests.support.commands",
     "tests.support.data_sets",
     "tests.support.gguf_files",
     "tests.support.models",

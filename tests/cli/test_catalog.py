@@ -1,4 +1,4 @@
-"""The commands `catalog` and `resolve`: exit codes, streams and exact output."""
+"""The commands of `catalog`: exit codes, streams and exact output."""
 
 from __future__ import annotations
 
@@ -11,32 +11,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from genrec_edge.catalog.writer import build
 from genrec_edge.cli.catalog import catalog_app
-from genrec_edge.cli.resolve import resolve
 from genrec_edge.errors import GenRecError
+from tests.support import commands
+from tests.support.catalogs import MESSY_CSV
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SOURCE = """id,title,genres
-007,"Matrix, The (1999)",Action|Sci-Fi
-2,Heat (1995),Crime
-3,Heat (1986),Crime
-4,"\x1b[31mRed\x07 & Blue",
-5,,Drama
-"""
-
 app = typer.Typer()
-app.command()(resolve)
 app.add_typer(catalog_app, name="catalog")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    (tmp_path / "s.csv").write_text(SOURCE, encoding="utf-8")
-    build(tmp_path / "s.csv", tmp_path / "c.db")
-    return tmp_path / "c.db"
 
 
 def run(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
@@ -56,7 +40,7 @@ def run_json(*arguments: object) -> dict[str, Any]:
 
 
 def test_build(tmp_path: Path) -> None:
-    (tmp_path / "s.csv").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "s.csv").write_text(MESSY_CSV, encoding="utf-8")
     found = run_json("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db", "--name", "mine")
     assert found == {
         "schema": "genrec-edge/catalog-build@1",
@@ -90,46 +74,44 @@ def test_build_takes_columns_and_lists(tmp_path: Path) -> None:
     assert (found["columns"], found["list_columns"]) == (["c", "d"], ["d"])
 
 
-def test_info(path: Path) -> None:
-    found = run_json("catalog", "info", "--catalog", path)
+def test_info(messy_catalog_path: Path) -> None:
+    found = run_json("catalog", "info", "--catalog", messy_catalog_path)
     assert (found["schema"], found["items"]) == ("genrec-edge/catalog-info@1", 4)
     assert found["columns"] == ["id", "title", "year", "genres"]
-    code, out, _ = run("catalog", "info", "--catalog", path)
+    code, out, _ = run("catalog", "info", "--catalog", messy_catalog_path)
     assert code == 0
     assert found["revision"] in out
 
 
-def test_search(path: Path) -> None:
-    found = run_json("catalog", "search", "mat", "--catalog", path)
+def test_search(messy_catalog_path: Path) -> None:
+    found = run_json("catalog", "search", "mat", "--catalog", messy_catalog_path)
     assert found["items"] == [
         {"id": "007", "title": "Matrix, The", "year": 1999, "columns": {"genres": "Action, Sci-Fi"}}
     ]
-    assert len(run_json("catalog", "search", "heat", "-k", "1", "--catalog", path)["items"]) == 1
-    assert run_json("catalog", "search", "nothing", "--catalog", path)["items"] == []
-    code, out, err = run("catalog", "search", "nothing", "--catalog", path)
+    assert len(run_json("catalog", "search", "heat", "-k", "1", "--catalog", messy_catalog_path)["items"]) == 1
+    assert run_json("catalog", "search", "nothing", "--catalog", messy_catalog_path)["items"] == []
+    code, out, err = run("catalog", "search", "nothing", "--catalog", messy_catalog_path)
     assert (code, out) == (0, "")
     assert "no title" in err
 
 
-def test_nothing_that_steers_a_terminal_is_printed(path: Path) -> None:
-    _, out, _ = run("catalog", "search", "blue", "--catalog", path)
+def test_nothing_that_steers_a_terminal_is_printed(messy_catalog_path: Path) -> None:
+    _, out, _ = run("catalog", "search", "blue", "--catalog", messy_catalog_path)
     assert "[31mRed & Blue" in out
     assert "\x1b" not in out
-    _, out, _ = run("resolve", "\x1b]0;evil\x07", "--catalog", path)
-    assert "\x1b" not in out
 
 
-def test_add_and_remove(path: Path, tmp_path: Path) -> None:
+def test_add_and_remove(messy_catalog_path: Path, tmp_path: Path) -> None:
     arguments = ["--title", "Alien", "--id", "a", "--year", "1979", "--set", "genres=Horror, Sci-Fi"]
-    assert run_json("catalog", "add", *arguments, "--catalog", path)["items"] == 1
-    (item,) = run_json("catalog", "search", "alien", "--catalog", path)["items"]
+    assert run_json("catalog", "add", *arguments, "--catalog", messy_catalog_path)["items"] == 1
+    (item,) = run_json("catalog", "search", "alien", "--catalog", messy_catalog_path)["items"]
     assert item == {"id": "a", "title": "Alien", "year": 1979, "columns": {"genres": "Horror, Sci-Fi"}}
     (tmp_path / "more.csv").write_text("nr,name\nb,Aliens\nc,Alien 3\n")
-    options = ["--title", "name", "--id", "nr", "--catalog", path]
+    options = ["--title", "name", "--id", "nr", "--catalog", messy_catalog_path]
     assert run_json("catalog", "add", tmp_path / "more.csv", *options)["items"] == 2
-    assert run_json("catalog", "remove", "a", "b", "--catalog", path)["removed"] == 2
-    code, _, err = run("catalog", "remove", "c", "--catalog", path)
-    assert (code, err.strip()) == (0, f"removed 1 item from {path}")
+    assert run_json("catalog", "remove", "a", "b", "--catalog", messy_catalog_path)["removed"] == 2
+    code, _, err = run("catalog", "remove", "c", "--catalog", messy_catalog_path)
+    assert (code, err.strip()) == (0, f"removed 1 item from {messy_catalog_path}")
 
 
 @pytest.mark.parametrize(
@@ -146,56 +128,39 @@ def test_add_and_remove(path: Path, tmp_path: Path) -> None:
         (["search"], ""),
     ],
 )
-def test_wrong_calls_exit_with_2(arguments: list[str], message: str, path: Path) -> None:
-    code, out, found = run("catalog", *arguments, "--catalog", path)
+def test_wrong_calls_exit_with_2(arguments: list[str], message: str, messy_catalog_path: Path) -> None:
+    code, out, found = run("catalog", *arguments, "--catalog", messy_catalog_path)
     assert (code, out) == (2, "")
     assert message in found
 
 
-def test_wrong_catalogs(path: Path, tmp_path: Path) -> None:
+def test_wrong_catalogs(messy_catalog_path: Path, tmp_path: Path) -> None:
     assert run("catalog", "info", "--catalog", tmp_path / "none.db")[0] == 2
     assert run("catalog", "info", "--catalog", tmp_path / "s.csv")[0] == 6
-    path.write_bytes(path.read_bytes()[:3000])
+    messy_catalog_path.write_bytes(messy_catalog_path.read_bytes()[:3000])
     for arguments in (["info"], ["search", "x"], ["remove", "2"], ["add", "--title", "x"]):
-        assert run("catalog", *arguments, "--catalog", path)[0] == 6
-    assert run("resolve", "heat", "--catalog", path)[0] == 6
+        assert run("catalog", *arguments, "--catalog", messy_catalog_path)[0] == 6
 
 
-def test_resolve(path: Path) -> None:
-    code, out, _ = run("resolve", "the matrix", "Heat", "xyzzy", "--catalog", path, "--json")
-    assert code == 3
-    heats = [{"id": "2", "title": "Heat", "year": 1995}, {"id": "3", "title": "Heat", "year": 1986}]
-    matrix = {"id": "007", "title": "Matrix, The", "year": 1999}
-    assert json.loads(out) == {
-        "schema": "genrec-edge/resolve@1",
-        "matches": [
-            {
-                "input": "the matrix",
-                "method": "normalised",
-                "confidence": 0.98,
-                "item": matrix,
-                "candidates": [],
-            },
-            {"input": "Heat", "method": "ambiguous", "confidence": 0.0, "item": None, "candidates": heats},
-            {"input": "xyzzy", "method": "none", "confidence": 0.0, "item": None, "candidates": []},
-        ],
-    }
-
-
-def test_resolve_for_people(path: Path) -> None:
-    code, out, err = run("resolve", "teh matrx", "--catalog", path)
-    assert (code, err) == (0, "")
-    assert out.split()[-7:] == ["teh", "matrx", "fuzzy", "0.72", "Matrix,", "The", "(1999)"]
-    code, out, _ = run("resolve", "heat", "xyzzy", "--catalog", path)
-    assert code == 3
-    assert "perhaps Heat (1995), Heat (1986)" in out
-    assert "nothing like it" in out
-
-
-def test_resolve_reads_stdin(path: Path) -> None:
-    code, out, _ = run("resolve", "-", "--catalog", path, "--json", stdin="the matrix\nheat (1995)\n")
-    assert code == 0
-    assert [match["item"]["id"] for match in json.loads(out)["matches"]] == ["007", "2"]
+@pytest.mark.usefixtures("offline_home")
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["build", "{}/untitled.csv", "-o", "{}/new.db"], 2, "title"),
+        (["build", "{}/none.csv", "-o", "{}/new.db"], 2, "none.csv"),
+        (["build", "{}/untitled.csv", "--title", "c", "-o", "{}/new.db"], 2, "'c'"),
+        (["info", "--catalog", "{}/foreign.db"], 6, "another program"),
+        (["search", "x", "--catalog", "{}/half.db"], 6, "cut off"),
+    ],
+)
+def test_bad_input_of_the_catalog_commands(
+    broken_files: Path, arguments: list[str], exit_code: int, message: str
+) -> None:
+    result = commands.run("catalog", *(argument.replace("{}", str(broken_files)) for argument in arguments))
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (broken_files / "new.db").exists()
 
 
 def test_the_commands_load_nothing_heavy() -> None:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from genrec_edge import cli
 from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.datasets.folder import CATALOG, load
 from genrec_edge.datasets.splits import split_of
@@ -63,9 +61,7 @@ def odds_of(
 
 
 @pytest.mark.model
-def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
-    smollm2: Path, facts_data: Path, tmp_path: Path
-) -> None:
+def test_margins_are_those_of_each_question_alone(smollm2: Path, facts_data: Path) -> None:
     dataset = load(facts_data)
     split = split_of(dataset, "leave-one-out", "file")
     with Session.open(OpenOptions(smollm2, dataset.path / CATALOG, n_threads=2)) as session:
@@ -89,17 +85,3 @@ def test_a_model_is_asked_for_verdicts_and_the_line_goes_into_a_record(
             met, stranger = (CatalogRow(int(dataset.rows[i])) for i in (item, *(i for i in pool.tolist() if i != item)))
             of_met = [odds_of(session, dataset.rows[past], pair, met) for pair in ((met, stranger), (stranger, met))]
             assert [asked.target_first[place], asked.target_second[place]] == pytest.approx(of_met, abs=0.2)
-    record = tmp_path / "genrec_edge.json"
-    record.write_text('{"score_kind": "catalog"}', encoding="utf-8")
-    arguments = ["verdicts", "--data", str(facts_data), "--model", str(smollm2), "--users", "20", "-q"]
-    asked_for = ["--record", str(tmp_path), "--plot", str(tmp_path / "r.png"), "--json"]
-    result = CliRunner().invoke(cli.app, [*arguments, *asked_for])
-    assert result.exit_code == 0, result.stderr
-    document = json.loads(result.stdout)
-    written = json.loads(record.read_text(encoding="utf-8"))
-    assert (written["judge_slope"], written["judge_offset"]) == (document["slope"], document["offset"])
-    assert written["score_kind"] == "catalog"
-    assert (tmp_path / "r.png").read_bytes()[:4] == b"\x89PNG"
-    table = CliRunner().invoke(cli.app, arguments)
-    assert "calibration error" in table.stdout
-    assert CliRunner().invoke(cli.app, [*arguments, "--record", str(facts_data)]).exit_code == 2

@@ -27,6 +27,15 @@ NINE_FILMS_CSV = """movie_id,title,genres,length
 """
 """Nine films and a row without a title: articles, years, entities, equal titles, invisible characters."""
 
+MESSY_CSV = """id,title,genres
+007,"Matrix, The (1999)",Action|Sci-Fi
+2,Heat (1995),Crime
+3,Heat (1986),Crime
+4,"\x1b[31mRed\x07 & Blue",
+5,,Drama
+"""
+"""Two films of one title, control characters, and a row without a title."""
+
 
 @pytest.fixture
 def nine_films_path(tmp_path: Path) -> Path:
@@ -35,6 +44,14 @@ def nine_films_path(tmp_path: Path) -> Path:
     source_path.write_text(NINE_FILMS_CSV, encoding="utf-8")
     build(source_path, tmp_path / "nine_films.db")
     return tmp_path / "nine_films.db"
+
+
+@pytest.fixture
+def messy_catalog_path(tmp_path: Path) -> Path:
+    """Returns a catalog of `MESSY_CSV`, beside the file `s.csv`, for this test alone."""
+    (tmp_path / "s.csv").write_text(MESSY_CSV, encoding="utf-8")
+    build(tmp_path / "s.csv", tmp_path / "c.db")
+    return tmp_path / "c.db"
 
 
 def catalog_content(path: Path) -> list[tuple[Any, ...]]:

@@ -1,0 +1,48 @@
+"""Options that name a history: a file, standard input, titles, a user's profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.commands import run, run_json, run_text, titles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.usefixtures("offline_home")
+
+
+def test_the_history_comes_from_a_file_from_stdin_and_from_options(
+    recommend_command: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "history.txt"
+    path.write_text('Jaws\n\n{"id": "004"}\n', encoding="utf-8-sig")
+    from_file = run_json(*recommend_command, "--history-file", str(path), "-H", "Fargo", "-k", "1")
+    assert [r["input"] for r in from_file["resolved"]] == ["Jaws", "004", "Fargo"]
+    from_stdin = run_json(*recommend_command, "--history-file", "-", "-H", "Fargo", "-k", "1", stdin=path.read_bytes())
+    assert from_stdin["resolved"] == from_file["resolved"]
+    assert titles(from_stdin) == titles(from_file)
+
+
+@pytest.mark.model
+def test_the_history_of_a_named_user_comes_from_the_profile(films_options: tuple[str, ...]) -> None:
+    watched = ["Alien", "Aliens", "Predator", "The Thing (1982)", "Blade Runner", "RoboCop (1987)"]
+    history = [part for title in watched for part in ("-H", title)]
+    run_text("profile", "update", "ann", *history, "--catalog", films_options[3])
+    seen = run_json("recommend", *films_options, "--profile", "ann", "-k", "5", "--score", "catalog")
+    assert not {item["title"] for item in seen["items"]} & {"Alien", "Aliens", "Predator", "Blade Runner"}
+    assert {entry["title"] for entry in seen["resolved"]} <= {
+        "Alien",
+        "Aliens",
+        "Predator",
+        "The Thing",
+        "Blade Runner",
+        "RoboCop",
+    }
+    result = run("recommend", *films_options, "--profile", "ann", "--preference", "quiet")
+    assert result.exit_code == 2
+    assert "both say what the user likes" in result.stderr
+    assert run("recommend", *films_options, "--profile", "nobody").exit_code == 2
