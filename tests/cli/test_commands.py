@@ -13,7 +13,6 @@ from tests.support.commands import installed_command, process, run, run_json
 
 pytestmark = pytest.mark.usefixtures("offline_home")
 
-
 BAD_INPUT = [
     pytest.param(["--model", "{}/none.gguf"], 2, "usage", "no model file", id="no such model file"),
     pytest.param(["--model", "{}/text.gguf"], 5, "model-invalid", "text.gguf", id="not a GGUF"),

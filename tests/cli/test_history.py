@@ -11,7 +11,6 @@ from tests.support.commands import run, run_json, run_text, titles
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 pytestmark = pytest.mark.usefixtures("offline_home")
 
 

@@ -1,4 +1,4 @@
-"""`genrec-edge inspect`: what is said of any GGUF file, and that no malformed one hangs or blows it up."""
+"""`genrec-edge inspect`: what is printed of any GGUF file, and that no malformed one hangs or blows it up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import random
 import struct
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,8 @@ from typer.testing import CliRunner
 from genrec_edge import cli
 from genrec_edge.gguf.header import read_header
 from genrec_edge.gguf.types import ArrayInfo
+from tests.support.commands import installed_command
+from tests.support.gguf_files import PROVENANCE, write_small_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +42,6 @@ def inspect_json(path: Path | str, *options: str) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(result.stdout))
 
 
-def command() -> str:
-    return str(Path(sysconfig.get_path("scripts")) / "genrec-edge")
-
-
 def table(result: Ran) -> dict[str, str]:
     """Return the summary as label and value; folded values are joined."""
     assert (result.exit_code, result.stderr) == (0, "")
@@ -60,42 +57,11 @@ def table(result: Ran) -> dict[str, str]:
     return rows
 
 
-PROVENANCE = {
-    "genrec_edge.prompt_version": "titles-1",
-    "genrec_edge.adapter.0.name": "films-lora",
-    "genrec_edge.layers": "0-7,28,29",
-    "genrec_edge.train.seed": 7,
-    "genrec_edge.train.hit@10": 0.25,
-}
-GENERAL = {
-    "general.name": "Tiny Films",
-    "general.basename": "films",
-    "general.size_label": "135M",
-    "general.license": "apache-2.0",
-    "general.quantized_by": "genrec-edge 0.1.0",
-    "general.base_model.count": 2,
-    "general.base_model.0.name": "First",
-    "general.base_model.0.repo_url": "https://example.org/first",
-    "general.base_model.1.name": "Second",
-    "tokenizer.chat_template": "{{ 1 / 0 }}",
-}
-
-
-@pytest.fixture
-def described(tmp_path: Path, tiny_gguf: Callable[..., Path]) -> Path:
-    """Returns a model that runs and says all there is to say."""
-    tensors = {
-        "token_embd.weight": np.zeros((100, 8), np.float16),
-        "output_norm.weight": np.ones(8, np.float32),
-    }
-    return tiny_gguf(tmp_path / "films.gguf", keys={**GENERAL, **PROVENANCE}, tensors=tensors)
-
-
-def test_a_person_reads_what_it_is_and_where_it_comes_from(described: Path) -> None:
-    rows = table(inspect(described))
-    assert rows.pop("file").replace(" ", "") == str(described)
+def test_a_person_reads_what_it_is_and_where_it_comes_from(described_gguf: Path) -> None:
+    rows = table(inspect(described_gguf))
+    assert rows.pop("file").replace(" ", "") == str(described_gguf)
     assert rows == {
-        "size": f"0.0 MB ({described.stat().st_size:,} bytes), GGUF 3",
+        "size": f"0.0 MB ({described_gguf.stat().st_size:,} bytes), GGUF 3",
         "kind": "model",
         "runs here": "yes",
         "name": "Tiny Films",
@@ -124,19 +90,19 @@ def test_a_person_reads_what_it_is_and_where_it_comes_from(described: Path) -> N
     }
 
 
-def test_types_have_their_share(described: Path) -> None:
-    lines = [line.split() for line in inspect(described).stdout.splitlines()]
+def test_types_have_their_share(described_gguf: Path) -> None:
+    lines = [line.split() for line in inspect(described_gguf).stdout.splitlines()]
     assert ["type", "tensors", "bytes", "share"] in lines
     assert lines[-3:-1] == [["F16", "1", "1,600", "98.0%"], ["F32", "1", "32", "2.0%"]]
 
 
-def test_keys_and_tensors_are_listed_on_request(described: Path) -> None:
-    short = inspect(described).stdout
+def test_keys_and_tensors_are_listed_on_request(described_gguf: Path) -> None:
+    short = inspect(described_gguf).stdout
     assert "tokenizer.ggml.eos_token_id" not in short
     assert "token_embd.weight" not in short
-    lines = inspect(described, "--metadata", "--tensors").stdout.splitlines()
+    lines = inspect(described_gguf, "--metadata", "--tensors").stdout.splitlines()
     keys = [line.partition(" = ")[0] for line in lines if " = " in line]
-    assert keys == list(read_header(described).metadata)
+    assert keys == list(read_header(described_gguf).metadata)
     for line in (
         "tokenizer.ggml.eos_token_id = 2",
         "tokenizer.ggml.add_bos_token = False",
@@ -149,39 +115,14 @@ def test_keys_and_tensors_are_listed_on_request(described: Path) -> None:
         assert line in lines
 
 
-def test_json_holds_everything_the_gguf_package_reads(described: Path) -> None:
-    document = inspect_json(described)
-    reader = pytest.importorskip("gguf").GGUFReader(described)
-    fields = {key: field for key, field in reader.fields.items() if not key.startswith("GGUF.")}
-    assert document["metadata"].keys() == fields.keys()
-    for key, value in document["metadata"].items():
-        if isinstance(value, dict):
-            assert value["count"] == len(fields[key].data) > 64
-        else:
-            assert value == fields[key].contents(), key
-    assert document["tensors"] == [
-        {
-            "name": t.name,
-            "shape": t.shape.tolist(),
-            "type": t.tensor_type.name,
-            "offset": t.data_offset,
-            "bytes": t.n_bytes,
-        }
-        for t in reader.tensors
-    ]
-    assert document["n_params"] == sum(int(t.n_elements) for t in reader.tensors)
-    assert sum(entry["bytes"] for entry in document["types"]) == sum(t.n_bytes for t in reader.tensors)
-    assert sum(entry["share"] for entry in document["types"]) == pytest.approx(1)
-
-
-def test_the_json_object_is_the_documented_one(described: Path) -> None:
-    document = inspect_json(described)
+def test_the_json_object_is_the_documented_one(described_gguf: Path) -> None:
+    document = inspect_json(described_gguf)
     assert document.pop("metadata")
     assert document.pop("tensors")
     assert document == {
         "schema": "genrec-edge/inspect@1",
-        "path": str(described),
-        "size_bytes": described.stat().st_size,
+        "path": str(described_gguf),
+        "size_bytes": described_gguf.stat().st_size,
         "sha256": None,
         "gguf_version": 3,
         "kind": "model",
@@ -216,10 +157,10 @@ def test_the_json_object_is_the_documented_one(described: Path) -> None:
     }
 
 
-def test_the_sha256_is_read_on_request(described: Path) -> None:
-    expected = hashlib.sha256(described.read_bytes()).hexdigest()
-    assert inspect_json(described, "--sha256")["sha256"] == expected
-    assert table(inspect(described, "--sha256"))["sha256"].replace(" ", "") == expected
+def test_the_sha256_is_read_on_request(described_gguf: Path) -> None:
+    expected = hashlib.sha256(described_gguf.read_bytes()).hexdigest()
+    assert inspect_json(described_gguf, "--sha256")["sha256"] == expected
+    assert table(inspect(described_gguf, "--sha256"))["sha256"].replace(" ", "") == expected
 
 
 @pytest.mark.parametrize(
@@ -235,43 +176,17 @@ def test_what_does_not_run_is_well_formed_all_the_same(
     tmp_path: Path, tiny_gguf: Callable[..., Path], options: dict[str, Any], kind: str, why: str
 ) -> None:
     path = tiny_gguf(tmp_path / "a.gguf", **options)
-    document = inspect_json(path)
-    assert (document["kind"], document["runs"], document["why_not"]) == (kind, False, why)
     rows = table(inspect(path))
     assert (rows["kind"], rows["runs here"]) == (kind, f"no: {why}")
 
 
-def write_adapter(path: Path, *, alpha: float = 16.0) -> Path:
-    gguf = pytest.importorskip("gguf")
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_type("adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", alpha)
-    for name, rank in (("blk.0.attn_q", 8), ("blk.1.attn_q", 4), ("output", 4)):
-        writer.add_tensor(f"{name}.weight.lora_a", np.ones((rank, 32), np.float32))
-        writer.add_tensor(f"{name}.weight.lora_b", np.ones((16, rank), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
 def test_an_adapter_shows_rank_alpha_and_what_it_changes(tmp_path: Path) -> None:
-    path = write_adapter(tmp_path / "a.gguf")
-    assert inspect_json(path)["adapter"] == {
-        "type": "lora",
-        "alpha": 16.0,
-        "ranks": [4, 8],
-        "matrices": 3,
-        "targets": ["attn_q", "output"],
-        "problems": [],
-    }
+    path = write_small_adapter(tmp_path / "a.gguf")
     rows = table(inspect(path))
     assert rows["runs here"] == "on the llama model it was made for, with recommend --adapter"
     assert (rows["adapter"], rows["alpha"], rows["rank"]) == ("lora", "16", "4, 8")
     assert rows["changes"] == "3 matrices: attn_q, output"
-    broken = write_adapter(tmp_path / "b.gguf", alpha=0.0)
+    broken = write_small_adapter(tmp_path / "b.gguf", alpha=0.0)
     assert table(inspect(broken))["runs here"] == "no: adapter.lora.alpha is 0.0, not a float32 other than 0"
 
 
@@ -318,14 +233,14 @@ HANGS_OTHERS = (
         ("cut.gguf", 5, "the file is cut short"),
     ],
 )
-def test_what_is_no_gguf_is_one_line(described: Path, name: str, exit_code: int, message: str) -> None:
-    folder = described.parent
+def test_what_is_no_gguf_is_one_line(described_gguf: Path, name: str, exit_code: int, message: str) -> None:
+    folder = described_gguf.parent
     (folder / "folder").mkdir()
     os.mkfifo(folder / "pipe")
     (folder / "empty.gguf").touch()
     (folder / "random.gguf").write_bytes(random.Random(1).randbytes(5000))
     (folder / "hangs.gguf").write_bytes(HANGS_OTHERS)
-    (folder / "cut.gguf").write_bytes(described.read_bytes()[:-40])
+    (folder / "cut.gguf").write_bytes(described_gguf.read_bytes()[:-40])
     plain = inspect(folder / name)
     assert (plain.exit_code, plain.stdout) == (exit_code, "")
     assert plain.stderr.startswith("error: ")
@@ -398,9 +313,9 @@ print(codes.count(0), codes.count(5), peak_kib() - before)
 
 
 @pytest.mark.slow
-def test_2000_mutants_are_described_or_refused(tmp_path: Path, described: Path) -> None:
+def test_2000_mutants_are_described_or_refused(tmp_path: Path, described_gguf: Path) -> None:
     """Each ends with 0 or 5 and at most one line of error; all of them together stay within 256 MB."""
-    write_adapter(tmp_path / "adapter.gguf")
+    write_small_adapter(tmp_path / "adapter.gguf")
     done = subprocess.run(
         [sys.executable, "-c", PEAK + MUTANTS, str(tmp_path), "2000"],
         capture_output=True,
@@ -416,11 +331,11 @@ def test_2000_mutants_are_described_or_refused(tmp_path: Path, described: Path) 
 
 
 @pytest.mark.slow
-def test_the_installed_command_says_the_same(tmp_path: Path, described: Path) -> None:
+def test_the_installed_command_says_the_same(tmp_path: Path, described_gguf: Path) -> None:
     (tmp_path / "hangs.gguf").write_bytes(HANGS_OTHERS)
-    for path, exit_code in ((described, 0), (tmp_path / "hangs.gguf", 5), (tmp_path, 5), (Path("/dev/zero"), 5)):
+    for path, exit_code in ((described_gguf, 0), (tmp_path / "hangs.gguf", 5), (tmp_path, 5), (Path("/dev/zero"), 5)):
         done = subprocess.run(
-            [command(), "inspect", str(path)], capture_output=True, text=True, check=False, timeout=60
+            [installed_command(), "inspect", str(path)], capture_output=True, text=True, check=False, timeout=60
         )
         assert (done.returncode, done.stderr) == (exit_code, inspect(path).stderr)
 
@@ -459,12 +374,3 @@ def test_the_largest_vocabulary_a_header_holds_costs_little_memory(tmp_path: Pat
         document, peak_kib = done.stdout.splitlines()
         assert said in json.loads(document)["why_not"]
         assert int(peak_kib) * 1024 < 256e6
-
-
-@pytest.mark.model
-def test_the_real_model_is_described(smollm2: Path) -> None:
-    document = inspect_json(smollm2)
-    assert (document["kind"], document["runs"], document["file_type"]) == ("model", True, "Q8_0")
-    assert (document["n_params"], document["model"]["layers"], document["model"]["width"]) == (134_515_008, 30, 576)
-    assert document["tokenizer"]["n_tokens"] == 49_152
-    assert [entry["type"] for entry in document["types"]] == ["Q8_0", "F32"]

@@ -21,12 +21,9 @@ from tests.support.commands import process, run, run_json, titles
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 pytestmark = pytest.mark.usefixtures("offline_home")
 
-
 ESCAPE = "\x1b"
-
 
 COLOURED = re.compile(r"\x1b\[[0-9;]*3[0-9]")
 

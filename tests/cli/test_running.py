@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from genrec_edge.recommender import Recommender
 
-
 pytestmark = pytest.mark.usefixtures("offline_home")
 
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from genrec_edge.errors import ModelInvalidError
-from genrec_edge.gguf.header import (
-    read_header,
-)
+from genrec_edge.gguf.header import read_header
 from genrec_edge.gguf.validate import check_runnable
 
 if TYPE_CHECKING:
@@ -35,9 +33,7 @@ def spm(n_tokens: int, **changes: object) -> dict[str, object]:
 
 EMBEDDING = np.zeros((100, 8), np.float32)
 
-
 NORM = np.ones(8, np.float32)
-
 
 UNRUNNABLE: dict[str, tuple[dict[str, Any], str]] = {
     "architecture": ({"architecture": "gemma3"}, "is a 'gemma3' model; genrec-edge runs llama, qwen2, qwen3"),

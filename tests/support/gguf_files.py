@@ -13,6 +13,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+PROVENANCE = {
+    "genrec_edge.prompt_version": "titles-1",
+    "genrec_edge.adapter.0.name": "films-lora",
+    "genrec_edge.layers": "0-7,28,29",
+    "genrec_edge.train.seed": 7,
+    "genrec_edge.train.hit@10": 0.25,
+}
+"""Keys of `described_gguf` that say how it was trained."""
+GENERAL = {
+    "general.name": "Tiny Films",
+    "general.basename": "films",
+    "general.size_label": "135M",
+    "general.license": "apache-2.0",
+    "general.quantized_by": "genrec-edge 0.1.0",
+    "general.base_model.count": 2,
+    "general.base_model.0.name": "First",
+    "general.base_model.0.repo_url": "https://example.org/first",
+    "general.base_model.1.name": "Second",
+    "tokenizer.chat_template": "{{ 1 / 0 }}",
+}
+"""Keys of `described_gguf` that say what it is."""
+
 
 @pytest.fixture(scope="session")
 def tiny_gguf() -> Callable[..., Path]:
@@ -66,6 +88,33 @@ def write_tiny_gguf(
             add[type(value)](key, value)
     for name, tensor in tensors.items():
         writer.add_tensor(name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def described_gguf(tmp_path: Path, tiny_gguf: Callable[..., Path]) -> Path:
+    """Returns a model that runs and says all there is to say."""
+    tensors = {
+        "token_embd.weight": np.zeros((100, 8), np.float16),
+        "output_norm.weight": np.ones(8, np.float32),
+    }
+    return tiny_gguf(tmp_path / "films.gguf", keys={**GENERAL, **PROVENANCE}, tensors=tensors)
+
+
+def write_small_adapter(path: Path, *, alpha: float = 16.0) -> Path:
+    """Write an adapter of three matrices, one of rank 8 and two of rank 4, and return its path."""
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", alpha)
+    for name, rank in (("blk.0.attn_q", 8), ("blk.1.attn_q", 4), ("output", 4)):
+        writer.add_tensor(f"{name}.weight.lora_a", np.ones((rank, 32), np.float32))
+        writer.add_tensor(f"{name}.weight.lora_b", np.ones((16, rank), np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
