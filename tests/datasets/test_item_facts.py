@@ -1,8 +1,6 @@
-"""Facts of items: what matches an intent, what is typical, and negatives, by hand and by counting."""
+"""Facts of items: what matches an intent, what is typical, and phrases, by hand."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -52,14 +50,9 @@ def test_phrases_of_an_item_come_with_the_facts_they_are_made_of(item_facts: Ite
     assert item_facts.sample_intent(3, rng) is None
 
 
-def test_negatives_are_different_items_outside_of_the_history(item_facts: ItemFacts) -> None:
+def test_negatives_are_outside_of_the_history(item_facts: ItemFacts) -> None:
     rng = np.random.default_rng(1)
-    drawn = Counter(item for _ in range(400) for item in item_facts.negatives.sample(0, rng, 2))
-    assert set(drawn) == {2, 3, 4, 5}
-    assert all(150 < n < 250 for n in drawn.values())
-    popular = Counter(item_facts.negatives.sample(1, rng, 1, popular=True)[0] for _ in range(500))
-    assert set(popular) == {0, 1, 3}
-    assert popular[1] / 500 == pytest.approx(3 / 5, abs=0.1)
+    assert {item for _ in range(100) for item in item_facts.negatives.sample(0, rng, 2)} == {2, 3, 4, 5}
 
 
 def test_summaries_may_come_from_elsewhere() -> None:

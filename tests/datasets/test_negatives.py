@@ -1,0 +1,55 @@
+"""Sampled negatives: outside of what a user has met, uniformly, by popularity or by the scores of a baseline."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from genrec_edge.datasets.negatives import NegativeSampler, candidate_negatives
+from genrec_edge.errors import UsageError
+
+N_ITEMS = 6
+HISTORIES = [np.array([0, 1, 1]), np.array([2]), np.array([1, 3])]
+
+
+def test_negatives_are_different_items_outside_of_the_history() -> None:
+    negatives = NegativeSampler(HISTORIES, N_ITEMS)
+    rng = np.random.default_rng(1)
+    pairs = [negatives.sample(0, rng, 2) for _ in range(400)]
+    assert all(one != other for one, other in pairs)
+    drawn = Counter(item for pair in pairs for item in pair)
+    assert set(drawn) == {2, 3, 4, 5}
+    assert all(150 < n < 250 for n in drawn.values())
+    popular = Counter(negatives.sample(1, rng, 1, popular=True)[0] for _ in range(500))
+    assert set(popular) == {0, 1, 3}
+    assert popular[1] / 500 == pytest.approx(3 / 5, abs=0.1)
+
+
+def test_candidates_are_drawn_uniformly_outside_of_the_events() -> None:
+    rng = np.random.default_rng(2)
+    pools = [candidate_negatives([0, 4, -1], N_ITEMS, 2, rng).tolist() for _ in range(400)]
+    assert all(one != other for one, other in pools)
+    drawn = Counter(item for pool in pools for item in pool)
+    assert set(drawn) == {1, 2, 3, 5}
+    assert all(150 < n < 250 for n in drawn.values())
+
+
+def test_hard_candidates_are_those_with_the_highest_scores() -> None:
+    scores = np.array([9.0, 1.0, 3.0, 8.0, 2.0, 3.0])
+    rng = np.random.default_rng(0)
+    assert candidate_negatives([0, 3, -1], N_ITEMS, 3, rng, scores).tolist() == [
+        2,
+        5,
+        4,
+    ]  # the first of equal ones first
+    assert candidate_negatives([], N_ITEMS, 2, rng, scores).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("n", [0, 5])
+def test_a_number_of_candidates_out_of_range_is_refused(n: int) -> None:
+    rng = np.random.default_rng(0)
+    assert sorted(candidate_negatives([0, 4], N_ITEMS, 4, rng).tolist()) == [1, 2, 3, 5]
+    with pytest.raises(UsageError, match=f"`candidates` must be from 1 to 4, .*, got {n}"):
+        candidate_negatives([0, 4], N_ITEMS, n, rng)
