@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.batch_jobs import MAIN, begun, parts, run
 
-pytestmark = pytest.mark.usefixtures("job_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("job_home")]
 
 HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 """Shells start what runs in their background with SIGINT ignored, and it stays so below the tests."""

@@ -15,7 +15,7 @@ from tests.support.batch_jobs import MAIN, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("job_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("job_home")]
 
 
 @pytest.mark.slow

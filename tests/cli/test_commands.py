@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.commands import installed_command, process, run, run_json
 
-pytestmark = pytest.mark.usefixtures("offline_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("offline_home")]
 
 BAD_INPUT = [
     pytest.param(["--model", "{}/none.gguf"], 2, "usage", "no model file", id="no such model file"),

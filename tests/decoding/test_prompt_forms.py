@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,7 +196,7 @@ def test_words_that_do_not_fit_are_refused_and_never_cut(smollm2: Path, films_pa
 
 def test_a_model_that_knows_only_histories_is_asked_nothing_else(smollm2: Path, films_path: Path) -> None:
     with Recommender.open(smollm2, films_path, n_threads=1) as opened:
-        opened.session.config = replace(opened.session.config, prompt="genrec-1")
+        opened.session.prompts._layout = "genrec-1"
         with pytest.raises(UsageError, match="'genrec-1', which this model was tuned with, hold a history and nothing"):
             opened.recommend(["Toy Story"], intent="comedy")
         with pytest.raises(UsageError, match="hold a history and nothing else"):

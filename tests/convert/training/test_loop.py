@@ -91,7 +91,7 @@ def test_layers_that_were_left_out_for_training_are_left_out_by_convert(
     assert (header.metadata["llama.block_count"], header.metadata["genrec_edge.layers"]) == (1, "1")
     (tmp_path / "named").mkdir()
     assert converted(tmp_path / "named", tiny_llama, trained.out, layers=(1,)).exists()
-    with pytest.raises(UsageError, match="was trained on the layers 1 of 2, and 0 are to be kept"):
+    with pytest.raises(UsageError, match="was trained on the layers 1 of 2, and the layers 0 are to be kept"):
         converted(tmp_path / "other", tiny_llama, trained.out, layers=(0,))
     (trained.out / "genrec_edge.json").write_text(json.dumps({**record, "layers_of": 30}))
     with pytest.raises(UsageError, match=r"the layers 1 of 30, and .* has 0-1 of 2"):
