@@ -139,6 +139,20 @@ def test_no_class_name_is_used_twice() -> None:
     assert found["Recommender"] == "genrec_edge.recommender"
 
 
+def test_no_fixture_of_the_support_code_is_defined_twice() -> None:
+    """Of two plugins with a fixture of one name, pytest takes the later one for every test, without a word."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "tests" / "support").glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and "pytest.fixture" in map(_called, node.decorator_list):
+                assert found.setdefault(node.name, path.name) == path.name, node.name
+    assert "tiny_llama" in found
+
+
+def _called(node: ast.expr) -> str:
+    return ast.unparse(node.func if isinstance(node, ast.Call) else node)
+
+
 def test_an_arrow_that_runs_back_would_be_seen(tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(

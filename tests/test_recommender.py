@@ -65,9 +65,9 @@ def same_film(item: Item) -> tuple[str, int | None]:
     return titles.canonical(item.title), item.year
 
 
-def made_entry(rng: random.Random, films: list[Item]) -> str | Interaction:
+def made_entry(rng: random.Random, items_by_id: list[Item]) -> str | Interaction:
     """Return an item by title, by title and year, by id or misspelt, or an attack."""
-    item = rng.choice(films)
+    item = rng.choice(items_by_id)
     kind = rng.random()
     if kind < 0.35:
         return item.title
@@ -97,10 +97,10 @@ def surely_seen(entry: str | Interaction, by_id: Mapping[str, Item], by_name: Ma
 
 @pytest.mark.slow
 def test_two_thousand_made_histories(
-    tiny_llama: Path, tricky_path: Path, films: Mapping[str, Item], own_cache: None
+    tiny_llama: Path, tricky_path: Path, items_by_id: Mapping[str, Item], own_cache: None
 ) -> None:
     rng = random.Random(2024)
-    listed = list(films.values())
+    listed = list(items_by_id.values())
     titled = [item.title for item in listed]
     by_name = {f"{item.title} ({item.year})": item for item in listed if item.year is not None}
     by_name |= {item.title: item for item in listed if titled.count(item.title) == 1}
@@ -116,7 +116,7 @@ def test_two_thousand_made_histories(
             for _ in range(part, N_HISTORIES, len(kinds)):
                 n_entries = min(rng.randint(0, 30), rng.randint(0, 30))
                 history = [made_entry(rng, listed) for _ in range(n_entries)]
-                certain = [surely_seen(entry, films, by_name) for entry in history]
+                certain = [surely_seen(entry, items_by_id, by_name) for entry in history]
                 k = rng.randint(1, 4)
                 try:
                     result = r.recommend(history, k=k)
@@ -125,7 +125,7 @@ def test_two_thousand_made_histories(
                     assert not any(certain)
                     continue
                 n_answered += 1
-                check_answer(result, k, films)
+                check_answer(result, k, items_by_id)
                 seen = {same_film(item) for item in certain if item is not None}
                 seen |= {same_film(m.item) for m in result.resolved if m.item is not None}
                 assert seen.isdisjoint(same_film(r.item) for r in result.items)
@@ -174,9 +174,9 @@ def test_many_requests_are_answered_like_single_ones(recommender: Recommender) -
 
 
 @pytest.mark.slow
-def test_threads_get_the_serial_answers(recommender: Recommender, films: Mapping[str, Item]) -> None:
+def test_threads_get_the_serial_answers(recommender: Recommender, items_by_id: Mapping[str, Item]) -> None:
     rng = random.Random(7)
-    known = [Interaction(id=item_id) for item_id in films]
+    known = [Interaction(id=item_id) for item_id in items_by_id]
     requests = [
         Request(history=tuple(rng.sample(known, rng.randint(0, 6))), k=3, decode=rng.choice(["exact", "beam"]))
         for _ in range(8 * 25)

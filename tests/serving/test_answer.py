@@ -63,17 +63,17 @@ def probabilities(result: Result) -> dict[str, float]:
     return {r.item.title: math.exp(r.logprob) for r in result.items}
 
 
-def test_an_empty_history_gives_what_the_model_likes(recommender: Recommender, films: Mapping[str, Item]) -> None:
+def test_an_empty_history_gives_what_the_model_likes(recommender: Recommender, items_by_id: Mapping[str, Item]) -> None:
     result = recommender.recommend(k=10)
-    check_answer(result, 10, films)
+    check_answer(result, 10, items_by_id)
     assert result.exact
     assert (result.resolved, result.unresolved, result.dropped) == ((), (), 0)
 
 
-def test_the_whole_catalog_can_be_ranked(recommender: Recommender, films: Mapping[str, Item]) -> None:
-    result = recommender.recommend(k=len(films))
-    check_answer(result, len(films), films)
-    assert sorted(ids(result)) == sorted(films)
+def test_the_whole_catalog_can_be_ranked(recommender: Recommender, items_by_id: Mapping[str, Item]) -> None:
+    result = recommender.recommend(k=len(items_by_id))
+    check_answer(result, len(items_by_id), items_by_id)
+    assert sorted(ids(result)) == sorted(items_by_id)
 
 
 @pytest.mark.parametrize("decode", ["exact", "beam"])
@@ -130,35 +130,35 @@ def test_free_text_returns_nothing_that_is_not_allowed(bigram: Recommender) -> N
 
 
 def test_a_random_model_writes_nothing_that_is_in_the_catalog(
-    recommender: Recommender, films: Mapping[str, Item]
+    recommender: Recommender, items_by_id: Mapping[str, Item]
 ) -> None:
     result = recommender.recommend(["Jaws"], k=3, decode="free", temperature=1.0, seed=1)
-    assert all(films[r.item.id] == r.item for r in result.items)
+    assert all(items_by_id[r.item.id] == r.item for r in result.items)
     assert not result.exact
 
 
 @pytest.mark.parametrize("history", [[], ["Jaws"], ["Heat (1995)", "Fargo", "M"]])
 def test_the_gap_bounds_what_a_beam_may_have_missed(
-    recommender: Recommender, films: Mapping[str, Item], history: list[str]
+    recommender: Recommender, items_by_id: Mapping[str, Item], history: list[str]
 ) -> None:
     exact, beam = (recommender.recommend(history, k=8, decode=decode) for decode in ("exact", "beam"))
-    check_bounded(beam, exact, films)
+    check_bounded(beam, exact, items_by_id)
 
 
 def test_an_answer_out_of_budget_says_so_and_bounds_its_error(
-    tiny_llama: Path, tricky_path: Path, recommender: Recommender, films: Mapping[str, Item], own_cache: None
+    tiny_llama: Path, tricky_path: Path, recommender: Recommender, items_by_id: Mapping[str, Item], own_cache: None
 ) -> None:
     exact = recommender.recommend(["Jaws"], k=8)
     assert exact.exact
     with Recommender.open(tiny_llama, tricky_path, n_threads=1, budget=Budget(tokens=1)) as hurried:
         result = hurried.recommend(["Jaws"], k=8)
     assert not result.exact
-    check_bounded(result, exact, films)
+    check_bounded(result, exact, items_by_id)
 
 
-def check_bounded(result: Result, exact: Result, films: Mapping[str, Item]) -> None:
+def check_bounded(result: Result, exact: Result, items_by_id: Mapping[str, Item]) -> None:
     """k allowed items, and none outside them better than the worst of them by more than the gap."""
-    check_answer(result, len(exact.items), films)
+    check_answer(result, len(exact.items), items_by_id)
     assert result.gap is not None
     missed = [r.score for r in exact.items if r.item.id not in ids(result)]
     assert max(missed, default=-math.inf) <= result.items[-1].score + result.gap + NOISE

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from genrec_edge import Recommender
 
 
-def test_where_keeps_what_fits_the_condition(recommender: Recommender, films: Mapping[str, Item]) -> None:
-    comedies = {i for i, film in films.items() if "Comedy" in str(film.columns["genres"]).split(", ")}
-    fitting = {i for i in comedies if (films[i].year or 0) >= 1990}
+def test_where_keeps_what_fits_the_condition(recommender: Recommender, items_by_id: Mapping[str, Item]) -> None:
+    comedies = {i for i, film in items_by_id.items() if "Comedy" in str(film.columns["genres"]).split(", ")}
+    fitting = {i for i in comedies if (items_by_id[i].year or 0) >= 1990}
     result = recommender.recommend(["Jaws"], k=len(fitting), where="genre = 'Comedy' AND year >= 1990")
     assert set(ids(result)) == fitting
     best = recommender.recommend(["Jaws"], k=60 - 1).items  # masks prune and do not change a score
@@ -138,7 +138,7 @@ def test_more_than_is_allowed_says_how_many_are(recommender: Recommender) -> Non
     with pytest.raises(NothingToRecommendError) as error:
         recommender.recommend(["Alien", "Aliens"], k=3, where="title LIKE 'Alien%'")
     assert "3 items asked for, 1 allowed: of 60 items 3 fit the conditions, 2 of them" in error.value.message
-    assert "-k 1" in error.value.hint
+    assert "`k` to at most 1" in error.value.hint
     with pytest.raises(NothingToRecommendError, match="1 items asked for, 0 allowed"):
         recommender.recommend(k=1, where="year > 3000")
 

@@ -49,10 +49,10 @@ def test_people_are_said_of_a_history_only_if_it_has_more_of_them_than_the_catal
         Fact("genres", "Drama"),
         Fact("genres", "War"),
     )
-    films = [(drama, ann), (drama, cy), (war, ann), (drama,)]
-    assert describe.facts_of_many(films, lambda _: 0.1) == {drama: 3, war: 1, ann: 2}
-    assert describe.facts_of_many(films, lambda _: 0.25) == {drama: 3, war: 1}
-    assert describe.facts_of_many(films[:2], lambda _: 0.1) == {drama: 2, ann: 1, cy: 1}
+    items_by_id = [(drama, ann), (drama, cy), (war, ann), (drama,)]
+    assert describe.facts_of_many(items_by_id, lambda _: 0.1) == {drama: 3, war: 1, ann: 2}
+    assert describe.facts_of_many(items_by_id, lambda _: 0.25) == {drama: 3, war: 1}
+    assert describe.facts_of_many(items_by_id[:2], lambda _: 0.1) == {drama: 2, ann: 1, cy: 1}
 
 
 def phrase_shares(

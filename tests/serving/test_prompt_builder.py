@@ -30,7 +30,7 @@ def small(tiny_llama: Path, tricky_path: Path, own_cache: None) -> Iterator[Reco
 
 
 def test_a_long_history_drops_its_oldest_titles_and_says_so(
-    small: Recommender, recommender: Recommender, tiny_llama: Path, films: Mapping[str, Item]
+    small: Recommender, recommender: Recommender, tiny_llama: Path, items_by_id: Mapping[str, Item]
 ) -> None:
     history = ["Vertigo", "Casablanca", "Chinatown", "Rear Window", "Some Like It Hot", "Groundhog Day"]
     history += ["Trainspotting", "The Princess Bride", "Blade Runner", "Spirited Away", "Toy Story", "Psycho"]
@@ -45,7 +45,7 @@ def test_a_long_history_drops_its_oldest_titles_and_says_so(
     model.close()
     assert 0 < len(kept) < len(history)
     result = small.recommend(history, k=5)
-    check_answer(result, 5, films)
+    check_answer(result, 5, items_by_id)
     assert result.dropped == len(history) - len(kept)
     assert result.timings.prompt_tokens <= 128
     assert {r.item.title for r in result.items}.isdisjoint(history)  # dropped from the prompt, seen all the same
@@ -54,17 +54,17 @@ def test_a_long_history_drops_its_oldest_titles_and_says_so(
 
 @pytest.mark.slow
 def test_a_history_that_grows_past_the_window_seldom_moves_it(
-    recommender: Recommender, films: Mapping[str, Item], monkeypatch: pytest.MonkeyPatch
+    recommender: Recommender, items_by_id: Mapping[str, Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shown 32 titles at most: what comes between two blocks costs its own tokens."""
     monkeypatch.setattr(recommender.session.prompts, "_max_titles", 32)
-    history = list(films)[:50]
+    history = list(items_by_id)[:50]
     dropped = []
     for n in range(1, len(history) + 1):
         result = recommender.recommend([Interaction(id=item_id) for item_id in history[:n]], k=1)
         dropped.append(result.dropped)
         new = result.timings.prompt_tokens - result.timings.reused_tokens
-        newest = len(recommender.session.title_tokens(films[history[n - 1]].row)) + 1
+        newest = len(recommender.session.title_tokens(items_by_id[history[n - 1]].row)) + 1
         if n > 1 and dropped[-1] == dropped[-2]:
             assert new <= newest + 1  # the token before it may be read again for its logits
     assert dropped == [0] * 32 + [8] * 8 + [16] * 8 + [24] * 2

@@ -49,7 +49,7 @@ USER_TEXTS: dict[str, Any] = {"preference": "loud ones", "intent": "drama", "con
 
 
 @pytest.fixture(scope="module")
-def films(tricky_path: Path) -> Mapping[str, Item]:
+def items_by_id(tricky_path: Path) -> Mapping[str, Item]:
     """The items of the tricky catalog, by id."""
     with Catalog.open(tricky_path) as opened:
         return {item.id: item for item in opened.items([row for row, _, _ in opened.titles()])}
@@ -105,11 +105,11 @@ def scores(result: Result) -> Any:
     return pytest.approx([r.score for r in result.items], abs=NOISE)
 
 
-def check_answer(result: Result, k: int, films: Mapping[str, Item]) -> None:
+def check_answer(result: Result, k: int, items_by_id: Mapping[str, Item]) -> None:
     """Exactly k rows of the catalog, none twice, best first, with probabilities that can be."""
     assert [r.rank for r in result.items] == list(range(1, k + 1))
     assert len(set(ids(result))) == k
-    assert all(films[r.item.id] == r.item for r in result.items)
+    assert all(items_by_id[r.item.id] == r.item for r in result.items)
     assert [r.score for r in result.items] == sorted((r.score for r in result.items), reverse=True)
     assert all(r.score == r.logprob + r.bias for r in result.items)
     probabilities = [math.exp(r.logprob) for r in result.items]
