@@ -20,6 +20,7 @@ def test_an_option_that_changed_would_be_seen() -> None:
     assert "+| `--where SQL` |" in found
 
 
+@pytest.mark.slow
 def test_prose_stays_and_is_no_difference() -> None:
     title = "# The command line\n"
     text = CLI_PATH.read_text(encoding="utf-8").replace(title, f"{title}\nMore prose.\n", 1)

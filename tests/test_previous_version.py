@@ -281,6 +281,7 @@ def test_a_prior_is_counted_as_it_was(place: Place) -> None:
     asked(place, recommendation("--prior-file", "50"))
 
 
+@pytest.mark.slow
 def test_profiles_take_more_events_on_top_of_their_summaries(place: Place) -> None:
     for entry in json.loads((EXPECTED / "updated_profiles.json").read_text(encoding="utf-8")):
         asked(place, entry)

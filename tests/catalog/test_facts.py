@@ -37,6 +37,7 @@ def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
             assert len(set(facts)) == len(facts)
 
 
+@pytest.mark.slow
 def test_values_and_shares_are_counts_of_items(films: Catalog) -> None:
     catalog_facts = CatalogFacts(films)
     for column in catalog_facts.columns:

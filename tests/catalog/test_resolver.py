@@ -173,6 +173,7 @@ def test_hostile_texts_mean_no_item(text: str, resolver: TitleResolver) -> None:
     assert len(match.candidates) <= MAX_CANDIDATES
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.text(alphabet="heat alien 12459()"))
 def test_any_text_has_an_answer(text: str, resolver: TitleResolver) -> None:
@@ -202,6 +203,7 @@ def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
         assert resolver.resolve("Terminatro Genisys").method == "fuzzy"
 
 
+@pytest.mark.slow
 def test_every_film_is_found_by_its_own_title_and_year(films_path: Path) -> None:
     with Catalog.open(films_path) as catalog:
         resolver = TitleResolver(catalog)

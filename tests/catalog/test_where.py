@@ -142,6 +142,7 @@ def test_errors_of_sqlite_are_about_the_condition(where: str, message: str, film
     assert "\n" not in error.value.message
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     words=st.lists(
@@ -212,6 +213,7 @@ def test_the_authorizer_refuses_other_statements(query: str, films_path: Path) -
             connection.execute(query)
 
 
+@pytest.mark.slow
 def test_a_filter_that_never_ends_is_ended(films: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))  # a second later each time it is read; the limit is 2 s
     monkeypatch.setattr(where_module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))

@@ -109,6 +109,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(records=ROWS)
 def test_whatever_is_in_a_file_comes_back(records: list[dict[str, Any]], tmp_path: Path) -> None:

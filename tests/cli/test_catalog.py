@@ -39,6 +39,7 @@ def run_json(*arguments: object) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_build(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text(MESSY_CSV, encoding="utf-8")
     found = run_json("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db", "--name", "mine")

@@ -132,6 +132,7 @@ def test_a_narrow_terminal_keeps_the_columns_that_matter(small_data: Path, monke
     assert all(len(line) <= 60 for line in table)
 
 
+@pytest.mark.slow
 def test_answers_are_kept_and_not_asked_for_again(small_data: Path, tiny_llama: Path) -> None:
     options = ["--data", str(small_data), "--model", str(tiny_llama), "--baselines", "none", "--resume", "kept"]
     first = run(*options, "--threads", "1", "--users", "4", "--json")
@@ -175,6 +176,7 @@ def test_a_folder_of_pictures_with_the_curve_of_file_types(small_data: Path, tin
     assert sorted(path.name for path in Path("one").iterdir()) == ["evaluation.json", "evaluation.md", "quality.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "kind", "n_users"),
     [

@@ -28,6 +28,7 @@ ESCAPE = "\x1b"
 COLOURED = re.compile(r"\x1b\[[0-9;]*3[0-9]")
 
 
+@pytest.mark.slow
 def test_quiet_means_no_word_on_stderr(recommend_command: list[str]) -> None:
     result = run(*recommend_command, "-H", "teh matrx", "-H", "heat", "-k", "2", "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -106,6 +107,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["gguf", "matplotlib"])
 def test_a_missing_part_is_one_line_before_any_work(module: str, tmp_path: Path) -> None:
     """Also of those modules that only the last step loads."""
@@ -127,6 +129,7 @@ def test_only_modules_of_the_extra_count_as_missing(name: str | None, missing: b
         raise ModuleNotFoundError(name=name)
 
 
+@pytest.mark.slow
 def test_a_broken_module_is_not_a_missing_one(tmp_path: Path) -> None:
     """One of an extra that is there and lacks something of its own."""
     (tmp_path / "gguf.py").write_text("import a_module_that_is_not_there\n")

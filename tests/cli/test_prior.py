@@ -87,6 +87,7 @@ def test_the_training_part_is_counted_and_nothing_else(prior_data: Path, tmp_pat
     }
 
 
+@pytest.mark.slow
 def test_all_events_are_counted_and_more_are_added(
     prior_data: Path, tmp_path: Path, prior_events: list[tuple[str, str, int]]
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_weighted_prior_is_added_to_the_score(
     assert list(by_id(top)) == list(by_id(document))[:5]
 
 
+@pytest.mark.slow
 def test_a_sequence_prior_of_weight_four_is_what_a_file_alone_means(
     ask: Callable[..., dict[str, Any]], prior_path: Path
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_sequence_prior_of_weight_four_is_what_a_file_alone_means(
     assert by_id(ask("--prior-file", prior_path), "score") == pytest.approx(by_id(named, "score"), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_seen_items_and_conditions_are_as_without_a_prior(ask: Callable[..., dict[str, Any]], prior_path: Path) -> None:
     assert not set(by_id(ask("--prior-file", prior_path))) & set(HISTORY)
     with_seen = ask("--prior-file", prior_path, "--allow-seen", k=60)
@@ -190,6 +193,7 @@ def test_seen_items_and_conditions_are_as_without_a_prior(ask: Callable[..., dic
     assert {item["year"] for item in few["items"]} == {1995}
 
 
+@pytest.mark.slow
 def test_without_a_prior_nothing_is_said_of_one(ask: Callable[..., dict[str, Any]], prior_path: Path) -> None:
     for options in ((), ("--prior", "none", "--prior-file", prior_path)):
         document = ask(*options)

@@ -82,6 +82,7 @@ def test_update_show_and_forget(update: Callable[..., list[object]], films_path:
     assert b"Vertigo" not in profiles_path().read_bytes()
 
 
+@pytest.mark.slow
 def test_json(update: Callable[..., list[object]]) -> None:
     document = run_json(*update("ann", "Alien", "Aliens", "no such film at all"))
     profile = document["profile"]

@@ -28,6 +28,7 @@ def test_free_text_says_how_it_became_an_item(
     assert "free text, 0 titles refused" in table.stderr
 
 
+@pytest.mark.slow
 def test_a_person_gets_a_table_and_what_was_understood(recommend_command: list[str]) -> None:
     history = ("-H", "Jaws", "-H", "teh matrx", "-H", "heat", "-H", "9999")
     result = run(*recommend_command, *history, "-k", "60", "--allow-seen")
@@ -51,6 +52,7 @@ def test_a_person_gets_a_table_and_what_was_understood(recommend_command: list[s
     assert len(said) == 4  # "Jaws" was understood literally: nothing to say
 
 
+@pytest.mark.slow
 def test_dropped_titles_are_mentioned(recommend_command: list[str]) -> None:
     enjoyed = ("Vertigo", "Casablanca", "Chinatown", "Rear Window", "Trainspotting", "Groundhog Day", "Psycho")
     long = [f"--history={title}" for title in (*enjoyed, "Some Like It Hot", "The Princess Bride", "Blade Runner")]

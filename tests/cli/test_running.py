@@ -130,6 +130,7 @@ def test_a_second_ctrl_c_kills(recommend_command: list[str]) -> None:
     assert (exit_code, out) == (-signal.SIGINT, "")
 
 
+@pytest.mark.slow
 def test_a_timeout_is_exit_10(recommend_command: list[str]) -> None:
     done = process([*recommend_command, "--timeout", "0.01"], code=ENDLESS_SEARCH)
     assert (done.returncode, done.stdout) == (10, "")

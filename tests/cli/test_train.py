@@ -152,6 +152,7 @@ def test_a_folder_that_another_run_began_is_begun_anew_without_resume(
     assert not (tmp_path / "out" / "left over").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     script = (
         "import sys\nsys.modules['peft'] = None\nfrom genrec_edge.cli import main\n"

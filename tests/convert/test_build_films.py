@@ -47,6 +47,7 @@ def test_every_film_has_what_the_catalog_promises(records: list[dict[str, Any]])
     assert not {"Jr.", "Sr.", "III"} & set(values)
 
 
+@pytest.mark.slow
 def test_the_catalog_holds_the_same_films(films_path: Path, records: list[dict[str, Any]]) -> None:
     with Catalog.open(films_path) as catalog:
         assert catalog.meta["licence"] == "CC0-1.0"

@@ -121,6 +121,7 @@ def test_leave_one_out_holds_out_the_last_two(events: list[Event], ties: Ties, m
     assert (split.ties, split.kind, split.card()["min_events"]) == (ties, "leave-one-out", min_events)
 
 
+@pytest.mark.slow
 @given(EVENTS, st.sampled_from(TIES), st.sampled_from([0.1, 0.5, 0.9]))
 def test_a_split_by_time_trains_on_what_was_before_the_cut(events: list[Event], ties: Ties, share: float) -> None:
     cut = sorted(time for _, _, time in events)[int(share * len(events))]

@@ -136,6 +136,7 @@ def test_the_top_k_equals_brute_force(kind: ScoreKind, titles: list[str], seed: 
     assert_answer_is(answer, index, brute_force(titles, model, kind), bias, k)
 
 
+@pytest.mark.slow
 @given(titles=titles_st, seed=st.integers(0, 10**6))
 @settings(deadline=None)
 def test_catalog_scores_are_a_distribution_over_the_catalog(titles: list[str], seed: int) -> None:
@@ -145,6 +146,7 @@ def test_catalog_scores_are_a_distribution_over_the_catalog(titles: list[str], s
     assert sum(math.exp(f.logprob) for f in answer.found) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 @given(titles=titles_st, seed=st.integers(0, 10**6))
 @settings(deadline=None)
 def test_only_prefixes_of_allowed_titles_are_evaluated_and_none_twice(titles: list[str], seed: int) -> None:
@@ -179,6 +181,7 @@ def test_a_spent_budget_still_gives_k_items_and_an_honest_gap(
     assert answer.exact == (answer.gap == 0)
 
 
+@pytest.mark.slow
 @given(titles=titles_st, seed=st.integers(0, 10**6), data=st.data())
 @settings(deadline=None)
 def test_beam_search_gives_k_items_and_an_honest_gap(titles: list[str], seed: int, data: st.DataObject) -> None:

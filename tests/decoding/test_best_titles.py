@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from genrec_edge.decoding.best_titles import TopK
 scores_st = st.lists(st.sampled_from([-3.0, -2.5, -1.0, 0.0]), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @given(scores_st, st.integers(1, 12), st.randoms())
 def test_it_keeps_the_k_best_and_of_equal_ones_the_first_of_the_trie(scores: list[float], k: int, rng: object) -> None:
     best, order = TopK(k), list(range(len(scores)))

@@ -135,6 +135,7 @@ def test_the_top_k_on_a_prior_equals_brute_force(
     assert all(score == pytest.approx(truth[i], abs=1e-4) for i, score in found.items())
 
 
+@pytest.mark.slow
 @given(titles=titles_st, seed=st.integers(0, 10**6), tau=tau_st, lambda_=lambda_st)
 @settings(deadline=None)
 def test_scores_on_a_prior_are_a_distribution(titles: list[str], seed: int, tau: float, lambda_: float) -> None:
@@ -144,6 +145,7 @@ def test_scores_on_a_prior_are_a_distribution(titles: list[str], seed: int, tau:
     assert max(found.values()) <= 0
 
 
+@pytest.mark.slow
 @given(titles=titles_st, seed=st.integers(0, 10**6), k=st.integers(1, 25))
 @settings(deadline=None)
 def test_without_the_model_the_answer_is_the_prior(titles: list[str], seed: int, k: int) -> None:
@@ -155,6 +157,7 @@ def test_without_the_model_the_answer_is_the_prior(titles: list[str], seed: int,
     assert all(score == pytest.approx(math.log(mass[i]), abs=1e-9) for i, score in found.items())
 
 
+@pytest.mark.slow
 def test_a_spent_budget_and_a_beam_keep_their_promises_on_a_prior() -> None:
     rng = np.random.default_rng(3)
     titles = sorted({"".join(rng.choice(list("abcd"), rng.integers(3, 9))) for _ in range(400)})

@@ -6,6 +6,7 @@ import math
 from itertools import count
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_of_equal_bounds_the_first_pushed_comes_first() -> None:
     assert [parent for _, parent in drain(frontier, -math.inf)] == [7, 3, 5]
 
 
+@pytest.mark.slow
 @given(bounds_st, bounds_st)
 def test_merged_frontiers_are_as_one(left: list[list[float]], right: list[list[float]]) -> None:
     tickets = count()

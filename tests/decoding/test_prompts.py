@@ -33,6 +33,7 @@ def test_a_prompt_is_the_instruction_and_each_title_with_its_end() -> None:
     assert assemble([], 3) == (INSTRUCTION, 0)
 
 
+@pytest.mark.slow
 @given(histories, st.integers(3, 60))
 def test_the_newest_titles_that_fit_are_kept_whole(titles: list[list[TokenId]], max_tokens: int) -> None:
     if titles and len(titles[-1]) + 1 > max_tokens - len(INSTRUCTION):
@@ -46,6 +47,7 @@ def test_the_newest_titles_that_fit_are_kept_whole(titles: list[list[TokenId]], 
         assert len(prompt) + len(titles[dropped - 1]) + 1 > max_tokens  # one more would not have fitted
 
 
+@pytest.mark.slow
 @given(histories, titles_st)
 def test_a_longer_history_only_appends(titles: list[list[TokenId]], newest: list[TokenId]) -> None:
     before, _ = assemble(titles, 10**6)

@@ -47,12 +47,14 @@ def walk(
         yield from walk(index, int(child), int(child_end), (*path, int(token)))
 
 
+@pytest.mark.slow
 @given(TITLES)
 def test_a_walk_over_the_trie_finds_every_item_at_its_own_tokens(titles: list[str]) -> None:
     expected = sorted((tuple(ids(title)), 10 * i) for i, title in enumerate(titles))
     assert list(walk(index_of(titles))) == expected
 
 
+@pytest.mark.slow
 @given(TITLES)
 def test_the_trie_has_one_node_for_each_different_prefix(titles: list[str]) -> None:
     prefixes = {title[:n] for title in titles for n in range(len(title) + 1)}
@@ -69,6 +71,7 @@ def test_path_and_leaf_of_a_position(titles: list[str]) -> None:
             assert list(index.leaf(TriePosition(position))) == group
 
 
+@pytest.mark.slow
 @given(TITLES, st.sets(st.integers(0, 50)))
 def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: set[int]) -> None:
     index = index_of(titles)
@@ -77,6 +80,7 @@ def test_positions_are_those_of_the_rows_asked_for(titles: list[str], wanted: se
     assert index.positions(rows).tolist() == expected
 
 
+@pytest.mark.slow
 @given(TITLES, st.sets(st.integers(0, 50)))
 def test_the_mask_of_rows_is_at_their_positions(titles: list[str], wanted: set[int]) -> None:
     index = index_of(titles)

@@ -39,6 +39,7 @@ def test_several_threads_make_the_same_index_and_one_tells_of_it() -> None:
     assert {(total, thread) for _, total, thread in told} == {(1500, threading.get_ident())}
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_ends_soon() -> None:
     n_asked = 0
 

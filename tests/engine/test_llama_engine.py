@@ -113,6 +113,7 @@ def test_a_tree_larger_than_the_sequences(
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_tree_larger_than_the_cache(tiny_llama: Path, reference: Reference) -> None:
     engine = LlamaEngine(Model(tiny_llama), n_ctx=256, n_threads=1)
     engine.usage = EngineUsage()

@@ -61,6 +61,7 @@ def followers(train: list[list[int]], i: int, j: int, window: int) -> float:
     )
 
 
+@pytest.mark.slow
 @given(HISTORIES, HISTORY, st.integers(1, 4), st.integers(1, 4))
 def test_sequential_is_its_definition(train: list[list[int]], history: list[int], window: int, last: int) -> None:
     counts = [sum(items.count(i) for items in train) for i in range(N_ITEMS)]
@@ -82,6 +83,7 @@ def similarities(train: list[list[int]], shrink: float) -> list[list[float]]:
     return [[len(a & b) / (math.sqrt(len(a) * len(b)) + shrink) if a is not b else 0.0 for b in users] for a in users]
 
 
+@pytest.mark.slow
 @given(HISTORIES, HISTORY, st.integers(1, N_ITEMS), st.integers(1, 4), st.sampled_from([0.5, 10.0]))
 def test_neighbours_are_those_of_the_scored_item(
     train: list[list[int]], history: list[int], k: int, last: int, shrink: float
@@ -92,6 +94,7 @@ def test_neighbours_are_those_of_the_scored_item(
     assert scores_of(ItemKNN(k=k, shrink=shrink, last=last), train, history) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(HISTORIES, HISTORY, st.sampled_from([0.5, 3.0]))
 def test_ease_solves_its_regressions(train: list[list[int]], history: list[int], l2: float) -> None:
     """Each column of B is a ridge regression of one item on all others, which a least-squares solver does as well."""
@@ -106,6 +109,7 @@ def test_ease_solves_its_regressions(train: list[list[int]], history: list[int],
     assert scores_of(EASE(l2=l2), train, history) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(HISTORIES, HISTORY)
 def test_popularity_counts_events(train: list[list[int]], history: list[int]) -> None:
     expected = [sum(items.count(i) for items in train) for i in range(N_ITEMS)]

@@ -121,6 +121,7 @@ def test_the_answers_are_those_of_recommend(tiny_llama: Path, data: Dataset, sco
             assert ranked.seconds > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("small_bytes", "n_contexts"), [(10**9, 3), (1, 1)])
 def test_users_answered_at_once_get_the_answers_of_one_after_the_other(
     small_bytes: int, n_contexts: int, tiny_llama: Path, data: Dataset, tiny: LlmRanker, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,8 @@ from tests.support.evaluation import FIRST, SECOND, SPLIT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"
 

@@ -43,6 +43,7 @@ def test_what_fits_comes_first_and_words_are_nothing_to_those_that_count(split: 
         assert first.rank(history, 2).items.tolist() == [22, 21]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=8),
     st.sets(st.integers(0, 7)),

@@ -70,6 +70,7 @@ def test_the_report_says_the_split_its_ties_and_the_protocol() -> None:
     assert "second against first: HR@10 -0.7500" in text
 
 
+@pytest.mark.slow
 def test_short_answers_among_candidates_have_the_figures_they_can_have(split: Split) -> None:
     systems = [ScoreRanker("a", lambda: lambda history: np.arange(24.0))]
     short, longer = (evaluate(split, systems, candidates=5, k=k) for k in (3, 20))
@@ -85,6 +86,7 @@ def test_short_answers_among_candidates_have_the_figures_they_can_have(split: Sp
     assert next(iter(a.segments.values())).means.keys() == {"hr@1", "ndcg@3", "hr@3", "mrr@3"}
 
 
+@pytest.mark.slow
 def test_a_report_says_that_vague_words_do_not_name_what_fits_first(split: Split, item_facts: ItemFacts) -> None:
     def notes(intent: Any, *, fit_first: bool) -> str:
         system = ScoreRanker("a", lambda: lambda history: np.arange(24.0), fit_first=fit_first)

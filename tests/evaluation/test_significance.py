@@ -47,6 +47,7 @@ def test_the_test_of_hit_rates_is_mcnemars(better: int, worse: int) -> None:
     assert found.difference.low < found.difference.mean < found.difference.high
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, -0.1, -0.3, 1.0]), max_size=8), st.integers(0, 3))
 @example([0.1, -0.1, 1.0, -0.1, -0.3, -0.3, -0.3], 0)  # sums that would be 0
 def test_the_test_is_that_of_all_signs(values: list[float], seed: int) -> None:

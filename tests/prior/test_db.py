@@ -83,6 +83,7 @@ def said(ask: Callable[[], object]) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path: Path, tmp_path: Path) -> None:
     whole = prior_path.read_bytes()
     rng = random.Random(7)

@@ -10,12 +10,14 @@ from genrec_edge.prior.ease import EaseInverse
 from tests.support.priors import HISTORIES, HISTORY, N_ITEMS, arrays, ease
 
 
+@pytest.mark.slow
 @given(lists=HISTORIES, history=HISTORY)
 def test_scores_are_those_of_the_regressions(lists: list[list[int]], history: list[int]) -> None:
     found = EaseInverse.of(arrays(lists), N_ITEMS).scores(np.unique(np.array(history, np.int64)))
     assert found.tolist() == pytest.approx(ease(lists, history), abs=2e-5)
 
 
+@pytest.mark.slow
 @given(lists=HISTORIES)
 def test_a_history_taken_out_leaves_the_diagonal_of_the_others(lists: list[list[int]]) -> None:
     inverse = EaseInverse.of(arrays(lists), N_ITEMS)

@@ -26,6 +26,7 @@ def test_the_best_of_a_smooth_function_is_found() -> None:
     assert value < 1e-4
 
 
+@pytest.mark.slow
 def test_fitted_coefficients_explain_better_and_the_slope_is_that_of_the_loss() -> None:
     from genrec_edge.prior.fit import _loss, _positions
 

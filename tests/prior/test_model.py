@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from genrec_edge.records import PriorKind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["popularity", "sequence"])
 @given(lists=HISTORIES, history=HISTORY)
 def test_a_prior_is_its_definition(kind: PriorKind, lists: list[list[int]], history: list[int]) -> None:

@@ -85,6 +85,7 @@ def writer(shelf: Catalog) -> Iterator[Callable[..., ModelSummarizer]]:
         engine.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "next_of",
     [

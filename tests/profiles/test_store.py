@@ -39,6 +39,7 @@ def parts_of(path: Path, user: str) -> str:
 # ---- what an update does
 
 
+@pytest.mark.slow
 def test_updates_one_by_one_give_what_one_update_gives(films: Catalog, store: ProfileStore) -> None:
     events = random_events(films, 43)
     summarizer = RecordingSummarizer(films)

@@ -78,6 +78,7 @@ def random_history(rng: np.random.Generator, n: int) -> list[list[Fact]]:
     ]
 
 
+@pytest.mark.slow
 def test_lines_of_random_histories_are_those_of_exact_fractions() -> None:
     rng = np.random.default_rng(3)
     lines = set()

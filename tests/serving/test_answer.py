@@ -107,6 +107,7 @@ def test_free_text_is_grounded_and_greedy_text_is_always_the_same(bigram: Recomm
     assert (again.items, again.refused) == (greedy.items, greedy.refused)
 
 
+@pytest.mark.slow
 def test_sampled_text_follows_its_seed(bigram: Recommender) -> None:
     def sampled(seed: int) -> tuple[list[str], int]:
         result = bigram.recommend(k=5, decode="free", temperature=1.0, seed=seed)

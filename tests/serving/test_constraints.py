@@ -33,6 +33,7 @@ def test_exclude_by_id_and_by_title(recommender: Recommender) -> None:
     assert "005" not in ids(recommender.recommend(k=59, exclude=["Aliens"]))
 
 
+@pytest.mark.slow
 def test_excluding_a_film_excludes_its_double(recommender: Recommender) -> None:
     assert {"010", "011"}.isdisjoint(ids(recommender.recommend(k=58, exclude=["Hamlet (1990)"])))
     assert {"002", "003"}.isdisjoint(ids(recommender.recommend(k=58, exclude=["003"])))
@@ -51,6 +52,7 @@ def test_an_unknown_item_to_exclude_or_choose_is_an_error(recommender: Recommend
         recommender.recommend(k=1, **{option: ["Heat"]})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_message_about_many_unknown_items_is_short(recommender: Recommender) -> None:
     with pytest.raises(UsageError) as error:
         recommender.recommend(k=1, exclude=[f"no such film {i} {'x' * 1000}" for i in range(1000)])
@@ -59,6 +61,7 @@ def test_a_message_about_many_unknown_items_is_short(recommender: Recommender) -
     assert len(error.value.message) < 600
 
 
+@pytest.mark.slow
 def test_seen_items_come_back_only_when_allowed(recommender: Recommender) -> None:
     seen = ["Hamlet (1990)", "Alien"]
     assert {"004", "010", "011"}.isdisjoint(ids(recommender.recommend(seen, k=57)))
@@ -77,6 +80,7 @@ def test_low_ratings_are_seen_and_not_enjoyed(recommender: Recommender) -> None:
     assert score_all.timings.prompt_tokens > result.timings.prompt_tokens
 
 
+@pytest.mark.slow
 def test_a_bias_is_added_to_the_score_and_the_search_stays_exact(recommender: Recommender) -> None:
     plain = recommender.recommend(["Jaws"], k=59)
     lift = plain.items[0].score - plain.items[-1].score + 1

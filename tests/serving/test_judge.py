@@ -54,6 +54,7 @@ def test_probabilities_of_opposite_odds_are_complements(margin: float) -> None:
     assert probability(margin, (0.5, -1.0)) == probability(0.5 * margin - 1)
 
 
+@pytest.mark.slow
 def test_titles_longer_than_a_run_are_compared_too(tiny_llama: Path, tmp_path: Path, logits_after: Any) -> None:
     """The question takes several runs, and both titles part near their ends."""
     long = "y " * 150

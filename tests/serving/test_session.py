@@ -89,6 +89,7 @@ def test_answers_follow_a_catalog_that_changes(
             r.recommend(["Zardoz"], k=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decode", ["exact", "beam"])
 def test_a_catalog_that_changes_during_a_request(
     tiny_llama: Path, own_catalog_path: Path, own_cache: None, decode: Decode

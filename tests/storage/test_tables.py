@@ -156,6 +156,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(records=st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, max_size=8))
 def test_json_comes_back_whatever_is_in_it(records: list[dict[str, Any]], tmp_path: Path) -> None:

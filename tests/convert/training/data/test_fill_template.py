@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from genrec_edge.convert.training.data.fill_template import fill_template
 from genrec_edge.convert.training.data.templates import TEMPLATES
@@ -17,6 +18,7 @@ from tests.support.instructions import (
 )
 
 
+@pytest.mark.slow
 def test_an_intention_made_of_the_history_does_not_depend_on_the_target() -> None:
     template = next(t for t in TEMPLATES if t.cell == "P1,I2,T2" and t.answer == "title")
     n_matching = Counter[bool]()

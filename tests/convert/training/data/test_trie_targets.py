@@ -34,6 +34,7 @@ def expected(spelling: str, spellings: list[str]) -> list[tuple[int, list[int], 
     return found
 
 
+@pytest.mark.slow
 @given(titles)
 def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_ways(spellings: list[str]) -> None:
     trie = trie_of(spellings)
@@ -46,6 +47,7 @@ def test_the_choices_on_the_way_to_a_title_are_where_prefixes_go_on_in_several_w
             assert choice.node.starts[choice.child] <= position < choice.node.ends[choice.child]
 
 
+@pytest.mark.slow
 @given(titles)
 def test_the_children_of_a_node_share_its_positions(spellings: list[str]) -> None:
     trie = trie_of(spellings)

@@ -28,6 +28,7 @@ def drawn(sampler: WindowSampler, n_steps: int = 400) -> list[Window]:
     return [window for step in range(n_steps) for window in sampler.sample(step, 6)]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(lambda n: max(n) > 1), st.integers(2, 50), st.booleans()
 )
