@@ -47,7 +47,10 @@ def _pulled(models_path: Path, name: str, make: Make) -> Path:
     from genrec_edge.hub.store import ModelStore
 
     store = ModelStore(models_path)
-    store.pull(name, make=make, offline=False, on_event=lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:  # the first test that asks may forbid the network for itself
+        patch.delenv("GENREC_EDGE_OFFLINE", raising=False)
+        patch.delenv("PIP_NO_INDEX", raising=False)
+        store.pull(name, make=make, offline=False, on_event=lambda *_: None)
     return store.get(name)[0]
 
 

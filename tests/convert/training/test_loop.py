@@ -97,7 +97,7 @@ def test_layers_that_were_left_out_for_training_are_left_out_by_convert(
     with pytest.raises(UsageError, match=r"the layers 1 of 30, and .* has 0-1 of 2"):
         converted(tmp_path / "other", tiny_llama, trained.out)
     (trained.out / "genrec_edge.json").write_text(json.dumps({**record, "layers": "all"}))
-    with pytest.raises(ModelInvalidError, match="names no layers: 'all'"):
+    with pytest.raises(ModelInvalidError, match="is 'all', not a list of layers"):
         converted(tmp_path / "other", tiny_llama, trained.out)
 
 
