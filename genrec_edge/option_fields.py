@@ -11,6 +11,7 @@ import math
 import types
 import typing
 from dataclasses import Field, dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from genrec_edge.errors import UsageError
@@ -72,12 +73,12 @@ def check_options(record: Any) -> None:
     of: type = type(record)
     hints = types_of(of)
     for declared in fields(record):
-        value = getattr(record, declared.name)
-        if value is None:
+        value, hint = getattr(record, declared.name), hints[declared.name]
+        if value is None and declared.default is None:
             continue
-        if get_origin(hints[declared.name]) is Literal:
-            _check_choice(declared.name, value, get_args(hints[declared.name]))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        if get_origin(hint) is Literal:
+            _check_choice(declared.name, value, get_args(hint))
+        elif hint in {int, float} or (isinstance(value, Real) and not isinstance(value, bool)):
             _check_number(declared.name, value, option_of(declared))
 
 
@@ -86,9 +87,9 @@ def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
         raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
 
 
-def _check_number(name: str, value: float, about: Option) -> None:
-    if math.isnan(value):
-        raise UsageError(f"`{name}` must be a number, got {value}")
+def _check_number(name: str, value: Any, about: Option) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+        raise UsageError(f"`{name}` must be a number, got {value!r}")
     if about.least is not None and (value < about.least or value == math.inf):
         finite = "finite and " if value == math.inf else ""
         raise UsageError(f"`{name}` must be {finite}at least {about.least:g}, got {value}")

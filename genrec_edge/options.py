@@ -42,7 +42,7 @@ class Request:
         ),
     )
     _: KW_ONLY
-    k: int = field(default=10, metadata=option("How many items to return.", flag="-k", least=1))
+    k: int = field(default=10, metadata=option("How many to return.", flag="-k", least=1))
     where: str | None = field(
         default=None, metadata=option('Condition on the catalog\'s columns, such as "year >= 1990".', metavar="SQL")
     )

@@ -94,6 +94,8 @@ def test_recommend_takes_every_field_of_a_request(name: str) -> None:
         ({"decode": "magic"}, "`decode` must be one of exact, beam, free, got 'magic'"),
         ({"temperature": float("inf")}, "`temperature` must be finite and at least 0, got inf"),
         ({"timeout_s": 1e12}, "`timeout_s` must be at most"),
+        ({"timeout_s": "x"}, "`timeout_s` must be a number, got 'x'"),
+        ({"temperature": None}, "`temperature` must be a number, got None"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:

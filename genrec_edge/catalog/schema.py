@@ -168,7 +168,7 @@ CATALOG = SqliteFormat(
     invalid=CatalogError,
     unusable=CatalogError,
     make_hint="genrec-edge catalog build FILE -o {path} makes one",
-    import_hint="genrec-edge catalog build {path} -o catalog.db makes one of a data file or of another database",
+    import_hint="genrec-edge catalog build {path} -o catalog.db imports it; --table NAME names a table of a database",
     repair_hint="make it again with `genrec-edge catalog build`",
     has_fixed_tables=False,  # every catalog has the columns of the file it was made from
 )

@@ -32,7 +32,9 @@ class Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except GenRecError as error:
-            names = {param.name: _shown(param) for param in self.params}
+            said = " ".join(map(str, ctx.params.values()))  # what the caller wrote is shown as it was written
+            named = {param.name.removesuffix("_"): _shown(param) for param in self.params}
+            names = {name: option for name, option in named.items() if f"`{name}`" not in said}
             error.message, error.hint = in_options(error.message, names), in_options(error.hint, names)
             raise
 

@@ -68,7 +68,7 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
         if learned is not None and kind is None and score == "catalog":
             raise UsageError(
                 "this model was tuned to add to a counted prior, and none is given",
-                hint="name it with `prior`, or say none with `prior_kind`",
+                hint="name it with `prior`, or set `prior_kind` to none",
             )
         return None
     if weight is None and learned is not None and kind != "popularity" and score == "catalog":

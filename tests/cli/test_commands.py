@@ -208,3 +208,17 @@ def test_a_bug_can_be_traced(recommend_command: list[str]) -> None:
     assert done.returncode == 3
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: 99 items asked for")
+
+
+def test_what_the_caller_wrote_is_shown_as_it_was_written(recommend_command: list[str]) -> None:
+    result = run(*recommend_command, "--where", "`k` = 1")
+    assert result.exit_code == 2
+    assert "'`k` = 1'" in result.stderr
+
+
+def test_an_option_whose_name_python_has_taken_is_said_as_an_option(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("id,title\n1,Alien\n1,Heat\n", encoding="utf-8")
+    result = run("catalog", "build", str(tmp_path / "twice.csv"), "-o", str(tmp_path / "new.db"))
+    assert result.exit_code == 2
+    assert "--id" in result.stderr
+    assert "`" not in result.stderr
