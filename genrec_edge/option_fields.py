@@ -90,10 +90,11 @@ def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
 def _check_number(name: str, value: Any, about: Option) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
         raise UsageError(f"`{name}` must be a number, got {value!r}")
-    if about.least is not None and (value < about.least or value == math.inf):
-        finite = "finite and " if value == math.inf else ""
+    number = float(value)
+    if about.least is not None and (number < about.least or number == math.inf):
+        finite = "finite and " if number == math.inf else ""
         raise UsageError(f"`{name}` must be {finite}at least {about.least:g}, got {value}")
-    if about.most is not None and value > about.most:
+    if about.most is not None and number > about.most:
         raise UsageError(f"`{name}` must be at most {about.most:g}, got {value}")
 
 
