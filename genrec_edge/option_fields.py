@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from dataclasses import Field, dataclass, fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from genrec_edge.errors import UsageError
@@ -88,9 +88,10 @@ def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
 
 
 def _check_number(name: str, value: Any, about: Option) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)  # of any size: a float may not hold it
+    if not is_whole and (isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value)):
         raise UsageError(f"`{name}` must be a number, got {value!r}")
-    number = float(value)
+    number: Any = value
     if about.least is not None and (number < about.least or number == math.inf):
         finite = "finite and " if number == math.inf else ""
         raise UsageError(f"`{name}` must be {finite}at least {about.least:g}, got {value}")

@@ -7,6 +7,7 @@ import json
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -70,6 +71,11 @@ def test_a_new_option_is_checked() -> None:
     check_options(LongerRequest(last_year=1888))
     with pytest.raises(UsageError, match="`last_year` must be at least 1888, got 1887"):
         check_options(LongerRequest(last_year=1887))
+
+
+def test_numbers_of_any_size_and_of_numpy_are_numbers() -> None:
+    check_options(Request(k=10**400))
+    check_options(Request(k=np.int64(3), min_rating=np.float32(2.5)))  # type: ignore[arg-type]
 
 
 def test_a_new_option_does_not_end_the_jobs_of_the_version_before() -> None:
