@@ -29,8 +29,9 @@ class HistoryOptions:
             "Titles, one a line, or JSON lines with id, title, timestamp, rating; - is stdin.", metavar="FILE"
         ),
     )
-    profile: str | None = field(
-        default=None, metadata=option("Take the history of a user from `genrec-edge profile`.", metavar="USER")
+    user: str | None = field(
+        default=None,
+        metadata=option("Take the history of a user from `genrec-edge profile`.", flag="--profile", metavar="USER"),
     )
 
     def interactions(self) -> list[Interaction]:
@@ -48,13 +49,13 @@ class HistoryOptions:
             UsageError: there is no such profile, or its preference was given in words, too.
         """
         named = self.interactions()
-        if self.profile is None:
+        if self.user is None:
             return replace(request, history=tuple(named)), ()
         from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
-        known = ProfileStore().context(self.profile)
+        known = ProfileStore().context(self.user)
         if request.preference is not None and known.preference is not None:
-            message = f"the profile of {self.profile!r} and `preference` both say what the user likes"
+            message = f"the profile of {self.user!r} and `preference` both say what the user likes"
             raise UsageError(message, hint="leave one of them out")
         preference = request.preference or known.preference
         return replace(request, history=(*known.recent, *named), preference=preference), known.seen
