@@ -78,7 +78,7 @@ def check_options(record: Any) -> None:
             continue
         if get_origin(hint) is Literal:
             _check_choice(declared.name, value, get_args(hint))
-        elif hint in {int, float} or (isinstance(value, Real) and not isinstance(value, bool)):
+        elif hint in {int, float} or _is_number(value):
             _check_number(declared.name, value, option_of(declared))
 
 
@@ -87,15 +87,18 @@ def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
         raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _check_number(name: str, value: Any, about: Option) -> None:
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)  # of any size: a float may not hold it
-    if not is_whole and (isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value)):
+    # A whole number may be larger than any float, and is never nan.
+    if not _is_number(value) or (not isinstance(value, Integral) and math.isnan(value)):
         raise UsageError(f"`{name}` must be a number, got {value!r}")
-    number: Any = value
-    if about.least is not None and (number < about.least or number == math.inf):
-        finite = "finite and " if number == math.inf else ""
+    if about.least is not None and (value < about.least or value == math.inf):
+        finite = "finite and " if value == math.inf else ""
         raise UsageError(f"`{name}` must be {finite}at least {about.least:g}, got {value}")
-    if about.most is not None and number > about.most:
+    if about.most is not None and value > about.most:
         raise UsageError(f"`{name}` must be at most {about.most:g}, got {value}")
 
 

@@ -159,8 +159,6 @@ class Recommender:
         """
         names = listed("items", items)
         user = checked(_user(history, preference, intent, context, timeout_s))
-        for name in names:
-            checked(replace(user, task="pointwise", candidates=(name,)))
         if not names:
             raise UsageError("`items` must name at least one item, got none")
         return self.session.on_stable_catalog(lambda: judge_items(self.session, names, user), timeout_s)

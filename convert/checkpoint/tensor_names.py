@@ -35,8 +35,6 @@ _PARTS = {
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
 }
-LINEAR = tuple(part for part in _PARTS if part.endswith("_proj"))
-"""The linear layers of a block, with their names in transformers."""
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Options of every command that are no option of a request or of opening, so that they mean the same everywhere."""
+"""Options that several commands share, so that they mean the same everywhere. What they mean is said in the records."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from typing import Annotated
 
 import typer
 
-from genrec_edge.option_fields import option
-
-CatalogPath = Annotated[
-    Path | None,
-    typer.Option("--catalog", metavar="FILE", help="A catalog; the films that come along where none is named."),
-]
-Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads; all there are, up to 8.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No messages and no progress bar.")]
+from genrec_edge.option_fields import field_help, option
+from genrec_edge.options import OpenOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +19,12 @@ class CommandOptions:
     offline: bool = field(default=False, metadata=option("Never use the network."))
     json: bool = field(default=False, metadata=option("Print one JSON object."))
     quiet: bool = field(default=False, metadata=option("No messages and no progress bar.", flag="--quiet -q"))
+
+
+_OPENING, _COMMAND = field_help(OpenOptions), field_help(CommandOptions)
+
+CatalogPath = Annotated[Path | None, typer.Option("--catalog", metavar="FILE", help=_OPENING["catalog"])]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help=_OPENING["n_threads"])]
+Offline = Annotated[bool, typer.Option("--offline", help=_COMMAND["offline"])]
+Json = Annotated[bool, typer.Option("--json", help=_COMMAND["json"])]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_COMMAND["quiet"])]

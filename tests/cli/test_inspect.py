@@ -20,7 +20,7 @@ from genrec_edge import cli
 from genrec_edge.gguf.header import read_header
 from genrec_edge.gguf.types import ArrayInfo
 from tests.support.commands import installed_command
-from tests.support.gguf_files import PROVENANCE, write_small_adapter
+from tests.support.gguf_files import NOT_RUNNABLE, PROVENANCE, write_small_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,12 +165,7 @@ def test_the_sha256_is_read_on_request(described_gguf: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "kind", "why"),
-    [
-        ({"architecture": "bert"}, "model", "is a 'bert' model; genrec-edge runs llama, qwen2, qwen3"),
-        ({"tensors": {}}, "vocabulary", "holds a vocabulary and no weights"),
-        ({"keys": {"general.type": "mmproj"}}, "mmproj", "is of type 'mmproj', not a model"),
-        ({"keys": {"llama.block_count": 513}}, "model", "llama.block_count is 513, more than 512"),
-    ],
+    NOT_RUNNABLE,
 )
 def test_what_does_not_run_is_well_formed_all_the_same(
     tmp_path: Path, tiny_gguf: Callable[..., Path], options: dict[str, Any], kind: str, why: str

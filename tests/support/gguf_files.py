@@ -36,6 +36,15 @@ GENERAL = {
 """Keys of `described_gguf` that say what it is."""
 
 
+NOT_RUNNABLE: list[tuple[dict[str, Any], str, str]] = [
+    ({"architecture": "bert"}, "model", "is a 'bert' model; genrec-edge runs llama, qwen2, qwen3"),
+    ({"tensors": {}}, "vocabulary", "holds a vocabulary and no weights"),
+    ({"keys": {"general.type": "mmproj"}}, "mmproj", "is of type 'mmproj', not a model"),
+    ({"keys": {"llama.block_count": 513}}, "model", "llama.block_count is 513, more than 512"),
+]
+"""Options of `write_tiny_gguf` whose file is well formed and no model that runs; its kind; and why."""
+
+
 @pytest.fixture(scope="session")
 def tiny_gguf() -> Callable[..., Path]:
     """Returns a function that writes a GGUF with the header of a LLaMA; its two tensors make no model."""

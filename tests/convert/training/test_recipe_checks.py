@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.convert.training.recipe_reader import read_recipe
-from genrec_edge.errors import UsageError
+from tests.support.recipes import assert_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +36,4 @@ if TYPE_CHECKING:
     ],
 )
 def test_values_that_cannot_be_used_are_named(text: str, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError) as caught:
-        read_recipe(path)
-    assert expected in caught.value.message
-    assert caught.value.message.startswith(f"{path}: ")
-    assert "\n" not in caught.value.message
-    assert len(caught.value.message) < 300 + len(str(path))
+    assert_refused(text, expected, tmp_path)

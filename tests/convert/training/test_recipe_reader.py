@@ -8,6 +8,7 @@ import pytest
 
 from genrec_edge.convert.training.recipe_reader import find_recipe, read_recipe, recipe_of
 from genrec_edge.errors import UsageError
+from tests.support.recipes import assert_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +32,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_wrong_keys_and_types_are_named(text: str, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError) as caught:
-        read_recipe(path)
-    assert expected in caught.value.message
-    assert caught.value.message.startswith(f"{path}: ")
-    assert "\n" not in caught.value.message
-    assert len(caught.value.message) < 300 + len(str(path))
+    assert_refused(text, expected, tmp_path)
 
 
 def test_all_faults_are_named_at_once() -> None:
