@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.serving.score_fusion import FusedScores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -43,10 +41,6 @@ class PriorTerm:
         Raises:
             ValueError: neither a weight nor a model that was tuned with the prior.
         """
-        log_prior = self.log_prob(history)[item_at]
-        if self.weight is not None:
-            return FusedScores(self.weight * log_prior, None, log_prior)
-        if learned is None:
+        if self.weight is None and learned is None:
             raise ValueError("a prior without a weight needs a model that was tuned with it")
-        tau, lambda_ = learned
-        return FusedScores(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
+        return FusedScores.of_prior(self.log_prob(history)[item_at], self.weight, *(learned or (1.0, 0.0)))

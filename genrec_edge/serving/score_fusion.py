@@ -9,7 +9,7 @@ alpha times the log-probability of a title after an empty history.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +99,16 @@ class FusedScores:
     below: ChildPrior | None
     log_prior: NDArray[np.float64] | None
 
+    @classmethod
+    def of_prior(cls, log_prior: NDArray[np.float64], weight: float | None, tau: float, lambda_: float) -> FusedScores:
+        """Return what a prior adds: a bias of `weight` times its logs, or a `ChildPrior` where that is None.
+
+        `log_prior` is the log-probability of each item, (n_items,) nats, finite.
+        """
+        if weight is not None:
+            return cls(weight * log_prior, None, log_prior)
+        return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
+
     def prior_of(self, position: TriePosition) -> float | None:
         """Return the log-probability of one item by the prior, if there is one."""
         return None if self.log_prior is None else float(self.log_prior[position])
@@ -126,17 +136,14 @@ class ScoreFusion:
 
     def after(self, history_rows: CatalogRows) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first."""
-        bias, below, log_prior = np.zeros(self._n_items), None, None
+        fused = FusedScores(np.zeros(self._n_items), None, None)
         if self._use is not None and self._bound is not None:
             log_prior = self._bound.log_prob(history_rows, self._use.kind)
-            if self._use.weight is None:
-                below = ChildPrior(np.exp(log_prior), self._use.tau, self._use.lambda_)
-            else:
-                bias += self._use.weight * log_prior
-        if self.unconditional is not None:
-            alpha, logprobs = self.unconditional
-            bias -= alpha * logprobs
-        return FusedScores(bias, below, log_prior)
+            fused = FusedScores.of_prior(log_prior, self._use.weight, self._use.tau, self._use.lambda_)
+        if self.unconditional is None:
+            return fused
+        alpha, logprobs = self.unconditional
+        return replace(fused, bias=fused.bias - alpha * logprobs)
 
     def describe(self) -> dict[str, str | int | float | None]:
         """Return what a result says of it; nothing where nothing is added."""
