@@ -24,7 +24,7 @@ from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import split_of
 from genrec_edge.evaluation import metrics
-from genrec_edge.evaluation.conditioning import Conditioner, PreferenceKind
+from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.system_metrics import CUTOFF
@@ -33,7 +33,7 @@ from genrec_edge.profiles.records import ProfileEvent
 from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.summaries import FactSummarizer
 from genrec_edge.recommender import Recommender
-from genrec_edge.records import Interaction, Item, Result
+from genrec_edge.records import Interaction, Item, PreferenceKind, Result
 from genrec_edge.storage import process_memory
 
 LENGTHS = (20, 100, 500, 2000)

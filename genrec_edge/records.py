@@ -17,6 +17,16 @@ Decode = Literal["exact", "beam", "free"]
 ScoreKind = Literal["vocabulary", "catalog"]
 PriorKind = Literal["none", "popularity", "sequence"]
 Method = Literal["id", "exact", "normalised", "full-text", "fuzzy", "ambiguous", "none"]
+Ties = Literal["file", "item"]
+"""The order of a user's events with equal timestamps: that of the file, or that of the items."""
+SplitKind = Literal["leave-one-out", "time", "cold"]
+TrainingPart = Literal["leave-one-out", "time", "cold", "all"]
+"""Which events are used: the training part of a split, or all."""
+Target = Literal["test", "validation"]
+PreferenceKind = Literal["history", "none", "words", "both"]
+IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
+SummaryMethod = Literal["recurrent", "hierarchical"]
+SummaryKind = Literal["whole", "recurrent", "hierarchical"]
 
 
 @dataclass(frozen=True, slots=True)

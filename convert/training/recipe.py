@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from genrec_edge.records import Ties, TrainingPart  # noqa: TC001 - read at run time, as the types of the keys
+
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of the LLaMA family. LoRA leaves embedding and output alone; the search needs them unchanged."""
 FORM_NAMES = ("history", "taste", "search", "personal", "judge", "compare", "describe", "queries", "templates")
@@ -19,8 +21,8 @@ FORM_NAMES = ("history", "taste", "search", "personal", "judge", "compare", "des
 class DataSection:
     """[data]: which events are trained on, and how they are cut into sequences."""
 
-    split: Literal["leave-one-out", "time", "cold", "all"] = "leave-one-out"
-    ties: Literal["file", "item"] = "file"
+    split: TrainingPart = "leave-one-out"
+    ties: Ties = "file"
     """Order of equal timestamps."""
     min_count: int = 0
     """k of the k-core; 0 keeps all events."""

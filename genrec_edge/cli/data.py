@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, emit_json, print_table
+from genrec_edge.records import Ties, TrainingPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,10 +118,8 @@ def instructions(
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The JSON lines to write.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many; every template comes equally often.")] = 10_000,
-    split: Annotated[
-        Literal["leave-one-out", "time", "cold", "all"], typer.Option(help="Only events of its training part are used.")
-    ] = "leave-one-out",
-    ties: Annotated[Literal["file", "item"], typer.Option(help="Order of equal timestamps.")] = "file",
+    split: Annotated[TrainingPart, typer.Option(help="Only events of its training part are used.")] = "leave-one-out",
+    ties: Annotated[Ties, typer.Option(help="Order of equal timestamps.")] = "file",
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     teacher: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from genrec_edge.cli.output import console, emit_json, needs_extra, print_table
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.options import OpenOptions
+from genrec_edge.records import IntentKind, PreferenceKind, SplitKind, SummaryKind, Target, Ties
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "genrec-edge/evaluation@1"
 _LEAST_COLUMNS = 3
-
-SplitKind = Literal["leave-one-out", "time", "cold"]
-Ties = Literal["file", "item"]
-Target = Literal["test", "validation"]
-PreferenceKind = Literal["history", "none", "words", "both"]
-IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
-SummaryKind = Literal["whole", "recurrent", "hierarchical"]
 
 
 @takes(OpenOptions, "adapter score n_threads n_ctx", into="options")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from genrec_edge.cli.common_options import Json, Quiet
 from genrec_edge.cli.output import emit_json, say
+from genrec_edge.records import Ties, TrainingPart
 
 prior_app = typer.Typer(help="Count which items are met, and which after which.", no_args_is_help=True)
 
@@ -20,12 +21,10 @@ def build(
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to make.")],
     split: Annotated[
-        Literal["leave-one-out", "time", "cold", "all"],
+        TrainingPart,
         typer.Option(help="Count the training part of a split, or all events, to which more can be added."),
     ] = "leave-one-out",
-    ties: Annotated[
-        Literal["file", "item"], typer.Option(help="Order of events of one user with equal timestamps.")
-    ] = "file",
+    ties: Annotated[Ties, typer.Option(help="Order of events of one user with equal timestamps.")] = "file",
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the coefficients to these data instead of taking those of ML-100K.")
     ] = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from genrec_edge.cli.output import catalog_path, emit_json, print_table, say
 from genrec_edge.errors import NothingToRecommendError, UsageError
 from genrec_edge.option_fields import check_options
 from genrec_edge.options import Request
+from genrec_edge.records import SummaryMethod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def update(
         typer.Option(metavar="facts|NAME|FILE", help="What writes the summary: the catalog's facts, or a model."),
     ] = "facts",
     method: Annotated[
-        Literal["recurrent", "hierarchical"],
+        SummaryMethod,
         typer.Option(help="The summary so far and the next block, or each block alone and then all of them."),
     ] = "recurrent",
     block: Annotated[int, typer.Option(metavar="N", help="Items of a block.")] = 5,

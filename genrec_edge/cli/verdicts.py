@@ -15,6 +15,7 @@ from genrec_edge.cli.output import Bars, emit_json, needs_extra, print_table
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import RECORD_NAME
 from genrec_edge.options import OpenOptions
+from genrec_edge.records import Ties
 from genrec_edge.storage.files import atomic_write, path_errors
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def verdicts(
     *,
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
     options: OpenOptions,
-    ties: Annotated[Literal["file", "item"], typer.Option(help="Order of equal timestamps.")] = "file",
+    ties: Annotated[Ties, typer.Option(help="Order of equal timestamps.")] = "file",
     users: Annotated[int | None, typer.Option(metavar="N", min=20, help="A sample of the users; all.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of samples and of the halves of the users.")] = 0,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write a reliability diagram.")] = None,

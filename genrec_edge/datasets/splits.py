@@ -6,12 +6,13 @@ Knows nothing of models and scores.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from genrec_edge.datasets.events import group_by_user
 from genrec_edge.errors import UsageError
+from genrec_edge.records import SplitKind, Ties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.folder import Dataset
-
-
-Ties = Literal["file", "item"]
-"""The order of a user's events with equal timestamps: that of the file, or ascending item index."""
 
 
 def user_histories(dataset: Dataset, ties: Ties) -> list[NDArray[np.int32]]:
@@ -187,7 +184,7 @@ def split_cold_items(split: Split, *, share: float = 0.1, seed: int = 0) -> Spli
 
 def split_of(
     dataset: Dataset,
-    kind: Literal["leave-one-out", "time", "cold"],
+    kind: SplitKind,
     ties: Ties,
     *,
     min_count: int = 0,

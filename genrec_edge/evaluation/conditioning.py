@@ -8,7 +8,7 @@ of the history, so that the target may not match it. Source: arXiv 2305.07001, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.item_facts import ItemFacts
     from genrec_edge.decoding.prompts import PromptLine
+    from genrec_edge.records import IntentKind, PreferenceKind, SummaryKind
 
-PreferenceKind = Literal["history", "none", "words", "both"]
-IntentKind = Literal["none", "vague", "specific", "honest-vague", "honest-specific"]
-SummaryKind = Literal["whole", "recurrent", "hierarchical"]
 DEFAULT_RECENT = 20
 """Titles that stand beside a summary of those before them."""
 _N_LATEST = 20

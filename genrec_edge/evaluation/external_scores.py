@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from genrec_edge.errors import UsageError, several
-from genrec_edge.evaluation.protocol import Target, cases_of
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.storage.files import atomic_write, path_errors
 from genrec_edge.storage.json_diff import differences
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.splits import Split
+    from genrec_edge.records import Target
 
 _MAX_CARD_BYTES = 1 << 20
 _HINT = "write it again with genrec_edge.evaluation.external_scores.save_scores"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.splits import Split
     from genrec_edge.evaluation.calibration import Bin
-    from genrec_edge.evaluation.protocol import Target
     from genrec_edge.evaluation.significance import Estimate
+    from genrec_edge.records import Target
     from genrec_edge.serving.session import Session
 
 

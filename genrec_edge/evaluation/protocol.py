@@ -7,12 +7,13 @@ candidates. All other items are, or a sample of them together with the target.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from genrec_edge.datasets.negatives import candidate_negatives
 from genrec_edge.errors import UsageError
+from genrec_edge.records import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.floating]]
     """From a history of item indexes, oldest first, to the score of each item, (n_items,)."""
-
-Target = Literal["test", "validation"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

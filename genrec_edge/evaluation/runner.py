@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.splits import Split
     from genrec_edge.evaluation.conditioning import Conditioner, Conditioning
-    from genrec_edge.evaluation.protocol import EvaluationCases, ScoresOf, Target
+    from genrec_edge.evaluation.protocol import EvaluationCases, ScoresOf
     from genrec_edge.evaluation.ranker import Ranking
+    from genrec_edge.records import Target
 
 
 class RankingSystem(Protocol):

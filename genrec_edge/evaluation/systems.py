@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.splits import Split
-    from genrec_edge.evaluation.conditioning import IntentKind, PreferenceKind, SummaryKind
-    from genrec_edge.evaluation.protocol import Target
     from genrec_edge.evaluation.runner import RankingSystem
-    from genrec_edge.records import PriorKind
+    from genrec_edge.records import IntentKind, PreferenceKind, PriorKind, SummaryKind, Target
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from genrec_edge.coordinates import CatalogRow
     from genrec_edge.profiles.records import ProfileEvent
     from genrec_edge.profiles.rows import SummaryState
-    from genrec_edge.profiles.summaries import Method, Summarizer
+    from genrec_edge.profiles.summaries import Summarizer
+    from genrec_edge.records import SummaryMethod
 
 N_RECENT = 5
 """Latest items in a request, beside the summary that covers them. Source: as for `summaries.DEFAULT_BLOCK`."""
@@ -85,7 +86,7 @@ class ProfileStore:
         catalog: Catalog,
         summarizer: Summarizer,
         *,
-        method: Method = "recurrent",
+        method: SummaryMethod = "recurrent",
         block: int = DEFAULT_BLOCK,
         blocks: int | None = None,
     ) -> ProfileUpdate:

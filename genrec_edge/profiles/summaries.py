@@ -13,14 +13,14 @@ where a model cannot write.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from genrec_edge.profiles.tastes import Tastes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genrec_edge.records import Fact
+    from genrec_edge.records import Fact, SummaryMethod
 
 DEFAULT_BLOCK = 5
 """Items of a block."""
@@ -28,8 +28,6 @@ DEFAULT_BLOCKS = 5
 """Latest blocks of a hierarchical summary."""
 FACTS = "facts"
 """The kind of a summary that is made of facts, not written by a model."""
-
-Method = Literal["recurrent", "hierarchical"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def update_parts(
     parts: Sequence[HistorySummary],
     blocks: Sequence[Sequence[int]],
     summarizer: Summarizer,
-    method: Method,
+    method: SummaryMethod,
     max_parts: int,
 ) -> tuple[tuple[HistorySummary, ...], int]:
     """Return the parts of a history's summary after new blocks of items.

@@ -7,7 +7,7 @@ import math
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,13 +15,12 @@ import pytest
 from genrec_edge.catalog import writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import (
-    Ties,
-    k_core,
-    leave_one_out,
-)
+from genrec_edge.datasets.splits import k_core, leave_one_out
 from genrec_edge.errors import DatasetError, GenRecError, UsageError
 from genrec_edge.storage.files import sha256_file
+
+if TYPE_CHECKING:
+    from genrec_edge.records import Ties
 
 
 def raw_events(wheel_path: Path) -> list[tuple[str, str, float, float]]:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from genrec_edge.datasets.folder import Dataset, load
 from genrec_edge.datasets.splits import (
     Split,
-    Ties,
     k_core,
     leave_one_out,
     split_by_time,
@@ -26,6 +25,8 @@ from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from genrec_edge.records import Ties
 
 
 Event = tuple[int, int, int]

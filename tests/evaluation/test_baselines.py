@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import Split, Ties, k_core, leave_one_out
+from genrec_edge.datasets.splits import Split, k_core, leave_one_out
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.baselines import BASELINES, EASE, ItemKNN, Popularity, Random, SequentialItemItem
 from genrec_edge.evaluation.metrics import hit, ndcg, rank_of
+from genrec_edge.records import Ties
 
 if TYPE_CHECKING:
     from pathlib import Path

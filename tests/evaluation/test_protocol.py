@@ -16,7 +16,7 @@ from tests.support.evaluation import HISTORIES, N_ITEMS, SPLIT, Scripted, make_s
 
 if TYPE_CHECKING:
     from genrec_edge.datasets.splits import Split
-    from genrec_edge.evaluation.protocol import Target
+    from genrec_edge.records import Target
 
 
 def test_the_history_is_what_came_before_the_target() -> None:

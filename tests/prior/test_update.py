@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import Ties, leave_one_out, user_histories
+from genrec_edge.datasets.splits import leave_one_out, user_histories
 from genrec_edge.errors import UsageError
 from genrec_edge.prior import build
 from genrec_edge.prior.db import ItemPrior
@@ -24,6 +24,8 @@ from tests.support.priors import EVENTS, N_ITEMS, assert_same, built, dataset_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from genrec_edge.records import Ties
 
 
 @pytest.mark.slow

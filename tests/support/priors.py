@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from genrec_edge.datasets.folder import Dataset
-from genrec_edge.datasets.splits import Ties, user_histories
+from genrec_edge.datasets.splits import user_histories
 from genrec_edge.prior import build
 from genrec_edge.prior.model import DECAYS, SEEN_LOGPROB, Coefficients
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.prior.db import ItemPrior
+    from genrec_edge.records import Ties
 
 
 N_ITEMS = 7

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from genrec_edge.convert.training.data.sequences import Example, Piece
     from genrec_edge.convert.training.data.templates import Template
     from genrec_edge.datasets.folder import Dataset
-    from genrec_edge.datasets.splits import Ties
     from genrec_edge.hub.store import ModelFile
+    from genrec_edge.records import Ties, TrainingPart
 
     Summarize = Callable[[Sequence[int]], str]
     OnInstruction = Callable[[int, int], object]
@@ -56,7 +56,7 @@ def export_instructions(
     path: Path,
     *,
     n: int,
-    split: Literal["leave-one-out", "time", "cold", "all"],
+    split: TrainingPart,
     ties: Ties,
     seed: int,
     teacher: ModelFile | None = None,
