@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Before any test loads llama.cpp by itself: waiting threads sleep, so that tests beside a busy process still end.
@@ -33,6 +34,20 @@ _FROM_AN_INDEX = frozenset({"default_model", "llama_vocabs", "mistral_v1", "recb
 """Fixtures that get what they return from a package index the first time."""
 
 _SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = [^\n]*\bpytest\.mark\.(slow|model)\b", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that repeats the trials of `trials` as often as docs/robustness.md reports them."""
+    parser.addoption("--all-trials", action="store_true", help="all trials of each robustness test, not a sample")
+
+
+@pytest.fixture(scope="session")
+def trials(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """Return how many trials a robustness test makes: the first number usually, the second with --all-trials.
+
+    Each trial is drawn from its own number as the seed, so that a sample is the beginning of the whole.
+    """
+    return lambda sample, everything: everything if pytestconfig.getoption("--all-trials") else sample
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
