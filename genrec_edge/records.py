@@ -19,6 +19,10 @@ PriorKind = Literal["none", "popularity", "sequence"]
 Method = Literal["id", "exact", "normalised", "full-text", "fuzzy", "ambiguous", "none"]
 Ties = Literal["file", "item"]
 """The order of a user's events with equal timestamps: that of the file, or that of the items."""
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
+"""The unit of times that are numbers: seconds, milli-, micro- or nanoseconds; auto decides by their size."""
+Repeats = Literal["keep", "drop"]
+"""Whether events with an item that the user met before are kept."""
 SplitKind = Literal["leave-one-out", "time", "cold"]
 TrainingPart = Literal["leave-one-out", "time", "cold", "all"]
 """Which events are used: the training part of a split, or all."""
@@ -42,12 +46,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One event of a user's history, named by id, by title or by both. Timestamps are seconds, ratings any scale."""
+    """One event of a user's history, named by id, by title or by both. Timestamps are seconds, ratings any scale.
+
+    `year` chooses among items of the title.
+    """
 
     title: str | None = None
     id: str | None = None
     timestamp: float | None = None
     rating: float | None = None
+    year: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

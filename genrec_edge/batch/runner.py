@@ -64,6 +64,7 @@ def run(
     force: bool = False,
     on_read: Callable[[float], object] = lambda _: None,
     on_user: Callable[[str, int, int], object] = lambda _stage, _done, _total: None,
+    on_note: Callable[[str], object] = lambda _: None,
 ) -> BatchSummary:
     """Answer every user of a file and write a row for each, in the order of the file.
 
@@ -78,6 +79,7 @@ def run(
         force: replace an output that is there, and throw the parts of another job away.
         on_read: called with the share of the file that is read, 0..1, while it is checked.
         on_user: called with a stage, "answering" or "writing", how many users are through it, and how many there are.
+        on_note: called with each sentence about what of the file was not used, or had to be decided.
 
     Raises:
         UsageError: a file that cannot be read or written, or is changed meanwhile; an output that is there.
@@ -89,6 +91,8 @@ def run(
         raise UsageError(f"{out_path} would replace the users", hint="name another `out_path`")
     before = _state(users_path)
     found = check_users_file(users_path, common, on_read)
+    for note in found.notes:
+        on_note(note)
     key = {
         "users": {"sha256": found.sha256, "count": found.n_users, "chunk": CHUNK_USERS},
         "asked": _asked(common),

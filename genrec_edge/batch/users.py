@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from genrec_edge.errors import UsageError
 from genrec_edge.option_fields import option_of, types_of
 from genrec_edge.records import Interaction
-from genrec_edge.serving.history_file import interaction_of
+from genrec_edge.serving.history_file import ParsedHistory, history_of
 from genrec_edge.storage.files import path_errors, sha256_file
 
 if TYPE_CHECKING:
@@ -28,23 +28,26 @@ if TYPE_CHECKING:
 
 INPUT_ENDS = (".jsonl", ".jsonl.gz", ".parquet")
 _BATCH_ROWS = 1024
+_MAX_NOTES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class BatchUser:
-    """One row: the user, by the text or whole number in the file, and the request."""
+    """One row: the user, by the text or whole number in the file, the request, and what was not used of it."""
 
     user: str | int
     request: Request
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class UsersFile:
-    """What a file of users holds: how many, its sha256, and whether all users are numbers."""
+    """What a file of users holds: how many, its sha256, whether all users are numbers, and what was not used."""
 
     n_users: int
     sha256: str
     are_numbers: bool
+    notes: tuple[str, ...] = ()
 
 
 def check_users_file(path: Path, common: Request, on_progress: Callable[[float], object] = lambda _: None) -> UsersFile:
@@ -64,16 +67,20 @@ def check_users_file(path: Path, common: Request, on_progress: Callable[[float],
         sha256 = sha256_file(path)
     place_of: dict[str, int] = {}
     are_numbers = True
+    notes: list[str] = []
     unit = "row" if path.name.endswith(".parquet") else "line"
     for number, user in _numbered_users(path, common, on_progress):
         if (before := place_of.setdefault(str(user.user), number)) != number:
             message = f"{path}: the user {reprlib.repr(user.user)} is in {unit} {before} and in {unit} {number}"
             raise UsageError(message, hint="give each user one row")
         are_numbers = are_numbers and isinstance(user.user, int)
+        notes += user.notes
     if not place_of:
         raise UsageError(f"{path} has no users", hint="write one user a row, as docs/cli.md shows")
     on_progress(1.0)
-    return UsersFile(len(place_of), sha256, are_numbers)
+    if len(notes) > _MAX_NOTES:
+        notes[_MAX_NOTES:] = [f"{path}: and so of {len(notes) - _MAX_NOTES:,} more histories"]
+    return UsersFile(len(place_of), sha256, are_numbers, tuple(notes))
 
 
 def read_users(path: Path, common: Request) -> Iterator[BatchUser]:
@@ -154,7 +161,10 @@ def _user(row: Mapping[str, Any], where: str, common: Request) -> BatchUser:
         for name, value in row.items()
         if name != "user" and value is not None
     }
-    return BatchUser(user, replace(common, **given))
+    notes: tuple[str, ...] = ()
+    if isinstance(parsed := given.get("history"), ParsedHistory):
+        given["history"], notes = parsed.interactions, parsed.notes
+    return BatchUser(user, replace(common, **given), notes)
 
 
 def _wrong(value: object, where: str, wanted: str) -> UsageError:
@@ -173,18 +183,10 @@ def _texts(value: object, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _history(value: object, where: str) -> tuple[Interaction, ...]:
+def _history(value: object, where: str) -> ParsedHistory:
     if not isinstance(value, list):
         raise _wrong(value, where, "a list of titles, or of objects with title or id")
-    return tuple(_entry(entry, f"{where}, entry {n}") for n, entry in enumerate(value, start=1))
-
-
-def _entry(value: object, where: str) -> Interaction:
-    if isinstance(value, str):
-        return Interaction(title=value)
-    if not isinstance(value, dict):
-        raise _wrong(value, where, "a title, or an object with title or id")
-    return interaction_of(value, where)
+    return history_of(((f"{where}, entry {n}", entry) for n, entry in enumerate(value, start=1)), where)
 
 
 def _count(value: object, where: str) -> int:

@@ -1,13 +1,14 @@
-"""Free text to a catalog item: by the first of four steps that finds one, or the statement that none does.
+"""Free text to a catalog item: by the first of five steps that finds one, or the statement that none does.
 
 1. exact: the display spelling.
 2. normalised: the same `titles.key`, with or without its leading article.
-3. full-text: all words of the text are in one title only, and make up most of it.
-4. fuzzy: one title is a few typing errors away, no other is as near, and every word that differs is unknown to the
+3. id: the text is the id of an item, or holds one as `item_ids.id_forms` knows them. Titles come first: 300 is a film.
+4. full-text: all words of the text are in one title only, and make up most of it.
+5. fuzzy: one title is a few typing errors away, no other is as near, and every word that differs is unknown to the
    catalog, so that "The King" never becomes "The Ring".
 
-Numbers must be equal in every step: a sequel is another film. A year in brackets or at the end chooses among items of
-the same title.
+Numbers must be equal in every step: a sequel is another film. A year in brackets, at the end or given
+beside the title chooses among items of the same title.
 
 How often that is right, for the films that come with the package after every tenth title was taken out (`figures` in
 `tests/catalog/test_resolver.py`, seed 7; distorted texts that are another film's title left out):
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import titles
 from genrec_edge.catalog.fuzzy import TitleKeys, max_edits, numbers
+from genrec_edge.catalog.item_ids import id_forms
 from genrec_edge.records import Interaction, Item, Match, Method
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ _ARTICLES = ("the", "a", "an")
 
 _NEAR_YEAR_CONFIDENCE = 0.9
 """Catalogs disagree by a year about films that opened at a festival first."""
+_NUMBER_CONFIDENCE = 0.9
+"""Of a bare number that is an id: whoever wrote it may have meant a title that the catalog does not have."""
 _MIN_WORDS = 2
 _MIN_COVERAGE = 0.6
 """Share of a title's letters that the words of a text must make up."""
@@ -65,39 +69,56 @@ class TitleResolver:
         """The revision of the catalog, and its keys."""
 
     def resolve_interaction(self, interaction: Interaction) -> Match:
-        """Return the item of an interaction: by its id if that exists, else by its title. Read-only."""
+        """Return the item of an interaction: by its id if that exists, else by its title and year. Read-only."""
         if interaction.id is not None:
-            item = self._catalog.by_ids([interaction.id]).get(interaction.id)
-            if item is not None:
-                return Match(interaction.id, item, "id", 1.0)
+            match = self._by_id(interaction.id, 1.0)
+            if match is not None:
+                return match
             if interaction.title is None:
                 return Match(interaction.id, None, "none", 0.0)
-        return self.resolve(interaction.title or "")
+        return self.resolve(interaction.title or "", interaction.year)
 
-    def resolve(self, text: str) -> Match:
+    def resolve(self, text: str, year: int | None = None) -> Match:
         """Return the item that a text means; any text is allowed. Read-only.
 
-        Where `Match.item` is None, the method is "ambiguous" if several titles fit equally, and "none" if no title fits
+        Where `Match.item` is None, the method is "ambiguous" if several items fit equally, and "none" if none fits
         well enough; `Match.candidates` then holds the nearest items, at most five.
+
+        Args:
+            text: a title as people write it, or an id.
+            year: of the item, where it is known; it counts more than one in the text.
         """
         query = titles.clean(text[:_MAX_CHARACTERS])
         if not query:
             return Match(text, None, "none", 0.0)
-        readings = _readings(query)
+        readings = _readings(query, year)
         rejected: list[Item] = []
-        for title, year in readings:
-            match = self._by_key(text, title, year)
+        for title, year_meant in readings:
+            match = self._by_key(text, title, year_meant)
             if match is not None and match.method != "none":
                 return match
             if match is not None:
                 rejected += match.candidates
+        match = self._by_id(text, _NUMBER_CONFIDENCE if query.isdecimal() else 1.0)
+        if match is not None:
+            return match
         for step in (self._by_words, self._by_edits):
-            for title, year in readings:
-                match = step(text, title, year)
+            for title, year_meant in readings:
+                match = step(text, title, year_meant)
                 if match is not None:
                     return match
         shortest_title = min(title for title, _ in readings)
         return Match(text, None, "none", 0.0, _candidates(rejected, self._nearest(shortest_title)))
+
+    def _by_id(self, text: str, confidence: float) -> Match | None:
+        """Return the match of the first form of an id that the catalog has; None without any."""
+        for forms in id_forms(text[:_MAX_CHARACTERS]):
+            items = list(self._catalog.by_ids(forms).values())
+            if len(items) == 1:
+                return Match(text, items[0], "id", confidence)
+            if items:
+                return Match(text, None, "ambiguous", 0.0, _candidates(items))
+        return None
 
     def _by_key(self, text: str, title: str, year: int | None) -> Match | None:
         """Return the match by spelling or key, one without an item if only the year differs; None without either."""
@@ -167,9 +188,11 @@ class TitleResolver:
             return self._title_keys[1]
 
 
-def _readings(query: str) -> list[tuple[str, int | None]]:
+def _readings(query: str, given_year: int | None) -> list[tuple[str, int | None]]:
     """Return the (title, year) that a text can mean, likeliest first."""
     title, year = titles.split_year(query)
+    if given_year is not None:
+        return list(dict.fromkeys([(title, given_year), (query, given_year)]))
     if year is not None:
         return [(title, year), (query, None)]
     match = _TRAILING_YEAR.match(query)

@@ -12,7 +12,7 @@ import typer
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import Json, Offline, Quiet
-from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, share_bar, title_bar
+from genrec_edge.cli.output import Bars, catalog_path, emit_json, needs_extra, say, share_bar, title_bar
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import NothingToRecommendError, UsageError
 from genrec_edge.options import OpenOptions, Request
@@ -100,6 +100,7 @@ def batch(
                 force=force,
                 on_read=on_read,
                 on_user=on_user,
+                on_note=lambda note: say(printable(note), quiet=quiet),
             )
     answered = summary.users - summary.failed
     if json:

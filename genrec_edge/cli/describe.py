@@ -27,7 +27,7 @@ def describe(
     command: CommandOptions,
 ) -> None:
     """Say in words what a history says of its user: facts of the catalog, by the model and by counting."""
-    asked, _ = user.user_of(request)
+    asked, _ = user.user_of(request, quiet=command.quiet)
     from genrec_edge.cli.render import say_understood  # noqa: PLC0415
 
     with opened(options, command) as r:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genrec_edge.catalog.titles import printable
+from genrec_edge.cli.output import say
 from genrec_edge.errors import UsageError
 from genrec_edge.option_fields import option
 from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
     from genrec_edge.options import Request
+    from genrec_edge.serving.history_file import ParsedHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class HistoryOptions:
     history_file: str | None = field(
         default=None,
         metadata=option(
-            "Titles, one a line, or JSON lines with id, title, timestamp, rating; - is stdin.", metavar="FILE"
+            "Titles or ids, one a line, or JSON lines with id, title, year, timestamp, rating; - is stdin.",
+            metavar="FILE",
         ),
     )
     user: str | None = field(
@@ -34,21 +38,24 @@ class HistoryOptions:
         metadata=option("Take the history of a user from `genrec-edge profile`.", flag="--profile", metavar="USER"),
     )
 
-    def interactions(self) -> list[Interaction]:
-        """Return the interactions of the file, then the titles named one by one.
+    def interactions(self, *, quiet: bool = False) -> list[Interaction]:
+        """Return the interactions of the file, then the titles named one by one; say what of the file was not used.
 
         Raises:
             UsageError: the file cannot be read, or a line of it is wrong.
         """
-        return [*read_interactions(self.history_file), *(Interaction(title=title) for title in self.history)]
+        return [
+            *read_interactions(self.history_file, quiet=quiet),
+            *(Interaction(title=title) for title in self.history),
+        ]
 
-    def user_of(self, request: Request) -> tuple[Request, tuple[str, ...]]:
+    def user_of(self, request: Request, *, quiet: bool = False) -> tuple[Request, tuple[str, ...]]:
         """Return a request with the history, and the ids of other items the user has seen.
 
         Raises:
             UsageError: there is no such profile, or its preference was given in words, too.
         """
-        named = self.interactions()
+        named = self.interactions(quiet=quiet)
         if self.user is None:
             return replace(request, history=tuple(named)), ()
         from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
@@ -61,16 +68,23 @@ class HistoryOptions:
         return replace(request, history=(*known.recent, *named), preference=preference), known.seen
 
 
-def read_interactions(history_file: str | None) -> list[Interaction]:
-    """Return the interactions of a file, "-" being standard input; none without a file.
+def read_interactions(history_file: str | None, *, quiet: bool = False) -> tuple[Interaction, ...]:
+    """Return the interactions of a file, "-" being standard input; none without a file. Say what was not used.
 
     Raises:
         UsageError: the file cannot be read, or a line of it is wrong.
     """
+    if history_file is None:
+        return ()
+    parsed = _parsed(history_file)
+    for note in parsed.notes:
+        say(printable(note), quiet=quiet)
+    return parsed.interactions
+
+
+def _parsed(history_file: str) -> ParsedHistory:
     from genrec_edge.serving.history_file import parse_history  # noqa: PLC0415
 
-    if history_file is None:
-        return []
     if history_file == "-":
         if sys.stdin.isatty():
             raise UsageError(

@@ -27,7 +27,7 @@ def judge(
     command: CommandOptions,
 ) -> None:
     """Say how probable it is that the user enjoys an item."""
-    asked, _ = user.user_of(request)
+    asked, _ = user.user_of(request, quiet=command.quiet)
     with opened(options, command) as r:
         found = interruptible(
             r,
@@ -68,7 +68,7 @@ def compare(
     command: CommandOptions,
 ) -> None:
     """Say which of two items the user prefers, whatever the order they are named in."""
-    asked, _ = user.user_of(request)
+    asked, _ = user.user_of(request, quiet=command.quiet)
     with opened(options, command) as r:
         found = interruptible(
             r,

@@ -63,7 +63,7 @@ def update(
     from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
     check_options(request)
-    interactions, min_rating = source.interactions(), request.min_rating
+    interactions, min_rating = source.interactions(quiet=quiet), request.min_rating
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
         events, unknown = _events(interactions, opened, min_rating)
         if not quiet:

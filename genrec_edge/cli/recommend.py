@@ -24,7 +24,7 @@ def recommend(
     command: CommandOptions,
 ) -> None:
     """Recommend the items a language model finds likeliest to come next, out of your own catalog."""
-    request, seen = user.user_of(request)
+    request, seen = user.user_of(request, quiet=command.quiet)
     from genrec_edge.cli.render import RECOMMEND_SCHEMA, show, to_json  # noqa: PLC0415
 
     with opened(options, command) as recommender:

@@ -86,7 +86,7 @@ def show(result: Result, *, quiet: bool) -> None:
 def say_understood(*matches: Match) -> None:
     """Say on stderr what was understood otherwise than by its exact title, and what was not."""
     for match in matches:
-        if match.item is None or match.method not in ("exact", "id"):
+        if match.item is None or match.method not in {"exact", "id"} or match.confidence < 1:
             say(printable(_understood(match)))
 
 

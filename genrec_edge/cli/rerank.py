@@ -31,8 +31,8 @@ def rerank(
     command: CommandOptions,
 ) -> None:
     """Put candidates in the order in which the user is likeliest to choose them; any number, in any order."""
-    request, _ = user.user_of(request)
-    named = tuple(entry.id or entry.title or "" for entry in read_interactions(candidates))
+    request, _ = user.user_of(request, quiet=command.quiet)
+    named = tuple(entry.id or entry.title or "" for entry in read_interactions(candidates, quiet=command.quiet))
     request = replace(request, task="reranking", candidates=named)
     from genrec_edge.cli.render import show, to_json  # noqa: PLC0415
 

@@ -1,31 +1,64 @@
-"""Histories from text: one title a line, or JSON lines with id, title, timestamp and rating."""
+"""Histories from text: one title a line, or JSON lines with id, title, year, timestamp and rating."""
 
 from __future__ import annotations
 
 import json
 import reprlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
+from genrec_edge.storage.cells import NULLS, parse_year
+from genrec_edge.storage.times import TIME_HINT, UnclearTimesError, moment_of, number_of, rating_of, to_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
-_TEXT_FIELDS = ("title", "id")
-_NUMBER_FIELDS = ("timestamp", "rating")
+_FIELD_NAMES = {
+    "title": ("title", "name", "movie", "film", "movietitle"),
+    "id": ("id", "item", "itemid", "movieid", "imdbid", "tconst", "const"),
+    "year": ("year", "releaseyear", "productionyear", "startyear"),
+    "timestamp": ("timestamp", "time", "date", "datetime", "watchedat", "watcheddate"),
+    "rating": ("rating", "stars", "score", "yourrating", "myrating"),
+}
+"""What fields are called, the likeliest first, in lower case and without punctuation."""
+_MAX_SHOWN = 5
 
 
-def parse_history(lines: Iterable[bytes], name: str) -> list[Interaction]:
+@dataclass(frozen=True, slots=True)
+class ParsedHistory:
+    """Interactions, oldest first as far as the file says, and `notes`: what of it was not used or had to be decided."""
+
+    interactions: tuple[Interaction, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An interaction, and whether its timestamp is a number whose unit all entries decide together."""
+
+    interaction: Interaction
+    has_number: bool = False
+
+
+def parse_history(lines: Iterable[bytes], name: str) -> ParsedHistory:
     """Return the interactions of a history file; empty lines are skipped. `name` is used in messages.
 
-    A line that begins with "{" is a JSON object with at least `id` or `title`; other fields are ignored. Any other line
-    is a title.
+    A line that begins with "{" is a JSON object, see `history_of`. Any other line is a title.
 
     Raises:
         UsageError: a line is not UTF-8, or no such object; the message says which line.
     """
-    interactions = []
+    return history_of(_values(lines, name), name)
+
+
+def _values(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, object]]:
+    """Yield where a line stands, and its title or object."""
     for number, line in enumerate(lines, start=1):
         where = f"{name}, line {number}"
         try:
@@ -33,44 +66,120 @@ def parse_history(lines: Iterable[bytes], name: str) -> list[Interaction]:
         except UnicodeDecodeError as e:
             raise UsageError(f"{where} is not UTF-8 (byte {e.start + 1})", hint="save the file as UTF-8") from e
         if text.startswith("{"):
-            interactions.append(_from_json(text, where))
+            yield where, _object(text, where)
         elif text:
-            interactions.append(Interaction(title=text))
-    return interactions
+            yield where, text
 
 
-def _from_json(text: str, where: str) -> Interaction:
+def _object(text: str, where: str) -> object:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UsageError(f"{where} begins like JSON and is not: {e}", hint="one object a line") from e
-    return interaction_of(value, where)
 
 
-def interaction_of(value: Mapping[str, object], where: str) -> Interaction:
-    """Return the interaction that an object with at least `id` or `title` means. `where` is used in messages.
+def history_of(values: Iterable[tuple[str, object]], name: str) -> ParsedHistory:
+    """Return what a list of (where it stands, title or object) means. `name` is used in messages.
+
+    An object has at least `id` or `title`, and may have `year`, `timestamp` and `rating`, or other usual names of
+    these; the same field twice is read by its first name. Timestamps are numbers, whose unit all of them decide
+    (`storage.times.to_seconds`), or dates. Other fields are counted in the notes.
 
     Raises:
-        UsageError: it has neither, or a field that is neither text nor number as it should be.
+        UsageError: an object has neither, or a field that cannot be read; or the timestamps have no clear unit.
     """
-    title, item_id = (_text(value.get(field), f"{where}: {field}") for field in _TEXT_FIELDS)
-    timestamp, rating = (_number(value.get(field), f"{where}: {field}") for field in _NUMBER_FIELDS)
+    ignored: Counter[str] = Counter()
+    entries = [_entry(value, where, ignored) for where, value in values]
+    interactions, unit_note = _in_seconds(entries, name)
+    notes = [f"{name}: {unit_note}"] if unit_note else []
+    n_timed = sum(interaction.timestamp is not None for interaction in interactions)
+    if 0 < n_timed < len(interactions):
+        n_without = len(interactions) - n_timed
+        notes.append(f"{name}: {n_without:,} of {len(interactions):,} entries have no time: all stay in their order")
+    if ignored:
+        notes.append(f"{name}: not used: {ignored_text(ignored)}")
+    return ParsedHistory(tuple(interactions), tuple(notes))
+
+
+def ignored_text(ignored: Mapping[str, int]) -> str:
+    """Return the names of fields that were not used, with how many entries have each."""
+    shown = [f"{reprlib.repr(field)} ({n:,})" for field, n in sorted(ignored.items(), key=lambda f: (-f[1], f[0]))]
+    more = [f"and {len(shown) - _MAX_SHOWN:,} more"] if len(shown) > _MAX_SHOWN else []
+    return ", ".join([*shown[:_MAX_SHOWN], *more])
+
+
+def _entry(value: object, where: str, ignored: Counter[str]) -> _Entry:
+    if isinstance(value, str):
+        return _Entry(Interaction(title=value))
+    if not isinstance(value, Mapping):
+        message = f"{where} is {reprlib.repr(value)}"
+        raise UsageError(message, hint="write a title, or an object with title or id")
+    fields = _fields(value)
+    ignored.update(name for name in value if name not in fields.values() and value[name] is not None)
+    cells = {role: value[name] for role, name in fields.items()}
+    title, item_id = (_text(cells.get(role), f"{where}: {fields.get(role)}") for role in ("title", "id"))
     if title is None and item_id is None:
         raise UsageError(f"{where} has neither a title nor an id", hint='write {"title": "..."} or {"id": "..."}')
-    return Interaction(title, item_id, timestamp, rating)
+    rating = _rating(cells.get("rating"), f"{where}: {fields.get('rating')}")
+    year = _year(cells.get("year"), f"{where}: {fields.get('year')}")
+    time_cell = _present(cells.get("timestamp"))
+    timestamp, moment = number_of(time_cell), moment_of(time_cell)
+    if time_cell is not None and timestamp is None and moment is None:
+        raise UsageError(f"{where}: {fields['timestamp']} is {reprlib.repr(time_cell)}", hint=TIME_HINT)
+    has_number = timestamp is not None
+    return _Entry(Interaction(title, item_id, timestamp if has_number else moment, rating, year), has_number)
+
+
+def _fields(value: Mapping[str, object]) -> dict[str, str]:
+    """Return the name of the field that holds each role, of those that are there and not null."""
+    simple: dict[str, str] = {}
+    for name, cell in value.items():
+        if cell is not None:
+            simple.setdefault("".join(c for c in name.casefold() if c.isalnum()), name)
+    found = {
+        role: next((simple[word] for word in usual if word in simple), None) for role, usual in _FIELD_NAMES.items()
+    }
+    return {role: name for role, name in found.items() if name is not None}
+
+
+def _in_seconds(entries: Sequence[_Entry], name: str) -> tuple[list[Interaction], str]:
+    """Return the interactions with timestamps in seconds, and what numbers were taken for, "" for seconds."""
+    at = [place for place, entry in enumerate(entries) if entry.has_number]
+    numbers = np.array([entries[place].interaction.timestamp for place in at], np.float64)
+    try:
+        seconds, unit = to_seconds(numbers)
+    except UnclearTimesError as e:
+        raise UsageError(f"{name}: {e.message}", hint=TIME_HINT) from e
+    interactions = [entry.interaction for entry in entries]
+    for place, second in zip(at, seconds.tolist(), strict=True):
+        interactions[place] = replace(interactions[place], timestamp=second)
+    return interactions, f"the times are read as {unit}" if unit else ""
+
+
+def _present(cell: object) -> object:
+    """Return a cell, None for text that holds nothing."""
+    return None if isinstance(cell, str) and cell.strip() in NULLS else cell
 
 
 def _text(value: object, what: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
     raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write it as text")
 
 
-def _number(value: object, what: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:
-        return float(value)
-    raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write it as a number")
+def _rating(value: object, what: str) -> float | None:
+    value = _present(value)
+    rating = rating_of(value)
+    if value is not None and rating is None:
+        raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write it as a number")
+    return rating
+
+
+def _year(value: object, what: str) -> int | None:
+    value = _present(value)
+    year = None if isinstance(value, bool | list | dict) else parse_year(value)
+    if value is not None and year is None:
+        raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write a year of four digits")
+    return year

@@ -63,6 +63,17 @@ def test_what_a_row_says_goes_before_what_all_are_asked(tmp_path: Path) -> None:
     assert (first, second) == (BatchUser(-7, expected), BatchUser(8, common))
 
 
+def test_histories_are_read_as_from_a_file_and_what_is_not_used_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "users.jsonl"
+    entry = {"title": "Heat", "year": 1995, "timestamp": "2024-01-31T20:15:00Z", "rating": "5", "mood": "dark"}
+    path.write_text("".join(json.dumps({"user": user, "history": [entry]}) + "\n" for user in range(5)))
+    users = list(read_users(path, Request()))
+    assert users[4].request.history == (Interaction("Heat", None, 1706732100.0, 5.0, 1995),)
+    notes = check_users_file(path, Request()).notes
+    assert notes[0] == f"{path}, line 1: history: not used: 'mood' (1)"
+    assert notes[3:] == (f"{path}: and so of 2 more histories",)
+
+
 @pytest.mark.parametrize("name", ["users.jsonl.gz", "users.parquet", "users.csv", "missing.jsonl"])
 def test_a_file_of_another_kind_is_refused(name: str, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")

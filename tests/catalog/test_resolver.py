@@ -194,6 +194,41 @@ def test_interactions_go_by_id_first(resolver: TitleResolver) -> None:
     assert resolver.resolve_interaction(Interaction()).method == "none"
 
 
+def test_a_text_may_be_an_id_and_titles_come_first(tmp_path: Path) -> None:
+    films = [("tt0133093", "The Matrix", 1999), ("tt0416449", "300", 2006), ("300", "Alien", 1979), ("B7", "Ran", 1985)]
+    with Catalog.open(make(tmp_path / "c.db", films)) as catalog:
+        ids = TitleResolver(catalog)
+
+        def found(text: str) -> tuple[str | None, str, float]:
+            match = ids.resolve(text)
+            return None if match.item is None else match.item.title, match.method, match.confidence
+
+        for text in ("tt0133093", "TT0133093", "imdb:tt0133093", "https://www.imdb.com/title/tt0133093/"):
+            assert found(text) == ("The Matrix", "id", 1.0)
+        assert found("300") == ("300", "exact", 1.0)
+        assert found("300.0") == ("Alien", "id", 1.0)
+        assert found("b7") == ("Ran", "id", 1.0)
+        assert found("tt0000001")[:2] == (None, "none")
+        assert found("{tt0133093} or {tt0416449}")[:2] == (None, "ambiguous")
+        assert ids.resolve_interaction(Interaction(id="TT0133093")).method == "id"
+    with Catalog.open(make(tmp_path / "n.db", [("300", "Alien", 1979)])) as catalog:
+        assert TitleResolver(catalog).resolve("300").confidence == 0.9  # said by the command line
+
+
+def test_a_year_beside_the_title_chooses(resolver: TitleResolver) -> None:
+    def found(title: str, year: int) -> tuple[str | None, str]:
+        match = resolver.resolve_interaction(Interaction(title, year=year))
+        return None if match.item is None else match.item.id, match.method
+
+    assert found("Heat", 1986) == ("5", "exact")
+    assert found("Heat", 1995)[0] in {"4", "6"}
+    assert found("Heat (1995)", 1986) == ("5", "exact")
+    assert found("Reckoning, The", 2003) == ("18", "normalised")
+    assert found("Matrix", 1998) == ("1", "normalised")
+    assert found("Alien", 2020) == (None, "none")
+    assert [item.title for item in resolver.resolve("Alien", 2020).candidates][:1] == ["Alien"]
+
+
 def test_a_changed_catalog_is_read_again(tmp_path: Path) -> None:
     path = make(tmp_path / "c.db", FILMS)
     with Catalog.open(path) as catalog:

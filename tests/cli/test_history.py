@@ -26,6 +26,16 @@ def test_the_history_comes_from_a_file_from_stdin_and_from_options(
     assert titles(from_stdin) == titles(from_file)
 
 
+def test_what_of_a_history_file_was_not_used_is_said(tmp_path: Path, messy_catalog_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"title": "Heat", "year": "1986", "rating": "5", "mood": "dark"}\n', encoding="utf-8")
+    update = ("profile", "update", "ann", "--history-file", str(path), "--catalog", str(messy_catalog_path))
+    result = run(*update)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, f"{path}: not used: 'mood' (1)")
+    assert run(*update, "--quiet").stderr == ""
+    assert run_json("profile", "show", "ann")["profile"]["n_events"] == 1
+
+
 @pytest.mark.model
 def test_the_history_of_a_named_user_comes_from_the_profile(films_options: tuple[str, ...]) -> None:
     watched = ["Alien", "Aliens", "Predator", "The Thing (1982)", "Blade Runner", "RoboCop (1987)"]

@@ -14,7 +14,7 @@ from genrec_edge.serving.history_file import parse_history
 
 def parse(text: str | bytes) -> list[Interaction]:
     data = text.encode() if isinstance(text, str) else text
-    return parse_history(data.splitlines(keepends=True), "my.txt")
+    return list(parse_history(data.splitlines(keepends=True), "my.txt").interactions)
 
 
 def test_a_line_is_a_title() -> None:
@@ -53,6 +53,50 @@ def test_a_line_that_begins_with_a_brace_is_json(line: str, interaction: Interac
     assert parse(line) == [interaction]
 
 
+@pytest.mark.parametrize(
+    ("line", "interaction"),
+    [
+        ('{"title": "Heat", "year": 1995}', Interaction("Heat", year=1995)),
+        ('{"title": "Heat", "year": "1995"}', Interaction("Heat", year=1995)),
+        ('{"title": "Heat", "year": 1995.0}', Interaction("Heat", year=1995)),
+        ('{"title": "Heat", "year": ""}', Interaction("Heat")),
+        ('{"Title": "Heat", "Release Year": "1995-12-15"}', Interaction("Heat", year=1995)),
+        ('{"name": "Heat", "id": 7.0}', Interaction("Heat", "7")),
+        ('{"name": "Ann", "title": "Heat"}', Interaction("Heat")),
+        ('{"title": "Heat", "rating": "5"}', Interaction("Heat", rating=5.0)),
+        ('{"title": "Heat", "rating": " 4.5 "}', Interaction("Heat", rating=4.5)),
+        ('{"title": "Heat", "rating": "4,5"}', Interaction("Heat", rating=4.5)),
+        ('{"title": "Heat", "rating": ""}', Interaction("Heat")),
+        ('{"title": "Heat", "timestamp": "2024-01-31"}', Interaction("Heat", timestamp=1706659200.0)),
+        ('{"title": "Heat", "timestamp": "2024-01-31T20:15:00Z"}', Interaction("Heat", timestamp=1706732100.0)),
+        ('{"title": "Heat", "timestamp": "2024-01-31T20:15:00+02:00"}', Interaction("Heat", timestamp=1706724900.0)),
+        ('{"title": "Heat", "watched_at": "2024-01-31 20:15:00.000"}', Interaction("Heat", timestamp=1706732100.0)),
+        ('{"title": "Heat", "timestamp": 1706732100000}', Interaction("Heat", timestamp=1706732100.0)),
+        ('{"title": "Heat", "timestamp": "1706732100"}', Interaction("Heat", timestamp=1706732100.0)),
+    ],
+)
+def test_years_times_and_ratings_are_read_however_they_are_written(line: str, interaction: Interaction) -> None:
+    assert parse(line) == [interaction]
+
+
+def test_what_was_not_used_or_had_to_be_decided_is_said_with_its_count() -> None:
+    lines = [
+        b'{"title": "Heat", "timestamp": 1706732100000, "mood": "dark"}',
+        b'{"title": "Alien", "timestamp": 1706732000, "mood": "dark", "with": null, "genres": ["Horror"]}',
+        b'{"title": "Ran", "mood": "dark"}',
+    ]
+    parsed = parse_history(lines, "my.txt")
+    assert [entry.timestamp for entry in parsed.interactions] == [1706732100, 1706732000, None]
+    assert parsed.notes == (
+        "my.txt: the times are read as 1 in seconds, 1 in milliseconds",
+        "my.txt: 1 of 3 entries have no time: all stay in their order",
+        "my.txt: not used: 'mood' (3), 'genres' (1)",
+    )
+    many = [json.dumps({"title": "Heat", **{f"field {i}": i for i in range(9)}}).encode()]
+    assert parse_history(many, "my.txt").notes[0].endswith("'field 4' (1), and 4 more")
+    assert parse_history([b"Heat", b'{"id": 7, "rating": 1}'], "my.txt").notes == ()
+
+
 def test_titles_and_json_may_be_mixed() -> None:
     assert parse('Heat\n{"id": 7}\n[REC]\n"Heat"') == [
         Interaction("Heat"),
@@ -79,13 +123,21 @@ def test_a_byte_order_mark_is_no_part_of_the_first_title() -> None:
         ('{"title": true}', "my.txt, line 1: title is True"),
         ('{"id": 1.5}', "my.txt, line 1: id is 1.5"),
         ('{"id": {"a": 1}}', "my.txt, line 1: id is {'a': 1}"),
-        ('{"title": "Heat", "rating": "5"}', "my.txt, line 1: rating is '5'"),
+        ('{"title": "Heat", "rating": "five"}', "my.txt, line 1: rating is 'five'"),
+        ('{"title": "Heat", "rating": "1,234"}', "my.txt, line 1: rating is '1,234'"),
+        ('{"title": "Heat", "rating": "4/5"}', "my.txt, line 1: rating is '4/5'"),
+        ('{"title": "Heat", "my rating": [5]}', "my.txt, line 1: my rating is [5]"),
+        ('{"title": "Heat", "year": "MCMXCV"}', "my.txt, line 1: year is 'MCMXCV'"),
+        ('{"title": "Heat", "year": true}', "my.txt, line 1: year is True"),
+        ('{"id": NaN}', "my.txt, line 1: id is nan"),
         ('{"title": "Heat", "rating": false}', "my.txt, line 1: rating is False"),
         ('{"title": "Heat", "rating": NaN}', "my.txt, line 1: rating is nan"),
         ('{"title": "Heat", "timestamp": Infinity}', "my.txt, line 1: timestamp is inf"),
         ('{"title": "Heat", "timestamp": 1e400}', "my.txt, line 1: timestamp is inf"),
         ('{"title": "Heat", "timestamp": ' + "9" * 400 + "}", "my.txt, line 1: timestamp is"),
-        ('{"title": "Heat", "timestamp": "2020-01-01"}', "my.txt, line 1: timestamp is '2020-01-01'"),
+        ('{"title": "Heat", "timestamp": "1/5/2024"}', "my.txt, line 1: timestamp is '1/5/2024'"),
+        ('{"title": "Heat", "watched_at": "soon"}', "my.txt, line 1: watched_at is 'soon'"),
+        ('{"title": "Heat", "timestamp": 1e25}', "my.txt: 1 times are of no clear unit: 1e+25"),
         ('{"a": ' * 100_000, "my.txt, line 1 begins like JSON and is not"),
         ('{"a": ' + "[" * 100_000, "my.txt, line 1 begins like JSON and is not"),
         ('{"id": ' + "9" * 10_000 + "}", "my.txt, line 1 begins like JSON and is not"),
