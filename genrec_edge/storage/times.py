@@ -125,8 +125,8 @@ def to_seconds(numbers: NDArray[np.float64], unit: TimeUnit = "auto") -> tuple[N
         UnclearTimesError: there are several units and a number that could be of more than one, or one above 1e20.
     """
     if unit != "auto":
-        which = _SHORT_UNITS.index(unit)
-        return numbers / _PER_SECOND[which], _UNITS[which] if which else ""
+        named = _SHORT_UNITS.index(unit)
+        return numbers / _PER_SECOND[named], _UNITS[named] if named else ""
     if (dates := _compact_dates(numbers)) is not None:
         return dates, "dates such as 20240131"
     size = np.abs(numbers)
