@@ -79,8 +79,8 @@ def fingerprint_of(model_path: Path) -> str:
 def measure_open(path: Path) -> float:
     """Return the seconds a fresh process needs to open an index and touch its root, the page cache warm."""
     code = (
-        "import sys, time; from pathlib import Path; from genrec_edge.decoding.trie import TitleTrie\n"
-        "s = time.perf_counter(); i = TitleTrie.open(Path(sys.argv[1])); i.children(0, i.n_items)\n"
+        "import sys, time; from pathlib import Path; from genrec_edge.decoding import trie_files\n"
+        "s = time.perf_counter(); i = trie_files.read(Path(sys.argv[1])); i.children(0, i.n_items)\n"
         "print(time.perf_counter() - s)"
     )
     return float(subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True).stdout)

@@ -1,4 +1,4 @@
-"""The token trie of a catalog: flat arrays, memory-mapped from disk.
+"""The token trie of a catalog: flat arrays, which `trie_files.py` keeps on the disk.
 
 Items stand in the order of their token sequences ("positions"), so everything below a node is one range of positions,
 and the items that end *at* a node come before those of its children. Three int32 arrays describe the nodes, numbered
@@ -18,19 +18,15 @@ numbers.
 from __future__ import annotations
 
 import bisect
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePositions
-from genrec_edge.storage.files import disk_errors, sync
-from genrec_edge.storage.folders import install, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
 
 
 FORMAT = "genrec-edge/index@2"
-_ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
 _ITEMS_PER_LOOKUP = 256
 """With more items than this for each row, rows are looked up one by one; with fewer, all items are compared."""
 
@@ -144,32 +139,3 @@ class TitleTrie:
         mask = np.zeros(self.n_items, bool)
         mask[self.positions(rows)] = True
         return mask
-
-    def save(self, path: Path) -> None:
-        """Write the index as folder `path`, replacing what is there; readers see the old one or the new one, whole.
-
-        Raises:
-            DiskFullError: the disk is full; what was there stays.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with disk_errors(path), work_folder(path.parent) as work:
-            made = work / "made"
-            made.mkdir()
-            for name in _ARRAYS:
-                np.save(made / f"{name}.npy", getattr(self, name), allow_pickle=False)
-                sync(made / f"{name}.npy")
-            (made / "key.json").write_text(json.dumps(asdict(self.key)), encoding="utf-8")
-            sync(made / "key.json")
-            install(made, path, replace=True)
-
-    @classmethod
-    def open(cls, path: Path) -> TitleTrie | None:
-        """Return the memory-mapped index at `path`, or None if there is none, or it is damaged or of another format."""
-        try:
-            key = TrieKey(**json.loads((path / "key.json").read_text(encoding="utf-8")))
-            mapped = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS)
-            # Still mapped, and several times faster to index than the np.memmap around it.
-            tokens, first_child, first_item, rows, by_row, namesakes = (np.asarray(array) for array in mapped)
-        except (OSError, ValueError, TypeError):
-            return None  # a cache: whatever is wrong with it, it is built again
-        return cls(tokens, first_child, first_item, CatalogRows(rows), TriePositions(by_row), namesakes, key)

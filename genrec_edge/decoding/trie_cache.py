@@ -1,20 +1,28 @@
-"""The title indexes on this machine: one for each catalog file and tokenizer, kept up with the catalog's changes."""
+"""The title indexes on this machine: one for each catalog file and tokenizer, kept up with the catalog's changes.
+
+An index is worth nothing but time. A damaged one is built again, one that cannot be kept serves this process alone, and
+those that were unused for the longest time are removed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from genrec_edge.decoding import trie_update
+from genrec_edge.decoding import trie_files, trie_update
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
+from genrec_edge.decoding.trie_files import DamagedIndexError
+from genrec_edge.errors import DiskError, DiskFullError, LockedError
 from genrec_edge.storage import paths
-from genrec_edge.storage.folders import locked_root
+from genrec_edge.storage.folders import locked_root, remove_leftovers, remove_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from genrec_edge.catalog.reader import Catalog
@@ -23,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_BYTES = 4 << 30
+MAX_FOLDERS = 256
+"""Of all indexes; an index of a million titles has 100 MB."""
 _MAX_CHANGED_SHARE = 1 / 8
 """If a larger share of the titles changed, building the index again is as fast."""
 
@@ -36,6 +47,8 @@ def load(
 ) -> TitleTrie:
     """Return the index of a catalog under a tokenizer, which is brought up to date or built first if necessary.
 
+    If it cannot be kept, because the folder cannot be written or the disk is full, a warning is logged.
+
     Args:
         catalog: what to index.
         tokenize: text to token ids; with several threads it is called by all of them.
@@ -45,14 +58,17 @@ def load(
 
     Raises:
         LockedError: another process has been building the same index for ten minutes.
-        DiskFullError: the disk is full.
     """
     path = index_path(catalog, fingerprint)
-    known = TitleTrie.open(path)
+    known = None
+    with suppress(DamagedIndexError):  # said below, where no other process may be about to replace it
+        known = trie_files.read(path)
     if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
+        remove_leftovers(path.parent)
+        _mark_as_used(path.parent)
         return known
-    with locked_root(path.parent):
-        known = TitleTrie.open(path)
+    with _writing(path) as can_write:
+        known = _read(path)
         if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
             return known
         made = None if known is None else _updated(known, catalog, tokenize, fingerprint, on_title)
@@ -63,8 +79,69 @@ def load(
                 # A list of its own would be held until the index is built; an iterator lets go of it when it has ended.
                 items = iter(catalog.query('SELECT "row", title, year FROM items ORDER BY "row"'))
             made = build(items, tokenize, key, on_title, n_threads)
-        made.save(path)
-    return TitleTrie.open(path) or made  # mapped, it costs no memory of its own
+        is_kept = can_write and _keep(made, path)
+    if not is_kept:
+        return made
+    _mark_as_used(path.parent)
+    with suppress(OSError):  # others may remove some meanwhile
+        _remove_longest_unused(path.parent)
+    with suppress(DamagedIndexError):
+        return trie_files.read(path) or made  # mapped, it costs no memory of its own
+    return made
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[bool]:
+    """Hold the lock of the folder around an index, and yield whether it can be written."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked_root(path.parent))
+        except (OSError, DiskError, DiskFullError) as e:
+            _warn_of_unkept(path, e)
+            can_write = False
+        else:
+            can_write = True
+        yield can_write
+
+
+def _keep(made: TitleTrie, path: Path) -> bool:
+    """Write an index, and return whether that was possible."""
+    try:
+        trie_files.write(made, path)
+    except (OSError, DiskError, DiskFullError) as e:
+        _warn_of_unkept(path, e)
+        return False
+    return True
+
+
+def _warn_of_unkept(path: Path, error: Exception) -> None:
+    log.warning("the title index is not kept in %s, and is built again at the next start: %s", path.parent, error)
+
+
+def _read(path: Path) -> TitleTrie | None:
+    """Return the index in a folder, None if there is none that can be used."""
+    try:
+        return trie_files.read(path)
+    except DamagedIndexError as e:
+        log.warning("the title index in %s is damaged (%s); it is built again", path, e)
+        return None
+
+
+def _mark_as_used(folder: Path) -> None:
+    with suppress(OSError):
+        os.utime(folder)
+
+
+def _remove_longest_unused(kept: Path) -> None:
+    """Remove the folders of indexes that exceed the limits, the longest unused first; not `kept`, nor one in use."""
+    n_bytes = 0
+    folders = sorted(kept.parent.iterdir(), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    for n, folder in enumerate(folders, start=1):
+        n_bytes += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if (n > MAX_FOLDERS or n_bytes > MAX_BYTES) and folder != kept:
+            log.info("removing the title index in %s, which was unused for the longest time", folder)
+            with suppress(LockedError):
+                remove_root(folder)
 
 
 def _updated(

@@ -8,20 +8,25 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import shutil
-import socket
-from contextlib import contextmanager, suppress
+import stat
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from genrec_edge.errors import DiskError, DiskFullError, UsageError
+from genrec_edge.storage.partial_files import partial_file, remove_dead_partial_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _CHUNK_BYTES = 1 << 20
-_FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "files may not be that large here (`ulimit -f`, or the file system's own limit)",
+}
+"""What is said of errors that mean that there is no room."""
 
 
 @contextmanager
@@ -37,8 +42,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_dead_partial_files(path)
-        part_path = path.with_name(f".{path.name}.{_process_key(os.getpid())}.{secrets.token_hex(4)}.part")
+        remove_dead_partial_files(path.parent, of=path.name)
+        part_path = partial_file(path)
         try:
             with (
                 disk_errors(path),
@@ -65,9 +70,13 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise DiskError(message, hint="check the disk and the system log, or use another disk") from e
         if e.errno not in _FULL_ERRORS:
             raise
-        free = _free_bytes(path)
-        message = f"no room to write {path}: the disk is full ({free:,} bytes free)"
-        raise DiskFullError(message, hint="free some space and repeat the command") from e
+        raise disk_full_error(path, e.errno) from e
+
+
+def disk_full_error(path: Path, code: int = errno.ENOSPC) -> DiskFullError:
+    """Return the error about a file that has no room; `code` is the system's number of why."""
+    message = f"no room to write {path}: {_FULL_ERRORS[code]} ({_free_bytes(path):,} bytes free)"
+    return DiskFullError(message, hint="free some space and repeat the command")
 
 
 @contextmanager
@@ -93,6 +102,19 @@ def require_free(path: Path, n_bytes: int) -> None:
     if free < n_bytes:
         message = f"no room for {path}: {n_bytes:,} bytes are needed and {free:,} are free"
         raise DiskFullError(message, hint=f"free {n_bytes - free:,} bytes and repeat the command")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, which has to be a file: a pipe or a device could keep us waiting for ever.
+
+    Raises:
+        OSError: as `open`, and for anything else than a file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def sha256_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
@@ -128,34 +150,3 @@ def _free_bytes(path: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _process_key(pid: int | str) -> str:
-    """Return what identifies a process in a file name: with the host, as containers may share a folder."""
-    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    return f"{host}-{pid}"
-
-
-def _remove_dead_partial_files(path: Path) -> None:
-    """Remove the partial files of `path` that killed processes left."""
-    if os.name == "nt":
-        return  # where asking whether a process is alive could end it
-    prefix = f".{path.name}.{_process_key('')}"
-    for part_path in path.parent.iterdir():
-        name = part_path.name
-        if not (name.startswith(prefix) and name.endswith(".part")):
-            continue
-        pid = name[len(prefix) :].partition(".")[0]
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            with suppress(FileNotFoundError):
-                part_path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):  # another user's, or too large a number to ask for
-        return True
-    return True

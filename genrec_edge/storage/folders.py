@@ -20,10 +20,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
+from genrec_edge.errors import LockedError
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import sync
 from genrec_edge.storage.job_key import is_same_key, other_job_error, read_key, write_key
-from genrec_edge.storage.locks import locked
+from genrec_edge.storage.locks import HOLDER, locked
+from genrec_edge.storage.partial_files import partial_files, remove_dead_partial_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,19 +39,46 @@ _JOB = "job.json"
 
 
 @contextmanager
-def locked_root(root: Path, on_wait: Callable[[], object] | None = None) -> Iterator[None]:
+def locked_root(
+    root: Path, on_wait: Callable[[], object] | None = None, *, wait_s: float = LOCK_WAIT_S
+) -> Iterator[None]:
     """Hold the lock of a folder with many results, which is created, and start without leftovers.
 
     `on_wait` is called when another process holds the lock.
 
     Raises:
-        LockedError: it has held the lock for `LOCK_WAIT_S`.
+        LockedError: it has held the lock for `wait_s`.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root / _LOCK, root, wait_s=LOCK_WAIT_S, on_wait=on_wait):
+    with locked(root / _LOCK, root, wait_s=wait_s, on_wait=on_wait):
         for leftover in root.glob(f"{_WORK}*"):
             _remove(leftover)
+        remove_dead_partial_files(root)
         yield
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove what killed writers left in a folder with many results, unless a writer is at work there."""
+    is_left = any(root.glob(f"{_WORK}*")) or (root / HOLDER).exists() or partial_files(root, dead=True)
+    if is_left:
+        with suppress(LockedError, OSError), locked_root(root, wait_s=0):
+            pass
+
+
+def remove_root(root: Path) -> None:
+    """Remove a folder with many results, unless a writer is at work there.
+
+    Who waits for its lock meanwhile gets that of a new folder: `filelock` sees that the file it has locked is gone.
+
+    Raises:
+        LockedError: a writer is at work.
+        OSError: it cannot be removed.
+    """
+    with locked_root(root, wait_s=0):
+        for path in root.iterdir():
+            if path.name not in {_LOCK, HOLDER}:
+                _remove(path)
+        _remove(root)
 
 
 @contextmanager

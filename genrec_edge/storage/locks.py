@@ -7,7 +7,7 @@ itself may stay. Beside it, while it is held, a file `.holder` names the process
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import LockedError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+HOLDER = ".holder"
+"""The file that names the holder of `.lock`."""
 _WAIT_HINT = "wait for it, or end it, and repeat the command"
 
 
@@ -53,10 +55,12 @@ def locked(
         except Timeout:
             raise lock_error(what, holder=_read(holder_path), waited_s=wait_s, hint=hint) from None
     try:
-        holder_path.write_text(str(os.getpid()), encoding="ascii")
+        with suppress(OSError):  # it is for messages alone, and the disk may be full
+            holder_path.write_text(str(os.getpid()), encoding="ascii")
         yield
     finally:
-        holder_path.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder_path.unlink()
         lock.release()
 
 
@@ -69,7 +73,7 @@ def lock_error(what: Path, *, holder: str = "", waited_s: float = 0.0, hint: str
 
 def _holder_path(lock_path: Path) -> Path:
     """Return the file that names the holder: `.holder` for `.lock`, `.a.holder` for `.a.lock`."""
-    return lock_path.with_name(f"{lock_path.name.removesuffix('.lock')}.holder")
+    return lock_path.with_name(f"{lock_path.name.removesuffix('.lock')}{HOLDER}")
 
 
 def _read(holder_path: Path) -> str:

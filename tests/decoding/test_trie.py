@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +12,10 @@ from hypothesis import strategies as st
 from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
-from genrec_edge.errors import DiskFullError
 from tests.support.coordinates import catalog_rows, token_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from genrec_edge.coordinates import TokenId
 
@@ -95,43 +91,3 @@ def test_one_row_of_many_is_found_or_not() -> None:
         assert index.rows[position] == row
         assert index.mask(catalog_rows([row])).nonzero()[0].tolist() == [position]
     assert index.positions(catalog_rows([-1, 5, 20_000])).tolist() == []
-
-
-def test_saved_and_opened_it_is_the_same_and_memory_mapped(tmp_path: Path) -> None:
-    index = index_of(["Alien", "Aliens", "Brazil", "Alien"])
-    index.save(tmp_path / "index")
-    index.save(tmp_path / "index")  # over the old one
-    opened = TitleTrie.open(tmp_path / "index")
-    assert opened is not None
-    assert opened.key == KEY
-    assert isinstance(opened.tokens.base, np.memmap)
-    assert list(walk(opened)) == list(walk(index))
-    assert [p.name for p in tmp_path.iterdir()] == ["index"]
-
-
-@pytest.mark.parametrize("damage", ["missing", "cut", "key"])
-def test_a_damaged_index_is_no_index(tmp_path: Path, damage: str) -> None:
-    index_of(["Alien"]).save(tmp_path / "index")
-    tokens = tmp_path / "index" / "tokens.npy"
-    if damage == "missing":
-        tokens.unlink()
-    elif damage == "cut":
-        tokens.write_bytes(tokens.read_bytes()[:-1])
-    else:
-        (tmp_path / "index" / "key.json").write_text("{}")
-    assert TitleTrie.open(tmp_path / "index") is None
-
-
-def test_a_full_disk_leaves_the_old_index_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index_of(["Alien"]).save(tmp_path / "index")
-
-    def full(*_args: object, **_options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(DiskFullError, match="index"):
-        index_of(["Brazil"]).save(tmp_path / "index")
-    opened = TitleTrie.open(tmp_path / "index")
-    assert opened is not None
-    assert opened.path(TriePosition(0)) == ids("Alien")
-    assert [p.name for p in tmp_path.iterdir()] == ["index"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +17,13 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
+from genrec_edge.decoding.trie_files import ARRAYS
+from genrec_edge.storage.locks import locked
+from genrec_edge.storage.partial_files import partial_file
 from tests.support.coordinates import token_list
+from tests.support.faults import largest_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from genrec_edge.coordinates import TokenId
 
 
@@ -62,7 +66,6 @@ def test_what_killed_builders_left_behind_is_removed(path: Path) -> None:
     assert sorted(p.name for p in folder.parent.iterdir()) == [".lock", folder.name]
 
 
-ARRAYS = ("tokens", "first_child", "first_item", "rows", "by_row", "namesakes")
 WORDS = ("Heat", "Alien", "Matrix, The", "The Matrix", "Hugo", "Hugo Pool", "Brazil")
 # What other programs do; :r is a row that may exist, :t a title, :y a year. None of them knows of keys.
 EDITS = (
@@ -181,3 +184,91 @@ def test_an_index_is_of_one_moment_whatever_happens_while_titles_are_tokenised(m
         before = catalog.revision
         assert trie_cache.load(catalog, tokenize, "one").key.revision == before
     loaded(many)
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder around the index of a catalog."""
+    with Catalog.open(path) as catalog:
+        return trie_cache.index_path(catalog, "one").parent
+
+
+def test_a_damaged_index_is_built_again_with_a_word(many: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loaded(many)
+    tokens = folder_of(many) / "trie" / "tokens.npy"
+    damaged = bytearray(tokens.read_bytes())
+    damaged[-3] ^= 4
+    tokens.write_bytes(damaged)
+    assert loaded(many)[1] == 80
+    assert [r.getMessage() for r in caplog.records if "is damaged (tokens.npy is not" in r.getMessage()]
+    caplog.clear()
+    assert loaded(many)[1] == 0
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("what", ["cache", "indexes", "folder", "lock"])
+def test_an_index_that_cannot_be_kept_serves_this_process(
+    many: Path, own_home: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file, or a folder, lies where a folder, or a file, has to be: nobody can write there, not even root."""
+    folder = folder_of(many)
+    if what == "lock":
+        (folder / ".lock").mkdir(parents=True)
+    else:
+        in_the_way = {"cache": own_home / "cache", "indexes": own_home / "cache" / "indexes", "folder": folder}[what]
+        in_the_way.parent.mkdir(parents=True, exist_ok=True)
+        in_the_way.write_text("in the way")
+    for _ in range(2):
+        assert loaded(many)[1] == 80
+        (record,) = caplog.records
+        assert record.getMessage().startswith(f"the title index is not kept in {folder}, and is built again")
+        caplog.clear()
+
+
+def test_an_index_that_finds_no_room_serves_this_process(many: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loaded(many)
+    run_sql(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+    with largest_file(150):
+        followed = loaded(many)[1]
+    assert 0 < followed < 80
+    assert "bytes free)" in caplog.text
+    assert sorted(p.name for p in folder_of(many).iterdir()) == [".lock", "trie"]
+    caplog.clear()
+    assert loaded(many)[1] == followed  # the one before is still there
+    assert loaded(many)[1] == 0
+    assert not caplog.records
+
+
+def test_what_a_killed_builder_left_goes_although_nothing_is_built(many: Path) -> None:
+    loaded(many)
+    folder = folder_of(many)
+    (folder / ".work-killed").mkdir()
+    (folder / ".work-killed" / "made.replaced").mkdir()
+    (folder / ".holder").write_text("1")
+    (folder / partial_file(folder / "habits-1.npz").name.replace(f"-{os.getpid()}.", "-4194305.")).touch()
+    living = partial_file(folder / "habits-2.npz")
+    living.touch()
+    assert loaded(many)[1] == 0
+    assert sorted(p.name for p in folder.iterdir()) == sorted([living.name, ".lock", "trie"])
+    (folder / ".work-alive").mkdir()
+    with locked(folder / ".lock", folder):
+        assert loaded(many)[1] == 0  # and nobody waits
+        assert (folder / ".work-alive").exists()
+
+
+def test_the_longest_unused_indexes_go_first(many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trie_cache, "MAX_FOLDERS", 3)
+    catalogs = [Path(shutil.copy(many, tmp_path / f"c{i}.db")) for i in range(5)]
+    for age, path in enumerate(catalogs[:3]):
+        loaded(path)
+        os.utime(folder_of(path), ns=(10**9 * age, 10**9 * age))
+    loaded(catalogs[0])  # now the second one is the longest unused
+    with locked(folder_of(catalogs[1]) / ".lock", many):  # but is being built
+        loaded(catalogs[3])
+    assert [folder_of(path).exists() for path in catalogs] == [True, True, True, True, False]
+    os.utime(folder_of(catalogs[1]), ns=(1, 1))  # its lock was written there
+    loaded(catalogs[4])
+    assert [folder_of(path).exists() for path in catalogs] == [True, False, False, True, True]
+    monkeypatch.setattr(trie_cache, "MAX_BYTES", 1)
+    run_sql(many, "UPDATE items SET title = 'Another' WHERE id = '7'")
+    loaded(many)
+    assert [path.name for path in folder_of(many).parent.iterdir()] == [folder_of(many).name]
