@@ -251,6 +251,10 @@ class LlamaEngine:
         """Interrupt evaluation in the block with DeadlineError once `seconds` have passed; None sets no limit."""
         return self._interrupt.deadline(seconds)
 
+    def raise_if_interrupted(self) -> None:
+        """Raise DeadlineError or CancelledError if the call that is running is to end; for work beside llama.cpp."""
+        self._interrupt.raise_reason()
+
     def cancel(self) -> None:
         """Interrupt the running evaluation with CancelledError, from any thread; without one nothing happens."""
         self._interrupt.set(CancelledError)

@@ -18,6 +18,7 @@ from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
+from genrec_edge.catalog.where import ended_by
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePosition
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
@@ -286,7 +287,7 @@ class Session:
             DeadlineError: not finished after `timeout_s`.
             LockedError: the catalog is being changed all the time.
         """
-        with self.exclusively(), self.engine.deadline(timeout_s):
+        with self.exclusively(), self.engine.deadline(timeout_s), ended_by(self.engine.raise_if_interrupted):
             for _ in range(_ATTEMPTS):
                 self._refresh_trie()
                 try:

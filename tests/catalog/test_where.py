@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import re
+import signal
 import sqlite3
-from contextlib import closing
-from types import SimpleNamespace
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +19,14 @@ from hypothesis import strategies as st
 
 from genrec_edge.catalog import where as where_module
 from genrec_edge.catalog.reader import Catalog
+from genrec_edge.catalog.where_cost import is_cheap
+from genrec_edge.catalog.where_tokens import tokenize
+from genrec_edge.catalog.writer import build
 from genrec_edge.errors import CatalogError, UsageError
+from tests.support.where_bombs import bomb, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 Row = dict[str, Any]
 
@@ -193,36 +202,121 @@ def test_nonsense_is_refused_or_harmless(words: list[str], films: Catalog) -> No
     assert films.revision == before
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "SELECT value FROM meta",
-        "SELECT name FROM sqlite_master",
-        "PRAGMA table_info(items)",
-        "ATTACH ':memory:' AS x",
-        "DELETE FROM items",
-        "SELECT load_extension('x') FROM items",
-        "SELECT hex(title) FROM items",
-        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT n FROM t",
-    ],
-)
-def test_the_authorizer_refuses_other_statements(query: str, films_path: Path) -> None:
-    with closing(sqlite3.connect(films_path)) as connection:
-        where_module._restrict(connection)
-        with pytest.raises(sqlite3.DatabaseError, match=r"prohibited|not authorized"):
-            connection.execute(query)
+BOMB = f"{grown('title', 4, 12)} LIKE '%{'a' * 190}b'"
+"""A filter that takes minutes, in calls that SQLite cannot interrupt."""
+LONG_SUM = " || ".join(["title"] * 900) + " = 1"
+"""A filter that takes seconds, and is interrupted in this process."""
 
 
 @pytest.mark.slow
-def test_a_filter_that_never_ends_is_ended(films: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(1000))  # a second later each time it is read; the limit is 2 s
-    monkeypatch.setattr(where_module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    grown = '"cast"'
-    for letter in "aei":
-        grown = f"replace({grown}, '{letter}', '{'aei' * 12}')"
-    with pytest.raises(UsageError, match="takes more than"):
-        films.filter(" OR ".join(f"instr({grown}, 'x{i}')" for i in range(60)))
-    assert next(clock) == 4  # read at the start, and then until 3 s have passed
+@pytest.mark.parametrize("where", [BOMB, LONG_SUM])
+def test_a_filter_that_takes_long_is_ended(where: str, films: Catalog) -> None:
+    assert is_cheap(tokenize(where)) == (where == LONG_SUM)
+    with pytest.raises(UsageError, match="takes more than 2 s"):
+        films.filter(where)
+
+
+def _peak_mib_of_children() -> float:
+    """Return the most memory that one of the processes of this process has taken so far."""
+    peaks = [0.0]
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            with suppress(OSError):  # it may have ended
+                found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+                peaks.append(int(found[1]) / 1024 if found else 0.0)
+    return max(peaks)
+
+
+@pytest.mark.slow
+def test_no_filter_takes_long_or_much_memory(films: Catalog, trials: Callable[[int, int], int]) -> None:
+    longest, peaks = 0.0, [0.0]
+    for seed in range(trials(5, 116)):
+        start = time.monotonic()
+        with suppress(UsageError), where_module.ended_by(lambda: peaks.append(_peak_mib_of_children())):
+            films.filter(bomb(seed))
+        longest = max(longest, time.monotonic() - start)
+    sys.stdout.write(f"longest {longest:.2f} s, largest process {max(peaks):.0f} MiB\n")
+    assert longest < 20  # far above the limit of 2 s, far below what they take without one
+    assert max(peaks) < 100
+
+
+@pytest.mark.slow
+def test_a_filter_finds_the_same_in_a_process_of_its_own(films: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions = ["year >= 1990 AND genre = 'Comedy'", "title LIKE '%the%'", "cast != 'Tom Hanks'", "0", "year = 1.5"]
+    here = [films.filter(where).tolist() for where in conditions]
+    monkeypatch.setattr(where_module, "is_cheap", lambda _: False)
+    assert [films.filter(f"({where})").tolist() for where in conditions] == here
+    for where, message in [("max(year)", "misuse of aggregate"), ("year >", "syntax error")]:
+        with pytest.raises(UsageError, match=message):
+            films.filter(where)
+
+
+def test_a_text_that_is_long_for_this_process_is_filtered_in_another(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"id,title,text\n1,Short,a\n2,Long,{'b' * 120_000}\n")
+    build(tmp_path / "a.csv", tmp_path / "a.db")
+    with Catalog.open(tmp_path / "a.db") as catalog:
+        assert catalog.filter("length(text) > 100").tolist() == [2]
+
+
+@pytest.mark.slow
+def test_much_memory_is_refused(films: Catalog) -> None:
+    value = f"'{'a' * 30}'"
+    for letter in "bcd":
+        value = f"replace({value}, '{chr(ord(letter) - 1)}', '{letter * 30}')"  # 810,000 characters in the end
+    with pytest.raises(UsageError, match="more than 64 MiB of memory"):
+        films.filter(f"max({', '.join(f'{value}||{i}' for i in range(95))}) > ''")
+
+
+class _GivenUpError(Exception):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [BOMB, LONG_SUM])
+@pytest.mark.parametrize("error", [_GivenUpError, KeyboardInterrupt])
+def test_a_filter_is_ended_by_what_its_caller_raises(where: str, error: type[BaseException], films: Catalog) -> None:
+    calls = iter(range(1_000_000))
+
+    def give_up() -> None:
+        if next(calls) == 3:
+            raise error
+
+    with where_module.ended_by(give_up), pytest.raises(error):
+        films.filter(where)
+    assert films.filter("year = 1999").size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [BOMB, LONG_SUM])
+def test_ctrl_c_ends_a_filter(where: str, films_path: Path, trials: Callable[[int, int], int]) -> None:
+    program = (
+        "import sys; from genrec_edge.catalog.reader import Catalog; c = Catalog.open(sys.argv[1])\n"
+        "print(flush=True)\n"
+        "try: c.filter(sys.argv[2])\n"
+        "except KeyboardInterrupt: print('interrupted', len(c.filter('year = 1999')) > 0)"
+    )
+    draw, longest = random.Random(1), 0.0
+    for _ in range(trials(1, 20)):
+        command = [sys.executable, "-c", program, str(films_path), where]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(draw.uniform(0.1, 1.0))
+            start = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            longest = max(longest, time.monotonic() - start)
+        assert (out, err) == ("interrupted True\n", "")
+    sys.stdout.write(f"longest after Ctrl-C {longest:.2f} s\n")
+
+
+def test_without_a_process_of_its_own_such_a_filter_is_refused(films: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(UsageError, match="cannot be started"):
+        films.filter("instr(title, 'no process')")
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(UsageError, match="cannot be started"):
+        films.filter("instr(title, 'no process')")
 
 
 def test_a_damaged_file_is_not_a_wrong_condition(films_path: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from genrec_edge import Recommender
 from genrec_edge.catalog import edit, writer
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.engine.bindings import Model
-from genrec_edge.errors import CatalogError, DeadlineError, NothingToRecommendError, UsageError
+from genrec_edge.errors import CancelledError, CatalogError, DeadlineError, NothingToRecommendError, UsageError
 from tests.support.recommenders import Hook, ids, scores
+from tests.support.where_bombs import grown
 
 if TYPE_CHECKING:
     from genrec_edge.records import Decode
@@ -64,6 +65,23 @@ def test_a_deadline_ends_the_request_and_only_it(recommender: Recommender) -> No
     assert ids(recommender.recommend(["Jaws"], k=3)) == ids(expected)
     unhurried = recommender.recommend(["Jaws"], k=3, timeout_s=3600)
     assert ids(unhurried) == ids(expected)
+
+
+def test_a_filter_that_takes_long_ends_with_the_deadline_and_when_cancelled(recommender: Recommender) -> None:
+    long, set_of_others = grown("'aeiaeiaei'", 4, 12), grown("'aeiaeiaei'", 3, 14)
+    # 2 s is the limit of a filter; this one takes hours
+    where = f"ltrim(title || {long}, upper({set_of_others}) || lower(title) || 'aei') = title"
+    expected = recommender.recommend(["Jaws"], k=3)
+    with pytest.raises(DeadlineError):
+        recommender.recommend(["Jaws"], k=3, where=where, timeout_s=0.3)
+    canceller = threading.Timer(0.3, recommender.cancel)
+    canceller.start()
+    with pytest.raises(CancelledError):
+        recommender.recommend(["Jaws"], k=3, where=where)
+    with pytest.raises(UsageError, match="takes more than 2 s"):
+        recommender.recommend(["Jaws"], k=3, where=where)
+    assert ids(recommender.recommend(["Jaws"], k=3, where="instr(title, 'a')")) != []
+    assert ids(recommender.recommend(["Jaws"], k=3)) == ids(expected)
 
 
 def test_answers_follow_a_catalog_that_changes(
