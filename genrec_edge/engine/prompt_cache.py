@@ -3,7 +3,8 @@
 A file holds the KV cells of one prompt as llama.cpp writes them, which it would read into any model of the same shape.
 So each begins with a key, all that its numbers depend on, and ends with a checksum of the whole: one with another key
 is ignored, a damaged one is deleted. What was unused for the longest time is deleted first. The cells of a history
-are as private as the history, and the files are readable for their owner alone.
+are as private as the history: the files are readable for their owner alone, and what killed processes left of them is
+deleted at the next start.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.kv_tree import common_prefix
-from genrec_edge.errors import DiskError
-from genrec_edge.storage.files import atomic_write
+from genrec_edge.errors import DiskError, DiskFullError, UsageError, several
+from genrec_edge.storage.files import atomic_write, open_regular
+from genrec_edge.storage.partial_files import partial_files, remove_dead_partial_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +40,10 @@ MIN_SAVED_TOKENS = 16
 _MAGIC = b"genrec-edge kv\n"
 _LENGTH = struct.Struct("<I")
 _MAX_HEADER_BYTES = 1 << 20
+_MAX_TOKEN = 1 << 31
 _SUFFIX = ".kv"
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_MAX_FILE_BYTES = MAX_BYTES + 2 * _MAX_HEADER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class PromptCache:
     def __init__(self, folder: Path, key: Mapping[str, str | int | None]) -> None:
         self._folder = folder
         self._key = {"format": FORMAT, **key}
+        remove_dead_partial_files(folder)
         self._prefix = hashlib.sha256(json.dumps(self._key, sort_keys=True).encode()).hexdigest()[:16]
 
     def nearest(self, token_ids: Sequence[TokenId], more_than: int) -> CachedPrompt | None:
@@ -82,17 +87,22 @@ class PromptCache:
     def read(self, cached: CachedPrompt) -> bytes | None:
         """Return the cells of a cached prompt; None if the file is gone, or damaged, in which case it is deleted."""
         try:
-            whole = cached.path.read_bytes()
+            with open_regular(cached.path) as file:
+                whole = file.read(_MAX_FILE_BYTES)
         except OSError:
             return None
         body, digest = whole[:-_DIGEST_BYTES], whole[-_DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != digest:
-            log.warning("the cached prompt %s is damaged and was deleted", cached.path)
-            _delete(cached.path)
+            self.discard(cached)
             return None
         with suppress(OSError):
             os.utime(cached.path)  # it is deleted later
         return body[cached.start :]
+
+    def discard(self, cached: CachedPrompt) -> None:
+        """Delete a cached prompt that is damaged, or whose cells are not what they should be."""
+        log.warning("the kept prompt %s is damaged and was deleted", cached.path)
+        _delete(cached.path)
 
     def keep(self, token_ids: Sequence[TokenId], cells: bytes) -> None:
         """Write the cells of a prompt, and delete the least recently used prompts that exceed the limits.
@@ -110,7 +120,7 @@ class PromptCache:
                 os.chmod(file.name, 0o600)  # noqa: PTH101 - the file has no name of its own yet
                 file.write(body)
                 file.write(hashlib.sha256(body).digest())
-        except (OSError, DiskError) as e:
+        except (OSError, DiskError, DiskFullError) as e:
             log.warning("the prompt was not kept: %s", e)
         _delete_oldest(self._folder)
 
@@ -118,22 +128,39 @@ class PromptCache:
         """Return what a file says it holds, or None if it has another key or is not such a file."""
         begin = len(_MAGIC) + _LENGTH.size
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 start = file.read(begin)
                 if len(start) < begin or not start.startswith(_MAGIC):
                     return None
                 (n_bytes,) = _LENGTH.unpack_from(start, len(_MAGIC))
                 header = json.loads(file.read(min(n_bytes, _MAX_HEADER_BYTES)))
-            if header["key"] != self._key:
-                return None
-            return CachedPrompt(path, tuple(TokenId(int(token)) for token in header["tokens"]), begin + n_bytes)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, RecursionError):
             return None
+        if not isinstance(header, dict) or header.keys() != {"key", "tokens"} or header["key"] != self._key:
+            return None
+        if not isinstance(header["tokens"], list) or not all(map(_is_token, header["tokens"])):
+            return None
+        return CachedPrompt(path, tuple(map(TokenId, header["tokens"])), begin + n_bytes)
 
 
 def clear(folder: Path) -> int:
-    """Delete all cached prompts of all models, and return how many there were."""
-    return sum(_delete(path) for path in folder.glob(f"*{_SUFFIX}"))
+    """Delete all cached prompts of all models, also those that are being written; return how many there were.
+
+    Raises:
+        UsageError: some cannot be deleted; the message names them.
+    """
+    kept = list(folder.glob(f"*{_SUFFIX}"))
+    found = [*kept, *partial_files(folder, dead=False)]
+    for path in found:
+        _delete(path)
+    if left := [str(path) for path in found if path.exists() or path.is_symlink()]:
+        message = f"what was evaluated for a user cannot be deleted: {several(left, most=3, separator=', ')}"
+        raise UsageError(message, hint="check the permissions of the folder, and repeat the command")
+    return len(kept)
+
+
+def _is_token(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MAX_TOKEN
 
 
 def _delete_oldest(folder: Path) -> None:

@@ -141,9 +141,14 @@ class Session:
         if cache is None:
             return engine.prompt(token_ids)
         near = cache.nearest(token_ids, more_than=engine.known(token_ids))
-        if near is not None and (cells := cache.read(near)) is not None:
-            engine.restore(near.token_ids, cells)
+        cells = None if near is None or len(near.token_ids) >= engine.n_ctx else cache.read(near)
+        is_restored = near is not None and cells is not None and engine.restore(near.token_ids, cells)
         logits, n_reused = engine.prompt(token_ids)
+        if near is not None and cells is not None and not (is_restored and np.isfinite(logits).all()):
+            cache.discard(near)  # its checksum is right, and its cells are of no prompt of this model
+            if is_restored:
+                engine.forget()
+                logits, n_reused = engine.prompt(token_ids)
         if len(token_ids) - n_reused >= MIN_SAVED_TOKENS:
             cache.keep(token_ids, engine.state())
         return logits, n_reused

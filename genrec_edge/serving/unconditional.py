@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.storage.files import atomic_write
+from genrec_edge.errors import DiskError, DiskFullError
+from genrec_edge.storage.files import atomic_write, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 
 def load(
@@ -32,27 +35,30 @@ def load(
         model: what the log-probabilities depend on, but for the catalog.
         catalog: its revision.
         n_items: of the index.
-        compute: called if there is no file.
-
-    Raises:
-        DiskFullError: no room for it.
+        compute: called if there is no file that can be used. If what it returns cannot be kept, a warning is logged.
     """
     identity = json.dumps(dict(model), sort_keys=True)
     path = folder / f"habits-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
     if (known := _read(path, catalog, n_items)) is not None:
         return known
     logprobs = compute()
-    with atomic_write(path) as file:
-        np.savez(file, logprobs=logprobs, catalog=np.array(catalog))
+    try:
+        with atomic_write(path) as file:
+            np.savez(file, logprobs=logprobs, catalog=np.array(catalog))
+    except (OSError, DiskError, DiskFullError) as e:
+        log.warning("what the model thinks of all titles is not kept, and is computed again at the next start: %s", e)
     return logprobs
 
 
 def _read(path: Path, catalog: str, n_items: int) -> NDArray[np.float64] | None:
     """Return what a file holds, or None if it cannot be used: it is a cache, and computing it again is the remedy."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             logprobs, made_for = archive["logprobs"], str(archive["catalog"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except FileNotFoundError:
+        return None
+    except Exception as e:
+        log.warning("%s is damaged (%s), and is computed again", path, type(e).__name__)
         return None
     is_usable = made_for == catalog and logprobs.shape == (n_items,) and logprobs.dtype == np.float64
     return logprobs if is_usable and np.isfinite(logprobs).all() else None

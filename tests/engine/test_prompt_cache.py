@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
+import signal
 import stat
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,15 +22,19 @@ from genrec_edge.engine import prompt_cache
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS, PromptCache
+from genrec_edge.errors import UsageError
 from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
 from genrec_edge.hub.manifest import Manifest
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.recommender import Recommender
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import sha256_file
+from genrec_edge.storage.partial_files import partial_file
 from tests.support.coordinates import tokens
+from tests.support.faults import flipped_bit, largest_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from genrec_edge.records import Result
@@ -240,6 +248,122 @@ def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
     assert header == {"key": {"format": prompt_cache.FORMAT, **KEY}, "tokens": [5, *range(30)]}
     assert data[end:-32] == b"the cells"
     assert hashlib.sha256(data[:-32]).digest() == data[-32:]
+
+
+def rewritten(path: Path, header: bytes, cells: bytes) -> None:
+    """Write a file of prompts with a checksum that is right."""
+    body = b"genrec-edge kv\n" + len(header).to_bytes(4, "little") + header + cells
+    path.write_bytes(body + hashlib.sha256(body).digest())
+
+
+def parts_of(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return header and cells of a file of prompts."""
+    data = path.read_bytes()
+    end = 19 + int.from_bytes(data[15:19], "little")
+    return json.loads(data[19:end]), data[end:-32]
+
+
+FORGED: dict[str, Callable[[dict[str, Any], bytes], tuple[bytes, bytes]]] = {
+    "nested": lambda header, cells: (b"[" * 900_000, cells),
+    "infinite": lambda header, cells: (json.dumps(header).encode()[:-2] + b", 1e999]}", cells),
+    "a list": lambda header, cells: (b"[1]", cells),
+    "text": lambda header, cells: (json.dumps(header | {"tokens": "123"}).encode(), cells),
+    "lists": lambda header, cells: (json.dumps(header | {"tokens": [[1]]}).encode(), cells),
+    "truths": lambda header, cells: (json.dumps(header | {"tokens": [True]}).encode(), cells),
+    "huge": lambda header, cells: (json.dumps(header | {"tokens": header["tokens"] + [10**4000]}).encode(), cells),
+    "negative": lambda header, cells: (json.dumps(header | {"tokens": [-t for t in header["tokens"]]}).encode(), cells),
+    "no tokens": lambda header, cells: (json.dumps(header | {"tokens": []}).encode(), b""),
+    "no cells": lambda header, cells: (json.dumps(header).encode(), b""),
+    "half": lambda header, cells: (json.dumps(header).encode(), cells[: len(cells) // 2]),
+    "longer": lambda header, cells: (json.dumps(header | {"tokens": header["tokens"] + [1]}).encode(), cells),
+    "no number": lambda header, cells: (json.dumps(header).encode(), cells[:-256] + b"\xff" * 256),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_file_costs_nothing_but_time(
+    stored: ModelFile, tricky_path: Path, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = ask(stored, tricky_path, HISTORY, tmp_path)
+    (path,) = kept(tmp_path)
+    rewritten(path, *FORGED[kind](*parts_of(path)))
+    assert_same(ask(stored, tricky_path, HISTORY, tmp_path), expected)
+    assert_same(ask(stored, tricky_path, HISTORY, tmp_path), expected)
+    if kind in {"no cells", "half", "longer", "no number"}:
+        assert "is damaged and was deleted" in caplog.text
+
+
+def test_a_pipe_is_no_kept_prompt(stored: ModelFile, tricky_path: Path, tmp_path: Path) -> None:
+    expected = ask(stored, tricky_path, HISTORY, tmp_path)
+    (path,) = kept(tmp_path)
+    path.unlink()
+    os.mkfifo(path)  # opening it would wait for a writer
+    assert_same(ask(stored, tricky_path, HISTORY, tmp_path), expected)
+
+
+@pytest.mark.slow
+def test_each_flipped_bit_is_noticed_or_harmless(tmp_path: Path, trials: Callable[[int, int], int]) -> None:
+    prompt = tokens(*range(50))
+    cells = random.Random(0).randbytes(500)
+    for seed in range(trials(100, 5_000)):
+        cache = PromptCache(tmp_path, KEY)
+        cache.keep(prompt, cells)
+        (path,) = kept(tmp_path)
+        with flipped_bit(path, random.Random(seed)):
+            near = cache.nearest(prompt, 0)
+            assert near is None or cache.read(near) in {None, cells}
+
+
+def test_a_full_disk_costs_nothing_but_time(
+    stored: ModelFile, tricky_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Recommender.open(stored, tricky_path, n_threads=1, prompts_path=tmp_path / "prompts") as r:
+        with largest_file(1_000):
+            found = r.recommend(HISTORY, k=5)
+        r.forget()
+        assert_same(r.recommend(HISTORY, k=5), found)
+    assert "the prompt was not kept" in caplog.text
+    assert "bytes free" in caplog.text
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from genrec_edge.engine.prompt_cache import PromptCache
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+PromptCache(Path(sys.argv[1]), {"model": "m"}).keep(range(1000, 1050), b"the cells")
+"""
+
+
+def killed_while_keeping(folder: Path) -> Path:
+    """Return what a process leaves that is killed when a prompt is written and has not its name yet."""
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (part,) = folder.iterdir()
+    assert b"1049" in part.read_bytes()
+    return part
+
+
+def test_what_killed_processes_left_is_deleted_at_the_next_start(tmp_path: Path) -> None:
+    killed_while_keeping(tmp_path)
+    living = partial_file(tmp_path / "b.kv")
+    living.touch()
+    PromptCache(tmp_path, {"model": "other"})
+    assert list(tmp_path.iterdir()) == [living]
+
+
+def test_everything_is_cleared_also_what_is_being_written(tmp_path: Path) -> None:
+    PromptCache(tmp_path, KEY).keep(tokens(*range(50)), b"x")
+    shutil.copy(*kept(tmp_path), tmp_path / "other.kv")
+    partial_file(tmp_path / "a.kv").write_bytes(b"ours")
+    (tmp_path / ".a.kv.00000000-1.00000000.part").write_bytes(b"of another host")
+    (tmp_path / "notes.txt").touch()
+    assert prompt_cache.clear(tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert prompt_cache.clear(tmp_path / "none") == 0
+    (tmp_path / "folder.kv").mkdir()
+    with pytest.raises(UsageError, match=r"cannot be deleted: .*folder\.kv"):
+        prompt_cache.clear(tmp_path)
 
 
 @pytest.mark.model

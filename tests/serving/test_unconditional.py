@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +14,11 @@ import pytest
 from genrec_edge import Recommender
 from genrec_edge.catalog import edit
 from genrec_edge.serving import unconditional
+from tests.support.faults import largest_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -67,3 +72,55 @@ def test_the_log_probabilities_are_computed_once_for_a_model_and_a_catalog(tmp_p
     assert logprobs("one", n_items=2) == [-1.0, -2.0]
     assert computed == [4, 4, 4, 4, 2]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def loaded(folder: Path) -> tuple[list[float], int]:
+    """Return the log-probabilities of four titles, and how often they were computed."""
+    computed = []
+
+    def compute() -> NDArray[np.float64]:
+        computed.append(1)
+        return -np.arange(1.0, 5)
+
+    return unconditional.load(folder, {"model": "m"}, "one", 4, compute).tolist(), len(computed)
+
+
+@pytest.mark.slow
+def test_a_damaged_file_is_computed_again_or_holds_what_was_written(
+    tmp_path: Path, trials: Callable[[int, int], int]
+) -> None:
+    expected, _ = loaded(tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    n_again = 0
+    for seed in range(trials(60, 5_000)):
+        rng = random.Random(seed)
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 1, 8])):
+            damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.1:
+            damaged = damaged[: rng.randrange(len(whole))]
+        path.write_bytes(damaged)
+        found, n = loaded(tmp_path)
+        assert found == expected
+        n_again += n
+    assert n_again > 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_no_cache(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    expected, _ = loaded(tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    assert loaded(tmp_path) == (expected, 1)
+    assert ("is not kept" in caplog.text) == (kind == "folder")
+
+
+def test_what_cannot_be_kept_is_an_answer_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with largest_file(100):
+        assert loaded(tmp_path) == ([-1.0, -2.0, -3.0, -4.0], 1)
+    assert "is not kept" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    assert loaded(tmp_path / "file") == ([-1.0, -2.0, -3.0, -4.0], 1)
