@@ -6,10 +6,12 @@ import json
 import os
 import platform
 import sys
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genrec_edge.engine.build_info import build_info
 from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -22,18 +24,19 @@ OURS, OTHERS = "#2a6f97", "#9aa5ad"
 
 
 def setting(*more_packages: str) -> dict[str, Any]:
-    """Return machine, versions of installed packages, and arguments."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    """Return machine, versions of installed packages, the build of llama.cpp, and arguments."""
+    build = build_info()
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     return {
         "machine": {
-            "cpu": cpu.partition(":")[2].strip(),
+            "cpu": build.cpu,
             "cores": os.cpu_count(),
             "memory_gib": round(int(memory.split()[1]) / (1 << 20), 1),
             "system": platform.platform(),
             "python": platform.python_version(),
         },
         "versions": {name: found for name in (*PACKAGES, *more_packages) if (found := _version(name))},
+        "build": asdict(build),
         "arguments": sys.argv[1:],
     }
 
@@ -43,6 +46,7 @@ def print_setting(record: Mapping[str, Any]) -> None:
     machine = record["machine"]
     print(f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}")
     print(", ".join(f"{name} {found}" for name, found in record["versions"].items()) + f", Python {machine['python']}")
+    print("llama.cpp", record["build"]["llama_cpp"], "built for", " ".join(record["build"]["cpu_features"]))
     print("arguments:", " ".join(record["arguments"]) or "none")
 
 

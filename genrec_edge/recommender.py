@@ -71,8 +71,9 @@ class Recommender:
         `explain` takes one more prompt for each title of the history.
 
         Raises:
-            NothingToRecommendError: nothing of the history is in the catalog, or fewer than k items are allowed.
-            UsageError: an argument out of range, a condition that is not one, an unknown item to exclude.
+            NothingToRecommendError: nothing of the history is in the catalog, or an item that is named is not, or fewer
+                than k items are allowed.
+            UsageError: an argument out of range, or a condition that is not one.
             DeadlineError: not finished after `timeout_s`.
             CancelledError: `cancel` was called.
             LockedError: the catalog is being changed all the time.
@@ -153,8 +154,8 @@ class Recommender:
         """Return for each item, named by id or title, whether it would be enjoyed; they are asked about one by one.
 
         Raises:
-            NothingToRecommendError: nothing of the history is in the catalog.
-            UsageError: an item is not in the catalog, or the model knows only histories.
+            NothingToRecommendError: nothing of the history is in the catalog, or one of the items is not.
+            UsageError: the model knows only histories.
             DeadlineError, CancelledError, LockedError: as `recommend`.
         """
         names = listed("items", items)
@@ -203,8 +204,8 @@ class Recommender:
         """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
 
         Raises:
-            NothingToRecommendError: nothing is known of the item but its title.
-            UsageError: it is not in the catalog, k is out of range, or the model knows only histories.
+            NothingToRecommendError: it is not in the catalog, or nothing is known of it but its title.
+            UsageError: k is out of range, or the model knows only histories.
             DeadlineError, CancelledError, LockedError: as `recommend`.
         """
         checked(Request(k=k, timeout_s=timeout_s))

@@ -221,11 +221,13 @@ def test_resolve_tells_what_a_text_means(recommender: Recommender) -> None:
 def test_what_cannot_be_asked_is_one_line(twelve_films: Recommender) -> None:
     with pytest.raises(UsageError, match="are the same item"):
         twelve_films.compare("Heat", "f2", HISTORY)
-    with pytest.raises(UsageError, match="cannot compare what is not surely in the catalog 'films': 'nothing'"):
+    with pytest.raises(
+        NothingToRecommendError, match="cannot compare what is not surely in the catalog 'films': 'nothing'"
+    ):
         twelve_films.compare("Heat", "nothing", HISTORY)
     with pytest.raises(UsageError, match="`history` must name at least one title to describe, got none"):
         twelve_films.describe([])
-    with pytest.raises(UsageError, match="cannot ask for what is not surely in the catalog"):
+    with pytest.raises(NothingToRecommendError, match="cannot ask for what is not surely in the catalog"):
         twelve_films.queries("nothing")
     with pytest.raises(NothingToRecommendError, match="none of the 2 candidates is in the catalog"):
         twelve_films.rerank(["nothing", "of this"], HISTORY)

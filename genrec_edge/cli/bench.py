@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import platform
 import random
 import statistics
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge._version import __version__
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, progress
 from genrec_edge.cli.running import opened
+from genrec_edge.engine.build_info import build_info
 from genrec_edge.errors import UsageError
 from genrec_edge.options import OpenOptions
 from genrec_edge.records import Interaction
@@ -87,7 +86,7 @@ def _figures(results: Sequence[Result], extended: Sequence[Result]) -> dict[str,
     return {
         "model": dict(results[0].model),
         "catalog": dict(results[0].catalog),
-        "machine": _machine(),
+        "machine": {"system": f"{platform.system()} {platform.machine()}", **asdict(build_info())},
         "requests": len(results),
         "load_s": timings[0].load_s,
         "request_p50_s": statistics.median(total_s),
@@ -104,16 +103,6 @@ def _figures(results: Sequence[Result], extended: Sequence[Result]) -> dict[str,
         ),
         "extended_history_request_p50_s": statistics.median(r.timings.prompt_s + r.timings.decode_s for r in extended),
         "peak_memory_mib": process_memory.peak_mib(),
-    }
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "llama_cpp_python": importlib.metadata.version("llama-cpp-python"),
-        "genrec_edge": __version__,
     }
 
 

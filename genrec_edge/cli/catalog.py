@@ -63,9 +63,9 @@ def build(
 
 
 @catalog_app.command()
-def info(*, catalog: CatalogPath = None, json: Json = False) -> None:
+def info(*, catalog: CatalogPath = None, json: Json = False, quiet: Quiet = False) -> None:
     """Say what a catalog holds."""
-    with _open(catalog) as opened:
+    with _open(catalog, quiet=quiet) as opened:
         facts: dict[str, object] = {
             "name": opened.name,
             "path": str(opened.path),
@@ -92,16 +92,17 @@ def search(
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, max=1000, help="How many items at most.")] = 10,
     catalog: CatalogPath = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find items by words of their titles."""
-    with _open(catalog) as opened:
+    with _open(catalog, quiet=quiet) as opened:
         found = opened.search(text, limit)
     if json:
         emit_json("genrec-edge/catalog-search@1", {"query": text, "items": [_entry(item) for item in found]})
     elif found:
         print_table(["id", "title", "year"], [(item.id, item.title, item.year) for item in found])
     else:
-        say("no title has all of these words; `genrec-edge resolve` forgives typing errors")
+        say("no title has all of these words; `genrec-edge resolve` forgives typing errors", quiet=quiet)
 
 
 @catalog_app.command()
@@ -156,10 +157,10 @@ def remove(
         say(f"removed {_count(n_removed, 'item')} from {path}", quiet=quiet)
 
 
-def _open(catalog: Path | None) -> Catalog:
+def _open(catalog: Path | None, *, quiet: bool) -> Catalog:
     from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
 
-    return Catalog.open(catalog_path(catalog))
+    return Catalog.open(catalog_path(catalog, quiet=quiet))
 
 
 def _entry(item: Item) -> dict[str, object]:

@@ -18,7 +18,7 @@ class CommandOptions:
 
     offline: bool = field(default=False, metadata=option("Never use the network."))
     json: bool = field(default=False, metadata=option("Print one JSON object."))
-    quiet: bool = field(default=False, metadata=option("No messages and no progress bar.", flag="--quiet -q"))
+    quiet: bool = field(default=False, metadata=option("Print nothing on stderr but errors.", flag="--quiet -q"))
 
 
 _OPENING, _COMMAND = field_help(OpenOptions), field_help(CommandOptions)

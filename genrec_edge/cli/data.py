@@ -93,6 +93,7 @@ def show(
     data: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
     *,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Say what a data set holds, and what may be done with it."""
     from genrec_edge.datasets.folder import load  # noqa: PLC0415

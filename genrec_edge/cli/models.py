@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, emit_json, print_table, say
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 models_app = typer.Typer(help="Fetch, list, check and remove the models on this machine.", no_args_is_help=True)
 
 Name = Annotated[str | None, typer.Argument(help="The model; the default one where none is named.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No messages and no progress bar.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 
 _STAGES = {
     "wait": "waiting for another pull",
@@ -52,7 +50,7 @@ def pull(
 
 
 @models_app.command("list")
-def list_models(*, json: Json = False) -> None:
+def list_models(*, json: Json = False, quiet: Quiet = False) -> None:
     """List the models in the store."""
     store = _store()
     models = [_entry(store, manifest) for manifest in store.list()]
@@ -62,11 +60,11 @@ def list_models(*, json: Json = False) -> None:
     elif models:
         _print_table(models)
     else:
-        say(f"no models in {store.root}")
+        say(f"no models in {store.root}", quiet=quiet)
 
 
 @models_app.command()
-def path(name: Name = None, *, json: Json = False) -> None:
+def path(name: Name = None, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Print where a model's GGUF file is."""
     store = _store()
     model_path, manifest = store.get(name or store.registry.default)
@@ -98,7 +96,12 @@ def verify(
 
 
 @models_app.command()
-def rm(name: Annotated[str, typer.Argument(help="The model to remove.")], *, json: Json = False) -> None:
+def rm(
+    name: Annotated[str, typer.Argument(help="The model to remove.")],
+    *,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
     """Remove a model from the store."""
     _store().remove(name)
     if json:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+_NARROWEST = 12
+_BETWEEN_COLUMNS = 3
 _EXTRAS = {
     "convert": {"gguf", "matplotlib"},
     "parquet": {"pyarrow"},
@@ -80,20 +82,27 @@ def print_table(
 ) -> None:
     """Print a table on stdout; cells are cleaned of control characters.
 
-    Columns named in `right` are right-aligned, cells in `bold` (row, column) are bold.
+    Columns named in `right` are right-aligned, cells in `bold` (row, column) are bold. In a narrow window cells are
+    folded, at most to `_NARROWEST` characters; beyond, the lines are longer than the window.
     """
     from rich import box  # noqa: PLC0415
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
+    texts = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+    least = 0
+    for name, *cells in zip(columns, *texts, strict=True):
         justify: Literal["left", "right"] = "right" if name in right else "left"
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name in right)
-    for r, row in enumerate(rows):
-        texts = ("" if cell is None else clean(str(cell)) for cell in row)
-        table.add_row(*(Text(text, "bold" if (r, c) in bold else "") for c, text in enumerate(texts)))
-    console().print(table)
+        longest = max(cell_len(text) for text in (name, *cells))
+        least += (longest if name in right else min(longest, _NARROWEST)) + _BETWEEN_COLUMNS
+    if least > console().width:
+        table.width = least
+    for r, row in enumerate(texts):
+        table.add_row(*(Text(text, "bold" if (r, c) in bold else "") for c, text in enumerate(row)))
+    console().print(table, crop=False)
 
 
 def say(message: str, *, quiet: bool = False) -> None:

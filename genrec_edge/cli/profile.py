@@ -84,7 +84,7 @@ def update(
 
 
 @profile_app.command()
-def show(user: User, *, json: Json = False) -> None:
+def show(user: User, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Show the summary of a user, and what it was made of."""
     from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
 
@@ -101,6 +101,7 @@ def forget(
     *,
     everyone: Annotated[bool, typer.Option("--all", help="Forget all users.")] = False,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Delete a user's events and summary; no trace of them stays in the file, nor of what was evaluated for anybody."""
     from genrec_edge.engine import prompt_cache  # noqa: PLC0415

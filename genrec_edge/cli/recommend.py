@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import typer
+
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.history import HistoryOptions
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.running import interruptible, opened
+from genrec_edge.errors import NothingToRecommendError
 from genrec_edge.options import OpenOptions, Request
 
 
@@ -32,5 +35,11 @@ def recommend(
         result = interruptible(recommender, lambda: recommender.answer(asked))
     if command.json:
         emit_json(RECOMMEND_SCHEMA, to_json(result))
-    else:
+        if not result.items:
+            raise typer.Exit(NothingToRecommendError.exit_code)
+    elif result.items:
         show(result, quiet=command.quiet)
+    else:  # only free text may find nothing
+        none = f"none of the {result.refused} titles that the model wrote can be recommended"
+        message = none if result.refused else "the model wrote no title"
+        raise NothingToRecommendError(message, hint="leave `decode` out: an exact search always finds items")

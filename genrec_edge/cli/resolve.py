@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.cli.common_options import CatalogPath, Json
+from genrec_edge.cli.common_options import CatalogPath, Json, Quiet
 from genrec_edge.cli.output import catalog_path, emit_json, print_table
 from genrec_edge.errors import NothingToRecommendError
 
@@ -22,13 +22,14 @@ def resolve(
     *,
     catalog: CatalogPath = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find the items that titles mean, and say how sure that is; exit with 3 if one is not found."""
     from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
     from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
 
     texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
-    with Catalog.open(catalog_path(catalog)) as opened:
+    with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
         resolver = TitleResolver(opened)
         matches = [resolver.resolve(text) for text in texts]
     if json:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from genrec_edge.cli import interrupts
 from genrec_edge.cli.output import catalog_path, title_bar
 from genrec_edge.option_fields import check_options
 from genrec_edge.storage import paths
@@ -58,7 +59,10 @@ def interruptible(recommender: Recommender, work: Callable[[], _Answer]) -> _Ans
 
     # An exception could come at any point, such as between starting the thread and waiting for it.
     previous = signal.getsignal(signal.SIGINT)
-    if previous is signal.default_int_handler:  # else the caller wants Ctrl-C ignored: leave it so
+    if previous in (
+        signal.default_int_handler,
+        interrupts.raise_once,
+    ):  # else the caller wants Ctrl-C ignored: leave it so
         signal.signal(signal.SIGINT, on_interrupt)
     with ThreadPoolExecutor(max_workers=1) as pool:
         future = pool.submit(work)

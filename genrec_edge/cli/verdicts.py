@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as jsonlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.output import Bars, emit_json, needs_extra, print_table
@@ -53,6 +54,7 @@ def verdicts(
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.datasets.folder import CATALOG, load  # noqa: PLC0415
     from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
+    from genrec_edge.engine.build_info import build_info  # noqa: PLC0415
     from genrec_edge.evaluation.judge_quality import collect_margins, judge_quality_of  # noqa: PLC0415
     from genrec_edge.serving.session import Session  # noqa: PLC0415
 
@@ -78,9 +80,11 @@ def verdicts(
     if plot is not None:
         write(plot, found)
     if json:
-        emit_json(SCHEMA, {"data": dataset.name, "model": session.describe_model(), "ties": ties, **found.to_json()})
+        asked = {"data": dataset.name, "model": session.describe_model(), "ties": ties}
+        emit_json(SCHEMA, {**asked, **found.to_json(), "machine": asdict(build_info())})
     else:
         _show(found)
+        typer.echo(printable(str(build_info())))
 
 
 def _write_line(path: Path, found: JudgeQuality) -> None:

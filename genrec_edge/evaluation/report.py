@@ -6,9 +6,10 @@ Knows metrics, nothing of how they were computed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from genrec_edge.engine.build_info import build_info
 from genrec_edge.evaluation.ranker import FIT_FIRST
 from genrec_edge.evaluation.significance import Estimate, PairedDifference, compare
 from genrec_edge.evaluation.system_metrics import COLD, CUTOFFS, FULL_RANKING_METRICS, LONG, RARE, cutoff_of
@@ -86,6 +87,7 @@ class EvaluationReport:
                 }
                 for test in self.tests
             ],
+            "machine": asdict(build_info()),
         }
 
     def headline(self) -> str:
@@ -152,7 +154,7 @@ class EvaluationReport:
         return best if len(self.systems) > 1 else set()
 
     def notes(self) -> list[str]:
-        """Return the lines below the table: segments, tests, and models whose training data may contain the targets."""
+        """Return the lines below the table: segments, tests, what may have seen the targets, the build and the CPU."""
         sizes = (f"{name}: {part.n_users:,}" for name, part in self.systems[0].segments.items())
         lines = [f"±: half a 95 % interval; users with {'; '.join(sizes)}"]
         for test in self.tests:
@@ -168,7 +170,7 @@ class EvaluationReport:
                     f"{system.name} was tuned on {tuned_on['split']}, ties by {tuned_on['ties']} order, of these data: "
                     "its training data may contain the targets of this evaluation"
                 )
-        return lines
+        return [*lines, str(build_info())]
 
     def _may_contain_targets(self, tuned_on: Mapping[str, str]) -> bool:
         """Whether a model was tuned on another part of these data than the training part of this split."""

@@ -110,13 +110,13 @@ def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, resolver: T
     """Return the items named by id or by title; `verb` says in messages what they are for.
 
     Raises:
-        UsageError: one is not surely in the catalog.
+        NothingToRecommendError: one is not surely in the catalog.
     """
     matches = _matches(names, catalog, resolver)
-    unknown = [m.input for m in matches if m.item is None]
+    unknown = [m for m in matches if m.item is None]
     if unknown:
-        named = several([_shown(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
-        raise UsageError(
+        named = several([_with_near(match) for match in unknown], most=_MAX_SHOWN, separator=", ")
+        raise NothingToRecommendError(
             f"cannot {verb} what is not surely in the catalog {catalog.name!r}: {named}",
             hint="name an id or a title with its year; `genrec-edge resolve TITLE` shows what is near",
         )
@@ -142,7 +142,8 @@ def position_bias(
 
     Raises:
         NothingToRecommendError: fewer than k items are allowed.
-        UsageError: `where` is not a valid condition, or an excluded item or a candidate is not in the catalog.
+        NothingToRecommendError: an excluded item or a candidate is not surely in the catalog.
+        UsageError: `where` is not a valid condition.
     """
     allowed = _allowed(request, seen, catalog, trie, resolver)
     n_allowed = int(allowed.sum())
@@ -192,8 +193,11 @@ def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleR
     return CatalogRows(np.array([item.row for item in items_of(names, verb, catalog, resolver)], np.int64))
 
 
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= 80 else f"{name[:77]}...")
+def _with_near(match: Match) -> str:
+    """Return what was written, and which items it may mean."""
+    name = repr(match.input if len(match.input) <= 80 else f"{match.input[:77]}...")
+    near = [item.title if item.year is None else f"{item.title} ({item.year})" for item in match.candidates]
+    return f"{name} (perhaps {' or '.join(near)})" if near else name
 
 
 def in_order(history: Sequence[str | Interaction]) -> list[Interaction]:

@@ -83,8 +83,8 @@ def queries_for(session: Session, name: str, k: int) -> tuple[Item, list[Phrase]
     """Return an item, named by id or title, and the k likeliest ways to ask for it, all of which find it.
 
     Raises:
-        NothingToRecommendError: nothing is known of the item but its title.
-        UsageError: it is not in the catalog, or the model knows only histories.
+        NothingToRecommendError: it is not in the catalog, or nothing is known of it but its title.
+        UsageError: the model knows only histories.
     """
     (item,) = items_of((name,), "ask for", session.catalog, session.resolver)
     (facts,) = session.facts.of([item.row])

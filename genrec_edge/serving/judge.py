@@ -34,8 +34,8 @@ def judge_items(session: Session, names: Sequence[str], user: Request) -> list[J
     """Return for each item, named by id or title, whether the user of a checked request would enjoy it.
 
     Raises:
-        NothingToRecommendError: nothing of the history is in the catalog.
-        UsageError: an item is not in the catalog, or the model knows only histories.
+        NothingToRecommendError: nothing of the history is in the catalog, or one of the items is not.
+        UsageError: the model knows only histories.
         ModelInvalidError: yes and no begin with the same token.
     """
     items = items_of(names, "judge", session.catalog, session.resolver)

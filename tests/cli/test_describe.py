@@ -27,11 +27,13 @@ def test_queries_prints_phrases_and_json(films_options: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "exit_code"),
     [
-        (("describe",), "--history must name at least one title to describe, got none"),
-        (("queries", "No such film at all"), "cannot ask for what is not surely in the catalog"),
+        (("describe",), "--history must name at least one title to describe, got none", 2),
+        (("queries", "No such film at all"), "cannot ask for what is not surely in the catalog", 3),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], message: str, films_options: tuple[str, ...]) -> None:
-    assert_one_line((*arguments, *films_options), message)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], message: str, exit_code: int, films_options: tuple[str, ...]
+) -> None:
+    assert_one_line((*arguments, *films_options), message, exit_code=exit_code)

@@ -26,11 +26,13 @@ def test_judge_and_compare_print_tables_and_json(films_options: tuple[str, ...])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "exit_code"),
     [
-        (("judge", "No such film at all"), "cannot judge what is not surely in the catalog"),
-        (("compare", "Alien", "Alien"), "are the same item"),
+        (("judge", "No such film at all"), "cannot judge what is not surely in the catalog", 3),
+        (("compare", "Alien", "Alien"), "are the same item", 2),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], message: str, films_options: tuple[str, ...]) -> None:
-    assert_one_line((*arguments, *films_options), message)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], message: str, exit_code: int, films_options: tuple[str, ...]
+) -> None:
+    assert_one_line((*arguments, *films_options), message, exit_code=exit_code)

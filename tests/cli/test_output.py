@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docs import generate_cli
 from genrec_edge.cli.output import needs_extra
 from genrec_edge.errors import MissingExtraError
 from tests.support.commands import process, run, run_json, titles
@@ -94,6 +95,18 @@ def test_colour_is_for_terminals_that_want_it(recommend_command: list[str]) -> N
     assert ESCAPE not in piped.stdout + piped.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["10", "40", "80"])
+def test_a_narrow_window_loses_no_column(recommend_command: list[str], columns: str) -> None:
+    command = ["compare", "Alien", "Fargo", *recommend_command[1:], "-H", "Jaws"]
+    done = process(command, env={**os.environ, "COLUMNS": columns})
+    assert done.returncode == 0, done.stderr
+    heading, _, *rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    assert heading == ["title", "year", "preferred", "named", "first", "named", "second"]
+    assert [row[0] for row in rows] == ["Alien", "Fargo"]
+    assert all(len(row) == 5 for row in rows)
+
+
 BLOCKER = """
 import sys
 class Blocker:
@@ -140,3 +153,9 @@ def test_a_broken_module_is_not_a_missing_one(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "No module named 'a_module_that_is_not_there'" in done.stderr
     assert "pip install" not in done.stderr
+
+
+def test_every_command_can_be_quiet_and_print_json() -> None:
+    options = {name: {o for p in command.params for o in p.opts} for name, command in generate_cli.commands().items()}
+    assert len(options) > 25
+    assert [name for name, taken in options.items() if not {"--quiet", "-q", "--json"} <= taken] == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.commands import assert_one_line, run_json, run_text, titles
+from tests.support.commands import assert_one_line, run, run_json, run_text, titles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,11 +112,23 @@ def test_every_option_reaches_the_request(recommend_command: list[str]) -> None:
     strict = run_json(*recommend_command, "--history-file", "-", "--min-rating", "3", stdin=rated)
     lax = run_json(*recommend_command, "--history-file", "-", stdin=rated)
     assert strict["timings"]["prompt_tokens"] < lax["timings"]["prompt_tokens"]
-    sampled = [
-        run_json(*recommend_command, "--decode", "free", "--temperature", "1", "--seed", seed)["refused"]
-        for seed in "1122"
-    ]
+    free = [*recommend_command, "--decode", "free", "--temperature", "1", "--json"]
+    sampled = [json.loads(run(*free, "--seed", seed).stdout)["refused"] for seed in "1122"]
     assert sampled[:1] * 2 + sampled[2:3] * 2 == sampled
+
+
+@pytest.mark.slow
+def test_free_text_that_means_no_item_is_exit_3(recommend_command: list[str]) -> None:
+    """One item may be recommended, and the tiny model, which knows no titles, writes nothing."""
+    free = [*recommend_command, "--decode", "free", "-k", "1", "--candidate", "WALL·E"]
+    shown = run(*free)
+    assert (shown.exit_code, shown.stdout) == (3, "")
+    assert shown.stderr.startswith("error: the model wrote no title; leave --decode out")
+    as_json = run(*free, "--json")
+    assert (as_json.exit_code, as_json.stderr) == (3, "")
+    document = json.loads(as_json.stdout)
+    assert (document["schema"], document["items"]) == ("genrec-edge/recommend@1", [])
+    assert document["refused"] == 0
 
 
 @pytest.mark.model

@@ -97,10 +97,10 @@ def run_json(*arguments: str, stdin: str | bytes | None = None) -> dict[str, Any
     return cast("dict[str, Any]", json.loads(lines[0], parse_constant=_no_such_number))
 
 
-def assert_one_line(arguments: Sequence[str], message: str) -> None:
-    """Check that a command ends with 2 and one line of error, or one JSON object, with this message."""
+def assert_one_line(arguments: Sequence[str], message: str, *, exit_code: int = 2) -> None:
+    """Check that a command ends with an exit code and one line of error, or one JSON object, with this message."""
     result = run(*arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == exit_code
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
