@@ -44,12 +44,11 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """Turns every expected error below it into one line on stderr (or one JSON object) and its exit code."""
 
-    def main(self, *args: Any, **options: Any) -> Any:  # noqa: D102
-        named: Sequence[str] | None = options.pop("args", args[0] if args else None)
-        given = sys.argv[1:] if named is None else list(named)
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # noqa: D102
+        given = sys.argv[1:] if args is None else list(args)
         standalone = options.pop("standalone_mode", True)
         try:
-            exit_code = super().main(given, *args[1:], standalone_mode=False, **options) or 0
+            exit_code = super().main(given, *more, **{**options, "standalone_mode": False}) or 0
             _flush()
         except Exception as error:
             exit_code = _ended(error, command=_named(self, given), as_json=wants_json(given))
