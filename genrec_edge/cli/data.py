@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.common_options import Json, Offline, Quiet
-from genrec_edge.cli.output import Bars, emit_json, print_table
-from genrec_edge.records import Ties, TrainingPart
+from genrec_edge.cli.event_options import (
+    ItemColumn,
+    RatingColumn,
+    SkipUnknown,
+    TimestampColumn,
+    TimeUnitOption,
+    UserColumn,
+)
+from genrec_edge.cli.output import Bars, emit_json, print_table, say
+from genrec_edge.records import Repeats, Ties, TrainingPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,26 +74,44 @@ def import_data(
         Path | None, typer.Option(metavar="DIR", help="The folder to make; else its place among the data sets.")
     ] = None,
     terms: Annotated[str, typer.Option(metavar="TEXT", help="What may be done with the data, in words.")] = "",
-    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the users.")] = None,
-    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the items met, by id.")] = None,
-    timestamp: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The column of the times: seconds, or ISO 8601.")
-    ] = None,
-    rating: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the ratings, if any.")] = None,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    timestamp: TimestampColumn = None,
+    rating: RatingColumn = None,
+    time_unit: TimeUnitOption = "auto",
     id_: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of the items: their ids.")] = None,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the items: their titles.")] = None,
     year: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the items: their years.")] = None,
+    skip_unknown: SkipUnknown = False,
+    repeats: Annotated[
+        Repeats, typer.Option(help="Keep events with an item that the user met before, or drop them.")
+    ] = "keep",
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Make a data set of a file of events and a file of items."""
+    from genrec_edge.datasets.events import EventOptions  # noqa: PLC0415
     from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files  # noqa: PLC0415
 
     columns = ColumnNames(user=user, item=item, timestamp=timestamp, rating=rating, title=title, id=id_, year=year)
     about = DatasetInfo(name, name, licence, terms)
+    options = EventOptions(time_unit, skip_unknown, repeats)
+    notes: list[str] = []
     with Bars(_STAGES, quiet=quiet) as bars:
-        folder = import_files(interactions, items, out, about, columns, force=force, on_event=bars.show)
+        folder = import_files(
+            interactions,
+            items,
+            out,
+            about,
+            columns,
+            options=options,
+            force=force,
+            on_event=bars.show,
+            on_note=notes.append,
+        )
+    for note in notes:
+        say(printable(note), quiet=quiet)
     _show_made("import", folder, json=json)
 
 

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.common_options import Json, Quiet
+from genrec_edge.cli.event_options import ItemColumn, SkipUnknown, TimestampColumn, TimeUnitOption, UserColumn
 from genrec_edge.cli.output import emit_json, say
 from genrec_edge.records import Ties, TrainingPart
 
@@ -74,15 +76,25 @@ def update(
     interactions: Annotated[
         Path, typer.Option(metavar="FILE", help="New events: user, item, timestamp; as for `data import`.")
     ],
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    timestamp: TimestampColumn = None,
+    time_unit: TimeUnitOption = "auto",
+    skip_unknown: SkipUnknown = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Add new events, all or none; the same as counting everything anew."""
+    from genrec_edge.datasets.events import EventOptions  # noqa: PLC0415
     from genrec_edge.prior.update import update as update_prior  # noqa: PLC0415
 
-    added = update_prior(prior, interactions)
+    columns = {"user": user, "item": item, "timestamp": timestamp}
+    added = update_prior(prior, interactions, columns, EventOptions(time_unit, skip_unknown))
+    for note in added.notes:
+        say(printable(note), quiet=quiet)
     if json:
-        emit_json("genrec-edge/prior-update@1", {"path": str(prior), **asdict(added)})
+        counts = {name: value for name, value in asdict(added).items() if name != "notes"}
+        emit_json("genrec-edge/prior-update@1", {"path": str(prior), **counts})
         return
     say(f"{added.events:,} events of {added.users:,} users, {added.new_users:,} of them new", quiet=quiet)
     typer.echo(prior)

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.datasets.events import EventColumns, read_events
+from genrec_edge.datasets.event_columns import EventColumns
+from genrec_edge.datasets.event_reader import read_events
+from genrec_edge.datasets.events import EventOptions
 from genrec_edge.errors import DatasetError, UsageError
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, sha256_file
@@ -132,7 +134,8 @@ def load(spec: str | Path, *, min_rating: float | None = None) -> Dataset:
     if tuple(source.columns) != COLUMNS:
         message = f"{path} has the columns {', '.join(source.columns)} instead of {', '.join(COLUMNS)}"
         raise DatasetError(message, hint=_REPAIR_HINT)
-    events = read_events(source, EventColumns(0, 1, 2, 3), {item.id: i for i, item in enumerate(items)})
+    index = {item.id: i for i, item in enumerate(items)}
+    events = read_events(source, EventColumns(0, 1, 2, 3), index, EventOptions(is_ours=True))
     dataset = Dataset(
         name=card["name"],
         path=folder,

@@ -21,9 +21,11 @@ import numpy as np
 from genrec_edge._version import __version__
 from genrec_edge.catalog import writer as catalog_writer
 from genrec_edge.catalog.titles import clean
-from genrec_edge.datasets.events import Events, find_columns, read_events
+from genrec_edge.datasets.event_columns import find_columns
+from genrec_edge.datasets.event_reader import read_events
+from genrec_edge.datasets.events import EventOptions
 from genrec_edge.datasets.folder import CARD, CATALOG, COLUMNS, INTERACTIONS, NAME, SCHEMA, read_items
-from genrec_edge.errors import UsageError
+from genrec_edge.errors import UsageError, several
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, sha256_file, sync
 from genrec_edge.storage.folders import install, partial_folder
@@ -33,11 +35,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from genrec_edge.catalog.writer import BuildReport
+    from genrec_edge.datasets.event_columns import EventColumns
+    from genrec_edge.datasets.events import Events
+    from genrec_edge.storage.tables import TableSource
+
 OnEvent = Callable[[str, int, int], object]
 """Called with a stage ("download", "items", "events", "write"), how much of it is done, and how much there is."""
 
+OnNote = Callable[[str], object]
+"""Called with each sentence about what was left out, and what had to be decided."""
+
 _PARTS = 1000
 _CHUNK_ROWS = 8192
+_MAX_SHOWN = 10
+_DEFAULT_OPTIONS = EventOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +83,15 @@ def import_files(
     about: DatasetInfo,
     columns: ColumnNames,
     *,
+    options: EventOptions = _DEFAULT_OPTIONS,
     force: bool,
     on_event: OnEvent,
+    on_note: OnNote = lambda _: None,
 ) -> Path:
     """Make a data set of two files, each CSV, TSV, JSON, JSON lines or SQLite with one table; return its folder.
 
-    `out` None is the folder of its name in `paths.datasets_path`. Events stay in the order of their file.
+    `out` None is the folder of its name in `paths.datasets_path`. Events stay in the order of their file; `options` say
+    which are left out.
 
     Raises:
         UsageError: a file, a column, a row or an option is invalid, or `out` exists and `force` is not set.
@@ -92,7 +107,7 @@ def import_files(
     if (folder / CARD).is_file() and not force:
         raise UsageError(f"{folder} is a data set already", hint="replace it with `force`, or choose another `out`")
     with creating_dataset(folder, force=force) as work:
-        write_dataset(work, interactions, items, about, columns, on_event)
+        write_dataset(work, interactions, items, about, columns, on_event, options, on_note)
     return folder
 
 
@@ -113,12 +128,20 @@ def creating_dataset(out: Path, *, force: bool) -> Iterator[Path]:
 
 
 def write_dataset(
-    folder: Path, interactions: Path, items: Path, about: DatasetInfo, columns: ColumnNames, on_event: OnEvent
+    folder: Path,
+    interactions: Path,
+    items: Path,
+    about: DatasetInfo,
+    columns: ColumnNames,
+    on_event: OnEvent,
+    options: EventOptions = _DEFAULT_OPTIONS,
+    on_note: OnNote = lambda _: None,
 ) -> None:
     """Write catalog, interactions and card into `folder`, the card last, and sync them to the disk."""
+    options.check()
     source = open_source(interactions)  # before minutes of work: the file may be missing
     at = find_columns(source, {role: getattr(columns, role) for role in COLUMNS})
-    catalog_writer.build(
+    built = catalog_writer.build(
         items,
         folder / CATALOG,
         title=columns.title,
@@ -131,7 +154,9 @@ def write_dataset(
     table, revision = read_items(folder / CATALOG)
     item_ids = [item.id for item in table]
     index = {item_id: i for i, item_id in enumerate(item_ids)}
-    events = read_events(source, at, index, _shares("events", on_event))
+    events = read_events(source, at, index, options, _shares("events", on_event))
+    for note in (*_notes_of(items, built), *_unused(source, at), *events.notes):
+        on_note(note)
     path = folder / INTERACTIONS
     _write(events, item_ids, path, _shares("write", on_event))
     card = {
@@ -148,6 +173,7 @@ def write_dataset(
             "events": len(events.users),
             "users": len(events.user_ids),
             "items": len(np.unique(events.items)),
+            "left_out": events.n_left_out,
             "rated": int(np.count_nonzero(~np.isnan(events.ratings))),
         },
         "catalog": {"file": CATALOG, "items": len(item_ids), "revision": revision},
@@ -157,6 +183,16 @@ def write_dataset(
     (folder / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name in (CARD, INTERACTIONS):
         sync(folder / name)
+
+
+def _notes_of(items: Path, built: BuildReport) -> Iterator[str]:
+    if built.n_untitled:
+        yield f"{items}: left out: {built.n_untitled:,} {'row' if built.n_untitled == 1 else 'rows'} without a title"
+
+
+def _unused(source: TableSource, at: EventColumns) -> Iterator[str]:
+    if unused := at.not_used(source.columns):
+        yield f"{source.path}: columns not used: {several(unused, most=_MAX_SHOWN, separator=', ')}"
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def _split(
                 targets[which, user] = items[n + which]
     users = np.flatnonzero(targets[1] >= 0).astype(np.int32)
     if not len(users):
-        raise UsageError(f"no user of {dataset.name} has a test target ({kind})", hint="use data with longer histories")
+        raise _no_target(dataset, kind, sequences, n_train)
     about = {
         "dataset": dataset.name,
         "sha256": dataset.card["interactions"]["sha256"],
@@ -228,3 +228,19 @@ def _split(
         **options,
     }
     return Split(dataset.n_items, users, train, targets[0], targets[1], ties, kind, about=about)
+
+
+def _no_target(
+    dataset: Dataset, kind: str, sequences: Sequence[NDArray[np.int32]], n_train: Sequence[int]
+) -> UsageError:
+    """Return the error that no user has a test target, with the reasons and how many users have each."""
+    lengths = [(len(items), n) for items, n in zip(sequences, n_train, strict=True) if len(items)]
+    n_short = sum(n < 1 or length < n + 2 for length, n in lengths)
+    n_met = len(lengths) - n_short
+    where = " before or after the cut" if kind == "by time" else ""
+    reasons = [f"{n_short:,} have too few events{where}"] if n_short else []
+    reasons += [f"{n_met:,} had met the item of their test event before"] if n_met else []
+    hint = "use data with longer histories"
+    if n_met:
+        hint = "leave out repeated events: `genrec-edge data import --repeats drop`"
+    return UsageError(f"no user of {dataset.name} has a test target ({kind}): {', '.join(reasons)}", hint=hint)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.datasets.events import find_columns, group_by_user, read_events
+from genrec_edge.datasets.event_columns import find_columns
+from genrec_edge.datasets.event_reader import read_events
+from genrec_edge.datasets.events import EventOptions, group_by_user
 from genrec_edge.errors import UsageError, several
 from genrec_edge.prior.build import UserEvents, add_transitions, append_events, user_hash, write_ease
 from genrec_edge.prior.cooccurrence import count_transitions, event_counts
@@ -17,6 +19,7 @@ from genrec_edge.prior.db import PRIOR, read_card
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import WINDOW
 from genrec_edge.storage.tables import open_source
+from genrec_edge.storage.times import to_seconds, unit_by_size
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,17 +30,20 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.events import Events
     from genrec_edge.prior.cooccurrence import SparseRows
+    from genrec_edge.records import TimeUnit
 
 _MAX_SHOWN = 3
+_DEFAULT_OPTIONS = EventOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class PriorUpdate:
-    """How many events an update added, of how many users, and how many of those are new."""
+    """How many events an update added, of how many users, how many of those are new, and what was left out."""
 
     events: int
     users: int
     new_users: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,19 @@ class _StoredHistory:
     n_items: int
 
 
-def update(path: Path, interactions_path: Path) -> PriorUpdate:
+def update(
+    path: Path,
+    interactions_path: Path,
+    columns: Mapping[str, str | None] | None = None,
+    options: EventOptions = _DEFAULT_OPTIONS,
+) -> PriorUpdate:
     """Add new events to a prior of all events; the result equals a new count of all of them.
 
     Args:
         path: the prior.
         interactions_path: columns user, item (by id) and timestamp, as `data import` reads them.
+        columns: names of "user", "item" and "timestamp", where they are not usual ones.
+        options: how the events are read; `repeats` is within the file.
 
     Raises:
         UsageError: the events cannot be read, are older than stored events of their users, or have unknown items; or
@@ -63,19 +76,20 @@ def update(path: Path, interactions_path: Path) -> PriorUpdate:
         LockedError: another process has been writing to it for 10 s.
         DiskFullError: no room.
     """
+    options.check()
     source = open_source(interactions_path)
-    columns = find_columns(source, {})
+    at = replace(find_columns(source, columns or {}), rating=None)  # a prior counts events, whatever their rating
     with PRIOR.writing(path) as connection:
         card = read_card(path, connection)
         if card.split["split"] != "all":
             message = f"{path} counts only the training part of a split ({card.split['split']})"
             raise UsageError(message, hint="build a prior of all events with `genrec-edge prior build --split all`")
         index = {str(i): n for n, (i,) in enumerate(connection.execute("SELECT id FROM items ORDER BY item"))}
-        events = read_events(source, columns, index)
+        events = _as_stored(connection, read_events(source, at, index, options))
         query = "SELECT 1 FROM histories WHERE typeof(item) != 'integer' OR item NOT BETWEEN 0 AND ? LIMIT 1"
         if connection.execute(query, [len(index) - 1]).fetchone():
             raise PRIOR.damaged(path, "an item of a user's history does not exist")
-        stored = _stored_histories(connection, events.user_ids)
+        stored = _stored_histories(connection, events.user_ids, options.time_unit)
         new = _new_events(path, events, stored, card.ties)
         counts = event_counts([user.items for user in new], len(index))
         increments = [(n, item) for item, n in enumerate(counts.tolist()) if n]
@@ -83,7 +97,7 @@ def update(path: Path, interactions_path: Path) -> PriorUpdate:
         add_transitions(connection, _new_transitions(new, stored, len(index)))
         append_events(connection, new)
         write_ease(connection, EaseInverse.of(_all_histories(connection), len(index)))
-    return PriorUpdate(len(events.users), len(new), len(new) - len(stored))
+    return PriorUpdate(len(events.users), len(new), len(new) - len(stored), events.notes)
 
 
 def _new_transitions(new: Sequence[UserEvents], stored: Mapping[str, _StoredHistory], n_items: int) -> SparseRows:
@@ -115,7 +129,23 @@ def _new_events(path: Path, events: Events, stored: Mapping[str, _StoredHistory]
     return [UserEvents(*of_user) for of_user in zip(events.user_ids, histories, times, starts, strict=True)]
 
 
-def _stored_histories(connection: sqlite3.Connection, user_ids: Sequence[str]) -> dict[str, _StoredHistory]:
+def _as_stored(connection: sqlite3.Connection, events: Events) -> Events:
+    """Return events with the user ids that the prior has: earlier versions counted "1.0" as it was written."""
+
+    def is_known(user_id: str) -> bool:
+        query = "SELECT 1 FROM histories WHERE user = ? LIMIT 1"
+        return connection.execute(query, [user_hash(user_id)]).fetchone() is not None
+
+    def stored_id(user_id: str) -> str:
+        other = f"{user_id}.0"
+        return other if user_id.isdecimal() and not is_known(user_id) and is_known(other) else user_id
+
+    return replace(events, user_ids=tuple(map(stored_id, events.user_ids)))
+
+
+def _stored_histories(
+    connection: sqlite3.Connection, user_ids: Sequence[str], unit: TimeUnit
+) -> dict[str, _StoredHistory]:
     """Return the latest stored items of the users that have any."""
     stored = {}
     for user_id in user_ids:
@@ -124,8 +154,15 @@ def _stored_histories(connection: sqlite3.Connection, user_ids: Sequence[str]) -
         if rows:
             items = tuple(item for item, _, _ in reversed(rows))
             _, timestamp, last_place = rows[0]
-            stored[user_id] = _StoredHistory(items, float(timestamp), last_place + 1)
+            stored[user_id] = _StoredHistory(items, _in_seconds(float(timestamp), unit), last_place + 1)
     return stored
+
+
+def _in_seconds(timestamp: float, unit: TimeUnit) -> float:
+    """Return a stored timestamp in seconds: earlier versions kept milliseconds as they were."""
+    if unit != "auto":
+        return timestamp
+    return float(to_seconds(np.array([timestamp]), unit_by_size(timestamp))[0][0])
 
 
 def _all_histories(connection: sqlite3.Connection) -> list[NDArray[np.int32]]:

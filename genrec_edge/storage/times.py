@@ -31,7 +31,9 @@ _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p
 _UTC_NAMES = (" UTC", " GMT", " utc", " gmt")
 
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
-_SHORT_UNITS = ("s", "ms", "us", "ns")
+_SHORT_UNITS: tuple[TimeUnit, ...] = ("s", "ms", "us", "ns")
+_BOUNDS = (1e11, 1e14, 1e17)
+"""Between the units."""
 _PER_SECOND = np.array([1.0, 1e3, 1e6, 1e9])
 _LARGEST = 1e20
 """No number of nanoseconds is as large before the year 5138."""
@@ -130,7 +132,7 @@ def to_seconds(numbers: NDArray[np.float64], unit: TimeUnit = "auto") -> tuple[N
     if (dates := _compact_dates(numbers)) is not None:
         return dates, "dates such as 20240131"
     size = np.abs(numbers)
-    which = np.digitize(size, [1e11, 1e14, 1e17]).astype(np.int8)
+    which = np.digitize(size, _BOUNDS).astype(np.int8)
     counts = np.bincount(which, minlength=len(_UNITS))
     if np.count_nonzero(counts) > 1 or size.max(initial=0) >= _LARGEST:
         in_seconds = size / _PER_SECOND[which]
@@ -142,6 +144,11 @@ def to_seconds(numbers: NDArray[np.float64], unit: TimeUnit = "auto") -> tuple[N
     used = np.flatnonzero(counts)
     words = [_UNITS[used[0]]] if len(used) == 1 else [f"{counts[u]:,} in {_UNITS[u]}" for u in used]
     return numbers / _PER_SECOND[which], ", ".join(words)
+
+
+def unit_by_size(number: float) -> TimeUnit:
+    """Return the unit that the size of a number says, without a look at others."""
+    return _SHORT_UNITS[int(np.digitize(abs(number), _BOUNDS))]
 
 
 def _unclear(numbers: NDArray[np.float64], which: NDArray[np.int8], unclear: NDArray[np.bool_]) -> UnclearTimesError:

@@ -113,9 +113,30 @@ def test_import_takes_the_columns_it_is_told_or_guesses_them(own_home: Path) -> 
     assert "events.csv, items.csv" in run("show", "mine").stdout
 
 
+def test_what_was_left_out_and_decided_is_said() -> None:
+    rows = ["1,7,4,1600000010000", "1,7,4,1600000010000", "2,9,4,1600000020"]
+    Path("events.csv").write_text("userId,movieId,rating,timestamp\n" + "\n".join(rows), encoding="utf-8")
+    result = call(*IMPORT)
+    assert (
+        result.exit_code,
+        "; every item must be in the item table; --skip-unknown leaves such" in result.stderr,
+    ) == (
+        2,
+        True,
+    )
+    notes = [
+        "left out: 1 event of an item not in the item table: '9'",
+        "the times are read as milliseconds",
+        "kept: 1 event with user, item and time of an earlier one",
+    ]
+    assert run(*IMPORT, "--skip-unknown").stderr.splitlines() == notes
+    assert run(*IMPORT, "--skip-unknown", "--repeats", "drop", "--force", "--quiet").stderr == ""
+    assert run_json("show", "mine")["card"]["interactions"]["left_out"] == 2
+
+
 def test_times_that_are_no_dates_are_shown_as_they_are() -> None:
     Path("events.csv").write_text("user,item,timestamp\n1,7,1e14\n", encoding="utf-8")
-    run(*IMPORT)
+    run(*IMPORT, "--time-unit", "s")
     assert "100000000000000 to 100000000000000" in run("show", "mine").stdout
 
 

@@ -113,6 +113,22 @@ def test_all_events_are_counted_and_more_are_added(
     }
 
 
+@pytest.mark.slow
+def test_an_update_takes_the_options_that_its_messages_name(prior_path: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("cust,prod,when\nsomeone,001,2033-05-18\nsomeone,zz,2033-05-18\n")
+    update = ("prior", "update", "--prior", prior_path, "--interactions", new)
+    refused = call(*update)
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith("; name the column with --user, --item, --timestamp\n")
+    named = (*update, "--user", "cust", "--item", "prod", "--timestamp", "when")
+    refused = call(*named)
+    assert "--skip-unknown leaves such events out" in refused.stderr
+    done = run(*named, "--skip-unknown")
+    assert "left out: 1 event of an item not in the item table: 'zz'" in done.stderr
+    assert "1 events of 1 users, 1 of them new" in done.stderr
+
+
 def test_fitted_coefficients_are_kept_in_the_file(prior_data: Path, tmp_path: Path) -> None:
     document = run_json("prior", "build", "--data", prior_data, "--out", tmp_path / "prior.db", "--fit")
     coefficients = ItemPrior.open(tmp_path / "prior.db").card.coefficients

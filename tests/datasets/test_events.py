@@ -1,74 +1,76 @@
-"""Reading tables as interactions: columns, dates and invalid rows."""
+"""Repeated events, against plain Python over the rows."""
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from genrec_edge.datasets.events import EventColumns, read_events
+from genrec_edge.datasets.events import EventOptions, Events, without_repeats
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.importer import ColumnNames
+from genrec_edge.datasets.splits import leave_one_out
 from genrec_edge.errors import UsageError
-from genrec_edge.storage.files import sha256_file
-from genrec_edge.storage.tables import open_source
 from tests.support.interactions import make
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+import numpy as np
 
-def test_columns_are_guessed_or_named_and_dates_are_read(tmp_path: Path) -> None:
-    events = "who\tMovie ID\tDate\trating\n1\tb\t1970-01-02\t3\n1\ta\t1970-01-01T01:00:00+01:00\t\n2\ta\t1e3\t0.5\n"
-    with pytest.raises(UsageError, match="no column looks like the user; the columns are: who, Movie ID") as caught:
-        make(tmp_path, events)
-    assert caught.value.hint == "name the column with `user`"
-    with pytest.raises(UsageError, match="no column 'nobody', no column 'when'"):
-        make(tmp_path, events, columns=ColumnNames(user="nobody", timestamp="when"))
-    dataset = load(make(tmp_path, events, columns=ColumnNames(user="WHO")))
-    assert dataset.user_ids == ("1", "2")
-    assert dataset.timestamps.tolist() == [86_400, 0, 1000]
-    assert dataset.titles == (("Alien", 1979), ("Brazil", None))
-    assert dataset.card["source"]["files"][0]["sha256"] == sha256_file(tmp_path / "events.csv")
+DOUBLE = "1,a,10 1,b,20 1,c,30 1,d,40 1,d,40 2,b,10 2,c,20 2,a,30 2,d,40 2,d,40"
+ITEMS = "id,title\na,A\nb,B\nc,C\nd,D\n"
 
 
-def test_every_bad_event_is_counted_and_the_first_are_shown(tmp_path: Path) -> None:
-    bad = ["x,zz,1,", "x,c,1,", "x,a,yesterday,", "x,a,,", ",a,1,", "x,a,1,good", "x,a,nan,", "x,a,1_0,", "x,,1,"]
-    text = "user,item,timestamp,rating\n" + "".join(f"x,a,1,2\n{row}\n" for row in bad)
-    with pytest.raises(UsageError) as caught:
-        make(tmp_path, text)
-    assert caught.value.message == (
-        f"{tmp_path / 'events.csv'}: 9 events cannot be used: line 3: unknown item 'zz'; line 5: unknown item 'c'; "
-        "line 7: timestamp 'yesterday'; line 9: no timestamp; line 11: no user; and 4 more"
+def events_of(rows: list[tuple[int, int, int]]) -> Events:
+    users, items, times = zip(*rows, strict=True)
+    ids = tuple(str(user) for user in range(4))
+    return Events(
+        ids,
+        np.array(users, np.int32),
+        np.array(items, np.int32),
+        np.array(times, float),
+        np.zeros(len(rows), np.float32),
     )
-    for row, what in [
-        ("x,a,1,good", "rating 'good'"),
-        ("x,a,inf,", "timestamp 'inf'"),
-        ("x,a,1_0,", "timestamp '1_0'"),
-        ("x,,1,", "no item"),
-        ("x,a,1,1e300", "rating '1e300'"),
-        ("x", "no item"),
-        (f"x,{'y' * 5000},1,", "unknown item 'yyyyyyyyyyyy...yyyyyyyyyyyyy'"),
-        ("x,a,0001-01-01T00:00+23:59,", ""),
-    ]:
-        if not what:  # the first day of all is a day
-            assert load(make(tmp_path, f"user,item,timestamp,rating\n{row}\n")).n_events == 1
-            continue
-        with pytest.raises(UsageError, match="1 event cannot be used: line 2: ") as caught:
-            make(tmp_path, f"user,item,timestamp,rating\n{row}\n")
-        assert caught.value.message.endswith(what)
-    assert {path.name for path in tmp_path.iterdir()} <= {"events.csv", "items.csv", "made", "home"}
 
 
-def test_reading_takes_bytes_by_the_event(ml_100k: Path) -> None:
-    """20 bytes of arrays each, some room to grow, and the names of the users; as Python objects it would be 400."""
-    source, index = open_source(ml_100k / "interactions.csv"), {str(i): i for i in range(1, 1683)}
-    tracemalloc.start()
-    try:
-        events = read_events(source, EventColumns(0, 1, 2, 3), index)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert len(events.users) == 100_000
-    assert peak < 4e6
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 5)), min_size=1, max_size=40))
+def test_the_first_event_with_each_item_is_kept_in_any_arrangement(rows: list[tuple[int, int, int]]) -> None:
+    first: dict[tuple[int, int], tuple[int, int]] = {}
+    for place, (user, item, time) in enumerate(rows):
+        first[user, item] = min(first.get((user, item), (time, place)), (time, place))
+    kept = [row for place, row in enumerate(rows) if first[row[0], row[1]] == (row[2], place)]
+    events = without_repeats(events_of(rows), "drop")
+    assert list(zip(events.users, events.items, events.timestamps, strict=True)) == kept
+    assert events.n_left_out == len(rows) - len(kept)
+    assert bool(events.notes) == (len(kept) < len(rows))
+    same = without_repeats(events_of(rows), "keep")
+    n_doubled = len(rows) - len(set(rows))
+    assert len(same.users) == len(rows)
+    assert [note.split()[1] for note in same.notes] == ([str(n_doubled)] if n_doubled else [])
+
+
+@pytest.mark.parametrize("times", ["as given", "later"])
+def test_a_last_event_given_twice_is_what_the_message_says_and_dropping_helps(tmp_path: Path, times: str) -> None:
+    rows = DOUBLE.split()
+    if times == "later":
+        rows = [row if i % 5 < 4 else row.replace("40", "50") for i, row in enumerate(rows)]
+    text = "user,item,timestamp\n" + "\n".join(rows)
+    with pytest.raises(UsageError) as caught:
+        leave_one_out(load(make(tmp_path, text, ITEMS)), "file")
+    assert caught.value.message == (
+        "no user of made has a test target (leave-one-out): 2 had met the item of their test event before"
+    )
+    assert "data import --repeats drop" in caught.value.hint
+    dropped = load(make(tmp_path, text, ITEMS, force=True, options=EventOptions(repeats="drop")))
+    assert leave_one_out(dropped, "file").test.tolist() == [3, 3]
+
+
+def test_users_without_a_target_are_counted_by_their_reason(tmp_path: Path) -> None:
+    text = "user,item,timestamp\n1,a,1\n1,b,2\n2,a,1\n2,b,2\n2,a,3\n3,a,1\n"
+    with pytest.raises(UsageError, match="2 have too few events, 1 had met the item of their test event before"):
+        leave_one_out(load(make(tmp_path, text, ITEMS)), "file")
+    with pytest.raises(UsageError, match=r"1 have too few events$") as caught:
+        leave_one_out(load(make(tmp_path, "user,item,timestamp\n1,a,1\n", ITEMS, force=True)), "file")
+    assert caught.value.hint == "use data with longer histories"

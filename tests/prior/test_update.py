@@ -118,3 +118,18 @@ def test_new_events_have_to_be_events(prior_path: Path, tmp_path: Path) -> None:
     surrogate = '{"user": "\\ud800", "item": "i1", "timestamp": 9}\n'
     (tmp_path / "new.jsonl").write_text(surrogate)
     assert update(prior_path, tmp_path / "new.jsonl").new_users == 1
+
+
+def test_priors_of_earlier_versions_are_continued_with_their_spelling_of_users_and_times(tmp_path: Path) -> None:
+    early = [("1.0", 0, 1_600_000_000_000.0), ("1.0", 1, 1_600_000_001_000.0), ("2", 1, 1_600_000_000_000.0)]
+    prior_path = tmp_path / "prior.db"
+    built(prior_path, early)
+    text = "user,item,timestamp\n1,{item},1600000002000\n2,{item},1600000002\n"
+    new = tmp_path / "new.csv"
+    item_id = ItemPrior.open(prior_path).item_ids[2]
+    new.write_text(text.format(item=item_id))
+    done = update(prior_path, new)
+    assert (done.events, done.users, done.new_users) == (2, 2, 0)
+    new.write_text(f"user,item,timestamp\n2,{item_id},1500000002\n")
+    with pytest.raises(UsageError, match="later events"):
+        update(prior_path, new)
