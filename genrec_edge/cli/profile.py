@@ -12,7 +12,7 @@ from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.history import HistoryOptions
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say
-from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.errors import DatasetError, NothingToRecommendError, UsageError
 from genrec_edge.option_fields import check_options
 from genrec_edge.options import Request
 from genrec_edge.records import SummaryMethod
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.profiles.records import Profile, ProfileEvent, ProfileUpdate
+    from genrec_edge.profiles.store import ProfileStore
     from genrec_edge.profiles.summaries import Summarizer
     from genrec_edge.records import Interaction
 
@@ -111,9 +112,11 @@ def forget(
     if (user is None) != everyone:
         raise UsageError("name one user to forget, or --all, and not both")
     store = ProfileStore()
-    known = store.users()
-    n_events = store.forget(user)  # also of one who is not known: the file may not have been tidied up then
-    prompt_cache.clear(paths.prompts_path())  # whose histories they hold is not written on them
+    try:
+        known = _users(store) if everyone else store.users()
+        n_events = store.forget(user)  # also of one who is not known: the file may not have been tidied up then
+    finally:
+        prompt_cache.clear(paths.prompts_path())  # of everybody: whose histories they hold is not written on them
     forgotten = known if user is None else [user]
     if user is not None and user not in known:
         raise UsageError(f"there is no profile of {user!r} in {store.path}")
@@ -121,6 +124,14 @@ def forget(
         emit_json("genrec-edge/profile-forget@1", {"users": forgotten, "events": n_events})
     else:
         typer.echo(f"forgotten: {', '.join(forgotten) or 'nobody'} ({n_events:,} events)")
+
+
+def _users(store: ProfileStore) -> list[str]:
+    """Return all users; nobody where the file is damaged, which is removed all the same."""
+    try:
+        return store.users()
+    except DatasetError:
+        return []
 
 
 def _events(

@@ -5,12 +5,14 @@
 * `events`: the events of a user in the order in which they were added, from place 0 on. `liked` is 0 for an event that
   only counts as seen. An item is there once for each timestamp, and once without.
 
-What is deleted or replaced is overwritten with zeros (`secure_delete`). `rows.py` reads and writes the rows.
+What is deleted or replaced is overwritten with zeros (`secure_delete`), and a file that others may read is made private
+again. `rows.py` reads and writes the rows.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import sqlite3
@@ -20,14 +22,19 @@ from typing import TYPE_CHECKING
 from genrec_edge.errors import DatasetError
 from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.profiles.tastes import Tastes
-from genrec_edge.storage.files import path_errors
+from genrec_edge.storage.files import open_regular, path_errors
 from genrec_edge.storage.sqlite import SqliteFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 _MAX_CELL_BYTES = 8 << 20
+_HEADER_BYTES = 100
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+"""What SQLite, in this program or another, puts beside a file, and a killed process leaves."""
 
 
 def m001_initial(connection: sqlite3.Connection) -> None:
@@ -57,7 +64,7 @@ PROFILES = SqliteFormat(
     invalid=DatasetError,
     make_hint="genrec-edge profile update makes one",
     import_hint="move the file away; `genrec-edge profile update` makes another one",
-    repair_hint="move the file away; `genrec-edge profile update` makes another one",
+    repair_hint="move the file away, or remove it with `genrec-edge profile forget --all`",
     configure=_configure,
 )
 
@@ -74,7 +81,58 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         PROFILES.create_tables(path)
     with PROFILES.writing(path) as connection:
+        _keep_private(path)
         yield connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that only reads. Raises as `SqliteFormat.opened`."""
+    with PROFILES.opened(path, "ro") as connection:
+        _keep_private(path)
+        yield connection
+
+
+def wipe(path: Path) -> None:
+    """Have SQLite write the file anew without what was deleted, and leave nothing beside it.
+
+    Raises:
+        LockedError: another process has it open in a way that keeps what was deleted beside it.
+        GenRecError: as `SqliteFormat.opened`.
+    """
+    with PROFILES.opened(path, "rw") as connection:
+        # `secure_delete` overwrites a deleted row, but not the places from which it had been moved before.
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = DELETE")  # another program may have set one that keeps old pages
+
+
+def remove_side_files(path: Path) -> None:
+    """Remove what SQLite left beside a file that is gone."""
+    with path_errors(path):
+        for ending in _SIDE_FILES:
+            path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+
+
+def remove_damaged(path: Path) -> bool:
+    """Remove a file of profiles that cannot be read; return False where it is no such file, or of a newer version."""
+    with path_errors(path):
+        with open_regular(path) as file:
+            header = file.read(_HEADER_BYTES)
+        application_id, version = (int.from_bytes(header[start : start + 4], "big") for start in (68, 60))
+        if application_id != PROFILES.application_id or version > PROFILES.version:
+            return False
+        path.unlink()
+    remove_side_files(path)
+    log.warning("the file of profiles %s was damaged and was removed", path)
+    return True
+
+
+def _keep_private(path: Path) -> None:
+    """Take the rights of others away."""
+    with suppress(OSError):  # it is not ours to change, or on a disk that is not written
+        if os.name != "nt" and path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+            log.warning("others could read the profiles in %s; now only you can", path)
 
 
 def parts_to_json(parts: Sequence[HistorySummary]) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.titles import printable
-from genrec_edge.errors import LockedError, UsageError
+from genrec_edge.errors import DatasetError, LockedError, UsageError
 from genrec_edge.profiles import rows
-from genrec_edge.profiles.db import PROFILES, writing
+from genrec_edge.profiles.db import PROFILES, reading, remove_damaged, remove_side_files, wipe, writing
 from genrec_edge.profiles.records import Profile, ProfileContext, ProfileUpdate
 from genrec_edge.profiles.summaries import DEFAULT_BLOCK, DEFAULT_BLOCKS, update_parts
 from genrec_edge.storage import paths
@@ -63,7 +63,7 @@ class ProfileStore:
         """Return all users, in the order of their names."""
         if not self._has_tables():
             return []
-        with PROFILES.opened(self.path, "ro") as connection:
+        with reading(self.path) as connection:
             return [str(user) for (user,) in connection.execute("SELECT user FROM profiles ORDER BY user")]
 
     def context(self, user: str) -> ProfileContext:
@@ -146,17 +146,22 @@ class ProfileStore:
     def forget(self, user: str | None) -> int:
         """Delete a user, or all of them for None, and return how many events that were.
 
-        Nothing of them is left in the file, whose free space is given back.
+        Nothing of them is left in the file, nor beside it where a process was killed; free space is given back. For
+        None, a file of profiles that is damaged is removed as a whole.
         """
-        if not self.path.exists():
-            return 0
         if user is not None:
             _check_user(user)
-        with writing(self.path) as connection:
-            n_events = rows.delete_users(connection, user)
-        with PROFILES.opened(self.path, "rw") as connection:
-            # `secure_delete` overwrites a deleted row, but not the places from which it had been moved before.
-            connection.execute("VACUUM")
+        if not self.path.exists():
+            remove_side_files(self.path)
+            return 0
+        try:
+            with writing(self.path) as connection:
+                n_events = rows.delete_users(connection, user)
+            wipe(self.path)
+        except DatasetError:
+            if user is not None or not remove_damaged(self.path):
+                raise
+            return 0
         return n_events
 
     def _has_tables(self) -> bool:
@@ -168,7 +173,7 @@ class ProfileStore:
         _check_user(user)
         if not self._has_tables():
             raise self._no_profile(user)
-        with PROFILES.opened(self.path, "ro") as connection:
+        with reading(self.path) as connection:
             yield connection
 
     def _add(self, user: str, events: Sequence[ProfileEvent], catalog: str) -> int:

@@ -11,9 +11,13 @@ from typer.testing import CliRunner
 from genrec_edge import cli
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
+from genrec_edge.engine.prompt_cache import PromptCache
 from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.tastes import profile_text
+from genrec_edge.storage import paths
+from genrec_edge.storage.partial_files import partial_file
 from genrec_edge.storage.paths import profiles_path
+from tests.support.coordinates import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +107,22 @@ def test_json(update: Callable[..., list[object]]) -> None:
         "events": 3,
     }
     assert run("forget", "--all").stdout == "forgotten: nobody (0 events)\n"
+
+
+def test_forgetting_clears_what_was_evaluated_whatever_else_goes_wrong(own_home: Path) -> None:
+    folder = paths.prompts_path()
+    PromptCache(folder, {}).keep(tokens(*range(50)), b"cells")
+    partial_file(folder / "a.kv").touch()
+    profiles_path().write_bytes(b"no database" * 100)
+    for arguments in (["forget", "ann"], ["forget", "--all"]):
+        assert call(*arguments).exit_code == 16
+        assert list(folder.iterdir()) == []
+        (folder / "a.kv").touch()
+    profiles_path().unlink()
+    (folder / "b.kv").mkdir()
+    result = call("forget", "--all")
+    assert result.exit_code == 2
+    assert "cannot be deleted" in result.stderr
 
 
 def test_a_history_from_a_file_is_put_in_order_and_rated(update: Callable[..., list[object]]) -> None:

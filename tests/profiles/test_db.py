@@ -108,3 +108,29 @@ def test_parts_come_back_as_they_were_written() -> None:
     parts = (HistorySummary("Drama", "facts", tastes), HistorySummary("", "facts", Tastes()))
     assert parts_from_json(parts_to_json(parts)) == parts
     assert parts_from_json("[]") == ()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+@pytest.mark.parametrize("how", ["read", "written"])
+def test_a_file_that_others_may_read_is_made_private_again(
+    films: Catalog, store: ProfileStore, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.update("u", random_events(films, 1), films, RecordingSummarizer(films))
+    store.path.chmod(0o644)
+    if how == "read":
+        store.get("u")
+    else:
+        store.update("u", random_events(films, 2), films, RecordingSummarizer(films))
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    assert [record.getMessage() for record in caplog.records] == [
+        f"others could read the profiles in {store.path}; now only you can"
+    ]
+
+
+def test_the_file_of_another_program_keeps_its_rights(films_path: Path, store: ProfileStore) -> None:
+    store.path.parent.mkdir()
+    shutil.copy(films_path, store.path)
+    store.path.chmod(0o644)
+    with pytest.raises(DatasetError):
+        store.users()
+    assert store.path.stat().st_mode & 0o777 == 0o644

@@ -13,7 +13,7 @@ import pytest
 
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.errors import LockedError, UsageError
+from genrec_edge.errors import DatasetError, LockedError, UsageError
 from genrec_edge.profiles.records import ProfileEvent
 from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.summaries import HistorySummary, hierarchical
@@ -283,6 +283,64 @@ def test_no_byte_of_a_forgotten_user_stays_in_the_file(films: Catalog, store: Pr
     assert store.forget(None) == sum(profile.n_events for profile in kept.values())
     assert b"other" not in bytes_of(store)
     assert store.users() == []
+
+
+def test_what_killed_processes_left_beside_the_file_is_forgotten(films: Catalog, store: ProfileStore) -> None:
+    store.update("hush-user", random_events(films, 9), films, RecordingSummarizer(films))
+    title = store.context("hush-user").recent[0].title
+    assert title is not None
+    code = f"""
+import os, signal, sqlite3
+connection = sqlite3.connect({str(store.path)!r}, isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE events SET title = title || 'hush-more', place = place + 1000")
+connection.execute("CREATE TABLE filling AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999)"
+                   " SELECT randomblob(4000) FROM n")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    journal = store.path.with_name("profiles.db-journal")
+    assert title.encode() in journal.read_bytes()
+    assert store.forget(None) == 9
+    assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+    assert not [word for word in (title, "hush") if word.encode() in bytes_of(store)]
+    journal.write_bytes(b"hush")
+    store.path.unlink()
+    assert store.forget("hush-user") == 0
+    assert list(store.path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["WAL", "PERSIST"])
+def test_a_journal_of_another_program_is_forgotten(films: Catalog, store: ProfileStore, mode: str) -> None:
+    store.update("hush-user", random_events(films, 9), films, RecordingSummarizer(films))
+    code = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(store.path)!r}, isolation_level=None)
+connection.execute("PRAGMA journal_mode = {mode}")
+connection.execute("UPDATE events SET title = 'hush-title' || title")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert len(list(store.path.parent.iterdir())) > 1
+    assert store.forget(None) == 9
+    assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+    assert b"hush" not in bytes_of(store)
+
+
+def test_a_damaged_file_is_removed_when_everybody_is_forgotten(films: Catalog, store: ProfileStore) -> None:
+    store.update("hush-user", random_events(films, 9), films, RecordingSummarizer(films))
+    whole = store.path.read_bytes()
+    store.path.write_bytes(whole[:5_000])
+    with pytest.raises(DatasetError):
+        store.forget("hush-user")
+    assert store.forget(None) == 0
+    assert list(store.path.parent.iterdir()) == []
+    for foreign in (b"no database, and much more than a hundred bytes" * 100, whole[:60] + b"\0\0\0\7" + whole[64:]):
+        store.path.write_bytes(foreign)
+        with pytest.raises(DatasetError):
+            store.forget(None)
+        assert store.path.read_bytes() == foreign
 
 
 def test_reading_makes_no_file(store: ProfileStore) -> None:
