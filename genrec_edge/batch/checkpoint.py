@@ -1,18 +1,22 @@
 """What a job has done so far, in a folder beside its output: a key, and a file for each finished chunk.
 
 The key says all that answers depend on; parts of another job are refused. A part appears whole or not at all, and the
-output likewise. Knows lines; neither users nor models.
+output likewise; a part that is no longer what was written, as the hash in its name says, is answered again. Knows
+lines; neither users nor models.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import re
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.errors import UsageError
-from genrec_edge.storage.files import atomic_write, path_errors, sync
+from genrec_edge.storage.files import atomic_write, open_regular, path_errors, sync
 from genrec_edge.storage.job_key import is_same_key, other_job_error, read_key, write_key
 from genrec_edge.storage.locks import locked
 
@@ -21,9 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+log = logging.getLogger(__name__)
+
 SCHEMA = "genrec-edge/batch@1"
 _KEY, _LOCK = "key.json", ".lock"
 _PARTS = "[0-9]*.jsonl"
+_PART = re.compile(r"([0-9]{8,})(?:-([0-9a-f]{16}))?\.jsonl")
+"""The name of a part: its number, and the start of the sha256 of its lines, which version 0.1 did not write."""
 
 
 class FinishedChunks:
@@ -32,15 +40,21 @@ class FinishedChunks:
     def __init__(self, folder: Path, sizes: Sequence[int]) -> None:
         self._folder = folder
         self._sizes = sizes
+        self._paths: dict[int, Path] = {}
+        for path in folder.iterdir():
+            if match := _PART.fullmatch(path.name):
+                self._paths[int(match[1])] = path
 
     def missing(self) -> list[int]:
-        """Return the numbers of the chunks that are not finished."""
-        return [number for number in range(len(self._sizes)) if not self._path(number).is_file()]
+        """Return the numbers of the chunks that are not finished; damaged ones are removed."""
+        return [number for number in range(len(self._sizes)) if not self._is_finished(number)]
 
     def keep(self, number: int, lines: Sequence[bytes]) -> None:
         """Keep the lines of a finished chunk; they are on the disk when this returns."""
-        with path_errors(self._path(number)), atomic_write(self._path(number)) as file:
+        path = self._folder / f"{number:08d}-{_hash(b''.join(lines))}.jsonl"
+        with path_errors(path), atomic_write(path) as file:
             file.writelines(lines)
+        self._paths[number] = path
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of all chunks, in order.
@@ -48,16 +62,31 @@ class FinishedChunks:
         Raises:
             UsageError: a part was changed meanwhile.
         """
-        for number, size in enumerate(self._sizes):
-            with path_errors(self._path(number)):
-                lines = self._path(number).read_bytes().splitlines(keepends=True)
-            if len(lines) != size:
-                message = f"{self._path(number)} has {len(lines)} lines, and the chunk {size} users"
-                raise UsageError(message, hint="remove that file and repeat the command")
-            yield from lines
+        for number in range(len(self._sizes)):
+            yield from self._read(self._paths[number], number)
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:08d}.jsonl"
+    def _is_finished(self, number: int) -> bool:
+        path = self._paths.get(number)
+        if path is None:
+            return False
+        try:
+            self._read(path, number)
+        except UsageError as e:
+            log.warning("%s; its users are answered again", e.message)
+            with path_errors(path):
+                path.unlink()
+            return False
+        return True
+
+    def _read(self, path: Path, number: int) -> list[bytes]:
+        with path_errors(path), open_regular(path) as file:
+            content = file.read()
+        lines, size = content.splitlines(keepends=True), self._sizes[number]
+        match = _PART.fullmatch(path.name)
+        if len(lines) != size or match is None or match[2] not in {None, _hash(content)}:
+            message = f"{path} is not the {size} lines that were written"
+            raise UsageError(message, hint="repeat the command")
+        return lines
 
 
 @contextmanager
@@ -79,6 +108,7 @@ def open_checkpoint(
     folder = _folder_of(out_path)
     key = json.loads(json.dumps({"schema": SCHEMA, **key}))
     if out_path.exists() and not folder.exists() and not force:
+        shutil.rmtree(_leaving(folder), ignore_errors=True)
         raise _exists(out_path)
     with path_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +147,10 @@ def _claim(folder: Path, out_path: Path, key: Mapping[str, Any], *, force: bool)
     for part in folder.glob(_PARTS):
         part.unlink()  # before the key changes: parts are always those of the key beside them
     write_key(folder / _KEY, key)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _folder_of(out_path: Path) -> Path:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 INPUT_ENDS = (".jsonl", ".jsonl.gz", ".parquet")
 _BATCH_ROWS = 1024
+_MAX_LINE_BYTES = 8 << 20
+"""A line that goes on for ever would take all memory, and compressed it has a small file. 100,000 titles fit."""
 _MAX_NOTES = 3
 
 
@@ -105,7 +107,10 @@ def _json_rows(path: Path, on_progress: Callable[[float], object]) -> Iterator[t
     n_bytes = max(1, path.stat().st_size)
     try:
         with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE_BYTES + 1), b""), start=1):
+                if len(line) > _MAX_LINE_BYTES:
+                    message = f"{path}, line {number} has more than {_MAX_LINE_BYTES:,} bytes"
+                    raise UsageError(message, hint="write one user a line, with no more history than is needed")
                 if number % _BATCH_ROWS == 0:
                     on_progress(raw.tell() / n_bytes)
                 if line.strip():

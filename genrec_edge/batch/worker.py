@@ -51,7 +51,7 @@ class WorkerSetup:
     Attributes:
         options: with paths that are found from any folder; threads are not among them.
         manifest: of the model, where it comes from the store.
-        sha256: of each file, by its role; from `prepare_setup`, as is `revision`, that of the catalog.
+        sha256: of each file, by its role; from `prepare.prepare_setup`, as is `revision`, that of the catalog.
     """
 
     options: OpenOptions
@@ -110,23 +110,6 @@ class WorkerSetup:
         if not isinstance(model, Path):
             raise TypeError(f"workers open models by their path, got {model!r}")
         return model
-
-
-def prepare_setup(
-    setup: WorkerSetup,
-    *,
-    on_title: Callable[[int, int], object] | None = None,
-    on_bytes: Callable[[int], object] = lambda _: None,
-) -> WorkerSetup:
-    """Open everything once, so that what is wrong is known before any worker starts, and return the setup with hashes.
-
-    The title index, and the calibration where one is asked for, are on the disk afterwards.
-
-    Raises: as `Recommender.open`.
-    """
-    with setup.open(1, on_title) as recommender:
-        revision = recommender.catalog.revision
-    return replace(setup, sha256=setup.hashes(on_bytes), revision=revision)
 
 
 def answer_chunk(

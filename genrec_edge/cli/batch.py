@@ -69,7 +69,7 @@ def batch(
             extras.enter_context(needs_extra("ray"))
         if ".parquet" in {users.suffix, out_path.suffix}:
             extras.enter_context(needs_extra("parquet"))
-        from genrec_edge.batch import runner, worker  # noqa: PLC0415
+        from genrec_edge.batch import prepare, runner, worker  # noqa: PLC0415
         from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
         from genrec_edge.serving.validate import checked  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ def batch(
         )
         with title_bar(quiet=quiet) as on_title, Bars({"hash": "hashing the model"}, quiet=quiet) as bars:
             on_bytes = bars.counter("hash", model_file.path.stat().st_size)
-            setup = worker.prepare_setup(setup, on_title=on_title, on_bytes=on_bytes)
+            setup = prepare.prepare_setup(setup, on_title=on_title, on_bytes=on_bytes)
         with ExitStack() as stack:
             on_read = stack.enter_context(share_bar("reading users", quiet=quiet))
             on_user = stack.enter_context(users_bar(2, quiet=quiet))

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.errors import UsageError, several
-from genrec_edge.storage.files import atomic_write
+from genrec_edge.storage.files import atomic_write, open_regular
 from genrec_edge.storage.json_diff import differences
 
 if TYPE_CHECKING:
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_SHOWN = 5
+_MAX_BYTES = 16 << 20
 _NOT_A_KEY = {"schema": None}
 
 
 def read_key(path: Path) -> dict[str, Any] | None:
     """Return the key in a file, None if there is no such file. A file that holds no key is that of another job."""
     try:
-        found = json.loads(path.read_bytes())
+        with open_regular(path) as file:
+            found = json.loads(file.read(_MAX_BYTES))
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return dict(_NOT_A_KEY)
     return found if isinstance(found, dict) else dict(_NOT_A_KEY)
 

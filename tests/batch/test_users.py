@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,3 +82,20 @@ def test_a_file_of_another_kind_is_refused(name: str, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b'{"user": 1}\n')
     with pytest.raises(UsageError, match=name):
         check_users_file(tmp_path / name, Request())
+
+
+@pytest.mark.parametrize("name", ["bomb.jsonl", "bomb.jsonl.gz"])
+def test_a_line_without_end_is_refused_before_it_takes_all_memory(tmp_path: Path, name: str) -> None:
+    """As a file of gigabytes, which gzip makes a few megabytes of."""
+    path = tmp_path / name
+    with gzip.open(path, "wb") if name.endswith(".gz") else path.open("wb") as file:
+        file.write(b'{"user": 1}\n{"user": "')
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=rf"{name}, line 2 has more than 8,388,608 bytes"):
+            check_users_file(path, Request())
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()

@@ -20,7 +20,8 @@ MAIN = "from genrec_edge.cli import main; main()"
 
 
 # Begins every Python process below: at the n-th rename of the process that has the job, for a user who asks for 13
-# items, or with u40 answered and not yet sent, it is killed as from outside.
+# items, or with u40 answered and not yet sent, it is killed as from outside. KILL_OPENING is what llama.cpp does about
+# a model that breaks its rules: whoever opens it is aborted.
 KILLER = """
 import os, signal
 count, real = [0], {name: getattr(os, name) for name in ("replace", "rename")}
@@ -42,6 +43,9 @@ if os.environ.get("KILL_THIRTEEN"):
     import genrec_edge.recommender as r
     answer = r.Recommender.answer
     r.Recommender.answer = lambda self, request, **o: die() if request.k == 13 else answer(self, request, **o)
+if os.environ.get("KILL_OPENING"):
+    import genrec_edge.serving.session as s
+    s.Session.open = lambda *_: os.abort()
 if os.environ.get("KILL_TELLING"):
     from multiprocessing.connection import Connection
     send = Connection.send

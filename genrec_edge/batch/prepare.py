@@ -1,0 +1,100 @@
+"""What is done before a job begins: everything is opened once, in a process of its own, which a bad model may end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from genrec_edge.errors import EngineError, GenRecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from genrec_edge.batch.worker import WorkerSetup
+
+
+def prepare_setup(
+    setup: WorkerSetup,
+    *,
+    on_title: Callable[[int, int], object] = lambda _done, _total: None,
+    on_bytes: Callable[[int], object] = lambda _: None,
+) -> WorkerSetup:
+    """Open everything once, so that what is wrong is known before any worker starts, and return the setup with hashes.
+
+    The title index, and the calibration where one is asked for, are on the disk afterwards if there is room for them.
+    The process is spawned: a script that uses this needs `if __name__ == "__main__"`.
+
+    Args:
+        setup: without hashes.
+        on_title: called with the number of titles that are indexed or calibrated, and of all.
+        on_bytes: called with the size of each piece of a file that is hashed.
+
+    Raises:
+        EngineError: the process died.
+        GenRecError: as `Recommender.open`.
+    """
+    revision = _revision(setup, on_title)
+    return replace(setup, sha256=setup.hashes(on_bytes), revision=revision)
+
+
+def _revision(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> str:
+    """Return the revision of the catalog, once a process has opened everything."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_open, args=(theirs, setup), daemon=True)
+    process.start()
+    theirs.close()  # so that the death of the process ends what we read
+    try:
+        with closing(ours):
+            while True:
+                kind, *said = ours.recv()
+                if kind == "title":
+                    on_title(*said)
+                elif kind == "failed":
+                    raise said[0]
+                else:
+                    return str(said[0])
+    except EOFError:
+        process.join()
+        raise EngineError(
+            f"the process that opened the model {setup.options.model} {_how(process.exitcode)}",
+            hint="`genrec-edge inspect` says what is in the file; with little memory, give a smaller `n_ctx`",
+        ) from None
+    finally:
+        process.kill()
+        process.join()
+
+
+def _open(connection: Connection, setup: WorkerSetup) -> None:
+    """Open everything and say what came of it. Ctrl-C is for the process at the other end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with setup.open(1, lambda done, total: connection.send(("title", done, total))) as recommender:
+            connection.send(("revision", recommender.catalog.revision))
+    except (BrokenPipeError, ConnectionResetError):
+        return  # nobody waits for it any more
+    except GenRecError as e:
+        _tell(connection, e)
+    except Exception:
+        _tell(connection, RuntimeError(traceback.format_exc()))
+
+
+def _tell(connection: Connection, error: Exception) -> None:
+    with suppress(OSError):
+        connection.send(("failed", error))
+
+
+def _how(exit_code: int | None) -> str:
+    """Return how a process ended.
+
+    >>> _how(-6)
+    'died of SIGABRT'
+    """
+    if exit_code is not None and exit_code < 0:
+        return f"died of {signal.Signals(-exit_code).name}"
+    return f"ended with {exit_code}"
