@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from genrec_edge.errors import UsageError
+from genrec_edge.evaluation.ease import EASE
 from genrec_edge.prior.cooccurrence import SparseRows, concatenated, count_transitions, event_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-_MAX_DENSE_ITEMS = 10_000
-"""EASE inverts a matrix of this many rows: 0.8 GB in float64, and three of them are in memory at once."""
 
 
 class Baseline(Protocol):
@@ -104,40 +101,6 @@ class ItemKNN:
         """Return the sums of similarities; 0 where no item of the history is a neighbour."""
         latest = history[::-1][: self._last]
         return np.asarray(self._matrix.sums(latest, np.ones((1, len(latest))))[0])
-
-
-class EASE:
-    """Linear item-item regression without a diagonal, in closed form.
-
-    B = -P / diag(P) with P = (X'X + l2 I)^-1 and X the users' items as 0 and 1; score(j) sums B[i, j] over the history.
-    Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, equation 8.
-    """
-
-    def __init__(self, *, l2: float = 100.0) -> None:
-        self._l2 = l2
-        self._weights: NDArray[np.float64]
-
-    def fit(self, train: Sequence[NDArray[np.int32]], n_items: int) -> None:
-        """Invert the items' Gram matrix.
-
-        Raises:
-            UsageError: too many items for a dense matrix.
-        """
-        if n_items > _MAX_DENSE_ITEMS:
-            message = f"EASE needs a matrix of {n_items:,} x {n_items:,} items; the limit is {_MAX_DENSE_ITEMS:,} items"
-            raise UsageError(message, hint="leave ease out of `baselines`")
-        gram = np.diag(np.full(n_items, self._l2))
-        for history in train:
-            items = np.unique(history)
-            gram[np.ix_(items, items)] += 1
-        inverse = np.linalg.inv(gram)
-        inverse /= -np.diag(inverse)
-        self._weights = inverse
-        np.fill_diagonal(self._weights, 0)
-
-    def scores(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the sums of weights; each item of the history counts once."""
-        return np.asarray(self._weights[np.unique(history)].sum(axis=0))
 
 
 class SequentialItemItem:

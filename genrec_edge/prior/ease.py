@@ -23,6 +23,8 @@ REGULARISATION = 100.0
 """lambda, chosen on the validation items of MovieLens-100K (docs/training.md)."""
 MAX_ITEMS = 4096
 """128 MB in float64; half a minute on two cores."""
+_USERS_AT_ONCE = 8192
+"""Whose items are in memory as a matrix: 128 MB."""
 _MIN_SCORE = 1e-5
 """Smaller scores are set to 0: float noise, or nearly so."""
 
@@ -51,9 +53,13 @@ class EaseInverse:
         items = np.sort(frequent[np.isin(frequent, flat)])
         positions = np.searchsorted(items, flat)
         is_covered = np.isin(flat, items)
-        matrix = np.zeros((len(distinct), len(items)), np.float32)
-        matrix[users[is_covered], positions[is_covered]] = 1
-        gram = (matrix.T @ matrix).astype(np.float64) + REGULARISATION * np.eye(len(items))
+        users, positions = users[is_covered], positions[is_covered]
+        gram = REGULARISATION * np.eye(len(items))
+        for start in range(0, len(distinct), _USERS_AT_ONCE):
+            own = slice(*np.searchsorted(users, [start, start + _USERS_AT_ONCE]))
+            matrix = np.zeros((min(_USERS_AT_ONCE, len(distinct) - start), len(items)), np.float32)
+            matrix[users[own] - start, positions[own]] = 1
+            gram += matrix.T @ matrix
         return cls(n_items, items, np.linalg.inv(gram).astype(np.float32))
 
     def positions(self, history: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -23,3 +23,13 @@ def reset_peak() -> None:
     """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def free_bytes() -> int | None:
+    """Return how much memory the machine has to give; None where the system does not say (not Linux)."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in text.splitlines() if line.startswith("MemAvailable:")), None)
+    return None if kib is None else int(kib) * 1024

@@ -30,6 +30,13 @@ def test_a_history_taken_out_leaves_the_diagonal_of_the_others(lists: list[list[
     assert without.diagonal.tolist() == pytest.approx(np.diag(truth).tolist(), rel=1e-4)
 
 
+def test_many_users_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = [[i % 9, (i * i) % 7] for i in range(23)]
+    whole = EaseInverse.of(arrays(lists), 9)
+    monkeypatch.setattr("genrec_edge.prior.ease._USERS_AT_ONCE", 4)
+    assert EaseInverse.of(arrays(lists), 9).inverse.tolist() == whole.inverse.tolist()
+
+
 def test_positions_leave_out_items_that_are_not_covered() -> None:
     inverse = EaseInverse.of(arrays([[1, 4], [4, 6]]), 9)
     assert inverse.items.tolist() == [1, 4, 6]
