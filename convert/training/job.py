@@ -10,6 +10,7 @@ from genrec_edge.convert.checkpoint.layers import keep_layers, parse_layers
 from genrec_edge.convert.checkpoint.open import open_base, require_absent
 from genrec_edge.datasets.folder import load
 from genrec_edge.errors import UsageError
+from genrec_edge.serving.config import threads_or_default
 
 if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
@@ -56,11 +57,12 @@ def open_inputs(job: TrainJob) -> TrainInputs:
     """Check a job, and open its base and data set. Read-only.
 
     Raises:
-        UsageError: `out` exists, there is no such base, data set or initial adapter, or the recipe does not fit the
-            base.
+        UsageError: `n_threads` is out of range, `out` exists, there is no such base, data set or initial adapter, or
+            the recipe does not fit the base.
         ModelInvalidError: the base is damaged or not supported.
         DatasetError: the data set is damaged.
     """
+    threads_or_default(job.n_threads)
     require_absent(job.out)
     recipe, base = job.recipe, open_base(job.base)
     if recipe.base.adapter and not (Path(recipe.base.adapter) / ADAPTER_WEIGHTS).is_file():
@@ -69,13 +71,21 @@ def open_inputs(job: TrainJob) -> TrainInputs:
             hint="name the folder of an adapter that was trained before, or leave the key empty",
         )
     if recipe.base.layers:
-        base = keep_layers(base, parse_layers(recipe.base.layers))
+        base = _with_layers_of(recipe.base.layers, base)
     if missing := [name for name in recipe.lora.whole if not modules_ending_with(base, name)]:
         raise UsageError(
             f"lora.whole: {job.base} has no modules called {', '.join(missing)}",
             hint="use the names of modules in transformers, or the ends of these names",
         )
     return TrainInputs(base, load(job.data))
+
+
+def _with_layers_of(layers: str, base: Checkpoint) -> Checkpoint:
+    """Return the base with the layers that the recipe keeps; errors name the key of the recipe."""
+    try:
+        return keep_layers(base, parse_layers(layers))
+    except UsageError as e:
+        raise UsageError(e.message.replace("`layers`", "base.layers"), hint=e.hint) from e
 
 
 def modules_ending_with(base: Checkpoint, name: str) -> list[Tensor]:

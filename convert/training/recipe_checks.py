@@ -71,7 +71,7 @@ def _module_faults(recipe: Recipe) -> list[str]:
         try:
             parse_layers(recipe.base.layers)
         except UsageError as e:
-            faults.append(f"base.layers: {e.message}")
+            faults.append(e.message.replace("`layers`", "base.layers"))
     if not recipe.lora.targets:
         faults.append("lora.targets is empty; an adapter needs at least one module")
     if unknown := sorted(set(recipe.lora.targets) - set(LORA_TARGETS)):

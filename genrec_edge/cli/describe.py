@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -30,7 +30,7 @@ def describe(
     asked, _ = user.user_of(request, quiet=command.quiet)
     from genrec_edge.cli.render import say_understood  # noqa: PLC0415
 
-    with opened(options, command) as r:
+    with opened(replace(options, prior_kind="none"), command) as r:  # words have no use for a prior
         found = interruptible(r, lambda: r.describe(asked.history, k=asked.k, timeout_s=asked.timeout_s))
     if command.json:
         said = [{**asdict(trait.fact), "nats": trait.nats, "items": trait.n_items} for trait in found.traits]
@@ -54,7 +54,7 @@ def queries(
     command: CommandOptions,
 ) -> None:
     """Say what one would ask for to be given an item, in facts that it has, and how many items have them all."""
-    with opened(options, command) as r:
+    with opened(replace(options, prior_kind="none"), command) as r:  # words have no use for a prior
         named, found = interruptible(r, lambda: r.queries(item, k=request.k, timeout_s=request.timeout_s))
     if command.json:
         shown = {"id": named.id, "title": named.title, "year": named.year}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +20,8 @@ from genrec_edge.records import IntentKind, PreferenceKind, SplitKind, SummaryKi
 from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from genrec_edge.evaluation.report import EvaluationReport
     from genrec_edge.evaluation.runner import RankingSystem
 
@@ -115,6 +118,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Ask models and baselines for the items that users met next, and say how often they knew."""
+    _check_model_options(options, model or (), prior_weight or (), max_history)
     if plot is not None:
         with needs_extra("convert"):
             from genrec_edge.evaluation.plots import write as write_plots  # noqa: PLC0415 - before hours of work
@@ -184,6 +188,26 @@ def evaluate(
         emit_json(SCHEMA, report.to_json())
     else:
         _show(report)
+
+
+def _check_model_options(
+    options: OpenOptions, models: Sequence[str], prior_weights: Sequence[float], max_history: int | None
+) -> None:
+    """Raise UsageError for an option of models that is out of range, or given without a model."""
+    for weight in prior_weights:
+        if not 0 <= weight < math.inf:
+            raise UsageError(f"`prior_weight` must be finite and at least 0, got {weight}")
+    if max_history is not None and max_history < 1:
+        raise UsageError(f"`max_history` must be at least 1, got {max_history}")
+    given = {
+        "prior_weight": bool(prior_weights),
+        "max_history": max_history is not None,
+        "adapter": options.adapter is not None,
+        "score": options.score is not None,
+    }
+    if not models and any(given.values()):
+        names = ", ".join(f"`{name}`" for name, is_given in given.items() if is_given)
+        raise UsageError(f"{names} is about models, and none is given", hint="name one with `model`")
 
 
 def _show(report: EvaluationReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ def judge(
 ) -> None:
     """Say how probable it is that the user enjoys an item."""
     asked, _ = user.user_of(request, quiet=command.quiet)
-    with opened(options, command) as r:
+    with opened(replace(options, prior_kind="none"), command) as r:  # a verdict has no use for a prior
         found = interruptible(
             r,
             lambda: r.judge(
@@ -69,7 +70,7 @@ def compare(
 ) -> None:
     """Say which of two items the user prefers, whatever the order they are named in."""
     asked, _ = user.user_of(request, quiet=command.quiet)
-    with opened(options, command) as r:
+    with opened(replace(options, prior_kind="none"), command) as r:  # a verdict has no use for a prior
         found = interruptible(
             r,
             lambda: r.compare(

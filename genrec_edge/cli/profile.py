@@ -170,10 +170,10 @@ def _summarizer(spec: str, catalog: Catalog, n_threads: int | None) -> Iterator[
         return
     from genrec_edge.hub.store import ModelStore, resolve_model  # noqa: PLC0415
     from genrec_edge.profiles.llm_summarizer import ModelSummarizer  # noqa: PLC0415
-    from genrec_edge.serving.config import default_threads  # noqa: PLC0415
+    from genrec_edge.serving.config import threads_or_default  # noqa: PLC0415
 
     model_file = resolve_model(spec, ModelStore())
-    writer = ModelSummarizer.open(model_file, catalog, facts, n_threads=n_threads or default_threads())
+    writer = ModelSummarizer.open(model_file, catalog, facts, n_threads=threads_or_default(n_threads))
     try:
         yield writer
     finally:

@@ -17,7 +17,7 @@ from genrec_edge.options import OpenOptions, Request
 
 @takes(HistoryOptions, into="user")
 @takes(Request, "preference intent context explain timeout_s", into="request")
-@takes(OpenOptions, "model adapter catalog score n_threads n_ctx", into="options")
+@takes(OpenOptions, "model adapter catalog score prior prior_kind prior_weight n_threads n_ctx", into="options")
 @takes(CommandOptions, into="command")
 def rerank(
     *,

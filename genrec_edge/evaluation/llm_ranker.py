@@ -20,7 +20,7 @@ from genrec_edge.evaluation.conditioning import Conditioning
 from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allowed_items
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.options import OpenOptions
-from genrec_edge.serving.config import default_threads
+from genrec_edge.serving.config import threads_or_default
 from genrec_edge.serving.score_fusion import learned_on_prior
 from genrec_edge.serving.session import Session
 from genrec_edge.serving.session_pool import SessionPool, pool_size
@@ -68,7 +68,7 @@ class LlmRanker:
         n_ctx: of each context, as in `Session.open`.
 
     Raises:
-        UsageError: `max_history` is less than 1, or the weight of the prior is not finite.
+        UsageError: `max_history`, `n_threads` or the weight of the prior is out of range.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class LlmRanker:
         self._tuned_on = training_split_of(record)
         if prior is not None and prior.weight is None and self._learned is None:
             prior = None
-        if prior is not None and prior.weight is not None and not math.isfinite(prior.weight):
-            raise UsageError(f"`prior_weight` must be a finite number, got {prior.weight}")
+        if prior is not None and prior.weight is not None and not 0 <= prior.weight < math.inf:
+            raise UsageError(f"`prior_weight` must be finite and at least 0, got {prior.weight}")
         self.name = name or _name(model_file, adapter, prior, fit_first=fit_first, decode=decode)
         self._fit_first = fit_first
         self.is_baseline = decode == "free"
@@ -103,7 +103,7 @@ class LlmRanker:
         self._prior = prior
         self._max_history = max_history
         self._decode = decode
-        n_threads = n_threads or default_threads()
+        n_threads = threads_or_default(n_threads)
         self._n_contexts = pool_size(model_file.path.stat().st_size, n_threads)
         self._open: Callable[[], Session] = lambda: Session.open(
             OpenOptions(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from genrec_edge.decoding.best_first import Budget
 from genrec_edge.engine.prompt_cache import PromptCache
+from genrec_edge.errors import UsageError
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.serving.score_fusion import PriorUse, prior_use
 from genrec_edge.serving.training_record import (
@@ -19,6 +20,8 @@ from genrec_edge.serving.training_record import (
     training_record_of,
 )
 from genrec_edge.storage.files import sha256_file
+
+_MAX_THREADS = 512
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +80,19 @@ def default_threads() -> int:
     """Return the number of CPUs this process may use, at most 8: more gains little on small models."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def threads_or_default(n_threads: int | None) -> int:
+    """Return a number of threads; the default for None.
+
+    Raises:
+        UsageError: it is not from 1 to 512.
+    """
+    if n_threads is None:
+        return default_threads()
+    if not 1 <= n_threads <= _MAX_THREADS:
+        raise UsageError(f"`n_threads` must be from 1 to {_MAX_THREADS}, got {n_threads}")
+    return n_threads
 
 
 def _prompt_cache(folder: Path | None, model_file: ModelFile, adapter_path: Path | None) -> PromptCache | None:

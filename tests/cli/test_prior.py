@@ -243,6 +243,28 @@ def test_a_model_tuned_on_a_prior_stands_on_it(
 
 
 @pytest.mark.slow
+def test_commands_take_a_model_tuned_on_a_prior_and_the_options_that_messages_name(
+    tmp_path: Path, tricky_path: Path, prior_path: Path, residual_model: Callable[[Mapping[str, Any]], Path]
+) -> None:
+    tuned = residual_model({"tau": 0.5, "lambda": 0.75})
+    opening = ("--model", tuned, "--catalog", tricky_path, "--threads", 1)
+    (tmp_path / "candidates.txt").write_text("006\n007\n")
+    rerank = ("rerank", "--candidates", tmp_path / "candidates.txt", "-H", "004", *opening)
+    bench = ("bench", "-n", 2, "--history-length", 2, "-k", 2, *opening)
+    for command in (rerank, bench):
+        refused = call(*command)
+        assert refused.exit_code == 2
+        assert "name it with --prior-file, or set --prior to none" in refused.stderr
+        run(*command, "--prior", "none")
+    document = run_json(*rerank, "--prior-file", prior_path)
+    truth = log_priors(prior_path, ["004"])
+    assert by_id(document, "prior") == pytest.approx({i: truth[i] for i in ("006", "007")}, abs=1e-9)
+    assert "prior" in run(*bench, "--prior-file", prior_path).stdout
+    for verdict in (("judge", "006"), ("compare", "006", "007"), ("queries", "006"), ("describe", "-H", "004")):
+        assert "counted prior" not in call(*verdict, *opening).stderr  # verdicts and words have no use for one
+
+
+@pytest.mark.slow
 def test_options_that_do_not_fit_are_refused(tiny_llama: Path, tricky_path: Path, prior_path: Path) -> None:
     plain = ("recommend", "--model", tiny_llama, "--catalog", tricky_path, "-k", 1)
     for message, options in (

@@ -238,5 +238,5 @@ def test_a_prior_is_added_to_the_score_before_the_search(bigram_path: Path, data
     expected = {item: score + 0.5 * nats[item] for item, score in own.items()}
     assert dict(zip(ranked.items.tolist(), ranked.scores.tolist(), strict=True)) == pytest.approx(expected, abs=1e-3)
     assert (ranked.items[0], ranked.items[1:4].tolist().count(A), ranked.exact) == (HEAT, 0, True)
-    with pytest.raises(UsageError, match="`prior_weight` must be a finite number, got nan"):
+    with pytest.raises(UsageError, match="`prior_weight` must be finite and at least 0, got nan"):
         LlmRanker(file_of(bigram_path), data, prior=PriorTerm("made", log_prob, math.nan))

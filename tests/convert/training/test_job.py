@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,20 @@ def test_inputs_are_opened_with_the_layers_that_are_kept(cycle_data: Path, tiny_
     assert inputs.base.config.n_layers == 1
     assert inputs.dataset.n_items == 20
     assert not (tmp_path / "out").exists()
+
+
+def test_layers_that_the_base_lacks_are_named_as_in_the_recipe(
+    cycle_data: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"^base.layers includes layer 7, and .* has layers 0 to"):
+        open_inputs(job(cycle_data, tiny_llama, tmp_path / "out", changed(base={"layers": "0,7"})))
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 513, 99_999])
+def test_threads_out_of_range_are_refused(n_threads: int, cycle_data: Path, tiny_base: Path, tmp_path: Path) -> None:
+    wanted = replace(job(cycle_data, tiny_base, tmp_path / "out"), n_threads=n_threads)
+    with pytest.raises(UsageError, match=f"`n_threads` must be from 1 to 512, got {n_threads}"):
+        open_inputs(wanted)
 
 
 def test_a_folder_without_an_adapter_and_a_folder_in_use_are_refused(

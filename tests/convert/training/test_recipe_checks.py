@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     ("text", "expected"),
     [
         ("seed = -1", "seed = -1 is not in 0..2.14748e+09"),
-        ('[base]\nlayers = "3-1"', "base.layers"),
+        ('[base]\nlayers = "3-1"', "base.layers is '3-1': '3-1' is not a layer"),
         ("[lora]\nr = 0", "lora.r = 0 is not in 1..1024"),
         ("[lora]\ntargets = []", "lora.targets is empty"),
         ('[lora]\ntargets = ["q_proj", "lm_head"]', "lora.targets has lm_head; known: q_proj, k_proj"),
