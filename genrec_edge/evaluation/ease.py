@@ -64,11 +64,11 @@ class EASE:
         shape = (len(sets), len(self._items))
         n_bytes = self._checked_memory(*shape)
         if shape[1] <= self._plain_items:
-            self._weights_of = _over_items(users, columns, shape, self._l2, np.linalg.inv)
+            self._weights_of = _over_items(users, columns, shape, self._l2, in_place=False)
         elif n_bytes == _BYTES * shape[0] ** 2:
             self._weights_of = _over_users(users, columns, shape, self._l2)
         else:
-            self._weights_of = _over_items(users, columns, shape, self._l2, inverted)
+            self._weights_of = _over_items(users, columns, shape, self._l2, in_place=True)
 
     def _checked_memory(self, n_users: int, n_items: int) -> int:
         """Return the bytes of the smaller matrix.
@@ -104,10 +104,12 @@ def _over_items(
     columns: NDArray[np.int64],
     shape: tuple[int, int],
     l2: float,
-    invert: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    in_place: bool,
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
     """Return the function from items of a history to the sums of their weights, by P."""
-    inverse = invert(_gram(users, columns, shape, l2))
+    gram = _gram(users, columns, shape, l2)
+    inverse = inverted(gram) if in_place else np.linalg.inv(gram)
     diagonal = np.diag(inverse).copy()
 
     def weights_of(history: NDArray[np.int64]) -> NDArray[np.float64]:
