@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import schema
-from genrec_edge.catalog.rows import ColumnPlan, insert_rows, matching_columns
+from genrec_edge.catalog.rows import ColumnPlan, insert_rows, list_separators, matching_columns
 from genrec_edge.catalog.writer import import_report, progress_reporter
 from genrec_edge.errors import UsageError
-from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.column_roles import Roles, choose_roles, require_header
+from genrec_edge.storage.infer_columns import Choices, infer_columns
 from genrec_edge.storage.tables import TableSource, distinct_names, open_source
 
 if TYPE_CHECKING:
@@ -27,17 +28,23 @@ def add(
     id: str | None = None,  # noqa: A002
     year: str | None = None,
     table: str | None = None,
+    columns: Sequence[str] | None = None,
+    decimal: str | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> BuildReport:
     """Add the items of a file to a catalog, all or none. Arguments as for `build`.
 
+    Cells are read by the same rules, and have to be of the types that the columns of the catalog have.
+
     Raises:
-        UsageError: the source is not valid, has a column that the catalog does not have, or an id that it already has.
+        UsageError: the source is not valid, has a column that the catalog does not have, an id that it already has, or
+            a text where the catalog holds numbers; the message names the line.
         CatalogError: `path` is not a catalog.
         LockedError: another process is writing to it.
     """
-    source = open_source(Path(source_path), table)
-    return _add(Path(path), source, lambda names: cols.choose_roles(names, title=title, id=id, year=year), progress)
+    source = open_source(Path(source_path), table, columns)
+    require_header(source)
+    return _add(Path(path), source, lambda names: choose_roles(names, title=title, id=id, year=year), progress, decimal)
 
 
 def add_item(
@@ -50,7 +57,7 @@ def add_item(
 ) -> BuildReport:
     """Add one item to a catalog; without an id it gets the next free number. Raises as `add` does."""
     cells: list[tuple[str, object]] = [("title", title), ("year", year), *(columns or {}).items()]
-    roles = cols.Roles(title=0, year=1, id=None if id is None else len(cells))
+    roles = Roles(title=0, year=1, id=None if id is None else len(cells))
     if id is not None:
         cells.append(("id", id))
     return _add(Path(path), _SingleItem(cells), lambda _: roles, None)
@@ -83,13 +90,16 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
 def _add(
     path: Path,
     source: TableSource,
-    choose_roles: Callable[[Sequence[str]], cols.Roles],
+    roles_of: Callable[[Sequence[str]], Roles],
     progress: Callable[[float], object] | None,
+    decimal: str | None = None,
 ) -> BuildReport:
-    """Add the rows of a source in one transaction; `choose_roles` finds title, id and year among its columns."""
+    """Add the rows of a source in one transaction; `roles_of` finds title, id and year among its columns."""
     report_progress = progress_reporter(source, progress)
-    profile = cols.profile(source, {}, lambda: report_progress(0.0, 0.3))
-    roles = choose_roles(source.columns)
+    with schema.CATALOG.opened(path, "ro") as connection:
+        choices = Choices(known_lists=list_separators(connection).keys(), decimal=decimal)
+    profile = infer_columns(source, choices, lambda: report_progress(0.0, 0.3))
+    roles = roles_of(source.columns)
     with schema.CATALOG.writing(path) as connection:
         schema.track_changes(connection)
         (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
@@ -99,6 +109,7 @@ def _add(
         plan = ColumnPlan(
             source,
             roles,
+            profile,
             matching_columns(connection, path, profile, roles),
             last_row or 0,
             last_number or 0,

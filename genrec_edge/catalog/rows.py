@@ -6,21 +6,27 @@ Knows `TableSource` and the tables of `schema.py`; `writer.py` and `edit.py` ope
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from genrec_edge.catalog import schema, titles
 from genrec_edge.errors import UsageError
-from genrec_edge.storage import infer_columns as cols
-from genrec_edge.storage.cells import parse_year, scalar, split_list
+from genrec_edge.storage.cells import NULLS, parse_year, text_of
+from genrec_edge.storage.numbers import PLAIN, is_missing
 from genrec_edge.storage.sqlite import quoted
 from genrec_edge.storage.tables import TableSource, distinct_names
+from genrec_edge.storage.typed_table import padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from genrec_edge.storage.column_roles import Roles
+    from genrec_edge.storage.columns import Column
+    from genrec_edge.storage.numbers import Kind
 
 _BATCH_ROWS = 2_000
 
@@ -30,8 +36,10 @@ class ColumnPlan:
     """Which cell of a source goes where in the catalog."""
 
     source: TableSource
-    roles: cols.Roles
-    columns: Sequence[tuple[str, cols.Column]]
+    roles: Roles
+    profile: Sequence[Column]
+    """Every column of the source, in its order."""
+    columns: Sequence[tuple[str, Column]]
     """The columns that are neither title, id nor year: their names in the catalog, and what the source has."""
     last_row: int = 0
     """The largest row number of the catalog."""
@@ -51,13 +59,17 @@ class RowCounts:
     n_items: int = 0
     n_untitled: int = 0
     digest: str = ""
+    n_without_year: int = 0
+    """Cells of the year column that hold something, and no year."""
+    first_without_year: str = ""
+    """The first of them, with its place."""
 
 
 _Row = tuple[int, tuple[object, ...], list[tuple[int, str, str]]]
 """The number in the source, a row of `items`, and rows of `item_values`."""
 
 
-def new_columns(profile: Sequence[cols.Column], roles: cols.Roles) -> list[tuple[str, cols.Column]]:
+def new_columns(profile: Sequence[Column], roles: Roles) -> list[tuple[str, Column]]:
     """Return the columns that a new catalog keeps, with their names; a name that is reserved gets a number."""
     kept = _kept(profile, roles)
     reserved = schema.RESERVED_COLUMNS
@@ -66,30 +78,50 @@ def new_columns(profile: Sequence[cols.Column], roles: cols.Roles) -> list[tuple
 
 
 def matching_columns(
-    connection: sqlite3.Connection, path: Path, profile: Sequence[cols.Column], roles: cols.Roles
-) -> list[tuple[str, cols.Column]]:
+    connection: sqlite3.Connection, path: Path, profile: Sequence[Column], roles: Roles
+) -> list[tuple[str, Column]]:
     """Return the columns of a source, with the names of the columns of an existing catalog that they belong to.
 
     Raises:
         UsageError: the catalog has no such column.
     """
     existing = {name.casefold(): name for name in schema.column_names(connection)}
-    lists = set(schema.list_names(connection))
-    found: list[tuple[str, cols.Column]] = []
+    kinds = schema.column_kinds(connection)
+    separators = list_separators(connection)
+    found: list[tuple[str, Column]] = []
     for name, column in new_columns(profile, roles):
         own_name = existing.get(name.casefold())
-        if own_name is not None:
-            found.append((own_name, cols.as_list(column) if own_name in lists else cols.as_single(column)))
-        elif column.position != roles.year:
-            message = f"{path} has no column {name!r}; its columns are: {', '.join(existing.values()) or 'none'}"
-            raise UsageError(message, hint="rename or remove the column in the source")
+        if own_name is None:
+            if column.position != roles.year:
+                message = f"{path} has no column {name!r}; its columns are: {', '.join(existing.values()) or 'none'}"
+                raise UsageError(message, hint="rename or remove the column in the source")
+        elif own_name in separators:
+            found.append((own_name, replace(column, separator=column.separator or separators[own_name])))
+        else:
+            found.append((own_name, _as_kind(column, kinds[own_name])))
     return found
 
 
-def _kept(profile: Sequence[cols.Column], roles: cols.Roles) -> list[cols.Column]:
+def list_separators(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the list columns of a catalog, with what separated their values in the file that it was built of."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'separators'").fetchone()
+    known = json.loads(row[0]) if row else {}
+    return {name: str(known.get(name, ",")) for name in schema.list_names(connection)}
+
+
+def _as_kind(column: Column, kind: str) -> Column:
+    """Return the column of a source as one of single values of the type that a catalog's column has."""
+    if kind == "TEXT":
+        return replace(column, separator=None, kind="TEXT", numbers=PLAIN, has_words_for_missing=False)
+    if kind in {"INTEGER", "REAL"}:
+        return replace(column, separator=None, kind=cast("Kind", kind))
+    return replace(column, separator=None)
+
+
+def _kept(profile: Sequence[Column], roles: Roles) -> list[Column]:
     taken = {roles.title, roles.id}
-    if roles.year is not None and (profile[roles.year].kind != "TEXT" or profile[roles.year].is_empty):
-        taken.add(roles.year)  # a column of full dates is kept beside the year taken from it
+    if roles.year is not None and (profile[roles.year].are_years or profile[roles.year].is_empty):
+        taken.add(roles.year)  # a column of full dates, or of other texts, is kept beside the year taken from it
     return [column for column in profile if column.position not in taken]
 
 
@@ -120,35 +152,71 @@ def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
     row = plan.last_row
     id_number = max(plan.last_number, plan.last_row)
     for number, source_cells in plan.source.rows():
-        cells = source_cells + [None] * (n_columns - len(source_cells))
-        title, year = _title_and_year(cells[roles.title], None if roles.year is None else cells[roles.year])
+        cells = padded(source_cells, n_columns)
+        title, year = _title_and_year(plan, number, cells, counts)
         if not title:
             counts.n_untitled += 1
             continue
         row += 1
         id_number += 1
-        item_id = id_number if roles.id is None else scalar(cells[roles.id])
-        if item_id is None:
-            raise plan.source.error(number, f"no {plan.source.columns[roles.id or 0]!r}; every item needs an id")
+        item_id = str(id_number) if roles.id is None else _id(plan, number, roles.id, cells[roles.id])
         kept: list[object] = []
         values: list[tuple[int, str, str]] = []
         for name, column in plan.columns:
             cell = cells[column.position]
-            if column.separator is None:
-                kept.append(scalar(cell))
-            else:
-                texts = split_list(cell, column.separator)
-                kept.append(", ".join(texts) or None)
-                values += [(row, name, text) for text in texts]
-        yield number, (row, str(item_id), title, year, titles.key(title), *kept), values
+            try:
+                if column.separator is None:
+                    kept.append(column.value(cell))
+                    continue
+                texts = column.values(cell)
+            except ValueError as e:
+                raise _value_error(plan, number, name, column, e) from e
+            kept.append(", ".join(texts) or None)
+            values += [(row, name, text) for text in texts]
+        yield number, (row, item_id, title, year, titles.key(title), *kept), values
 
 
-def _title_and_year(title_cell: object, year_cell: object) -> tuple[str, int | None]:
+def _value_error(plan: ColumnPlan, number: int, name: str, column: Column, error: ValueError) -> UsageError:
+    hint = ""
+    if column.kind != "TEXT":
+        hint = f"{name!r} holds numbers; write them without marks, such as 1234.5, or leave the value out"
+    return plan.source.error(number, f"{name}: {error}", hint)
+
+
+def _id(plan: ColumnPlan, number: int, position: int, cell: object) -> str:
+    name = plan.source.columns[position]
+    try:
+        item_id = plan.profile[position].id(cell)
+    except ValueError as e:
+        raise plan.source.error(number, f"{name}: {e}", "every item needs an id that is a text or a number") from e
+    if item_id is None:
+        raise plan.source.error(number, f"no {name!r}; every item needs an id")
+    return item_id
+
+
+def _title_and_year(
+    plan: ColumnPlan, number: int, cells: Sequence[object], counts: RowCounts
+) -> tuple[str, int | None]:
     """Return display title and year; a year in brackets after the title is taken off unless it differs."""
-    title = titles.clean("" if title_cell is None else str(title_cell))
+    roles = plan.roles
+    cell = cells[roles.title]
+    if isinstance(cell, bool | list | dict | bytes):
+        kind = {bool: "true or false", list: "a list", dict: "an object"}.get(type(cell), "bytes")
+        what = f"{plan.source.columns[roles.title]}: the title is {kind}, not text"
+        raise plan.source.error(number, what, "name the column of the titles with `title`")
+    title = titles.clean(cell if isinstance(cell, str) else text_of(cell) or "")
+    year_cell = None if roles.year is None else cells[roles.year]
     year = parse_year(year_cell)
+    if year is None and year_cell is not None and _says_something(year_cell):
+        counts.n_without_year += 1
+        counts.first_without_year = counts.first_without_year or f"{year_cell!r:.60} in {plan.source.unit} {number}"
     bare, suffix_year = titles.split_year(title)
     return (bare, suffix_year) if suffix_year is not None and year in {None, suffix_year} else (title, year)
+
+
+def _says_something(year_cell: object) -> bool:
+    text = str(year_cell).strip()
+    return text not in NULLS and not is_missing(text)
 
 
 def _integrity_error(connection: sqlite3.Connection, source: TableSource, batch: Sequence[_Row]) -> UsageError:

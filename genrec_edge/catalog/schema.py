@@ -141,6 +141,23 @@ def column_names(connection: sqlite3.Connection) -> list[str]:
     return [name for name in names if name not in OWN_COLUMNS]
 
 
+def column_kinds(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what each column of `items` holds: "INTEGER", "REAL" or "TEXT"; "" where SQLite keeps any type as it is.
+
+    These are SQLite's own rules for the names of types, as other programs may have added columns.
+    """
+    kinds = {}
+    for _, name, declared, *_ in connection.execute("PRAGMA table_info(items)"):
+        kind = str(declared).upper()
+        if "INT" in kind:
+            kinds[str(name)] = "INTEGER"
+        elif any(word in kind for word in ("CHAR", "CLOB", "TEXT")):
+            kinds[str(name)] = "TEXT"
+        else:
+            kinds[str(name)] = "REAL" if any(word in kind for word in ("REAL", "FLOA", "DOUB")) else ""
+    return kinds
+
+
 def list_names(connection: sqlite3.Connection) -> list[str]:
     """Return those of the columns that hold many values."""
     try:

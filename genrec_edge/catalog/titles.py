@@ -31,6 +31,13 @@ _SPACES = re.compile(r"\s+")
 # HTML allows a missing semicolon; here it is required: "Rock &Regina" has no registered-trademark sign in it.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _NOT_WORD = re.compile(r"[^\w]+|_+")
+_NON_JOINER = "\N{ZERO WIDTH NON-JOINER}"
+_JOINERS = frozenset({_NON_JOINER, "\N{ZERO WIDTH JOINER}"})
+# Arabic to N'Ko, the Indic scripts to Sinhala, Tibetan, Myanmar, Khmer, Mongolian, further blocks of Arabic.
+_IDLE_NON_JOINER = re.compile(rf"{_NON_JOINER}+(?=\s|$)").sub
+_JOINED_SCRIPTS = re.compile(
+    "[\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua8e0-\ua8ff\ufb50-\ufdff\ufe70-\ufefc]"
+).match
 _ACCENTS = frozenset({1, *range(10, 37)})
 """Canonical combining classes of overlays, Hebrew and Arabic points."""
 _LEADING_ARTICLE = re.compile(r"^(the|a|an) (?=\S)")
@@ -40,8 +47,9 @@ def clean(text: str) -> str:
     r"""Return `text` safe to show and to tokenise: its spelling, without invisible characters.
 
     HTML entities become characters, the text is NFC, control, bidi, zero-width, private and unassigned
-    characters are dropped, white space (line breaks included) collapses to single spaces. At most
-    `MAX_TITLE_BYTES` bytes of UTF-8. Cleaning twice changes nothing.
+    characters are dropped, white space (line breaks included) collapses to single spaces. The joiners of Arabic and
+    Indic scripts stay, as they are part of the spelling there. At most `MAX_TITLE_BYTES` bytes of UTF-8. Cleaning twice
+    changes nothing.
 
     >>> clean("  Romeo &amp;\tJuliet\u200b ")
     'Romeo & Juliet'
@@ -54,10 +62,19 @@ def clean(text: str) -> str:
         while text != previous:  # a dropped character may have hidden an entity, or kept two others from composing
             previous = text
             text = _SPACES.sub(" ", unicodedata.normalize("NFC", _ENTITY.sub(_character, text)))
-            text = "".join(c for c in text if unicodedata.category(c)[0] != "C").strip()
+            text = _visible(text).strip()
     if len(encoded := text.encode()) > MAX_TITLE_BYTES:
-        text = encoded[:MAX_TITLE_BYTES].decode(errors="ignore").rstrip()
+        text = encoded[:MAX_TITLE_BYTES].decode(errors="ignore").rstrip(f" {_NON_JOINER}")
     return text
+
+
+def _visible(text: str) -> str:
+    """Drop the characters that nobody sees; of joiners, those after letters that have no use for them."""
+    kept: list[str] = []
+    for c in text:
+        if unicodedata.category(c)[0] != "C" or (c in _JOINERS and kept and _JOINED_SCRIPTS(kept[-1])):
+            kept.append(c)
+    return _IDLE_NON_JOINER("", "".join(kept))
 
 
 def printable(text: str) -> str:
@@ -118,7 +135,8 @@ def key(title: str) -> str:
     """
     spelling = canonical(title)
     folded = unicodedata.normalize("NFKD", spelling.replace("&", " and ")).casefold()
-    folded = folded.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
+    for silent in ("'", "\N{RIGHT SINGLE QUOTATION MARK}", *_JOINERS):
+        folded = folded.replace(silent, "")
     if folded.isascii():
         return _NOT_WORD.sub(" ", folded).strip() or spelling.casefold()
     kept = "".join(c if c.isalnum() or _is_letter_part(c) else " " for c in folded if not _is_accent(c))

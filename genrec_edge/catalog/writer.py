@@ -17,11 +17,16 @@ from genrec_edge.catalog import schema
 from genrec_edge.catalog.rows import ColumnPlan, RowCounts, insert_rows, new_columns
 from genrec_edge.errors import CatalogError, UsageError
 from genrec_edge.storage import files
-from genrec_edge.storage import infer_columns as cols
+from genrec_edge.storage.cells import JSON_LIST
+from genrec_edge.storage.column_roles import choose_roles, require_header
+from genrec_edge.storage.infer_columns import Choices, infer_columns
 from genrec_edge.storage.tables import TableSource, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from genrec_edge.storage.column_roles import Roles
+    from genrec_edge.storage.columns import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,18 @@ class BuildReport:
     columns: tuple[str, ...]
     """The other columns, as they are called in the catalog."""
     list_columns: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
+    """What was decided where it was not obvious, as "column: decision"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `build` would make of a file."""
+
+    path: Path
+    roles: Roles
+    columns: tuple[Column, ...]
+    """The columns of the source, in its order."""
 
 
 def build(
@@ -48,44 +65,57 @@ def build(
     id: str | None = None,  # noqa: A002
     year: str | None = None,
     table: str | None = None,
+    columns: Sequence[str] | None = None,
     lists: Sequence[str] = (),
+    no_lists: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    decimal: str | None = None,
     name: str | None = None,
     licence: str = "",
     force: bool = False,
     progress: Callable[[float], object] | None = None,
 ) -> BuildReport:
-    """Make a catalog from a CSV, TSV, JSON, JSON-lines or SQLite file.
+    """Make a catalog from a table: CSV, TSV, JSON, SQLite, Parquet or xlsx.
 
     The file is read twice: once to find what its columns hold, once to copy it. `out_path` appears when all of it is on
     the disk; until then, and after any failure, it is as it was.
 
     Args:
-        source_path: the file, possibly compressed with gzip, bzip2 or xz.
+        source_path: the file; text may be packed with gzip, bzip2, xz or zip.
         out_path: where the catalog goes; its folder is created.
         title: the column of the titles; guessed if None, as are `id` and `year`.
         id: the column of the ids, which have to be unique; without one, items are numbered.
         year: the column of the years; without one, a year in brackets after the title is used.
-        table: the table to read, if the source is a SQLite file with more than one.
+        table: what to read where there are several: a table of SQLite, a sheet, a file in a zip archive.
+        columns: the names of the columns of a text that has none in its first row.
         lists: columns that hold many values, as "column" or "column:separator"; usual ones are recognised.
+        no_lists: columns that hold single values, though they may look like lists.
+        texts: columns that hold texts, though they may look like numbers.
+        decimal: the decimal mark, "." or ",", where "1,234" may be either number.
         name: what the catalog is called; the name of the source file if None.
         licence: SPDX expression of the source's licence, if known.
         force: replace an existing `out_path`.
         progress: called with the share done, 0..1, about once in a thousand rows.
 
     Raises:
-        UsageError: the source or an argument is not valid, or `out_path` exists; the message names the line.
+        UsageError: the source or an argument is not valid, `out_path` exists, or it is the source, whatever `force`
+            says; the message names the line.
+        MissingExtraError: Parquet or xlsx without the library for it.
         CatalogError: no row of the source has a title.
         DiskFullError: the disk is full.
     """
     source_path, out_path = Path(source_path), Path(out_path)
+    files.require_other_file(out_path, [source_path])
     if out_path.exists() and not force:
         message = f"{out_path} exists already"
         raise UsageError(message, hint="set `force` to replace it, or choose another name")
-    source = open_source(source_path, table)
+    source = open_source(source_path, table, columns)
+    require_header(source)
     report_progress = progress_reporter(source, progress)
-    profile = cols.profile(source, _parse_lists(lists), lambda: report_progress(0.0, 0.3))
-    roles = cols.choose_roles(source.columns, title=title, id=id, year=year)
-    plan = ColumnPlan(source, roles, new_columns(profile, roles))
+    choices = _choices(lists, no_lists, texts, decimal)
+    profile = infer_columns(source, choices, lambda: report_progress(0.0, 0.3))
+    roles = choose_roles(source.columns, title=title, id=id, year=year)
+    plan = ColumnPlan(source, roles, profile, new_columns(profile, roles))
     meta = {
         "format": str(schema.CATALOG.version),
         "name": name or source_path.name.partition(".")[0],
@@ -93,6 +123,7 @@ def build(
         "licence": licence,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "lists": json.dumps(plan.list_names, ensure_ascii=False),
+        "separators": json.dumps(_separators(plan), ensure_ascii=False),
     }
     with (
         _writable(out_path),
@@ -112,6 +143,29 @@ def build(
     return import_report(out_path, plan, counts)
 
 
+def inspect(
+    source_path: str | Path,
+    *,
+    title: str | None = None,
+    id: str | None = None,  # noqa: A002
+    year: str | None = None,
+    table: str | None = None,
+    columns: Sequence[str] | None = None,
+    lists: Sequence[str] = (),
+    no_lists: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    decimal: str | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> Inspection:
+    """Return what `build` would make of a file, which is read once for it. Arguments and errors as for `build`."""
+    source = open_source(Path(source_path), table, columns)
+    require_header(source)
+    report_progress = progress_reporter(source, progress)
+    choices = _choices(lists, no_lists, texts, decimal)
+    profile = infer_columns(source, choices, lambda: report_progress(0.0, 1.0))
+    return Inspection(source.path, choose_roles(source.columns, title=title, id=id, year=year), tuple(profile))
+
+
 def import_report(path: Path, plan: ColumnPlan, counts: RowCounts) -> BuildReport:
     """Return the report of an import that is done."""
     names, roles = plan.source.columns, plan.roles
@@ -124,13 +178,33 @@ def import_report(path: Path, plan: ColumnPlan, counts: RowCounts) -> BuildRepor
         year_column=None if roles.year is None else names[roles.year],
         columns=tuple(name for name, _ in plan.columns),
         list_columns=tuple(plan.list_names),
+        decisions=(*_decisions(plan), *_about_years(plan, counts)),
     )
 
 
-def _parse_lists(lists: Iterable[str]) -> dict[str, str | None]:
-    """Split each "column" or "column:separator"."""
+def _decisions(plan: ColumnPlan) -> Iterator[str]:
+    named = {column.position: name for name, column in plan.columns}
+    for column in plan.profile:
+        if column.position in named:
+            for decision in column.decisions:
+                yield f"{named[column.position]}: {decision}"
+
+
+def _about_years(plan: ColumnPlan, counts: RowCounts) -> Iterator[str]:
+    if counts.n_without_year:
+        name = plan.source.columns[plan.roles.year or 0]
+        yield f"{name}: no year in {counts.n_without_year:,} of its values, the first {counts.first_without_year}"
+
+
+def _choices(lists: Iterable[str], no_lists: Sequence[str], texts: Sequence[str], decimal: str | None) -> Choices:
+    """Return what the caller says of columns; each of `lists` is "column" or "column:separator"."""
     parts = (text.partition(":") for text in lists)
-    return {name: separator or None for name, _, separator in parts}
+    return Choices({name: separator or None for name, _, separator in parts}, no_lists, texts, decimal)
+
+
+def _separators(plan: ColumnPlan) -> dict[str, str]:
+    """Return what separates the values of list columns, so that a file added later is read in the same way."""
+    return {name: c.separator for name, c in plan.columns if c.separator not in {None, JSON_LIST}}
 
 
 @contextmanager

@@ -1,69 +1,148 @@
-"""Cells of a table as values: text, numbers, lists, years."""
+"""Cells of a table as values: text, lists, years. `numbers.py` reads numbers, `columns.py` the cells of a column."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import overload
+from typing import TYPE_CHECKING
+
+from genrec_edge.storage.literals import parse_structure
+from genrec_edge.storage.numbers import is_held
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JSON_LIST = "[]"
-"""The separator of columns whose cells are JSON arrays."""
+"""The separator of columns whose cells are lists written as JSON or as literals of Python."""
 
-NULLS = frozenset({"", "\\N"})
-"""Texts of cells that hold nothing."""
+NULLS = frozenset({"", "\\N", "(no genres listed)"})
+"""Texts of cells that hold nothing, in every column."""
+
+MIN_YEAR, MAX_YEAR = -99_999, 9_999
 
 _YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])").search
+_WHOLE = re.compile(r"(?P<sign>[-+\u2212]?)(?P<digits>[0-9]{1,9})(?:\.0+)?").fullmatch
+_ISO_DATE = re.compile(r"(?P<sign>[-+\u2212]?)(?P<digits>[0-9]{4,6})-[0-9]{2}").match
+_BEFORE_CHRIST = re.compile(
+    r"(?<![0-9])(?P<digits>[0-9]{1,5})\s*(?:BCE?\b|B\.\s?C\.|v\.\s?Chr|a\.\s?C\.|av\.\s?J)", re.IGNORECASE
+).search
+_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
-@overload
-def scalar(cell: str) -> str | None: ...
-@overload
-def scalar(cell: object) -> str | int | float | None: ...
 def scalar(cell: object) -> str | int | float | None:
-    """Return a cell as SQLite stores it: empty text is NULL, structures are JSON text."""
+    """Return a single cell as `stored` does, with "?" for characters that no text can hold."""
+    try:
+        return stored(cell)
+    except ValueError:
+        return stored(str(cell).replace("\0", "?").encode("utf-8", "replace").decode())
+
+
+def stored(cell: object) -> str | int | float | None:
+    """Return a single cell as SQLite stores it: empty text is NULL, structures are JSON text, bytes are left out.
+
+    Raises:
+        ValueError: a text that no SQLite text can be: with a NUL, or not valid Unicode.
+    """
     if isinstance(cell, str):
         cell = cell.strip()
-        return None if cell in NULLS else _encodable(cell)
-    if cell is None or isinstance(cell, float):
-        return cell
+        return None if cell in NULLS else checked_text(cell)
+    if cell is None or isinstance(cell, bytes):
+        return None
+    if isinstance(cell, float):
+        return None if math.isnan(cell) else cell
     if isinstance(cell, int):
-        return int(cell) if -(2**63) <= cell < 2**63 else str(cell)
-    return _encodable(json.dumps(cell, ensure_ascii=False))
+        return int(cell) if is_held(cell) else str(cell)
+    return checked_text(json.dumps(cell, ensure_ascii=False))
+
+
+def checked_text(text: str) -> str:
+    """Return a text.
+
+    Raises:
+        ValueError: it holds a NUL, or a lone surrogate, which JSON may carry and UTF-8 cannot.
+    """
+    if "\0" in text:
+        raise ValueError(f"{text[:40]!r} holds a NUL character")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as e:
+            raise ValueError(f"{text[:40]!r} is not valid Unicode (it has a lone surrogate)") from e
+    return text
 
 
 def split_list(cell: object, separator: str) -> list[str]:
-    """Return the different values of a list cell, in order; of an object, its name.
+    """Return the different values of a list cell, in order; of an object, its name. Case of A-Z makes no difference.
 
     >>> split_list("Action|Comedy", "|"), split_list('["Action", "Comedy"]', JSON_LIST)
     (['Action', 'Comedy'], ['Action', 'Comedy'])
+
+    Raises:
+        ValueError: as `stored` does.
     """
     if isinstance(cell, str):
-        array = parse_array(cell.strip()) if cell[:1] == "[" else None
-        if array is None:
-            parts = [cell] if separator == JSON_LIST else cell.split(separator)
-            return list(dict.fromkeys(text for part in parts if (text := scalar(part))))
-        cell = array
-    values = cell if isinstance(cell, list) else [cell]
-    names = (value.get("name") if isinstance(value, dict) else value for value in values)
-    return list(dict.fromkeys(str(value) for value in map(scalar, names) if value is not None))
+        text = cell.strip()
+        structure = parse_structure(text)
+        if structure is None:
+            whole = text in NULLS or separator == JSON_LIST
+            return _different([text] if whole else text.split(separator))
+        cell = structure
+    return _different(cell if isinstance(cell, list) else [cell])
+
+
+def _different(values: Sequence[object]) -> list[str]:
+    found: dict[str, str] = {}
+    for value in values:
+        single = text_of(name_of(value))
+        if single is not None:
+            found.setdefault(single.translate(_ASCII_LOWER), single)
+    return list(found.values())
+
+
+def name_of(value: object) -> object:
+    """Return the name of an object that has one, else the value itself.
+
+    >>> name_of({"id": 16, "name": "Animation"}), name_of({"id": 16}), name_of(16)
+    ('Animation', {'id': 16}, 16)
+    """
+    return value["name"] if isinstance(value, dict) and isinstance(value.get("name"), str | int) else value
+
+
+def text_of(cell: object) -> str | None:
+    """Return a single cell as text, None where it holds nothing; a whole number without decimals, whatever its type.
+
+    So the ids 1, 1.0 and "1" of a JSON file are one id.
+
+    >>> text_of(1.0), text_of(" 007 "), text_of(True), text_of("")
+    ('1', '007', 'true', None)
+
+    Raises:
+        ValueError: as `stored` does.
+    """
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    value = stored(cell)
+    return None if value is None else str(value)
 
 
 def parse_year(cell: object) -> int | None:
-    """Return the first number of four digits in a cell: "1995-11-22", 1995.0 and "22/11/1995" are 1995."""
-    match = _YEAR(str(cell)) if cell is not None else None
-    return int(match[0]) or None if match else None
+    """Return the year of a cell, None without one. Years before Christ are negative; there is no year 0.
 
-
-def parse_array(text: str) -> list[object] | None:
-    """Return the elements of a JSON array, None if the text is not one."""
-    if not (text.startswith("[") and text.endswith("]")):
+    A whole number from -99,999 to 9,999 is a year as it is. Of other texts it is that of an ISO date, the number before
+    "BC", or the first number of four digits: "1995-11-22" and "22/11/1995" are 1995, "-0720-01-01" and "720 BC" -720.
+    """
+    if isinstance(cell, bool) or cell is None:
         return None
-    try:
-        return list(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates, which JSON may carry and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    text = str(cell).strip()
+    match = _WHOLE(text) or _ISO_DATE(text)
+    if match is not None:
+        year = int(match["digits"]) * (-1 if match["sign"] in {"-", "\u2212"} else 1)
+    elif (match := _BEFORE_CHRIST(text)) is not None:
+        year = -int(match["digits"])
+    else:
+        match = _YEAR(text)
+        year = int(match[0]) if match else 0
+    return year if year and MIN_YEAR <= year <= MAX_YEAR else None

@@ -18,7 +18,7 @@ from genrec_edge.errors import DiskError, DiskFullError, UsageError
 from genrec_edge.storage.partial_files import partial_file, remove_dead_partial_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _CHUNK_BYTES = 1 << 20
 _FULL_ERRORS = {
@@ -94,6 +94,20 @@ def path_errors(path: Path) -> Iterator[None]:
         named = path if e.filename is None else os.fsdecode(e.filename)
         message = f"{named} cannot be used ({e.strerror or e})"
         raise UsageError(message, hint="check its name and the permissions of its folder") from e
+
+
+def require_other_file(out: Path, sources: Iterable[Path]) -> None:
+    """Refuse to write a file or folder over what is read, by whatever name, link or folder around it.
+
+    Raises:
+        UsageError: `out` is one of the sources, or a folder that holds one; `force` does not change that.
+    """
+    for source in map(Path, sources):
+        if not source.exists() or not out.exists():
+            continue
+        if out.samefile(source) or (out.is_dir() and source.resolve().is_relative_to(out.resolve())):
+            message = f"{out} would be written over what is read: {source}"
+            raise UsageError(message, hint="choose another name for the output")
 
 
 def require_free(path: Path, n_bytes: int) -> None:

@@ -1,240 +1,266 @@
-"""What the columns of a table are: which one is the title, their SQL types, and which hold lists of values.
+"""What the columns of a table hold: their types, how their numbers are written, and which hold lists of values.
 
-Knows rows of cells; nothing of files and catalogs.
+A type is decided over the whole file. Knows rows of cells; nothing of files and catalogs.
 """
 
 from __future__ import annotations
 
-import difflib
+import math
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from genrec_edge.errors import UsageError
-from genrec_edge.storage.cells import JSON_LIST, NULLS, parse_array
+from genrec_edge.storage.cells import JSON_LIST, MAX_YEAR, MIN_YEAR, NULLS, name_of
+from genrec_edge.storage.column_roles import column_position, simple_name
+from genrec_edge.storage.columns import Column
+from genrec_edge.storage.list_evidence import LIST_NAMES, ListEvidence
+from genrec_edge.storage.literals import parse_structure
+from genrec_edge.storage.numbers import PLAIN, NumberCollector, is_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
-    from genrec_edge.storage.tables import TableSource
+    from genrec_edge.storage.table_source import TableSource
 
-Kind = Literal["INTEGER", "REAL", "TEXT"]
-
-_TITLES = (
-    "title",
-    "movietitle",
-    "primarytitle",
-    "booktitle",
-    "trackname",
-    "productname",
-    "producttitle",
-    "name",
-)
-_IDS = (
-    "id",
-    "itemid",
-    "movieid",
-    "imdbid",
-    "tconst",
-    "bookid",
-    "isbn",
-    "asin",
-    "parentasin",
-    "trackid",
-    "productid",
-    "sku",
-)
-_YEARS = (
-    "year",
-    "releaseyear",
-    "startyear",
-    "yearofpublication",
-    "publicationyear",
-    "originalpublicationyear",
-)
-_LISTS = frozenset(
-    [
-        "genre",
-        "genres",
-        "tag",
-        "tags",
-        "cast",
-        "actor",
-        "actors",
-        "director",
-        "directors",
-        "writer",
-        "writers",
-        "country",
-        "countries",
-        "language",
-        "languages",
-        "keyword",
-        "keywords",
-        "category",
-        "categories",
-    ]
-)
-_SEPARATORS = ("|", ";", ",")
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
-_EXPONENT = r"[eE][+-]?[0-9]{1,3}"
-_REAL = re.compile(rf"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:{_EXPONENT})?|{_EXPONENT})").fullmatch
+_N_EXAMPLES = 3
+_MAX_EXAMPLE_CHARACTERS = 60
+_MAX_MISSING_WORD = 20
+_DATE = re.compile(r"-?[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[T ][0-9:.]+ ?(?:Z|[+-][0-9:]+)?)?)?").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
-    """Positions of the title, id and year columns; None if the source has no such column."""
+class Choices:
+    """What the caller says of columns, instead of having it inferred. Names are as in the source, in any case."""
 
-    title: int
-    id: int | None
-    year: int | None
+    lists: Mapping[str, str | None] = field(default_factory=dict)
+    """Columns that hold lists, with their separator, or None to find it."""
+    no_lists: Collection[str] = ()
+    """Columns that hold single values, whatever is in them."""
+    texts: Collection[str] = ()
+    """Columns that hold texts, though they may look like numbers."""
+    decimal: str | None = None
+    """The decimal mark, "." or ","."""
+    known_lists: Collection[str] = ()
+    """Columns that may hold lists, as those of these names do elsewhere. They need not exist."""
 
+    def of(self, names: list[str]) -> Choices:
+        """Return the choices with the names as the source has them.
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: name, position in the source, SQL type, and the separator of its values if it holds lists."""
+        Raises:
+            UsageError: there is no such column, or `decimal` is no decimal mark.
+        """
+        if self.decimal not in {None, ".", ","}:
+            raise UsageError(f"`decimal` must be '.' or ',', got {self.decimal!r}")
 
-    name: str
-    position: int
-    kind: Kind
-    separator: str | None = None
-    is_empty: bool = False
+        def found(name: str) -> str:
+            return names[column_position(names, name)]
 
-
-def choose_roles(
-    names: Sequence[str],
-    *,
-    title: str | None,
-    id: str | None,  # noqa: A002
-    year: str | None,
-) -> Roles:
-    """Return the title, id and year columns: those the caller names, else those with a usual name.
-
-    Raises:
-        UsageError: a named column does not exist, or no column has a usual name of a title.
-    """
-    simple = ["".join(c for c in name.casefold() if c.isalnum()) for name in names]
-
-    def guess(usual: tuple[str, ...]) -> int | None:
-        return next((simple.index(name) for name in usual if name in simple), None)
-
-    title_at = guess(_TITLES) if title is None else column_position(names, title)
-    if title_at is None:
-        message = f"no column looks like a title; the columns are: {', '.join(names)}"
-        raise UsageError(message, hint="name it with `title`")
-    return Roles(
-        title=title_at,
-        id=guess(_IDS) if id is None else column_position(names, id),
-        year=guess(_YEARS) if year is None else column_position(names, year),
-    )
+        lists = {found(name): separator for name, separator in self.lists.items()}
+        no_lists, texts = {found(name) for name in self.no_lists}, {found(name) for name in self.texts}
+        if both := sorted(lists.keys() & (no_lists | texts)):
+            raise UsageError(f"{both[0]!r} cannot be a list and none", hint="name it once")
+        return Choices(lists, no_lists, texts, self.decimal)
 
 
-def column_position(names: Sequence[str], name: str) -> int:
-    """Return the position of a column; case does not count.
-
-    Raises:
-        UsageError: there is no such column; the message lists those that exist.
-    """
-    folded = [n.casefold() for n in names]
-    if name.casefold() in folded:
-        return folded.index(name.casefold())
-    near = difflib.get_close_matches(name.casefold(), folded, n=1)
-    hint = f"did you mean {names[folded.index(near[0])]!r}?" if near else ""
-    message = f"no column {name!r}; the columns are: {', '.join(names)}"
-    raise UsageError(message, hint=hint)
-
-
-def profile(source: TableSource, lists: Mapping[str, str | None], on_progress: Callable[[], object]) -> list[Column]:
+def infer_columns(
+    source: TableSource, choices: Choices | None = None, on_progress: Callable[[], object] | None = None
+) -> list[Column]:
     """Read a source once and return what each column holds.
 
     Args:
         source: read from its first row; afterwards its `columns` are complete.
-        lists: columns that hold lists of values, with their separator, or None to find it.
+        choices: what is known of the columns.
         on_progress: called about once in a thousand rows.
 
     Raises:
-        UsageError: a row cannot be read, or a column in `lists` does not exist.
+        UsageError: a row cannot be read, or `choices` are of columns that do not exist.
     """
-    profiles: list[_ColumnProfile] = []
-    active: list[tuple[int, _ColumnProfile]] = []
-    for n_rows, (_, cells) in enumerate(source.rows()):
-        n_cells = len(cells)
-        is_wider = n_cells > len(profiles)
-        if is_wider:
-            profiles += [_ColumnProfile(name, lists) for name in source.columns[len(profiles) :]]
-        if is_wider or not n_rows % 1000:
-            active = [(i, p) for i, p in enumerate(profiles) if not p.settled]
+    choices = choices or Choices()
+    known = {name.casefold() for name in (*choices.lists, *choices.known_lists)}
+    profiles: list[_Profile] = []
+    for n_rows, (number, cells) in enumerate(source.rows()):
+        if len(cells) > len(profiles):
+            new = source.columns[len(profiles) :]
+            profiles.extend([_Profile(name, known, choices.decimal, n_rows) for name in new])
+        if on_progress is not None and not n_rows % 1000:
             on_progress()
-        for i, column in active:
-            if i < n_cells:
-                column.see(cells[i])
-    profiles += [_ColumnProfile(name, lists) for name in source.columns[len(profiles) :]]
-    declared = {source.columns[column_position(source.columns, name)]: sep for name, sep in lists.items()}
-    spaced = dict.fromkeys(source.space_lists, " ")
-    return [p.column(i, spaced | declared) for i, p in enumerate(profiles)]
+        for cell, profile in zip(cells, profiles, strict=False):
+            profile.see(cell, number)
+        for profile in profiles[len(cells) :]:
+            profile.n_missing += 1
+    profiles += [_Profile(name, known, choices.decimal, 0) for name in source.columns[len(profiles) :]]
+    choices = choices.of(source.columns)
+    decimals = {mark for profile in profiles if (mark := profile.decimal_mark)}
+    decimal = decimals.pop() if len(decimals) == 1 else None
+    chosen = replace(choices, lists={**dict.fromkeys(source.space_lists, " "), **choices.lists})
+    return [profile.column(i, chosen, decimal, source.unit) for i, profile in enumerate(profiles)]
 
 
-class _ColumnProfile:
+class _Profile:
     """What has been seen of one column so far."""
 
-    def __init__(self, name: str, lists: Iterable[str]) -> None:
+    def __init__(self, name: str, known_lists: Collection[str], decimal: str | None, n_missing: int) -> None:
         self.name = name
-        self.kinds: dict[Kind, int] = {"INTEGER": 0, "REAL": 0, "TEXT": 0}
-        self.n_arrays = 0
-        self.separators: Counter[str] = Counter()
-        usual = "".join(c for c in name.casefold() if c.isalnum()) in _LISTS
-        self.may_be_list = usual or name.casefold() in map(str.casefold, lists)
+        self.n_missing = n_missing
+        self._n_values = 0
+        self._examples: dict[str, None] = {}
+        self._words: Counter[str] = Counter()
+        self._n_arrays = self._n_native_lists = self._n_objects = self._n_named = self._n_binary = self._n_digits = 0
+        self._numbers = NumberCollector(decimal)
+        self._not_number_at = 0
+        self._may_be_numbers = self._may_be_dates = self._may_be_structures = True
+        usual = simple_name(name)
+        self._is_usual_list = usual in LIST_NAMES or name.casefold() in known_lists
+        self._evidence = ListEvidence(usual) if self._is_usual_list else None
+
+    def see(self, cell: object, number: int) -> None:
+        """Take in the cell of the row of this number."""
+        if cell is None or (isinstance(cell, str) and (cell in NULLS or (cell := cell.strip()) in NULLS)):
+            self.n_missing += 1
+        elif isinstance(cell, str):
+            self._see_text(cell, number)
+        elif isinstance(cell, bytes):
+            self._n_binary += 1
+        elif isinstance(cell, float) and math.isnan(cell):
+            self.n_missing += 1
+        else:
+            self._see_native(cell, number)
+
+    def _see_text(self, text: str, number: int) -> None:
+        if len(text) <= _MAX_MISSING_WORD and is_missing(text):
+            self._words[text] += 1
+            return
+        self._n_values += 1
+        self._keep_example(text)
+        if (text[0] in "[{(" or text[:2] == "c(") and (self._may_be_structures or self._is_usual_list):
+            structure = parse_structure(text)
+            if structure is not None:
+                self._see_structure(structure)
+                self._n_arrays += isinstance(structure, list)
+                self._no_number(f"{text[:40]!r} is not a number", number)
+                return
+        self._may_be_structures = False
+        if self._evidence is not None:
+            self._evidence.see(text)
+        if self._may_be_numbers:
+            if not self._numbers.add(text):
+                self._no_number(self._numbers.reason, number)
+        else:
+            self._n_digits += text.isdecimal()
+        if self._may_be_dates:
+            self._may_be_dates = _DATE(text) is not None
+
+    def _see_native(self, cell: object, number: int) -> None:
+        self._n_values += 1
+        self._may_be_dates = False
+        self._keep_example(cell)
+        if isinstance(cell, list | dict):
+            self._see_structure(cell)
+            self._n_native_lists += isinstance(cell, list)
+            self._no_number("a list or an object is not a number", number)
+            return
+        self._may_be_structures = False
+        if self._may_be_numbers and isinstance(cell, int | float):
+            if not self._numbers.add_value(cell):
+                self._no_number(self._numbers.reason, number)
+        else:
+            self._n_digits += 1
+
+    def _see_structure(self, structure: list[object] | dict[str, object]) -> None:
+        self._may_be_dates = False
+        if isinstance(structure, dict):
+            self._n_objects += 1
+            self._n_named += name_of(structure) is not structure
+
+    def _no_number(self, reason: str, number: int) -> None:
+        if self._may_be_numbers:
+            self._numbers.reason = reason
+            self._not_number_at = number
+        self._may_be_numbers = False
+
+    def _keep_example(self, cell: object) -> None:
+        if len(self._examples) < _N_EXAMPLES:
+            self._examples[str(cell)[:_MAX_EXAMPLE_CHARACTERS]] = None
 
     @property
-    def settled(self) -> bool:
-        """Whether further cells cannot change the result: it is plain text."""
-        return bool(self.kinds["TEXT"]) and not self.may_be_list
+    def decimal_mark(self) -> str:
+        """The decimal mark that the column shows, "" if none."""
+        return self._numbers.decimal_mark if self._may_be_numbers else ""
 
-    def see(self, cell: object) -> None:
-        if isinstance(cell, str):
-            cell = cell.strip()
-            if cell in NULLS:
-                return
-            if cell[0] == "[" and parse_array(cell) is not None:
-                self.n_arrays += 1
-                return
-            if not self.kinds["TEXT"]:
-                self.kinds[_kind_of(cell)] += 1
-            if self.may_be_list:
-                for separator in _SEPARATORS:
-                    self.separators[separator] += separator in cell
-        elif isinstance(cell, list):
-            self.n_arrays += 1
-        elif isinstance(cell, int):
-            self.kinds["INTEGER" if -(2**63) <= cell < 2**63 else "TEXT"] += 1
-        elif cell is not None:
-            self.kinds["REAL" if isinstance(cell, float) else "TEXT"] += 1
+    def column(self, position: int, choices: Choices, decimal: str | None, unit: str) -> Column:
+        """Return the column; `decimal` is the mark of the other columns."""
+        decisions: list[str] = []
+        column = Column(self.name, position, "TEXT", examples=tuple(self._examples), n_missing=self.n_missing)
+        n_words = self._words.total()
+        if self._n_binary:
+            decisions.append(f"{self._n_binary:,} cells of bytes are left out")
+        if not self._n_values and not n_words:
+            return replace(column, is_empty=True, n_missing=self.n_missing + self._n_binary, decisions=tuple(decisions))
+        separator = self._separator(choices, decisions)
+        if separator is not None:
+            column = replace(column, separator=separator)
+        elif self.name not in choices.texts:
+            column = self._single(column, choices, decimal, unit, decisions)
+        if column.has_words_for_missing and n_words:
+            decisions.append(f"{self._shown_words()} taken as missing")
+            column = replace(column, n_missing=self.n_missing + n_words)
+        elif n_words:
+            decisions.append(f"{self._shown_words()} kept as text")
+        return replace(column, n_missing=column.n_missing + self._n_binary, decisions=tuple(decisions))
 
-    def column(self, position: int, declared: Mapping[str, str | None]) -> Column:
-        separator = declared.get(self.name)
-        if separator is None and self.n_arrays:
-            separator = JSON_LIST
-        if separator is None and (any(self.separators.values()) or self.name in declared):
-            separator = max(_SEPARATORS, key=self.separators.__getitem__)
-        kind = self._kind() if separator is None else "TEXT"
-        is_empty = not (self.n_arrays or any(self.kinds.values()))
-        return Column(self.name, position, kind, separator, is_empty)
+    def _separator(self, choices: Choices, decisions: list[str]) -> str | None:
+        """Return what separates the values, None if the column holds single ones."""
+        if self.name in choices.no_lists or self.name in choices.texts:
+            return None
+        declared = choices.lists.get(self.name)
+        if declared is not None:
+            return declared
+        n_lists = self._n_arrays + self._n_native_lists
+        if self._n_native_lists or (n_lists and (n_lists == self._n_values or self._is_usual_list)):
+            return JSON_LIST
+        if n_lists:
+            decisions.append(f"text, though {n_lists:,} of {self._n_values:,} values look like lists")
+        if self._evidence is None:
+            return None
+        if self.name in choices.lists:
+            return self._evidence.likeliest()
+        separator, decision = self._evidence.separator()
+        if decision:
+            decisions.append(decision)
+        return separator
 
-    def _kind(self) -> Kind:
-        """Return the type that holds all cells."""
-        if self.kinds["TEXT"]:
-            return "TEXT"
-        if self.kinds["REAL"]:
-            return "REAL"
-        return "INTEGER" if self.kinds["INTEGER"] else "TEXT"
+    def _single(self, column: Column, choices: Choices, decimal: str | None, unit: str, decisions: list[str]) -> Column:
+        """Return the column as one of single values: objects, numbers, dates or text."""
+        if self._n_objects and self._n_objects == self._n_named == self._n_values:
+            decisions.append("the names of its objects")
+            return replace(column, has_objects=True)
+        numbers = self._numbers.format(decimal) if self._may_be_numbers and self._n_values else None
+        kind = "TEXT" if numbers is None else self._numbers.kind
+        if numbers is not None and kind != "TEXT":
+            if numbers != PLAIN:
+                used = "" if choices.decimal or self._numbers.format() else ", as in other columns"
+                decisions.append(f"numbers with {numbers}{used}")
+            low, high = self._numbers.bounds
+            are_whole = self._numbers.are_whole and numbers == PLAIN
+            return replace(
+                column,
+                kind=kind,
+                numbers=numbers,
+                has_words_for_missing=True,
+                are_whole=are_whole,
+                are_years=are_whole and low >= MIN_YEAR and high <= MAX_YEAR,
+            )
+        n_numbers = self._numbers.n_numbers + self._n_digits
+        if self._numbers.reason and n_numbers and (self._numbers.n_numbers or n_numbers * 2 >= self._n_values):
+            where = f" ({unit} {self._not_number_at})" if self._not_number_at else ""
+            decisions.append(f"text, as {self._numbers.reason}{where}")
+        return replace(column, has_words_for_missing=bool(self._n_values) and self._may_be_dates)
 
-
-def _kind_of(text: str) -> Kind:
-    """Return the type of a cell that a text file holds."""
-    if _INTEGER(text):
-        return "INTEGER"
-    return "REAL" if _REAL(text) else "TEXT"
+    def _shown_words(self) -> str:
+        shown = ", ".join(repr(word) for word, _ in self._words.most_common(_N_EXAMPLES))
+        return f"{shown} ({self._words.total():,})"
 
 
 def as_list(column: Column) -> Column:

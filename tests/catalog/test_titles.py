@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from genrec_edge.catalog import titles
 
-TEXTS = st.text() | st.text(alphabet="&amp;#38x;\u200b\u202e\u0301e \t\x00\x1b(,)")
+JOINERS = "\u200c\u200d"
+MI, KHAHAM = "\u0645\u06cc", "\u062e\u0648\u0627\u0647\u0645"
+"""Two parts of a word of Persian, which a non-joiner keeps apart."""
+TEXTS = st.text() | st.text(alphabet="\u200c\u200d\u06cc\u0d4d ab(1999)")
+TEXTS |= st.text(alphabet="&amp;#38x;\u200b\u202e\u0301e \t\x00\x1b(,)")
 
 
 @pytest.mark.slow
@@ -23,7 +27,7 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
 @given(TEXTS)
 def test_a_clean_title_has_no_invisible_characters_and_fits(text: str) -> None:
     title = titles.clean(text)
-    assert not [c for c in title if unicodedata.category(c)[0] == "C"]
+    assert not [c for c in title if unicodedata.category(c)[0] == "C" and c not in JOINERS]
     assert title == title.strip()
     assert "  " not in title
     assert unicodedata.is_normalized("NFC", title)
@@ -43,10 +47,21 @@ def test_a_clean_title_has_no_invisible_characters_and_fits(text: str) -> None:
         ("\x1b[31mred", "[31mred"),
         ("\ud800x", "x"),
         ("\u200b", ""),
+        (f"{MI}\u200c{KHAHAM}", f"{MI}\u200c{KHAHAM}"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("ക്\u200d ഒ", "ക്\u200d ഒ"),
+        (f"{MI}\u200c {KHAHAM}\u200c", f"{MI} {KHAHAM}"),
+        ("a\u200cb\u200d", "ab"),
+        (f"\u200c{MI}", MI),
     ],
 )
 def test_clean(raw: str, title: str) -> None:
     assert titles.clean(raw) == title
+
+
+def test_joiners_do_not_count_in_keys() -> None:
+    assert titles.key(f"{MI}\u200c{KHAHAM}") == titles.key(MI + KHAHAM)
+    assert titles.key("क्\u200dष") == titles.key("क्ष")
 
 
 def test_a_long_title_is_cut_between_characters() -> None:

@@ -95,13 +95,14 @@ def test_an_existing_catalog_is_replaced_only_by_force(nine_films_path: Path, tm
     build(tmp_path / "nine_films.csv", nine_films_path, force=True)
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 ROWS = st.lists(
     st.fixed_dictionaries(
         {"title": st.text(min_size=1)},
         optional={
-            "year": st.integers(1000, 9999),
-            "n": st.none() | st.integers() | st.text(),
-            "tags": st.lists(st.text()),
+            "year": st.integers(-99_999, 9999).filter(bool),
+            "n": st.none() | st.integers() | TEXTS,
+            "tags": st.lists(TEXTS),
         },
     ),
     min_size=1,

@@ -13,15 +13,22 @@ from genrec_edge.storage.cells import JSON_LIST, parse_year, split_list
         ("Action|Comedy||Action", "|", ["Action", "Comedy"]),
         (" a , b ", ",", ["a", "b"]),
         ('["a, b", "c"]', ",", ["a, b", "c"]),
-        ([{"id": 1, "name": "Drama"}, {"id": 2}], JSON_LIST, ["Drama"]),
+        ([{"id": 1, "name": "Drama"}, {"id": 2}], JSON_LIST, ["Drama", '{"id": 2}']),
+        ("(no genres listed)", "|", []),
+        ("Drama|drama|DRAMA|Äb|äb", "|", ["Drama", "Äb", "äb"]),
         ([1, None, "x", 1], JSON_LIST, ["1", "x"]),
         ("plain", JSON_LIST, ["plain"]),
         (None, "|", []),
-        ("\ud800", "|", ["?"]),
     ],
 )
 def test_split_list(cell: object, separator: str, values: list[str]) -> None:
     assert split_list(cell, separator) == values
+
+
+@pytest.mark.parametrize("cell", ["a|\ud800", ["a", "b\0"], '["\\ud800"]'])
+def test_what_no_text_can_be_is_refused(cell: object) -> None:
+    with pytest.raises(ValueError, match=r"surrogate|NUL"):
+        split_list(cell, "|")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +43,19 @@ def test_split_list(cell: object, separator: str, values: list[str]) -> None:
         ("n/a", None),
         ("19951122", None),
         ("0000", None),
+        (True, None),
+        ("975", 975),
+        ("-1750.0", -1750),
+        (-720.0, -720),
+        ("\u2212720", -720),
+        ("+1066", 1066),
+        ("-0044-03-15", -44),
+        ("0975-01-01", 975),
+        ("720 BC", -720),
+        ("c. 1750 B.C.", -1750),
+        ("1995.5", 1995),
+        ("95", 95),
+        ("-100000", None),
     ],
 )
 def test_parse_year(cell: object, year: int | None) -> None:

@@ -1,26 +1,29 @@
-"""What columns hold and mean: types, lists, roles, years."""
+"""What columns hold: types, missing values, lists, and what is said of it."""
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from genrec_edge.errors import UsageError
-from genrec_edge.storage import infer_columns as cols
 from genrec_edge.storage.cells import JSON_LIST
+from genrec_edge.storage.infer_columns import Choices, infer_columns
 from genrec_edge.storage.tables import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genrec_edge.storage.columns import Column
+
 
 def profile_of(text: str, tmp_path: Path, **lists: str | None) -> dict[str, tuple[str, str | None]]:
     path = tmp_path / "profile.csv"
     path.write_text(text, encoding="utf-8")
-    found = cols.profile(open_source(path), lists, lambda: None)
+    found = infer_columns(open_source(path), Choices(lists=lists))
     return {column.name: (column.kind, column.separator) for column in found}
 
 
@@ -42,7 +45,8 @@ def table(**columns: list[str]) -> str:
         (["007", "8"], "TEXT"),
         (["1", "x"], "TEXT"),
         (["123456789012345678901", "1"], "TEXT"),
-        (["nan", "1"], "TEXT"),
+        (["nan", "1"], "INTEGER"),
+        (["nan", "x"], "TEXT"),
         (["+1", "1"], "TEXT"),
         (["٣", "1"], "TEXT"),
         (["", ""], "TEXT"),
@@ -77,26 +81,106 @@ def test_lists_can_be_declared(tmp_path: Path) -> None:
         profile_of(text, tmp_path, mores=None)
 
 
+def decisions_of(text: str, tmp_path: Path, **choices: Any) -> tuple[Column, ...]:
+    path = tmp_path / "profile.csv"
+    path.write_text(text, encoding="utf-8")
+    return tuple(infer_columns(open_source(path), Choices(**choices)))
+
+
+def test_a_list_can_be_declared_to_be_none(tmp_path: Path) -> None:
+    text = table(genres=["a|b", "c"], themes=['["a"]', '["b"]'])
+    genres, themes = decisions_of(text, tmp_path, no_lists=["GENRES", "themes"])
+    assert (genres.separator, themes.separator) == (None, None)
+    assert themes.value('["a"]') == '["a"]'
+    with pytest.raises(UsageError, match="cannot be a list and none"):
+        decisions_of(text, tmp_path, lists={"genres": None}, no_lists=["genres"])
+    with pytest.raises(UsageError, match="no column 'genre'"):
+        decisions_of(text, tmp_path, no_lists=["genre"])
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "NaN", "null", "None", "-", "?", "(no genres listed)"])
+def test_words_are_missing_among_numbers_and_dates_and_texts_among_texts(word: str, tmp_path: Path) -> None:
+    text = table(
+        runtime=["117", word, "9"], released=["1995-11-22", "1979-05", word], code=["US", word, "FR"], none=[word] * 3
+    )
+    runtime, released, code, none = decisions_of(text, tmp_path)
+    assert [(c.kind, c.has_words_for_missing) for c in (runtime, released)] == [("INTEGER", True), ("TEXT", True)]
+    assert [column.value(word) for column in (runtime, released)] == [None, None]
+    if word != "(no genres listed)":
+        assert [column.value(word) for column in (code, none)] == [word, word]
+        assert runtime.decisions == (f"{word!r} (1) taken as missing",)
+        assert code.decisions == (f"{word!r} (1) kept as text",)
+    assert (runtime.n_missing, released.n_missing) == (1, 1)
+
+
 @pytest.mark.parametrize(
-    ("names", "roles"),
+    ("cells", "choices", "kind", "decision"),
     [
-        (["movieId", "title", "genres"], (1, 0, None)),
-        (["tconst", "primaryTitle", "startYear"], (1, 0, 2)),
-        (["name", "year"], (0, None, 1)),
-        (["item_id", "movie_title", "release_year"], (1, 0, 2)),
-        (["name", "title"], (1, None, None)),
+        (["117", "1,000,000"], {}, "INTEGER", "numbers with '.' before decimals, ',' between thousands"),
+        (["117", "1,000"], {}, "TEXT", "text, as '1,000' may be 1.0 or 1000"),
+        (["117", "1,000"], {"decimal": "."}, "INTEGER", "numbers with '.' before decimals, ',' between thousands"),
+        (["117", "9 min"], {}, "TEXT", "text, as '9 min' is not a number (line 3)"),
+        (["unclear", "7", "8", "9"], {}, "TEXT", "text, as 'unclear' is not a number (line 2)"),
+        (["99999999999999999999", "5"], {}, "TEXT", "text, as '99999999999999999999' has more than 64 bits (line 2)"),
+        (["[1]", "x"], {}, "TEXT", "text, though 1 of 2 values look like lists"),
+        (["{'name': 'a'}", "{'name': 'b'}"], {}, "TEXT", "the names of its objects"),
     ],
 )
-def test_roles_are_guessed(names: list[str], roles: tuple[int | None, ...]) -> None:
-    found = cols.choose_roles(names, title=None, id=None, year=None)
-    assert (found.title, found.id, found.year) == roles
+def test_what_was_not_obvious_is_said(
+    cells: list[str], choices: dict[str, Any], kind: str, decision: str, tmp_path: Path
+) -> None:
+    column, _ = decisions_of(table(a=cells, b=["x"] * len(cells)), tmp_path, **choices)
+    assert (column.kind, column.decisions) == (kind, (decision,))
 
 
-def test_roles_can_be_named() -> None:
-    found = cols.choose_roles(["a", "B", "title"], title="b", id="A", year=None)
-    assert (found.title, found.id, found.year) == (1, 0, None)
-    with pytest.raises(UsageError, match="the columns are: a, B, title") as error:
-        cols.choose_roles(["a", "B", "title"], title="tilte", id=None, year=None)
-    assert "title" in error.value.hint
-    with pytest.raises(UsageError, match="no column looks like a title; the columns are: a, b"):
-        cols.choose_roles(["a", "b"], title=None, id=None, year=None)
+def test_other_columns_show_the_decimal_mark(tmp_path: Path) -> None:
+    votes, score = decisions_of(table(votes=["1,234", "5"], score=["8.5", "7"]), tmp_path)
+    assert (votes.kind, votes.value("1,234"), score.kind) == ("INTEGER", 1234, "REAL")
+    assert votes.decisions == ("numbers with '.' before decimals, ',' between thousands, as in other columns",)
+    (votes, _, _) = decisions_of(table(votes=["1,234", "5"], a=["8.5", "7"], b=["1,5", "2"]), tmp_path)
+    assert votes.kind == "TEXT"
+
+
+def test_texts_can_be_declared(tmp_path: Path) -> None:
+    (column, _) = decisions_of(table(zip=["12345", "1"], b=["x", "y"]), tmp_path, texts=["zip"])
+    assert (column.kind, column.value("12345")) == ("TEXT", "12345")
+
+
+def test_examples_missing_and_years(tmp_path: Path) -> None:
+    text = table(year=["-1750.0", "", "975", "2001"], n=["10000", "1", "2", "3"])
+    year, n = decisions_of(text, tmp_path)
+    assert (year.n_missing, year.examples, year.are_years) == (1, ("-1750.0", "975", "2001"), True)
+    assert not n.are_years
+    with pytest.raises(UsageError, match="`decimal` must be"):
+        decisions_of(text, tmp_path, decimal="x")
+
+
+def test_native_values_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    records = [
+        {
+            "b": True,
+            "mixed": 1,
+            "big": 2**70,
+            "nan": float("nan"),
+            "o": {"name": "x", "id": 1},
+            "tags": ["a"],
+            "inf": 1.5,
+        },
+        {"b": False, "mixed": "x", "big": 1, "nan": 2, "o": {"name": "y"}, "tags": "b", "inf": float("inf")},
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = {column.name: column for column in infer_columns(open_source(path))}
+    assert {name: (c.kind, c.separator) for name, c in found.items()} == {
+        "b": ("INTEGER", None),
+        "mixed": ("TEXT", None),
+        "big": ("TEXT", None),
+        "nan": ("INTEGER", None),
+        "o": ("TEXT", None),
+        "tags": ("TEXT", JSON_LIST),
+        "inf": ("TEXT", None),
+    }
+    assert found["nan"].n_missing == 1
+    assert found["o"].value({"name": "x", "id": 1}) == "x"
+    assert found["big"].value(2**70) == str(2**70)
+    assert found["inf"].decisions == ("text, as inf is not finite (line 2)",)
