@@ -110,7 +110,8 @@ def remove_side_files(path: Path) -> None:
     """Remove what SQLite left beside a file that is gone."""
     with path_errors(path):
         for ending in _SIDE_FILES:
-            path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.with_name(f"{path.name}{ending}").unlink()
 
 
 def remove_damaged(path: Path) -> bool:

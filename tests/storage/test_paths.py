@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from genrec_edge.errors import UsageError
 from genrec_edge.storage import paths
+from tests.support.folders import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +38,30 @@ def test_home_moves_everything_and_a_variable_of_its_own_one_part(
     assert path_of() == tmp_path / "other"
     monkeypatch.delenv(variable)
     assert not path_of().is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("variable", PARTS)
+def test_a_home_that_there_is_not_is_named(variable: str, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path_of, _ = PARTS[variable]
+    for name in ("GENREC_EDGE_HOME", variable):
+        monkeypatch.setenv(name, "~nobody-at-all/x")
+        with pytest.raises(UsageError, match=f"{name} is '~nobody-at-all/x', and there is no such home"):
+            path_of()
+
+
+def test_a_user_without_a_home_is_told_what_to_set() -> None:
+    """As in a container whose user has no entry: asked in a process of its own, whose user has no name."""
+    if os.name == "nt" or os.geteuid() != 0:
+        pytest.skip("only root may become a user without a name")
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); from genrec_edge.storage import paths; os.setuid(54321)\n"
+        "for path_of in (paths.models_path, paths.cache_path):\n"
+        "    try: print(path_of())\n"
+        "    except Exception as e: print(type(e).__name__, e.message, e.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True)
+    expected = "UsageError there is no home to keep files in: HOME is not set"
+    assert [line[: len(expected)] for line in done.stdout.splitlines()] == [expected, expected]
 
 
 def test_prompts_are_in_the_cache(own_home: Path) -> None:
