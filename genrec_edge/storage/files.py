@@ -79,6 +79,16 @@ def disk_full_error(path: Path, code: int = errno.ENOSPC) -> DiskFullError:
     return DiskFullError(message, hint="free some space and repeat the command")
 
 
+def largest_file_bytes() -> int | None:
+    """Return how large a file of this process may be, None without a limit."""
+    if os.name == "nt":
+        return None
+    import resource  # noqa: PLC0415 - not on Windows
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 @contextmanager
 def path_errors(path: Path) -> Iterator[None]:
     """Turn every `OSError` of the block into an error for the user: about the file it names, else about `path`.

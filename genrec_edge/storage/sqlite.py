@@ -6,12 +6,14 @@ header of the file, and its version by the user version there. Knows no tables.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from genrec_edge.errors import DiskFullError, GenRecError, UsageError
+from genrec_edge.errors import DiskError, GenRecError, UsageError
+from genrec_edge.storage.files import disk_full_error, largest_file_bytes
 from genrec_edge.storage.locks import lock_error
 from genrec_edge.storage.migrations import Migration, expected_tables, migrate, tables_of, version_of
 
@@ -176,18 +178,23 @@ class SqliteFormat:
 
         Raises:
             LockedError: another process is writing to it.
-            DiskFullError: no room.
+            DiskFullError, DiskError: no room, or a disk that fails.
             GenRecError: `unusable` or `invalid`.
         """
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
-            code = getattr(e, "sqlite_errorcode", 0) & 0xFF
+            detail = getattr(e, "sqlite_errorcode", 0)
+            code = detail & 0xFF
             if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise lock_error(path) from e
             if code == sqlite3.SQLITE_FULL:
-                message = f"no room to write {path}: the disk is full"
-                raise DiskFullError(message, hint="free some space and repeat the command") from e
+                raise disk_full_error(path) from e
+            if detail == sqlite3.SQLITE_IOERR_WRITE and largest_file_bytes() is not None:
+                raise disk_full_error(path, errno.EFBIG) from e
+            if code == sqlite3.SQLITE_IOERR and detail != sqlite3.SQLITE_IOERR_SHORT_READ:
+                message = f"the disk of {path} failed ({e})"
+                raise DiskError(message, hint="check the disk and the system log, or use another disk") from e
             if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
                 message = f"cannot open or write {path} ({e})"
                 raise self.unusable(message, hint="check the permissions of its folder") from e
