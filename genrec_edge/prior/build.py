@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.datasets.events import group_by_user
 from genrec_edge.errors import UsageError
+from genrec_edge.prior.content import write_hashes
 from genrec_edge.prior.db import PRIOR, ItemPrior, PriorCard
 from genrec_edge.prior.model import DEFAULT, Coefficients, PriorCounts
 from genrec_edge.storage.files import atomic_write, path_errors
@@ -104,6 +105,7 @@ def _write(connection: sqlite3.Connection, prior: ItemPrior, events: Sequence[Us
     add_transitions(connection, prior.counts.transitions)
     write_ease(connection, prior.counts.ease)
     append_events(connection, events)
+    write_hashes(connection)
     connection.execute("COMMIT")
 
 

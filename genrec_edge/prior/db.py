@@ -5,7 +5,7 @@
 * `closeness`: (item, weights), the rows of P of `ease.py` for the items that have one: float32, little-endian.
 * `histories`: (user, place, item, timestamp), place 0 the oldest: new events are appended to these. Users are stored as
   a hash of their id. Empty for the training part of a split, which cannot be updated: its held-out events are missing.
-* `meta`: the name of the data, the split as JSON, the rule for ties, and the coefficients.
+* `meta`: the name of the data, the split as JSON, the rule for ties, the coefficients, and hashes (`content.py`).
 
 Titles are stored so that a prior counted on one catalog can be used with another. `model.py` defines the numbers.
 """
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from genrec_edge.errors import DatasetError
+from genrec_edge.prior.content import has_its_counts, read_transitions
 from genrec_edge.prior.cooccurrence import SparseRows
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import DECAYS, Coefficients, PriorCounts
@@ -29,6 +30,8 @@ from genrec_edge.storage.sqlite import SqliteFormat
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 _MAX_COUNT = 2**53
 """The largest count that a float64 represents exactly."""
@@ -112,9 +115,8 @@ class ItemPrior:
             card = read_card(path, connection)
             _check_numbers(path, connection)
             items = connection.execute("SELECT id, title, year, n FROM items ORDER BY item").fetchall()
-            entries = connection.execute("SELECT source, target, weight FROM transitions").fetchall()
             ease = _read_ease(path, connection, len(items))
-        table = np.array(entries, np.float64).reshape(-1, 3)
+            table = checked_transitions(path, connection)
         cells = table[:, :2].astype(np.int64)
         return cls(
             card=card,
@@ -126,6 +128,21 @@ class ItemPrior:
                 ease,
             ),
         )
+
+
+def checked_transitions(path: Path, connection: sqlite3.Connection) -> NDArray[np.float64]:
+    """Return the transitions of an open prior, (n, 3): source, target, weight.
+
+    Raises:
+        DatasetError: a table is not what was written.
+    """
+    try:
+        table = read_transitions(connection)
+    except (ValueError, TypeError) as e:
+        raise PRIOR.damaged(path, f"its table `transitions` holds no numbers ({e})") from e
+    if not has_its_counts(connection, table):
+        raise PRIOR.damaged(path, "it does not hold what was written")
+    return table
 
 
 def _check_numbers(path: Path, connection: sqlite3.Connection) -> None:

@@ -14,8 +14,9 @@ from genrec_edge.datasets.event_reader import read_events
 from genrec_edge.datasets.events import EventOptions, group_by_user
 from genrec_edge.errors import UsageError, several
 from genrec_edge.prior.build import UserEvents, add_transitions, append_events, user_hash, write_ease
+from genrec_edge.prior.content import has_its_histories, write_hashes
 from genrec_edge.prior.cooccurrence import count_transitions, event_counts
-from genrec_edge.prior.db import PRIOR, read_card
+from genrec_edge.prior.db import PRIOR, checked_transitions, read_card
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import WINDOW
 from genrec_edge.storage.tables import open_source
@@ -89,6 +90,9 @@ def update(
         query = "SELECT 1 FROM histories WHERE typeof(item) != 'integer' OR item NOT BETWEEN 0 AND ? LIMIT 1"
         if connection.execute(query, [len(index) - 1]).fetchone():
             raise PRIOR.damaged(path, "an item of a user's history does not exist")
+        checked_transitions(path, connection)
+        if not has_its_histories(connection):
+            raise PRIOR.damaged(path, "its histories are not what was written")
         stored = _stored_histories(connection, events.user_ids, options.time_unit)
         new = _new_events(path, events, stored, card.ties)
         counts = event_counts([user.items for user in new], len(index))
@@ -97,6 +101,7 @@ def update(
         add_transitions(connection, _new_transitions(new, stored, len(index)))
         append_events(connection, new)
         write_ease(connection, EaseInverse.of(_all_histories(connection), len(index)))
+        write_hashes(connection)
     return PriorUpdate(len(events.users), len(new), len(new) - len(stored), events.notes)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
+from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +15,11 @@ import pytest
 from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.update import update
+from tests.support.faults import flipped_bit
 from tests.support.priors import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def test_a_prior_that_is_written_to_is_locked(
@@ -98,6 +101,48 @@ def test_a_file_cut_off_anywhere_or_with_bits_changed_never_surprises(prior_path
         for message in (said(lambda: ItemPrior.open(path)), said(lambda: update(path, new))):
             assert "\n" not in message
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+
+
+def content(prior: ItemPrior) -> list[object]:
+    """Return all that a prior says."""
+    counts = prior.counts
+    parts = (counts.events, counts.transitions.rows, counts.transitions.columns, counts.transitions.values)
+    arrays = [array.tolist() for array in (*parts, counts.ease.items, counts.ease.inverse)]
+    return [prior.card, prior.item_ids, prior.titles, *arrays]
+
+
+@pytest.mark.slow
+def test_each_flipped_bit_is_noticed_or_harmless(
+    prior_path: Path, tmp_path: Path, trials: Callable[[int, int], int]
+) -> None:
+    new = written(tmp_path / "new.csv", [("user 1", 1, 9e9)])
+    updated = Path(shutil.copy(prior_path, tmp_path / "updated.db"))
+    update(updated, new)
+    expected, expected_updated = content(ItemPrior.open(prior_path)), content(ItemPrior.open(updated))
+    noticed = Counter[str]()
+    for seed in range(trials(60, 2_000)):
+        with flipped_bit(prior_path, random.Random(seed), used=True) as bit:
+            try:
+                assert content(ItemPrior.open(prior_path)) == expected, bit
+            except GenRecError:
+                noticed["opening"] += 1
+            try:
+                update(prior_path, new)
+                assert content(ItemPrior.open(prior_path)) == expected_updated, bit
+            except GenRecError:
+                noticed["updating"] += 1
+        prior_path.with_name(f"{prior_path.name}-journal").unlink(missing_ok=True)
+    assert min(noticed.values()) > 10
+
+
+def test_another_weight_is_noticed_and_a_prior_of_version_0_1_has_no_hash(prior_path: Path) -> None:
+    with closing(sqlite3.connect(prior_path)) as connection, connection:
+        connection.execute("UPDATE transitions SET weight = weight + 0.5 WHERE source = 0")
+    with pytest.raises(DatasetError, match="it does not hold what was written"):
+        ItemPrior.open(prior_path)
+    with closing(sqlite3.connect(prior_path)) as connection, connection:
+        connection.execute("DELETE FROM meta WHERE name LIKE 'sha256%'")
+    ItemPrior.open(prior_path)
 
 
 def test_no_file_a_folder_and_a_text_are_no_priors(tmp_path: Path) -> None:

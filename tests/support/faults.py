@@ -24,10 +24,11 @@ def largest_file(n_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def flipped_bit(path: Path, rng: random.Random) -> Iterator[int]:
-    """Flip a bit of a file, yield its place, and put the file back as it was."""
+def flipped_bit(path: Path, rng: random.Random, *, used: bool = False) -> Iterator[int]:
+    """Flip a bit of a file, yield its place, and put the file back as it was; `used`: in a byte that is not 0."""
     whole = path.read_bytes()
-    bit = rng.randrange(8 * len(whole))
+    places = [place for place, byte in enumerate(whole) if byte] if used else range(len(whole))
+    bit = 8 * rng.choice(places) + rng.randrange(8)
     damaged = bytearray(whole)
     damaged[bit // 8] ^= 1 << bit % 8
     path.write_bytes(damaged)
