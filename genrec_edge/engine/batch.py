@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genrec_edge.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,6 +24,7 @@ class TokenBatch:
     """
 
     def __init__(self, lib: Any, capacity: int) -> None:
+        self.capacity = capacity
         self._token = np.zeros(capacity, np.int32)
         self._position = np.zeros(capacity, np.int32)
         self._n_sequences = np.ones(capacity, np.int32)
@@ -50,8 +53,14 @@ class TokenBatch:
         self.struct.n_tokens = 0
 
     def add(self, token_ids: Sequence[TokenId], start: int, sequence: int, *, with_logits: bool) -> None:
-        """Append tokens at positions from `start`; `with_logits` says whether the last of them gives logits."""
+        """Append tokens at positions from `start`; `with_logits` says whether the last of them gives logits.
+
+        Raises:
+            EngineError: no tokens, or more than the batch has room for.
+        """
         at, end = self.n, self.n + len(token_ids)
+        if not at < end <= self.capacity:
+            raise EngineError(f"{len(token_ids)} tokens do not fit into a batch with {at} of {self.capacity}")
         self._token[at:end] = token_ids
         self._position[at:end] = np.arange(start, start + len(token_ids))
         self._sequence[at:end] = sequence

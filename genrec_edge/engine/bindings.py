@@ -11,18 +11,21 @@ import functools
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from genrec_edge.coordinates import TokenId
+from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import EngineError, ModelInvalidError, UsageError
 from genrec_edge.gguf import types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("genrec_edge.engine.bindings")
 
@@ -37,6 +40,9 @@ FILE_TYPES = {name: number for number, name in types.FILE_TYPES.items() if name 
 
 _QUANTIZER_BUFFER_BYTES = 128 << 20
 """Rows that the quantizer holds at once, in all forms, and twice while a buffer grows. Its own choice is 8 GiB."""
+
+_MAX_TEXT_BYTES = 1 << 30
+"""Of one text: llama.cpp counts bytes and tokens in 32 bits."""
 
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _kept_alive: list[object] = []  # ctypes does not hold on to the callbacks it hands out
@@ -72,9 +78,12 @@ def library() -> Any:
     def on_log(level: int, text: bytes, _user: int) -> None:
         # Runs on any thread of the library; an exception here would be printed by ctypes and lost.
         line = text.decode("utf-8", errors="replace").rstrip()
-        if level >= 4:
-            _last_error.line = line
+        if level >= 4 and not getattr(_last_error, "line", ""):
+            _last_error.line = line  # the first says what is wrong, the next ones what could not be done therefore
         if not line:
+            return
+        if (held := getattr(_listener, "held", None)) is not None:
+            held.append((level, line))
             return
         if on_line := getattr(_listener, "on_line", None):
             on_line(line)
@@ -96,10 +105,33 @@ def tensor_library() -> Any:
 
 
 def last_error() -> str:
-    """Return the last error line the library logged on this thread, in brackets, or an empty string."""
+    """Return the first error line that the library logged on this thread since the last call, in brackets, or ""."""
     line = getattr(_last_error, "line", "")
     _last_error.line = ""
     return f" ({line})" if line else ""
+
+
+def called(call: Callable[[], _T]) -> tuple[_T, str]:
+    """Return what a call of the library returns, and its error line as `last_error` does; Ctrl-C waits for its end."""
+
+    def work() -> tuple[_T, str]:
+        last_error()
+        result = call()
+        return result, last_error()
+
+    return run_apart(work)
+
+
+def logged(call: Callable[[], int], *, quiet: Container[int]) -> int:
+    """Return the code that a call of the library returns; if it is among `quiet`, its lines are logged at DEBUG."""
+    _listener.held = held = []
+    try:
+        code = call()
+    finally:
+        _listener.held = None
+    for level, line in held:
+        log.log(logging.DEBUG if code in quiet else _LEVELS.get(level, logging.DEBUG), "%s", line)
+    return code
 
 
 class Model:
@@ -119,10 +151,9 @@ class Model:
         params.vocab_only = vocab_only
         self._lib = lib
         self.path = path
-        last_error()
-        self.handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+        self.handle, why = called(lambda: lib.llama_model_load_from_file(os.fsencode(path), params))
         if not self.handle:
-            raise ModelInvalidError(f"llama.cpp cannot load {path}{last_error()}")
+            raise ModelInvalidError(f"llama.cpp cannot load {path}{why}")
         self.vocab = lib.llama_model_get_vocab(self.handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self.vocab))
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(self.handle))
@@ -138,23 +169,33 @@ class Model:
         self.adapter_path = adapter_path
         self._adapter = None
         if adapter_path is not None:
-            self._adapter = lib.llama_adapter_lora_init(self.handle, os.fsencode(adapter_path))
+            self._adapter, why = called(lambda: lib.llama_adapter_lora_init(self.handle, os.fsencode(adapter_path)))
             if not self._adapter:
                 self.close()
-                raise ModelInvalidError(f"llama.cpp cannot load the adapter {adapter_path}{last_error()}")
+                raise ModelInvalidError(f"llama.cpp cannot load the adapter {adapter_path}{why}")
 
     def apply_adapter(self, context: int) -> None:
         """Let a new context of this model evaluate with the adapter, if there is one.
 
         What is already in the cache would stay as it was computed.
+
+        Raises:
+            EngineError: llama.cpp refuses it.
         """
         if self._adapter:
             adapters = (self._lib.llama_adapter_lora_p_ctypes * 1)(self._adapter)
-            self._lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0))
+            if self._lib.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0)) != 0:
+                raise EngineError(f"llama.cpp cannot use the adapter {self.adapter_path}{last_error()}")
 
     def tokenize(self, text: str) -> list[TokenId]:
-        """Return the token ids of `text` alone: nothing added, and special tokens in it stay plain text."""
+        """Return the token ids of `text` alone: nothing added, and special tokens in it stay plain text.
+
+        Raises:
+            UsageError: it is longer than 1 GiB.
+        """
         data = text.encode("utf-8", errors="replace")
+        if len(data) > _MAX_TEXT_BYTES:
+            raise UsageError(f"a text of {len(data)} bytes is too long to be tokenised, at most {_MAX_TEXT_BYTES}")
         size = len(data) + 8
         buffer = _token_buffer.ids if size <= _BUFFER_TOKENS else (ctypes.c_int32 * size)()
         n = self._lib.llama_tokenize(self.vocab, data, len(data), buffer, size, False, False)  # noqa: FBT003
@@ -169,7 +210,13 @@ class Model:
         return bos + self.tokenize(text)
 
     def detokenize(self, token_ids: Sequence[TokenId]) -> str:
-        """Return the text of token ids; bytes that are not UTF-8 become replacement characters."""
+        """Return the text of token ids; bytes that are not UTF-8 become replacement characters.
+
+        Raises:
+            UsageError: one does not exist.
+        """
+        if token_ids and not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
+            raise UsageError(f"token ids must be from 0 to {self.n_vocab - 1}")
         ids = (ctypes.c_int32 * len(token_ids))(*token_ids)
         size = 16 * len(token_ids) + 16
         for _ in range(2):
@@ -213,7 +260,7 @@ def quantize(
             raise.
 
     Raises:
-        UsageError: an unknown file type.
+        UsageError: an unknown file type, fewer than one thread, or an importance matrix of another kind of numbers.
         EngineError: the quantizer failed; the target is removed.
     """
     if file_type not in FILE_TYPES:
@@ -221,6 +268,11 @@ def quantize(
             f"`file_type` must be a quantization that llama.cpp knows, got {file_type!r}",
             hint=f"use one of {', '.join(FILE_TYPES)}",
         )
+    if n_threads is not None and n_threads < 1:
+        raise UsageError(f"`n_threads` must be at least 1, got {n_threads}")
+    for name, values in (imatrix or {}).items():
+        if str(values.dtype) != "float32" or values.ndim != 1 or not values.flags.c_contiguous:
+            raise UsageError(f"`imatrix` must hold rows of float32 without gaps, {name!r} does not")
     lib = library()
     params = lib.llama_model_quantize_default_params()
     params.nthread = n_threads or os.cpu_count() or 1
@@ -230,12 +282,17 @@ def quantize(
     if imatrix:
         entries = [(name.encode(), values.ctypes.data_as(_FLOATS), values.size) for name, values in imatrix.items()]
         params.imatrix = (lib.llama_model_imatrix_data * (len(entries) + 1))(*entries)  # a name of NULL ends the list
-    last_error()
-    _listener.on_line = on_line
-    try:
-        code = lib.llama_model_quantize(os.fsencode(source_path), os.fsencode(target_path), ctypes.byref(params))
-    finally:
-        _listener.on_line = None
+
+    def work() -> int:
+        _listener.on_line = on_line
+        try:
+            return int(
+                lib.llama_model_quantize(os.fsencode(source_path), os.fsencode(target_path), ctypes.byref(params))
+            )
+        finally:
+            _listener.on_line = None
+
+    code, why = called(work)
     if code != 0:
         target_path.unlink(missing_ok=True)
-        raise EngineError(f"llama.cpp could not quantize {source_path} to {file_type}{last_error()}")
+        raise EngineError(f"llama.cpp could not quantize {source_path} to {file_type}{why}")

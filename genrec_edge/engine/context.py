@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.engine.bindings import last_error, library
-from genrec_edge.errors import EngineError, OutOfMemoryError
+from genrec_edge.engine.bindings import called, library, logged
+from genrec_edge.errors import EngineError, OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 N_SEQUENCES = 128
 """KV sequences, the prompt's included. More would save re-evaluation in very wide searches, and cost an output row
 (4 bytes a vocabulary entry) each: llama.cpp reserves one row a sequence. Source: src/llama-context.cpp:2120."""
-N_BATCH = 1024
-"""Tokens of one `llama_decode` at most: more than the longest title has, so that any branch can be evaluated again."""
+MAX_THREADS = 512
+"""Source: GGML_MAX_N_THREADS in ggml/include/ggml.h (llama.cpp 0c1e57098)."""
 PIECE = 256
-"""Tokens computed together, and evaluated at once of a long prompt; the compute buffers grow with it."""
+"""Tokens of one `llama_decode` at most, all computed together; the compute buffers grow with it. A context has at least
+as many cells: llama.cpp takes no more tokens at once than that, and a batch that is too long ends the process."""
+_MAX_SEQUENCES = 256
+"""Source: LLAMA_MAX_SEQ in src/llama-cparams.h (llama.cpp 0c1e57098); a larger id ends the process."""
+_EXPECTED_CODES = frozenset({1, 2})
 
 
 class LlamaContext:
@@ -36,13 +40,14 @@ class LlamaContext:
 
     Args:
         model: a loaded model.
-        n_ctx: KV cells.
+        n_ctx: KV cells, at least `PIECE`.
         n_threads: threads for the matrix products.
         n_sequences: KV sequences, which is also how many rows of logits a call can give.
         interrupt: what ends a running call; it must live as long as the context.
         head: what takes the last hidden states of calls, or None; it must live as long as the context.
 
     Raises:
+        UsageError: a number is out of range.
         OutOfMemoryError: llama.cpp could not create the context.
     """
 
@@ -56,11 +61,18 @@ class LlamaContext:
         interrupt: Interrupt,
         head: OutputHead | None,
     ) -> None:
+        for name, number, low, high in (
+            ("n_ctx", n_ctx, PIECE, model.n_ctx_train),
+            ("n_threads", n_threads, 1, MAX_THREADS),
+            ("n_sequences", n_sequences, 2, _MAX_SEQUENCES),
+        ):
+            if not low <= number <= high:
+                raise UsageError(f"`{name}` must be from {low} to {high} for this model, got {number}")
         self._lib = lib = library()
         self._n_vocab = model.n_vocab
         params = lib.llama_context_default_params()
         params.n_ctx = n_ctx
-        params.n_batch, params.n_ubatch = N_BATCH, PIECE
+        params.n_batch = params.n_ubatch = PIECE
         params.n_seq_max = params.n_outputs_max = n_sequences
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True  # branches share the prompt's cells; without it a partial seq_cp aborts
@@ -72,18 +84,25 @@ class LlamaContext:
         params.abort_callback_data = interrupt.data
         if head is not None:
             params.cb_eval = head.callback
-        last_error()
-        self._handle = lib.llama_init_from_model(model.handle, params)
+        self._handle, why = called(lambda: lib.llama_init_from_model(model.handle, params))
         if not self._handle:
             raise OutOfMemoryError(
-                f"llama.cpp could not create a context of {n_ctx} tokens{last_error()}", hint="give a smaller `n_ctx`"
+                f"llama.cpp could not create a context of {n_ctx} tokens{why}", hint="give a smaller `n_ctx`"
             )
         model.apply_adapter(self._handle)
         self._memory = lib.llama_get_memory(self._handle)
 
     def decode(self, batch: TokenBatch) -> int:
-        """Evaluate a batch and return llama.cpp's code: 0 done, 1 no room in the cache, 2 interrupted, else failed."""
-        return int(self._lib.llama_decode(self._handle, batch.struct))
+        """Evaluate a batch and return llama.cpp's code: 0 done, 1 no room in the cache, 2 interrupted, else failed.
+
+        What llama.cpp logs of 1 and 2, which are no errors, is logged at DEBUG.
+
+        Raises:
+            EngineError: it is empty, or longer than `PIECE`.
+        """
+        if not 0 < batch.n <= PIECE:
+            raise EngineError(f"a batch must have 1 to {PIECE} tokens, got {batch.n}")
+        return logged(lambda: int(self._lib.llama_decode(self._handle, batch.struct)), quiet=_EXPECTED_CODES)
 
     def logits(self, n: int) -> NDArray[np.float32]:
         """Return the logits of the last call's `n` outputs, (n, n_vocab): a view that ends with the next call."""

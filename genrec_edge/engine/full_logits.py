@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrec_edge.engine.bindings import Model, last_error, library
+from genrec_edge.engine.bindings import Model, called, last_error, library, logged
+from genrec_edge.engine.context import MAX_THREADS
+from genrec_edge.engine.interrupt import Interrupt
+from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import EngineError, OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+
+_MAX_CTX = 1 << 20
 
 
 class FullLogitsModel:
@@ -29,18 +35,25 @@ class FullLogitsModel:
         on_tensor: a callback of type `ggml_backend_sched_eval_callback` that sees every operation of the graph.
 
     Raises:
+        UsageError: a number is out of range.
         OutOfMemoryError: llama.cpp could not create the context.
     """
 
     def __init__(
         self, model: Model, *, n_ctx: int, n_threads: int, f32_cache: bool = False, on_tensor: Any = None
     ) -> None:
+        for name, number, most in (("n_ctx", n_ctx, _MAX_CTX), ("n_threads", n_threads, MAX_THREADS)):
+            if not 1 <= number <= most:
+                model.close()
+                raise UsageError(f"`{name}` must be from 1 to {most}, got {number}")
         self.model = model
         self._lib = lib = library()
         params = lib.llama_context_default_params()
         self._n_ctx = n_ctx
         params.n_ctx = params.n_batch = params.n_ubatch = params.n_outputs_max = n_ctx
         params.n_seq_max = 1
+        self._interrupt = Interrupt()
+        params.abort_callback, params.abort_callback_data = self._interrupt.callback, self._interrupt.data
         params.n_threads = params.n_threads_batch = n_threads
         params.no_perf = True
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED  # as in the search engine
@@ -49,11 +62,10 @@ class FullLogitsModel:
         if on_tensor is not None:
             params.cb_eval = on_tensor
         self._on_tensor = on_tensor  # ctypes does not hold on to it
-        last_error()
-        self._context = lib.llama_init_from_model(model.handle, params)
+        self._context, why = called(lambda: lib.llama_init_from_model(model.handle, params))
         if not self._context:
             model.close()
-            raise OutOfMemoryError(f"llama.cpp could not create a context of {n_ctx} tokens{last_error()}")
+            raise OutOfMemoryError(f"llama.cpp could not create a context of {n_ctx} tokens{why}")
         self._memory = lib.llama_get_memory(self._context)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
@@ -67,7 +79,11 @@ class FullLogitsModel:
             raise UsageError(f"a sequence must have 1 to {self._n_ctx} tokens, got {n}")
         if not 0 <= min(token_ids) <= max(token_ids) < self.model.n_vocab:
             raise UsageError(f"the token ids of a sequence must be from 0 to {self.model.n_vocab - 1}")
-        lib = self._lib
+        return run_apart(lambda: self._evaluate(token_ids), self._interrupt.raise_flag)
+
+    def _evaluate(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        n, lib = len(token_ids), self._lib
+        self._interrupt.lower_flag()
         lib.llama_memory_clear(self._memory, True)  # noqa: FBT003
         batch = lib.llama_batch_init(n, 0, 1)
         try:
@@ -75,7 +91,7 @@ class FullLogitsModel:
             for i, token_id in enumerate(token_ids):
                 batch.token[i], batch.pos[i], batch.n_seq_id[i] = token_id, i, 1
                 batch.seq_id[i][0], batch.logits[i] = 0, 1
-            if (code := lib.llama_decode(self._context, batch)) != 0:
+            if (code := logged(lambda: int(lib.llama_decode(self._context, batch)), quiet={2})) != 0:
                 raise EngineError(f"llama_decode failed with code {code}{last_error()}")
         finally:
             lib.llama_batch_free(batch)

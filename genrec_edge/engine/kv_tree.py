@@ -98,6 +98,14 @@ class KVTree:
         self._busy.add(sequence)
         return Placement(node, sequence, source, start, tokens, evicted)
 
+    def path(self, node: int) -> tuple[TokenId, ...]:
+        """Return the tokens that lead from the prompt to a node, its own included."""
+        tokens: tuple[TokenId, ...] = ()
+        while node != ROOT:
+            tokens = self._nodes[node].token_ids + tokens
+            node = self._nodes[node].parent
+        return tokens
+
     def drop(self, node: int) -> int | None:
         """Free a node's sequence and return it, or None if it has none; the node can still be a parent."""
         sequence = self._nodes[node].sequence

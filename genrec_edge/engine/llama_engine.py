@@ -4,19 +4,28 @@ The prompt lives in sequence 0. A continuation ("run") hangs below the prompt or
 shares the KV cells of everything above it, and is evaluated together with other runs in one `llama_decode`. Between
 prompts the longest common prefix stays in the cache. The engine sees token ids only; it knows nothing of titles.
 
+No product of a model is ever computed of one row alone: llama.cpp multiplies one by other kernels than two or more
+(`llamafile_sgemm` of ggml/src/ggml-cpu/llamafile/sgemm.cpp), which add up in another order. A row that would be alone
+is given company, a token in a sequence of its own. So a prompt has the same logits, to the last bit, whether it was
+evaluated whole, continues an earlier one or was read back.
+
 One engine serves many calls, one at a time: the caller must hold a lock. `cancel` may be called from any thread.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.batch import TokenBatch
 from genrec_edge.engine.bindings import Model, last_error, library
-from genrec_edge.engine.context import N_BATCH, N_SEQUENCES, PIECE, LlamaContext
-from genrec_edge.engine.interrupt import Interrupt
+from genrec_edge.engine.context import N_SEQUENCES, PIECE, LlamaContext
+from genrec_edge.engine.interrupt import Call, Interrupt
 from genrec_edge.engine.kv_tree import KVTree, common_prefix
 from genrec_edge.engine.output_head import OutputHead
 from genrec_edge.errors import CancelledError, EngineError, UsageError
@@ -25,15 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from genrec_edge.coordinates import TokenId
     from genrec_edge.engine.kv_tree import Placement
     from genrec_edge.engine.output_head import OutputMatrix
 
 MAX_RUN = 256
 """Tokens of one run at most: far more than a forced stretch of a title has."""
+_COMPANY_TOKEN = TokenId(0)
+_NO_LOGITS = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +94,19 @@ class LlamaEngine:
         output_rows: OutputMatrix | None = None,
         is_borrowed: bool = False,
     ) -> None:
-        if not 1 <= n_threads <= 512:
-            raise UsageError(f"`n_threads` must be from 1 to 512, got {n_threads}")
-        if not PIECE <= n_ctx <= model.n_ctx_train:
-            raise UsageError(f"`n_ctx` must be from {PIECE} to {model.n_ctx_train} for this model, got {n_ctx}")
         self.model = model
         self.n_ctx = n_ctx
         self.n_threads = n_threads
         self.n_vocab = model.n_vocab
         self.usage = EngineUsage()
         self._interrupt = Interrupt()
-        self._tree = KVTree(N_SEQUENCES)
+        self._call: Call | None = None
+        self._company = N_SEQUENCES - 1  # the last sequence, the others are the tree's
+        self._tree = KVTree(self._company)
         self._prompt: list[TokenId] = []
         self._prompt_logits: NDArray[np.float32] | None = None
-        self._batch = TokenBatch(library(), N_BATCH)
+        self._is_settled = True  # prompt and tree are what the cache holds
+        self._batch = TokenBatch(library(), PIECE)
         self._output_rows = output_rows
         self._head = OutputHead.of(output_rows)
         self._is_borrowed = is_borrowed
@@ -130,28 +138,26 @@ class LlamaEngine:
                 f"a prompt must have 1 to {self.n_ctx - 1} tokens in a context of {self.n_ctx}, got {len(token_ids)}"
             )
         self._check_tokens(token_ids)
-        self.drop_runs()
         same = self.known(token_ids)
+        self.drop_runs()
         if same == len(token_ids) and same == len(self._prompt) and self._prompt_logits is not None:
             return self._prompt_logits, same
         same = min(same, len(token_ids) - 1)  # at least one token is evaluated, for its logits
-        self._context.remove(0, same)
-        del self._prompt[same:]
-        self._prompt_logits = None
-        while len(self._prompt) < len(token_ids):
-            start = len(self._prompt)
-            piece = list(token_ids[start : start + PIECE])
-            self._batch.clear()
-            self._batch.add(piece, start, 0, with_logits=start + len(piece) == len(token_ids))
-            if self._decode() != 0:
+        with self._changing():
+            self._context.remove(0, same)
+            del self._prompt[same:]
+            self._prompt_logits = None
+            if self._decode_in_pieces(token_ids[same:], same, 0, PIECE) != 0:
                 raise EngineError("the empty KV cache has no room for the prompt")
-            self._prompt += piece
-        self._tree.reset(len(self._prompt))
-        self._prompt_logits = self._context.logits(1)[0].copy()
+            self._prompt += token_ids[same:]
+            self._tree.reset(len(self._prompt))
+            self._prompt_logits = self._context.logits(1)[0].copy()
         return self._prompt_logits, same
 
     def known(self, token_ids: Sequence[TokenId]) -> int:
         """Return how many tokens of a prompt the cache holds from the last one."""
+        if not self._is_settled:
+            self.forget()
         return common_prefix(self._prompt, token_ids)
 
     def state(self) -> bytes:
@@ -173,11 +179,12 @@ class LlamaEngine:
         self.forget()
         if not 0 < len(token_ids) < self.n_ctx:
             return False
-        if not self._context.write_cells(0, state) or self._context.length(0) != len(token_ids):
+        with self._changing():
+            fits = self._context.write_cells(0, state) and self._context.length(0) == len(token_ids)
+            self._prompt = list(token_ids)
+        if not fits:
             self.forget()
-            return False
-        self._prompt = list(token_ids)
-        return True
+        return fits
 
     def evaluate(
         self, runs: Sequence[TokenRun], worth: Callable[[int], float] = lambda _node: 0.0
@@ -193,71 +200,90 @@ class LlamaEngine:
             EngineError: the cache has no room even for a single run.
             CancelledError, DeadlineError: interrupted; the cache is empty afterwards.
         """
+        if not self._is_settled:
+            raise EngineError("the engine has no prompt, since its last call was interrupted")
         pending = list(runs)
         for run in pending:
             if not 0 < len(run.token_ids) <= MAX_RUN:
                 raise UsageError(f"a run must have 1 to {MAX_RUN} tokens, got {len(run.token_ids)}")
             self._check_tokens(run.token_ids)
         while pending:
-            placed = self._fill(pending, worth)
-            together = pending[: len(placed)]
-            needed = [run.needed for run in together if run.needed is not None]
-            head = self._head if len(needed) == len(placed) else None
-            if not placed or self._decode(stop_before_logits=head is not None) != 0:
+            with self._changing():
+                placed = self._fill(pending, worth)
+                together = pending[: len(placed)]
+                needed = [run.needed for run in together if run.needed is not None]
+                head = self._head if len(needed) == len(placed) else None
+                has_room = bool(placed) and self._decode_runs(placed, stop_before_logits=head is not None) == 0
+            if not has_room:
                 yield from self._evaluate_in_less_room(pending, placed, worth)
                 return
-            rows = self._context.logits(len(placed)) if head is None else head.logits(needed)
+            rows = self._rows(len(placed), head, needed)
             for run, place, row in zip(together, placed, rows, strict=True):
                 logits = row
                 if head is None and run.needed is not None:
                     logits = row[run.needed]
                 yield place.node, logits
                 if not run.keep:
-                    self._free(self._tree.drop(place.node))
+                    self._drop(place.node)
             del pending[: len(placed)]
 
     def _evaluate_in_less_room(
         self, runs: list[TokenRun], placed: list[Placement], worth: Callable[[int], float]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Evaluate runs after the cache turned out too full: without older branches, then a few at a time."""
-        for place in placed:
-            self._free(self._tree.drop(place.node))
-        older = self._tree.drop_all()
-        for sequence in older:
-            self._free(sequence)
-        if older:
+        with self._changing():
+            for place in placed:
+                self._free(self._tree.drop(place.node))
+            has_dropped = self._drop_all()
+        if has_dropped:
             yield from self.evaluate(runs, worth)
         elif len(runs) > 1:
             for run in runs:
                 yield from self.evaluate([run], worth)
         else:
-            raise EngineError(
-                f"a context of {self.n_ctx} tokens has no room for the search", hint="give a larger `n_ctx`"
-            )
+            raise self._no_room(runs[0])
 
     def drop_runs(self) -> None:
         """Forget every run, and keep the prompt."""
-        for sequence in self._tree.drop_all():
-            self._free(sequence)
-        self._tree.reset(len(self._prompt))
+        with self._changing():
+            self._drop_all()
+            self._tree.reset(len(self._prompt))
 
     def forget(self) -> None:
         """Forget prompt and runs: what follows is computed as by a new engine, to the last bit."""
+        self._is_settled = False
         self._context.clear()
         self._prompt, self._prompt_logits = [], None
         self._tree.reset(0)
+        self._is_settled = True
 
     def deadline(self, seconds: float | None) -> AbstractContextManager[None]:
-        """Interrupt evaluation in the block with DeadlineError once `seconds` have passed; None sets no limit."""
-        return self._interrupt.deadline(seconds)
+        """End evaluation in the block with DeadlineError once `seconds` have passed; None sets no limit."""
+        return self.during(Call(seconds))
+
+    @contextmanager
+    def during(self, call: Call) -> Iterator[None]:
+        """Let evaluation in the block end when a call is ended."""
+        self._call = call
+        try:
+            with call.on(self._interrupt):
+                yield
+        finally:
+            self._call = None
+
+    def check(self) -> None:
+        """Raise the error that the call of `during` was ended with, if it was, for work between evaluations."""
+        if self._call is not None:
+            self._call.check()
 
     def raise_if_interrupted(self) -> None:
         """Raise DeadlineError or CancelledError if the call that is running is to end; for work beside llama.cpp."""
         self._interrupt.raise_reason()
 
     def cancel(self) -> None:
-        """Interrupt the running evaluation with CancelledError, from any thread; without one nothing happens."""
-        self._interrupt.set(CancelledError)
+        """End the running call with CancelledError, from any thread; without one nothing happens."""
+        if (call := self._call) is not None:
+            call.end(CancelledError)
 
     def close(self) -> None:
         """Free context and weights; closing twice is allowed."""
@@ -269,21 +295,96 @@ class LlamaEngine:
         if not 0 <= min(token_ids) <= max(token_ids) < self.n_vocab:
             raise UsageError(f"the token ids of a prompt or run must be from 0 to {self.n_vocab - 1}")
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change the cache and what is known of it together: after an exception in the block, all is forgotten."""
+        self._is_settled = False
+        yield
+        self._is_settled = True
+
     def _fill(self, runs: list[TokenRun], worth: Callable[[int], float]) -> list[Placement]:
-        """Put as many of `runs` into the batch as fit and return where they went, in order."""
-        self._batch.clear()
+        """Place as many of `runs` as fit in one call, in order; one that no call has room for is placed alone."""
         self._tree.begin_batch()
         placed: list[Placement] = []
-        for run in runs[:N_SEQUENCES]:  # llama.cpp reserves that many rows of logits
-            place = self._tree.place(run.parent, run.token_ids, room=N_BATCH - self._batch.n, worth=worth)
+        room = PIECE
+        for run in runs[: self._company]:  # llama.cpp reserves a row of logits for each sequence
+            place = self._tree.place(run.parent, run.token_ids, room=room if placed else self.n_ctx, worth=worth)
             if place is None:
                 break
             if place.evicted:
                 self._free(place.sequence)
             self._context.copy_prefix(place.copy_from, place.sequence, place.start)
-            self._batch.add(place.token_ids, place.start, place.sequence, with_logits=True)
             placed.append(place)
+            room -= len(place.token_ids)
+            if room <= 0:
+                break
         return placed
+
+    def _decode_runs(self, placed: Sequence[Placement], *, stop_before_logits: bool) -> int:
+        """Evaluate what `_fill` placed; return 0, or 1 if the cache has no room for it."""
+        if len(placed) == 1:
+            place = placed[0]
+            return self._decode_in_pieces(
+                place.token_ids, place.start, place.sequence, PIECE - 1, stop_before_logits=stop_before_logits
+            )
+        self._batch.clear()
+        for place in placed:
+            self._batch.add(place.token_ids, place.start, place.sequence, with_logits=True)
+        return self._decode(stop_before_logits=stop_before_logits)
+
+    def _decode_in_pieces(
+        self, token_ids: Sequence[TokenId], start: int, sequence: int, most: int, *, stop_before_logits: bool = False
+    ) -> int:
+        """Evaluate tokens of one sequence, `most` at a time, for the logits of the last; return 0, or 1 as `_decode`.
+
+        A run gets company for its row of logits: others were evaluated beside others. A prompt never had any.
+        """
+        for done in range(0, len(token_ids), most):
+            piece = token_ids[done : done + most]
+            is_last = done + len(piece) == len(token_ids)
+            self._batch.clear()
+            self._batch.add(piece, start + done, sequence, with_logits=is_last)
+            is_run = sequence != 0
+            needs_company = len(piece) == 1 or (is_run and is_last)
+            if needs_company:
+                self._batch.add([_COMPANY_TOKEN], 0, self._company, with_logits=is_run and is_last)
+            code = self._decode(stop_before_logits=stop_before_logits and is_last)
+            if needs_company:
+                self._free(self._company)
+                self.usage.tokens -= code == 0
+            if code != 0:
+                return code
+        return 0
+
+    def _rows(
+        self, n_runs: int, head: OutputHead | None, needed: list[NDArray[np.int32]]
+    ) -> Sequence[NDArray[np.float32]]:
+        """Return the logits of the runs that were evaluated, without those of their company."""
+        n_outputs = max(n_runs, 2)
+        if head is None:
+            return list(self._context.logits(n_outputs)[:n_runs])
+        return head.logits([*needed, *[_NO_LOGITS] * (n_outputs - n_runs)])[:n_runs]
+
+    def _no_room(self, run: TokenRun) -> EngineError:
+        n_run = len(self._tree.path(run.parent)) + len(run.token_ids)
+        message = f"a context of {self.n_ctx} tokens has no room for the search"
+        return EngineError(
+            f"{message}: the prompt has {len(self._prompt)}, a title or question {n_run}",
+            hint="give a larger `n_ctx`, or a shorter history"
+            if self.n_ctx < self.model.n_ctx_train
+            else "give a shorter history, or use a model with a larger context",
+        )
+
+    def _drop(self, node: int) -> None:
+        with self._changing():
+            self._free(self._tree.drop(node))
+
+    def _drop_all(self) -> bool:
+        """Free the sequences of all runs; return whether there were any."""
+        dropped = self._tree.drop_all()
+        for sequence in dropped:
+            self._free(sequence)
+        return bool(dropped)
 
     def _free(self, sequence: int | None) -> None:
         if sequence is not None:
@@ -291,6 +392,7 @@ class LlamaEngine:
 
     def _decode(self, *, stop_before_logits: bool = False) -> int:
         """Run the batch; return 0, or 1 if the cache has no room for it (nothing was evaluated)."""
+        self.check()
         if self._head is not None:
             self._head.begin(stop_before_logits=stop_before_logits)
         started = time.perf_counter()
@@ -302,5 +404,5 @@ class LlamaEngine:
             return code
         self.forget()  # finished parts of the batch may have stayed in the cache: only an empty one is certain
         if code == 2:
-            self._interrupt.raise_reason()
+            self.check()
         raise EngineError(f"llama_decode failed with code {code}{last_error()}")

@@ -105,7 +105,7 @@ class OutputHead:
         self._rows = rows
         self._stops = False
         self._hidden: list[NDArray[np.float32]] = []
-        self._failure: EngineError | None = None
+        self._failure: BaseException | None = None
 
     @classmethod
     def of(cls, rows: OutputMatrix | None) -> Self | None:
@@ -127,6 +127,7 @@ class OutputHead:
 
         Raises:
             EngineError: the call had another number of outputs, or they were not float32.
+            BaseException: whatever was raised while llama.cpp called back.
         """
         if self._failure is not None:
             raise self._failure
@@ -137,11 +138,11 @@ class OutputHead:
 
     def _on_tensor(self, address: int, ask: bool, _user: object) -> bool:
         """Called by llama.cpp: whether it wants this tensor (`ask`), or take it and end the call."""
-        if ask:
-            return self._stops and ctypes.string_at(address + _NAME_OFFSET, len(_HIDDEN_NAME)) == _HIDDEN_NAME
         try:
+            if ask:
+                return self._stops and ctypes.string_at(address + _NAME_OFFSET, len(_HIDDEN_NAME)) == _HIDDEN_NAME
             self._hidden.append(rows_at(address).copy())
-        except EngineError as e:  # ctypes would print it and go on
+        except BaseException as e:  # ctypes would print it and go on
             self._failure = e
         return False
 
