@@ -31,6 +31,10 @@ class UsageError(GenRecError):
     code = "usage"
 
 
+class ForkError(UsageError):
+    """A process was forked, and uses in the copy what llama.cpp can use only where it was opened."""
+
+
 class NothingToRecommendError(GenRecError):
     """The request is well formed, but no answer fits it: nothing resolved, or too few items allowed."""
 

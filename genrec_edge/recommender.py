@@ -17,10 +17,11 @@ from genrec_edge.serving.session_pool import SessionPool, pool_size
 from genrec_edge.serving.validate import checked, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.engine.interrupt import Call
     from genrec_edge.records import Comparison, Description, Interaction, Item, Judgement, Match, Phrase, Result
 
 __all__ = ["Recommender"]
@@ -112,11 +113,21 @@ class Recommender:
         size = min(pool_size(session.model_file.path.stat().st_size, session.engine.n_threads), len(requests))
         if size < 2:
             return [self.answer(request) for request in requests]
-        with session.exclusively(), ExitStack() as on_error:
+        return session.run(lambda call: self._answer_many(requests, size, call))
+
+    def _answer_many(self, requests: Sequence[Request], size: int, call: Call) -> list[Result]:
+        session = self.session
+
+        def answer_next(clone: Session, request: Request) -> Result:
+            call.check()
+            return answer(clone, request)
+
+        with session.exclusively(call), ExitStack() as on_error:
+            session.refresh()
             clones = [on_error.enter_context(session.clone()) for _ in range(size)]
             on_error.pop_all()
             with SessionPool(clones) as pool:
-                return list(pool.map(answer, requests))
+                return list(pool.map(answer_next, requests))
 
     def rerank(
         self,

@@ -44,6 +44,7 @@ def load(
     fingerprint: str,
     on_title: OnTitle = lambda _done, _total: None,
     n_threads: int = 1,
+    on_wait: Callable[[], object] = lambda: None,
 ) -> TitleTrie:
     """Return the index of a catalog under a tokenizer, which is brought up to date or built first if necessary.
 
@@ -55,6 +56,7 @@ def load(
         fingerprint: identifies the tokenizer.
         on_title: called with the number of titles tokenised and of all, for a progress bar.
         n_threads: threads that tokenise.
+        on_wait: called several times a second while another process builds the same index; it may raise.
 
     Raises:
         LockedError: another process has been building the same index for ten minutes.
@@ -67,7 +69,7 @@ def load(
         remove_leftovers(path.parent)
         _mark_as_used(path.parent)
         return known
-    with _writing(path) as can_write:
+    with _writing(path, on_wait) as can_write:
         known = _read(path)
         if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
             return known
@@ -91,11 +93,11 @@ def load(
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[bool]:
+def _writing(path: Path, on_wait: Callable[[], object]) -> Iterator[bool]:
     """Hold the lock of the folder around an index, and yield whether it can be written."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked_root(path.parent))
+            stack.enter_context(locked_root(path.parent, on_poll=on_wait))
         except (OSError, DiskError, DiskFullError) as e:
             _warn_of_unkept(path, e)
             can_write = False

@@ -7,11 +7,13 @@ the cells of what they have in common. Knows nothing of prompts and trees.
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.engine.bindings import called, library, logged
+from genrec_edge.engine.forks import is_forked, note_threads, refuse_fork, refuse_threads_after_fork
 from genrec_edge.errors import EngineError, OutOfMemoryError, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class LlamaContext:
     Raises:
         UsageError: a number is out of range.
         OutOfMemoryError: llama.cpp could not create the context.
+        ForkError: several threads, in a fork of a process that has computed with several.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class LlamaContext:
         ):
             if not low <= number <= high:
                 raise UsageError(f"`{name}` must be from {low} to {high} for this model, got {number}")
+        refuse_threads_after_fork(n_threads)
+        self._pid, self._n_threads = os.getpid(), n_threads
         self._lib = lib = library()
         self._n_vocab = model.n_vocab
         params = lib.llama_context_default_params()
@@ -99,7 +104,10 @@ class LlamaContext:
 
         Raises:
             EngineError: it is empty, or longer than `PIECE`.
+            ForkError: this process is a fork of the one that created the context.
         """
+        refuse_fork(self._pid, "this context")
+        note_threads(self._n_threads)
         if not 0 < batch.n <= PIECE:
             raise EngineError(f"a batch must have 1 to {PIECE} tokens, got {batch.n}")
         return logged(lambda: int(self._lib.llama_decode(self._handle, batch.struct)), quiet=_EXPECTED_CODES)
@@ -146,6 +154,6 @@ class LlamaContext:
 
     def close(self) -> None:
         """Free the context; closing twice is allowed."""
-        if self._handle:
+        if self._handle and not is_forked(self._pid):
             self._lib.llama_free(self._handle)
             self._handle = None

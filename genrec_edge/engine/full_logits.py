@@ -6,12 +6,14 @@ Not for the search, which needs the last position of many short branches and kee
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genrec_edge.engine.bindings import Model, called, last_error, library, logged
 from genrec_edge.engine.context import MAX_THREADS
+from genrec_edge.engine.forks import note_threads, refuse_fork, refuse_threads_after_fork
 from genrec_edge.engine.interrupt import Interrupt
 from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import EngineError, OutOfMemoryError, UsageError
@@ -46,6 +48,8 @@ class FullLogitsModel:
             if not 1 <= number <= most:
                 model.close()
                 raise UsageError(f"`{name}` must be from 1 to {most}, got {number}")
+        refuse_threads_after_fork(n_threads)
+        self._pid, self._n_threads = os.getpid(), n_threads
         self.model = model
         self._lib = lib = library()
         params = lib.llama_context_default_params()
@@ -73,12 +77,15 @@ class FullLogitsModel:
 
         Raises:
             UsageError: no tokens, more than `n_ctx`, or one that does not exist.
+            ForkError: this process is a fork of the one that opened the model.
         """
         n = len(token_ids)
         if not 0 < n <= self._n_ctx:
             raise UsageError(f"a sequence must have 1 to {self._n_ctx} tokens, got {n}")
         if not 0 <= min(token_ids) <= max(token_ids) < self.model.n_vocab:
             raise UsageError(f"the token ids of a sequence must be from 0 to {self.model.n_vocab - 1}")
+        refuse_fork(self._pid, "this model")
+        note_threads(self._n_threads)
         return run_apart(lambda: self._evaluate(token_ids), self._interrupt.raise_flag)
 
     def _evaluate(self, token_ids: Sequence[int]) -> NDArray[np.float32]:

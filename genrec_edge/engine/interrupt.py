@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from genrec_edge.engine.bindings import library
+from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import CancelledError, DeadlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+_T = TypeVar("_T")
 _MESSAGES = {CancelledError: "cancelled", DeadlineError: "the request took longer than `timeout_s`"}
 _POLL_S = 0.05
 
@@ -80,6 +82,14 @@ class Call:
             with self._lock:  # a timer that goes off now ends nothing: another call may have begun
                 self._interrupt = None
                 interrupt.lower_flag()
+
+
+def run_call(
+    work: Callable[[Call], _T], timeout_s: float | None = None, discard: Callable[[_T], object] = lambda _result: None
+) -> _T:
+    """Return what `work` returns of a new call, which is ended when a signal raises an exception; see `run_apart`."""
+    call = Call(timeout_s)
+    return run_apart(lambda: work(call), call.end, discard)
 
 
 class Interrupt:

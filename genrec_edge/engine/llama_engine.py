@@ -276,10 +276,6 @@ class LlamaEngine:
         if self._call is not None:
             self._call.check()
 
-    def raise_if_interrupted(self) -> None:
-        """Raise DeadlineError or CancelledError if the call that is running is to end; for work beside llama.cpp."""
-        self._interrupt.raise_reason()
-
     def cancel(self) -> None:
         """End the running call with CancelledError, from any thread; without one nothing happens."""
         if (call := self._call) is not None:

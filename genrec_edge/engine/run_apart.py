@@ -29,24 +29,27 @@ def run_apart(
 ) -> _T:
     """Return what `work` returns or raise what it raises, out of reach of signals; see the module text.
 
-    A second signal does not wait for the end of the call, which then ends by itself.
+    At a second signal the main thread does not wait any longer; the call then ends by itself.
 
     Args:
         work: the call. Its callbacks are called in its thread.
-        stop: called from the main thread when a signal has raised an exception there; it should make the call end soon.
+        stop: called from the main thread after a signal has raised an exception there, again and again until the call
+            has ended, which it should make it do.
         discard: called with the result of a call that had ended well when the exception came.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
     job = _Job(work)
     try:
-        _idle_worker().give(job)
-        job.wait()
+        _idle_thread().give(job)
+        while not job.wait(_POLL_S):  # with a limit Ctrl-C ends it on every system
+            pass
     except BaseException:
         if job.claim():  # it had not begun, and will not
             raise
         stop()
-        job.wait()
+        while not job.wait(_POLL_S):
+            stop()
         if job.error is None:
             discard(job.result)
         raise
@@ -89,13 +92,14 @@ class _Job(Generic[_T]):
         self._has_ended = True
         self._ended.release()
 
-    def wait(self) -> None:
-        """Wait until the work is done."""
-        while not self._has_ended:
-            self._ended.acquire(timeout=_POLL_S)  # with a limit Ctrl-C ends it on every system
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long for the end of the work, and return whether it has come."""
+        if not self._has_ended:
+            self._ended.acquire(timeout=seconds)
+        return self._has_ended
 
 
-class _Worker:
+class _OtherThread:
     """The thread that works for the main one. It is used again: a new one would start new threads of OpenMP, too."""
 
     def __init__(self) -> None:
@@ -118,19 +122,19 @@ class _Worker:
             is_wanted = job.claim()
             if is_wanted:
                 job.run()
-            self.job = None  # before the main thread goes on, and looks for an idle worker
+            self.job = None  # before the main thread goes on, and looks for an idle thread
             if is_wanted:
                 job.end()
             del job
 
 
-_workers: list[_Worker] = []
+_threads: list[_OtherThread] = []
 """Those of this process; more than one only where a call did not end at the second signal."""
 
 
-def _idle_worker() -> _Worker:
-    for worker in _workers:
-        if worker.is_idle:
-            return worker
-    _workers.append(worker := _Worker())
-    return worker
+def _idle_thread() -> _OtherThread:
+    for thread in _threads:
+        if thread.is_idle:
+            return thread
+    _threads.append(thread := _OtherThread())
+    return thread

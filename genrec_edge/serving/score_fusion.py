@@ -11,15 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
-from genrec_edge.prior.bind import BoundPrior, bind
-from genrec_edge.prior.db import ItemPrior
+from genrec_edge.prior.bind import bind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from genrec_edge.coordinates import CatalogRows, TriePosition
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.options import OpenOptions
+    from genrec_edge.prior.bind import BoundPrior
+    from genrec_edge.prior.db import ItemPrior
     from genrec_edge.records import PriorKind, ScoreKind
 
 DEFAULT_WEIGHT = 4.0
@@ -114,32 +115,36 @@ class FusedScores:
         return None if self.log_prior is None else float(self.log_prior[position])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ScoreFusion:
-    """A prior bound to the trie of a catalog, and how it is used.
+    """A prior bound to the trie of a catalog, how it is used, and a calibration; all but the size may be missing.
 
-    Args:
-        use: what `prior_use` says, or None for no prior.
+    Attributes:
+        n_items: of the trie.
+        use: what `prior_use` says.
+        prior: as it was read.
+        bound: its items found in the catalog.
+        unconditional: alpha, and the log-probability of each title after an empty history, (n_items,).
     """
 
-    def __init__(self, use: PriorUse | None) -> None:
-        self._use = use
-        self._prior = None if use is None else ItemPrior.open(use.path)
-        self._bound: BoundPrior | None = None
-        self._n_items = 0
-        self.unconditional: tuple[float, NDArray[np.float64]] | None = None
-        """Alpha, and the log-probability of each title after an empty history."""
+    n_items: int
+    use: PriorUse | None = None
+    prior: ItemPrior | None = None
+    bound: BoundPrior | None = None
+    unconditional: tuple[float, NDArray[np.float64]] | None = None
 
-    def bind(self, catalog: Catalog, trie: TitleTrie) -> None:
-        """Find the items of the prior in a catalog; to be done again when it has changed."""
-        self._n_items = trie.n_items
-        self._bound = None if self._prior is None else bind(self._prior, catalog, trie.rows)
+    @classmethod
+    def of(cls, use: PriorUse | None, prior: ItemPrior | None, catalog: Catalog, trie: TitleTrie) -> Self:
+        """Return the use of a prior for a catalog, uncalibrated; to be made anew when the catalog has changed."""
+        bound = None if prior is None else bind(prior, catalog, trie.rows)
+        return cls(trie.n_items, use, prior, bound)
 
     def after(self, history_rows: CatalogRows) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first."""
-        fused = FusedScores(np.zeros(self._n_items), None, None)
-        if self._use is not None and self._bound is not None:
-            log_prior = self._bound.log_prob(history_rows, self._use.kind)
-            fused = FusedScores.of_prior(log_prior, self._use.weight, self._use.tau, self._use.lambda_)
+        fused = FusedScores(np.zeros(self.n_items), None, None)
+        if self.use is not None and self.bound is not None:
+            log_prior = self.bound.log_prob(history_rows, self.use.kind)
+            fused = FusedScores.of_prior(log_prior, self.use.weight, self.use.tau, self.use.lambda_)
         if self.unconditional is None:
             return fused
         alpha, logprobs = self.unconditional
@@ -148,12 +153,12 @@ class ScoreFusion:
     def describe(self) -> dict[str, str | int | float | None]:
         """Return what a result says of it; nothing where nothing is added."""
         found: dict[str, str | int | float | None] = {}
-        if self._use is not None and self._prior is not None and self._bound is not None:
-            found |= {"prior": self._use.kind, "prior_data": self._prior.card.data}
-            found |= {"prior_split": str(self._prior.card.split["split"])}
-            found |= {"prior_events": int(self._prior.counts.events.sum()), "prior_dropped": self._bound.n_dropped}
-            if self._use.weight is None:
-                found |= {"prior_tau": self._use.tau, "prior_lambda": self._use.lambda_}
+        if self.use is not None and self.prior is not None and self.bound is not None:
+            found |= {"prior": self.use.kind, "prior_data": self.prior.card.data}
+            found |= {"prior_split": str(self.prior.card.split["split"])}
+            found |= {"prior_events": int(self.prior.counts.events.sum()), "prior_dropped": self.bound.n_dropped}
+            if self.use.weight is None:
+                found |= {"prior_tau": self.use.tau, "prior_lambda": self.use.lambda_}
             else:
-                found |= {"prior_weight": self._use.weight}
+                found |= {"prior_weight": self.use.weight}
         return found | ({} if self.unconditional is None else {"calibrate": self.unconditional[0]})

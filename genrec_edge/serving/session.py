@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 import numpy as np
 
@@ -22,11 +24,15 @@ from genrec_edge.catalog.where import ended_by
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePosition
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
+from genrec_edge.engine.forks import is_forked, refuse_fork
+from genrec_edge.engine.interrupt import Call, run_call
 from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS
+from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import LockedError, UsageError
 from genrec_edge.gguf.header import tokenizer_fingerprint
 from genrec_edge.intents.parser import IntentParser
 from genrec_edge.option_fields import check_options
+from genrec_edge.prior.db import ItemPrior
 from genrec_edge.serving import unconditional
 from genrec_edge.serving.config import SessionConfig, default_threads
 from genrec_edge.serving.opening import find_model, open_engine
@@ -58,10 +64,23 @@ def _no_title(_done: int, _total: int) -> None:
     """Report no progress."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Indexed:
+    """All that answers depend on and that follows the catalog. It is made whole and put in the place of the last."""
+
+    trie: TitleTrie
+    fusion: ScoreFusion
+
+    @property
+    def alpha(self) -> float:
+        """How much of the unconditional scores is taken off, 0 for nothing."""
+        return 0.0 if self.fusion.unconditional is None else self.fusion.unconditional[0]
+
+
 class Session:
     """A loaded model and an open catalog with its title index. Open it with `open`.
 
-    What takes no lock is for callers who own their session, such as evaluations.
+    What takes no lock is for callers who own their session, such as evaluations. A forked process cannot use it.
     """
 
     def __init__(
@@ -70,6 +89,7 @@ class Session:
         catalog: Catalog,
         engine: LlamaEngine,
         config: SessionConfig,
+        like: Session | None = None,
         on_title: OnTitle = _no_title,
     ) -> None:
         self.catalog = catalog
@@ -83,13 +103,16 @@ class Session:
         self.model_file = model_file
         self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
-        self._clones: WeakSet[Session] = WeakSet()
+        self._clones: list[ref[Session]] = []
+        self._pid = os.getpid()
         self._closed = False
-        self._alpha = 0.0
-        self.trie = self._load_trie(on_title)
+        self._call: Call | None = None
         self.prompts = PromptBuilder(engine, config.prompt, config.max_titles, self.title_tokens)
-        self._fusion = ScoreFusion(config.prior)
-        self._fusion.bind(catalog, self.trie)
+        if like is None:
+            self._prior = None if config.prior is None else ItemPrior.open(config.prior.path)
+            self._indexed = self._index(None, 0.0, on_title)
+        else:
+            self._prior, self._indexed = like._prior, like._indexed  # noqa: SLF001
 
     @classmethod
     def open(cls, options: OpenOptions) -> Session:
@@ -102,9 +125,13 @@ class Session:
             DatasetError: the prior is damaged.
             UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
         """
+        return run_call(lambda call: cls._open(options, call), discard=cls.close)
+
+    @classmethod
+    def _open(cls, options: OpenOptions, call: Call) -> Session:
         started = time.perf_counter()
         check_options(options)
-        on_title = options.on_title or _no_title
+        on_title = _checked(options.on_title, call)
         model_file = find_model(options.model)
         config = SessionConfig.of(model_file, options)
         with ExitStack() as on_error:
@@ -112,9 +139,9 @@ class Session:
             on_error.callback(catalog.close)
             engine = open_engine(model_file, config, options)
             on_error.callback(engine.close)
-            session = cls(model_file, catalog, engine, config, on_title)
+            session = cls(model_file, catalog, engine, config, on_title=on_title)
             if options.calibrate:
-                session.calibrate(options.calibrate, on_title)
+                session._calibrate(options.calibrate, on_title, call)
             on_error.pop_all()
         session.load_s = time.perf_counter() - started
         return session
@@ -122,18 +149,27 @@ class Session:
     def clone(self) -> Session:
         """Return a session that answers as this one does, with one thread. It shares the weights: close it before.
 
+        It has the index and the calibration that this one has now; as this one does, it follows the catalog.
+
         Raises: as `open`.
         """
+        return run_call(lambda _call: self._clone(), discard=type(self).close)
+
+    def _clone(self) -> Session:
         with ExitStack() as on_error:
             catalog = Catalog.open(self.catalog.path)
             on_error.callback(catalog.close)
             engine = self.engine.clone()
             on_error.callback(engine.close)
-            clone = type(self)(self.model_file, catalog, engine, self.config)
+            clone = type(self)(self.model_file, catalog, engine, self.config, self)
             on_error.pop_all()
-        clone._alpha, clone._fusion.unconditional = self._alpha, self._fusion.unconditional  # noqa: SLF001
-        self._clones.add(clone)
+        self._clones = [*(known for known in self._clones if known() is not None), ref(clone)]
         return clone
+
+    @property
+    def trie(self) -> TitleTrie:
+        """The title index of the catalog, as of the request that is running or of the last one."""
+        return self._indexed.trie
 
     def evaluate_prompt(self, token_ids: Sequence[TokenId]) -> tuple[NDArray[np.float32], int]:
         """Make `token_ids` the prompt, as `engine.prompt` does, with the help of the prompts that are kept on disk."""
@@ -160,12 +196,17 @@ class Session:
 
     def fused_scores(self, rows: CatalogRows) -> FusedScores:
         """Return what prior and calibration add after a history of catalog rows, oldest first."""
-        return self._fusion.after(rows)
+        return self._indexed.fusion.after(rows)
 
     def search(self, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None) -> TrieSearch:
         """Return the search for the k best items under a bias for each position of the trie, -inf to forbid it."""
+        return self._search(self.trie, bias, k, fused)
+
+    def _search(
+        self, trie: TitleTrie, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None
+    ) -> TrieSearch:
         return TrieSearch(
-            self.trie,
+            trie,
             self.engine,
             end_id=self.engine.model.newline_id,
             kind=self.config.score,
@@ -198,17 +239,20 @@ class Session:
         """From now on, take `alpha` times the log-probability of a title after an empty history off its score.
 
         The first time for a model and a catalog, the model scores all titles: minutes for ten thousands of them.
-        The bias of a recommendation says what was taken off. 0 turns it off.
+        The bias of a recommendation says what was taken off. 0 turns it off. Whatever ends it early, what was taken off
+        before stays.
 
         Raises:
             UsageError: alpha is out of range.
+            CancelledError: `cancel` was called.
         """
         if not 0 <= alpha < math.inf:
             raise UsageError(f"`alpha` must be a finite number of at least 0, got {alpha}")
-        with self.exclusively():
-            self._alpha = alpha
-            with self.engine.deadline(None):
-                self._load_unconditional(on_title or _no_title)
+        self.run(lambda call: self._calibrate(alpha, on_title or _no_title, call))
+
+    def _calibrate(self, alpha: float, on_title: OnTitle, call: Call) -> None:
+        with self.exclusively(call):
+            self._indexed = self._index(self._indexed, alpha, on_title)
 
     def describe_model(self) -> dict[str, str | int | float | None]:
         """Return what every result says of the model."""
@@ -221,7 +265,7 @@ class Session:
             "adapter": None if adapter_path is None else str(adapter_path),
             "score": self.config.score,
             "prompt": self.config.prompt,
-            **self._fusion.describe(),
+            **self._indexed.fusion.describe(),
         }
 
     def describe_catalog(self) -> dict[str, str | int | float | None]:
@@ -239,21 +283,36 @@ class Session:
         return self.resolver.resolve(text)
 
     def forget(self) -> None:
-        """Forget earlier prompts: answers are then the same to the last bit, whatever came before them.
+        """Forget earlier prompts, so that the next one is evaluated whole."""
 
-        Otherwise what a prompt has in common with the one before is not evaluated again, and sums are added up in
-        another order.
-        """
-        with self.exclusively():
-            self.engine.forget()
+        def work(call: Call) -> None:
+            with self.exclusively(call):
+                self.engine.forget()
+
+        self.run(work)
 
     def cancel(self) -> None:
-        """Interrupt the request that is running, from another thread; it raises CancelledError."""
-        for session in (self, *self._clones):
-            session.engine.cancel()
+        """End the request that is running, from another thread; it raises CancelledError."""
+        if (call := self._call) is not None:
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
+        """End a call, and if it is the one that is running, what clones do for it."""
+        call.end()
+        if self._call is call:
+            for clone in tuple(self._clones):
+                if (session := clone()) is not None:
+                    session.cancel()
+
+    def run(self, work: Callable[[Call], _Answer], timeout_s: float | None = None) -> _Answer:
+        """Return what `work` returns of a new call, in order whatever signals come: Ctrl-C ends the call first."""
+        call = Call(timeout_s)
+        return run_apart(lambda: work(call), lambda: self._end(call))
 
     def close(self) -> None:
-        """Free the model and close the catalog, after the running request if there is one."""
+        """Free the model and close the catalog, after the running request if there is one; in a fork, do nothing."""
+        if is_forked(self._pid):
+            return
         with self._lock:
             self._closed = True
             self.engine.close()
@@ -268,19 +327,34 @@ class Session:
         self.close()
 
     @contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Hold the session while the block runs, after other callers.
+    def exclusively(self, call: Call) -> Iterator[None]:
+        """Hold the session while the block runs, after other callers; what is evaluated in it ends with the call.
 
         Raises:
             UsageError: it is closed.
+            ForkError: this process is a fork of the one that opened it.
+            DeadlineError, CancelledError: the call was ended while it waited.
         """
-        with self._lock:
+        refuse_fork(self._pid, "this recommender")
+        call.wait_for(self._lock)
+        try:
             self._check_open()
-            yield
+            self._call = call
+            with self.engine.during(call), ended_by(call.check):
+                yield
+        finally:
+            self._call = None
+            self._lock.release()
 
     def _check_open(self) -> None:
+        refuse_fork(self._pid, "this recommender")
         if self._closed:
             raise UsageError("this recommender is closed", hint="open another one")
+
+    def refresh(self) -> None:
+        """Let the index follow the catalog, if it was changed. Only for a caller who holds the session."""
+        if self.trie.key.revision != self.catalog.revision:
+            self._indexed = self._index(self._indexed, self._indexed.alpha, _no_title)
 
     def on_stable_catalog(self, work: Callable[[], _Answer], timeout_s: float | None = None) -> _Answer:
         """Return what `work` returns while the catalog stays as it is, one caller at a time.
@@ -289,12 +363,17 @@ class Session:
 
         Raises:
             UsageError: the session is closed.
-            DeadlineError: not finished after `timeout_s`.
+            ForkError: this process is a fork of the one that opened it.
+            DeadlineError: not finished after `timeout_s`, in which waiting for other callers counts.
+            CancelledError: `cancel` was called.
             LockedError: the catalog is being changed all the time.
         """
-        with self.exclusively(), self.engine.deadline(timeout_s), ended_by(self.engine.raise_if_interrupted):
+        return self.run(lambda call: self._on_stable_catalog(work, call), timeout_s)
+
+    def _on_stable_catalog(self, work: Callable[[], _Answer], call: Call) -> _Answer:
+        with self.exclusively(call):
             for _ in range(_ATTEMPTS):
-                self._refresh_trie()
+                self.refresh()
                 try:
                     answer = work()
                 except LookupError:
@@ -308,25 +387,29 @@ class Session:
             hint="try again when its writer is done",
         )
 
-    def _refresh_trie(self) -> None:
-        if self.trie.key.revision != self.catalog.revision:
-            self.trie = self._load_trie()
-            self._fusion.bind(self.catalog, self.trie)
-            self._load_unconditional()
+    def _index(self, last: _Indexed | None, alpha: float, on_title: OnTitle) -> _Indexed:
+        """Return index, prior and calibration of the catalog as it is now; what of the last one fits is taken over."""
+        trie, fusion = (None, None) if last is None else (last.trie, replace(last.fusion, unconditional=None))
+        if trie is None or fusion is None or trie.key.revision != self.catalog.revision:
+            trie = trie_cache.load(
+                self.catalog,
+                self.engine.model.tokenize,
+                self._fingerprint,
+                _checked(on_title, self._call),
+                default_threads(),
+                on_wait=self.engine.check,
+            )
+            fusion = ScoreFusion.of(self.config.prior, self._prior, self.catalog, trie)
+        if alpha:
+            fusion = replace(fusion, unconditional=(alpha, self._unconditional(trie, on_title)))
+        return _Indexed(trie, fusion)
 
-    def _load_trie(self, on_title: OnTitle = _no_title) -> TitleTrie:
-        tokenize = self.engine.model.tokenize
-        return trie_cache.load(self.catalog, tokenize, self._fingerprint, on_title, default_threads())
-
-    def _load_unconditional(self, on_title: OnTitle = _no_title) -> None:
-        """Have the fusion know what the model thinks of all titles of the index, if there is to be a calibration."""
-        self._fusion.unconditional = None
-        if not self._alpha:
-            return
+    def _unconditional(self, trie: TitleTrie, on_title: OnTitle) -> NDArray[np.float64]:
+        """Return what the model thinks of all titles of an index after an empty history, (n_items,) nats."""
 
         def compute() -> NDArray[np.float64]:
             logits = self.engine.prompt(self.prompts.build(CatalogRows(np.empty(0, np.int64)))[0])[0]
-            return self.search(np.zeros(self.trie.n_items), self.trie.n_items).score_all(logits, on_title)
+            return self._search(trie, np.zeros(trie.n_items), trie.n_items).score_all(logits, on_title)
 
         manifest, adapter_path = self.model_file.manifest, self.engine.model.adapter_path
         model = {
@@ -336,5 +419,16 @@ class Session:
             "prompt": self.config.prompt,
         }
         folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
-        known = unconditional.load(folder, model, self.trie.key.revision, self.trie.n_items, compute)
-        self._fusion.unconditional = (self._alpha, known)
+        return unconditional.load(folder, model, trie.key.revision, trie.n_items, compute)
+
+
+def _checked(on_title: OnTitle | None, call: Call | None) -> OnTitle:
+    """Return a report of progress that also ends the work when its call was ended."""
+
+    def report(done: int, total: int) -> None:
+        if call is not None:
+            call.check()
+        if on_title is not None:
+            on_title(done, total)
+
+    return report

@@ -40,17 +40,21 @@ _JOB = "job.json"
 
 @contextmanager
 def locked_root(
-    root: Path, on_wait: Callable[[], object] | None = None, *, wait_s: float = LOCK_WAIT_S
+    root: Path,
+    on_wait: Callable[[], object] | None = None,
+    *,
+    wait_s: float = LOCK_WAIT_S,
+    on_poll: Callable[[], object] | None = None,
 ) -> Iterator[None]:
     """Hold the lock of a folder with many results, which is created, and start without leftovers.
 
-    `on_wait` is called when another process holds the lock.
+    `on_wait` is called when another process holds the lock, `on_poll` several times a second while it does.
 
     Raises:
         LockedError: it has held the lock for `wait_s`.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root / _LOCK, root, wait_s=wait_s, on_wait=on_wait):
+    with locked(root / _LOCK, root, wait_s=wait_s, on_wait=on_wait, on_poll=on_poll):
         for leftover in root.glob(f"{_WORK}*"):
             _remove(leftover)
         remove_dead_partial_files(root)

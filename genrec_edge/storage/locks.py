@@ -7,6 +7,7 @@ itself may stay. Beside it, while it is held, a file `.holder` names the process
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from filelock import BaseFileLock
+
 HOLDER = ".holder"
 """The file that names the holder of `.lock`."""
+_POLL_S = 0.2
 _WAIT_HINT = "wait for it, or end it, and repeat the command"
 
 
@@ -28,6 +32,7 @@ def locked(
     *,
     wait_s: float = 0.0,
     on_wait: Callable[[], object] | None = None,
+    on_poll: Callable[[], object] | None = None,
     hint: str = _WAIT_HINT,
 ) -> Iterator[None]:
     """Hold the lock file `lock_path` while the block runs.
@@ -37,6 +42,7 @@ def locked(
         what: the file or folder that only the holder writes.
         wait_s: how long to wait for another process.
         on_wait: called once when there is another process to wait for.
+        on_poll: called several times a second while it waits; it may raise, to wait no longer.
         hint: what to do about another process.
 
     Raises:
@@ -51,7 +57,7 @@ def locked(
         if on_wait is not None:
             on_wait()
         try:
-            lock.acquire(timeout=wait_s)
+            _acquire(lock, wait_s, on_poll)
         except Timeout:
             raise lock_error(what, holder=_read(holder_path), waited_s=wait_s, hint=hint) from None
     try:
@@ -62,6 +68,20 @@ def locked(
         with suppress(OSError):
             holder_path.unlink()
         lock.release()
+
+
+def _acquire(lock: BaseFileLock, wait_s: float, on_poll: Callable[[], object] | None) -> None:
+    from filelock import Timeout  # noqa: PLC0415 - only writers need it
+
+    ends_at = time.monotonic() + wait_s
+    while on_poll is not None and time.monotonic() < ends_at - _POLL_S:
+        on_poll()
+        try:
+            lock.acquire(timeout=_POLL_S)
+        except Timeout:
+            continue
+        return
+    lock.acquire(timeout=max(0.0, ends_at - time.monotonic()))
 
 
 def lock_error(what: Path, *, holder: str = "", waited_s: float = 0.0, hint: str = _WAIT_HINT) -> LockedError:

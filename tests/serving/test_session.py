@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,20 @@ import pytest
 from genrec_edge import Recommender
 from genrec_edge.catalog import edit, writer
 from genrec_edge.catalog.reader import Catalog
+from genrec_edge.decoding import trie_cache
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import CancelledError, CatalogError, DeadlineError, NothingToRecommendError, UsageError
+from genrec_edge.storage import paths
+from genrec_edge.storage.folders import locked_root
 from tests.support.recommenders import Hook, ids, scores
 from tests.support.where_bombs import grown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from genrec_edge.records import Decode
+
+    Trials = Callable[[int, int], int]
 
 
 @pytest.fixture
@@ -139,3 +147,121 @@ def test_a_catalog_that_became_empty_says_so(tiny_llama: Path, tmp_path: Path, o
             return  # the last item cannot be removed
         with pytest.raises((CatalogError, NothingToRecommendError)):
             r.recommend(k=1)
+
+
+def _changes(path: Path, tmp_path: Path) -> Iterator[Callable[[], object]]:
+    """Yield changes of a catalog that move the positions of all items: the first in order comes, goes, comes, ..."""
+    first = tmp_path / "first.csv"
+    first.write_text('id,title,year\n900,!Zardoz,1974\n901,"""Aa""",2030\n')
+    while True:
+        yield lambda: edit.add(path, first)
+        yield lambda: edit.remove(path, ["900", "901"])
+
+
+def test_many_users_are_answered_from_a_catalog_that_changed_since_the_last_request(
+    tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
+) -> None:
+    histories = [["Jaws"], ["Fargo"], ["Alien (1979)"]]
+    changes = _changes(own_catalog_path, tmp_path)
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=2) as r:
+        r.calibrate(1)
+        for _ in range(2):
+            next(changes)()
+            many = r.recommend_many(histories, k=50)
+            with Recommender.open(tiny_llama, own_catalog_path, n_threads=1, calibrate=1) as fresh:
+                for result, history in zip(many, histories, strict=True):
+                    expected = fresh.recommend(history, k=50)
+                    assert result.model["calibrate"] == 1
+                    assert [x.bias for x in result.items] == pytest.approx([x.bias for x in expected.items], abs=0.01)
+                    assert ids(result) == ids(expected)
+
+
+def test_a_clone_follows_the_catalog_as_its_session_does(
+    tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
+) -> None:
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1, calibrate=0.5) as r:
+        next(_changes(own_catalog_path, tmp_path))()
+        with r.session.clone() as session:
+            cloned = Recommender(session).recommend(["Jaws"], k=62 - 1)
+        own = r.recommend(["Jaws"], k=62 - 1)
+    assert ids(cloned) == ids(own)
+    assert [item.bias for item in cloned.items] == [item.bias for item in own.items]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_a_calibration_outlives_whatever_ends_the_request_that_learns_it_anew(
+    tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None, how: str, trials: Trials
+) -> None:
+    n_ended = 0
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1, calibrate=1) as r:
+        for trial, change in zip(range(trials(4, 60)), _changes(own_catalog_path, tmp_path), strict=False):
+            change()
+            shutil.rmtree(paths.cache_path() / "indexes")  # nothing of it was learned before
+            seconds = 1e-3 * 1.1 ** (trial % 40)
+            canceller = threading.Timer(seconds, r.cancel)
+            canceller.start()
+            try:
+                r.recommend(["Jaws"], k=3, timeout_s=seconds if how == "timeout" else None)
+            except (DeadlineError, CancelledError):
+                n_ended += 1
+            canceller.join()
+            result = r.recommend(["Jaws"], k=3)
+            assert result.model["calibrate"] == 1
+            assert result.catalog["revision"] == r.catalog.revision
+            with Recommender.open(tiny_llama, own_catalog_path, n_threads=1, calibrate=1) as fresh:
+                expected = fresh.recommend(["Jaws"], k=3)
+            assert ids(result) == ids(expected)
+            assert scores(result) == [item.score for item in expected.items]
+    assert n_ended > 0
+
+
+def test_a_calibration_that_fails_leaves_the_one_before(recommender: Recommender) -> None:
+    def fail(_done: int, _total: int) -> None:
+        raise RuntimeError("stop")
+
+    recommender.calibrate(1)
+    before = recommender.recommend(["Jaws"], k=5)
+    shutil.rmtree(paths.cache_path() / "indexes")
+    with pytest.raises(RuntimeError, match="stop"):
+        recommender.calibrate(2, fail)
+    after = recommender.recommend(["Jaws"], k=5)
+    recommender.calibrate(0)
+    assert after.model["calibrate"] == 1
+    assert [item.score for item in after.items] == [item.score for item in before.items]
+
+
+def test_waiting_for_another_request_counts_for_the_deadline(recommender: Recommender) -> None:
+    expected = recommender.recommend(["Jaws"], k=3)
+    begun, go_on = threading.Event(), threading.Event()
+    readings = iter(["before the request", "inside of it"])
+
+    def wait() -> None:
+        if next(readings, "") == "inside of it":
+            begun.set()
+            assert go_on.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: recommender.recommend(["Jaws"], k=3, bias=Hook(wait)))
+        assert begun.wait(60)
+        with pytest.raises(DeadlineError):
+            recommender.recommend(["Jaws"], k=3, timeout_s=0.1)
+        go_on.set()
+        assert ids(first.result()) == ids(expected)
+
+
+def test_the_wait_for_an_index_that_another_process_builds_ends_with_the_deadline(
+    tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
+) -> None:
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
+        folder = trie_cache.index_path(r.catalog, r.session._fingerprint).parent
+        next(_changes(own_catalog_path, tmp_path))()
+        with locked_root(folder):
+            with pytest.raises(DeadlineError):
+                r.recommend(["Jaws"], k=3, timeout_s=0.3)
+            canceller = threading.Timer(0.3, r.cancel)
+            canceller.start()
+            with pytest.raises(CancelledError):
+                r.recommend(["Jaws"], k=3)
+            canceller.join()
+        assert r.recommend(["Jaws"], k=3).catalog["items"] == 62
