@@ -124,7 +124,8 @@ def called(call: Callable[[], _T]) -> tuple[_T, str]:
 
 def logged(call: Callable[[], int], *, quiet: Container[int]) -> int:
     """Return the code that a call of the library returns; if it is among `quiet`, its lines are logged at DEBUG."""
-    _listener.held = held = []
+    held: list[tuple[int, str]] = []
+    _listener.held = held
     try:
         code = call()
     finally:

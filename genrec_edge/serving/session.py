@@ -151,8 +151,9 @@ class Session:
 
         It has the index and the calibration that this one has now; as this one does, it follows the catalog.
 
-        Raises: as `open`.
+        Raises: as `open`; and ForkError in a fork of the process that opened this one.
         """
+        self._check_open()
         return run_call(lambda _call: self._clone(), discard=type(self).close)
 
     def _clone(self) -> Session:
