@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.history import HistoryOptions
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from genrec_edge.profiles.records import Profile, ProfileEvent, ProfileUpdate
     from genrec_edge.profiles.store import ProfileStore
     from genrec_edge.profiles.summaries import Summarizer
-    from genrec_edge.records import Interaction
+    from genrec_edge.records import Interaction, Match
 
 profile_app = typer.Typer(help="Keep, show and forget what users have met, and what it says of them.")
 
@@ -66,17 +67,20 @@ def update(
     check_options(request)
     interactions, min_rating = source.interactions(quiet=quiet), request.min_rating
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
-        events, unknown = _events(interactions, opened, min_rating)
+        events, matches = _events(interactions, opened, min_rating)
         if not quiet:
-            for text in unknown:
-                say(f"not in the catalog: {text}")
+            _say_understood(matches)
         if blocks is None and summarizer != "facts":
             blocks = _BLOCKS_OF_A_MODEL
         with _summarizer(summarizer, opened, threads) as writer:
             done = ProfileStore().update(user, events, opened, writer, method=method, block=block, blocks=blocks)
     if json:
         counts = {name: value for name, value in asdict(done).items() if name != "profile"}
-        payload = {"profile": asdict(done.profile), **counts, "unresolved": unknown}
+        payload = {
+            "profile": asdict(done.profile),
+            **counts,
+            "unresolved": [match.input for match in matches if match.item is None],
+        }
         emit_json("genrec-edge/profile-update@1", payload)
         return
     for line in _said(done, summarizer):
@@ -136,27 +140,46 @@ def _users(store: ProfileStore) -> list[str]:
 
 def _events(
     interactions: list[Interaction], catalog: Catalog, min_rating: float | None
-) -> tuple[list[ProfileEvent], list[str]]:
-    """Return the events that a history means, and what of it is not in the catalog."""
+) -> tuple[list[ProfileEvent], list[Match]]:
+    """Return the events that a history means, and what each entry was understood as.
+
+    Raises:
+        NothingToRecommendError: there is a history, and nothing of it means one item.
+    """
     from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
     from genrec_edge.profiles.records import ProfileEvent  # noqa: PLC0415
     from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
 
     resolver = TitleResolver(catalog)
-    events, unknown = [], []
+    events, matches = [], []
     for interaction in in_order(interactions):
         match = resolver.resolve_interaction(interaction)
+        matches.append(match)
         if match.item is None:
-            unknown.append(match.input)
             continue
         liked = min_rating is None or interaction.rating is None or interaction.rating >= min_rating
         events.append(ProfileEvent(match.item.id, match.item.title, interaction.timestamp, liked))
     if interactions and not events:
+        n_unclear = sum(match.method == "ambiguous" for match in matches)
+        unclear = f" for sure: {n_unclear} could be several items" if n_unclear else ""
         raise NothingToRecommendError(
-            f"none of the {len(interactions)} titles is in the catalog {catalog.name!r}",
+            f"none of the {len(interactions)} titles is in the catalog {catalog.name!r}{unclear}",
             hint="`genrec-edge resolve TITLE` shows what is near",
         )
-    return events, unknown
+    return events, matches
+
+
+def _say_understood(matches: list[Match]) -> None:
+    from genrec_edge.cli.render import label, say_understood  # noqa: PLC0415
+
+    for match in matches:
+        if match.method == "none":
+            say(printable(f"not in the catalog: {match.input}"))
+        elif match.item is None:
+            names = ", ".join(label(item) for item in match.candidates)
+            say(printable(f"could be several items: {match.input}: {names}"))
+        else:
+            say_understood(match)
 
 
 @contextmanager

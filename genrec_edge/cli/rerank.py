@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec_edge.catalog.titles import split_year, with_year
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.history import HistoryOptions, read_interactions
 from genrec_edge.cli.output import emit_json
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request
+
+if TYPE_CHECKING:
+    from genrec_edge.catalog.reader import Catalog
+    from genrec_edge.records import Interaction
 
 
 @takes(HistoryOptions, into="user")
@@ -32,13 +37,22 @@ def rerank(
 ) -> None:
     """Put candidates in the order in which the user is likeliest to choose them; any number, in any order."""
     request, _ = user.user_of(request, quiet=command.quiet)
-    named = tuple(entry.id or entry.title or "" for entry in read_interactions(candidates, quiet=command.quiet))
-    request = replace(request, task="reranking", candidates=named)
+    entries = read_interactions(candidates, quiet=command.quiet)
     from genrec_edge.cli.render import show, to_json  # noqa: PLC0415
 
     with opened(options, command) as recommender:
+        named = tuple(_name(entry, recommender.catalog) for entry in entries)
+        request = replace(request, task="reranking", candidates=named)
         result = interruptible(recommender, lambda: recommender.answer(request))
     if command.json:
         emit_json("genrec-edge/rerank@1", to_json(result))
     else:
         show(result, quiet=command.quiet)
+
+
+def _name(entry: Interaction, catalog: Catalog) -> str:
+    """Return what a candidate is called in a request: its id if the catalog has it, else its title with the year."""
+    if entry.title is None or (entry.id is not None and catalog.by_ids([entry.id])):
+        return entry.id or ""
+    title, year = split_year(entry.title)
+    return entry.title if entry.year in {None, year} else with_year(title, entry.year or 0)

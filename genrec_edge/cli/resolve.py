@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet
+from genrec_edge.cli.history import read_interactions
 from genrec_edge.cli.output import catalog_path, emit_json, print_table
 from genrec_edge.errors import NothingToRecommendError
+from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
     from genrec_edge.records import Item, Match
@@ -28,10 +29,10 @@ def resolve(
     from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
     from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
 
-    texts = [line.rstrip("\n") for line in sys.stdin] if titles == ["-"] else titles
+    entries = read_interactions("-", quiet=quiet) if titles == ["-"] else [Interaction(title=title) for title in titles]
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
         resolver = TitleResolver(opened)
-        matches = [resolver.resolve(text) for text in texts]
+        matches = [resolver.resolve_interaction(entry) for entry in entries]
     if json:
         emit_json("genrec-edge/resolve@1", {"matches": [_entry(match) for match in matches]})
     else:

@@ -29,6 +29,7 @@ from genrec_edge.errors import UsageError, several
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, sha256_file, sync
 from genrec_edge.storage.folders import install, partial_folder
+from genrec_edge.storage.spooled import as_file
 from genrec_edge.storage.tables import open_source
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def import_files(
     on_event: OnEvent,
     on_note: OnNote = lambda _: None,
 ) -> Path:
-    """Make a data set of two files, each CSV, TSV, JSON, JSON lines or SQLite with one table; return its folder.
+    """Make a data set of two files or pipes, each a table that `open_source` reads; return its folder.
 
     `out` None is the folder of its name in `paths.datasets_path`. Events stay in the order of their file; `options` say
     which are left out.
@@ -106,8 +107,12 @@ def import_files(
     folder = paths.datasets_path() / about.name if out is None else out
     if (folder / CARD).is_file() and not force:
         raise UsageError(f"{folder} is a data set already", hint="replace it with `force`, or choose another `out`")
-    with creating_dataset(folder, force=force) as work:
-        write_dataset(work, interactions, items, about, columns, on_event, options, on_note)
+    with (
+        as_file(interactions) as event_file,
+        as_file(items) as item_file,
+        creating_dataset(folder, force=force) as work,
+    ):
+        write_dataset(work, event_file, item_file, about, columns, on_event, options, on_note)
     return folder
 
 

@@ -19,6 +19,7 @@ from genrec_edge.prior.cooccurrence import count_transitions, event_counts
 from genrec_edge.prior.db import PRIOR, checked_transitions, read_card
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import WINDOW
+from genrec_edge.storage.spooled import as_file
 from genrec_edge.storage.tables import open_source
 from genrec_edge.storage.times import to_seconds, unit_by_size
 
@@ -78,8 +79,13 @@ def update(
         DiskFullError: no room.
     """
     options.check()
-    source = open_source(interactions_path)
-    at = replace(find_columns(source, columns or {}), rating=None)  # a prior counts events, whatever their rating
+    with as_file(interactions_path) as file:
+        return _update(path, file, columns or {}, options)
+
+
+def _update(path: Path, interactions: Path, columns: Mapping[str, str | None], options: EventOptions) -> PriorUpdate:
+    source = open_source(interactions)
+    at = replace(find_columns(source, columns), rating=None)  # a prior counts events, whatever their rating
     with PRIOR.writing(path) as connection:
         card = read_card(path, connection)
         if card.split["split"] != "all":

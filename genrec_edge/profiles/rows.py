@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from genrec_edge.profiles.summaries import HistorySummary
 
 
+_FIRST_CLEAR_SECOND = 1e8
+"""In 1973; as milliseconds, an earlier one could be a number of seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class SummaryState:
     """What the summary of a user is made of, the place of the first event after it, and the version of the row."""
@@ -94,9 +98,22 @@ def insert_events(connection: sqlite3.Connection, user: str, events: Sequence[Pr
     (first_place,) = connection.execute(query, [user]).fetchone()
     n_new = 0
     for event in events:
+        if _is_known(connection, user, event):
+            continue
         row = (user, first_place + n_new, event.item_id, event.title, event.timestamp, int(event.liked))
         n_new += connection.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", row).rowcount
     return n_new
+
+
+def _is_known(connection: sqlite3.Connection, user: str, event: ProfileEvent) -> bool:
+    """Whether an event is there with a timestamp in milli- or microseconds, as earlier versions kept them."""
+    if event.timestamp is None or event.timestamp < _FIRST_CLEAR_SECOND:
+        return False
+    query = (
+        "SELECT 1 FROM events WHERE user = ? AND item = ? AND (timestamp BETWEEN ? AND ? OR timestamp BETWEEN ? AND ?)"
+    )
+    bounds = [event.timestamp * factor + margin for factor in (1e3, 1e6) for margin in (-0.5, 0.5)]
+    return connection.execute(query, [user, event.item_id, *bounds]).fetchone() is not None
 
 
 def write_summary(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +134,16 @@ def test_what_was_left_out_and_decided_is_said() -> None:
     assert run(*IMPORT, "--skip-unknown").stderr.splitlines() == notes
     assert run(*IMPORT, "--skip-unknown", "--repeats", "drop", "--force", "--quiet").stderr == ""
     assert run_json("show", "mine")["card"]["interactions"]["left_out"] == 2
+
+
+def test_events_and_items_may_come_out_of_pipes() -> None:
+    program = [sys.executable, "-c", "from genrec_edge.cli import main; main()", "data", *IMPORT]
+    program[program.index("events.csv")] = "-"
+    done = subprocess.run(program, input=Path("events.csv").read_bytes(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run_json("show", "mine")["facts"]["events"] == 3
+    bad = subprocess.run([*program, "--force"], input=b"user,item,timestamp\n1,7,x\n", capture_output=True, check=False)
+    assert (bad.returncode, bad.stderr[:50]) == (2, b"error: /dev/stdin: 1 event cannot be used: line 2:")
 
 
 def test_times_that_are_no_dates_are_shown_as_they_are() -> None:

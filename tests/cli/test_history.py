@@ -36,6 +36,20 @@ def test_what_of_a_history_file_was_not_used_is_said(tmp_path: Path, messy_catal
     assert run_json("profile", "show", "ann")["profile"]["n_events"] == 1
 
 
+def test_what_a_profile_did_not_take_is_said_for_its_own_reason(messy_catalog_path: Path) -> None:
+    update = ("profile", "update", "ben", "--catalog", str(messy_catalog_path), "-H", "Heat")
+    refused = run(*update)
+    assert refused.exit_code == 3
+    assert "for sure: 1 could be several items" in refused.stderr
+    done = run(*update, "-H", "teh matrx", "-H", "xyzzy")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[:3] == [
+        "could be several items: Heat: Heat (1995), Heat (1986)",
+        "understood 'teh matrx' as Matrix, The (1999) [fuzzy, 0.72]",
+        "not in the catalog: xyzzy",
+    ]
+
+
 @pytest.mark.model
 def test_the_history_of_a_named_user_comes_from_the_profile(films_options: tuple[str, ...]) -> None:
     watched = ["Alien", "Aliens", "Predator", "The Thing (1982)", "Blade Runner", "RoboCop (1987)"]

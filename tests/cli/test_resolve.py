@@ -57,6 +57,14 @@ def test_resolve_reads_stdin(messy_catalog_path: Path) -> None:
     assert [match["item"]["id"] for match in json.loads(result.stdout)["matches"]] == ["007", "2"]
 
 
+def test_lines_of_stdin_may_be_objects(messy_catalog_path: Path) -> None:
+    lines = '{"title": "Heat", "year": 1986}\nid:007\n{"id": "2", "title": "Heat"}\n'
+    result = run("resolve", "-", "--catalog", str(messy_catalog_path), "--json", stdin=lines)
+    assert [match["item"]["id"] for match in json.loads(result.stdout)["matches"]] == ["3", "007", "2"]
+    refused = run("resolve", "-", "--catalog", str(messy_catalog_path), stdin=b"Heat\nAm\xe9lie\n")
+    assert (refused.exit_code, "standard input, line 2 is not UTF-8 (byte 3)" in refused.stderr) == (2, True)
+
+
 def test_nothing_that_steers_a_terminal_is_printed(messy_catalog_path: Path) -> None:
     result = run("resolve", "\x1b]0;evil\x07", "--catalog", str(messy_catalog_path))
     assert "]0;evil" in result.stdout

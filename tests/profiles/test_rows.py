@@ -34,6 +34,17 @@ def connection() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.mark.parametrize("factor", [1e3, 1e6])
+def test_events_that_an_earlier_version_kept_in_milliseconds_are_known(
+    connection: sqlite3.Connection, factor: float
+) -> None:
+    old = [ProfileEvent("a", "Alien", 1_706_732_100.123 * factor), ProfileEvent("b", "Brazil", 5.0)]
+    assert rows.insert_events(connection, "ann", old) == 2
+    now = [ProfileEvent("a", "Alien", 1_706_732_100.123), ProfileEvent("b", "Brazil", 0.005)]
+    assert rows.insert_events(connection, "ann", now) == 1
+    assert rows.insert_events(connection, "ann", [ProfileEvent("a", "Alien", 1_706_732_101.123)]) == 1
+
+
 def test_events_are_added_once_and_in_order(connection: sqlite3.Connection) -> None:
     assert rows.insert_events(connection, "ann", EVENTS[:2]) == 2
     assert rows.insert_events(connection, "ann", EVENTS) == 2
