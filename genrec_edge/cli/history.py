@@ -29,7 +29,7 @@ class HistoryOptions:
     history_file: str | None = field(
         default=None,
         metadata=option(
-            "Titles or ids, one a line, or JSON lines with id, title, year, timestamp, rating; - is stdin.",
+            "Titles or ids, one a line, or a table with title, id, year, timestamp, rating; - is stdin.",
             metavar="FILE",
         ),
     )
@@ -83,7 +83,7 @@ def read_interactions(history_file: str | None, *, quiet: bool = False) -> tuple
 
 
 def _parsed(history_file: str) -> ParsedHistory:
-    from genrec_edge.serving.history_file import parse_history  # noqa: PLC0415
+    from genrec_edge.serving.history_table import read_history, read_piped_history  # noqa: PLC0415
 
     if history_file == "-":
         if sys.stdin.isatty():
@@ -91,10 +91,15 @@ def _parsed(history_file: str) -> ParsedHistory:
                 "`history_file` is -, which reads standard input, and nothing is piped in",
                 hint="pipe titles in, one a line",
             )
-        return parse_history(sys.stdin.buffer, "standard input")
+        return read_piped_history(sys.stdin.buffer, "standard input")
+    path = Path(history_file)
     try:
-        with Path(history_file).open("rb") as file:
-            return parse_history(file, history_file)
+        if path.is_fifo() or path.is_char_device() or path.is_socket():
+            with path.open("rb") as pipe:
+                return read_piped_history(pipe, history_file)
+        with path.open("rb"):
+            pass
+        return read_history(path)
     except OSError as e:
         raise UsageError(
             f"cannot read {history_file}: {e.strerror}", hint="name a readable file, or - for stdin"

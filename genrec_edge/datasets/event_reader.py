@@ -17,6 +17,7 @@ from genrec_edge.catalog.item_ids import plain_id
 from genrec_edge.datasets.events import EventOptions, Events, counted, without_repeats
 from genrec_edge.errors import UsageError, several
 from genrec_edge.storage.cells import scalar
+from genrec_edge.storage.numbers import is_missing
 from genrec_edge.storage.times import TIME_HINT, UnclearTimesError, moment_of, number_of, rating_of, to_seconds
 
 if TYPE_CHECKING:
@@ -227,10 +228,10 @@ def _plain_index(item_index: Mapping[str, int]) -> dict[str, int]:
 
 
 def _present(cell: object) -> object:
-    """Return the cell of a rating, None for one that holds nothing."""
-    if isinstance(cell, float) and math.isnan(cell):
-        return None
-    return scalar(cell) if isinstance(cell, str) else cell
+    """Return a cell, None for one that holds nothing or says so, as "NA" does."""
+    if isinstance(cell, str):
+        return None if is_missing(cell.strip()) else scalar(cell)
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
 
 
 def _wrong(what: str, cell: object) -> str:

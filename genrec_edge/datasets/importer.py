@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import numpy as np
 from genrec_edge._version import __version__
 from genrec_edge.catalog import writer as catalog_writer
 from genrec_edge.catalog.titles import clean
-from genrec_edge.datasets.event_columns import find_columns
+from genrec_edge.datasets.event_columns import open_events
 from genrec_edge.datasets.event_reader import read_events
 from genrec_edge.datasets.events import EventOptions
 from genrec_edge.datasets.folder import CARD, CATALOG, COLUMNS, INTERACTIONS, NAME, SCHEMA, read_items
@@ -30,7 +31,6 @@ from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, sha256_file, sync
 from genrec_edge.storage.folders import install, partial_folder
 from genrec_edge.storage.spooled import as_file
-from genrec_edge.storage.tables import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -144,18 +144,9 @@ def write_dataset(
 ) -> None:
     """Write catalog, interactions and card into `folder`, the card last, and sync them to the disk."""
     options.check()
-    source = open_source(interactions)  # before minutes of work: the file may be missing
-    at = find_columns(source, {role: getattr(columns, role) for role in COLUMNS})
-    built = catalog_writer.build(
-        items,
-        folder / CATALOG,
-        title=columns.title,
-        id=columns.id,
-        year=columns.year,
-        name=about.name,
-        licence=about.licence,
-        progress=_shares("items", on_event),
-    )
+    # Before minutes of work: the file may be missing.
+    source, at = open_events(interactions, {role: getattr(columns, role) for role in COLUMNS})
+    built = _build_items(items, folder / CATALOG, about, columns, _shares("items", on_event))
     table, revision = read_items(folder / CATALOG)
     item_ids = [item.id for item in table]
     index = {item_id: i for i, item_id in enumerate(item_ids)}
@@ -188,6 +179,19 @@ def write_dataset(
     (folder / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name in (CARD, INTERACTIONS):
         sync(folder / name)
+
+
+def _build_items(
+    items: Path, out: Path, about: DatasetInfo, columns: ColumnNames, on_share: Callable[[float], object]
+) -> BuildReport:
+    """Make the catalog of the items; hints name nothing that an import does not take."""
+    named = {"title": columns.title, "id": columns.id, "year": columns.year}
+    try:
+        return catalog_writer.build(items, out, **named, name=about.name, licence=about.licence, progress=on_share)
+    except UsageError as e:
+        arguments = set(re.findall("`([a-z_]+)`", e.hint))
+        hint = e.hint if arguments <= named.keys() else "give the items as a file with one table and names of columns"
+        raise UsageError(e.message, hint=hint) from e
 
 
 def _notes_of(items: Path, built: BuildReport) -> Iterator[str]:

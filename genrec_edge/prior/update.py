@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.datasets.event_columns import find_columns
+from genrec_edge.datasets.event_columns import open_events
 from genrec_edge.datasets.event_reader import read_events
 from genrec_edge.datasets.events import EventOptions, group_by_user
 from genrec_edge.errors import UsageError, several
@@ -20,7 +20,6 @@ from genrec_edge.prior.db import PRIOR, checked_transitions, read_card
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import WINDOW
 from genrec_edge.storage.spooled import as_file
-from genrec_edge.storage.tables import open_source
 from genrec_edge.storage.times import to_seconds, unit_by_size
 
 if TYPE_CHECKING:
@@ -84,8 +83,8 @@ def update(
 
 
 def _update(path: Path, interactions: Path, columns: Mapping[str, str | None], options: EventOptions) -> PriorUpdate:
-    source = open_source(interactions)
-    at = replace(find_columns(source, columns), rating=None)  # a prior counts events, whatever their rating
+    source, columns_at = open_events(interactions, columns)
+    at = replace(columns_at, rating=None)  # a prior counts events, whatever their rating
     with PRIOR.writing(path) as connection:
         card = read_card(path, connection)
         if card.split["split"] != "all":

@@ -1,4 +1,7 @@
-"""Histories from text: one title a line, or JSON lines with id, title, year, timestamp and rating."""
+"""What a history means: titles, or objects with id, title, year, timestamp and rating.
+
+`history_table.py` reads files of other formats.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ import numpy as np
 from genrec_edge.errors import UsageError
 from genrec_edge.records import Interaction
 from genrec_edge.storage.cells import NULLS, parse_year
+from genrec_edge.storage.column_roles import simple_name
 from genrec_edge.storage.times import TIME_HINT, UnclearTimesError, moment_of, number_of, rating_of, to_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _FIELD_NAMES = {
-    "title": ("title", "name", "movie", "film", "movietitle"),
+    "title": ("title", "name", "movie", "film", "movietitle", "primarytitle"),
     "id": ("id", "item", "itemid", "movieid", "imdbid", "tconst", "const"),
-    "year": ("year", "releaseyear", "productionyear", "startyear"),
-    "timestamp": ("timestamp", "time", "date", "datetime", "watchedat", "watcheddate"),
+    "year": ("year", "releaseyear", "productionyear", "startyear", "releasedate"),
+    "timestamp": ("timestamp", "time", "date", "datetime", "watchedat", "watcheddate", "daterated", "lastplayed"),
     "rating": ("rating", "stars", "score", "yourrating", "myrating"),
 }
 """What fields are called, the likeliest first, in lower case and without punctuation."""
@@ -122,7 +126,7 @@ def _entry(value: object, where: str, ignored: Counter[str]) -> _Entry:
         raise UsageError(f"{where} has neither a title nor an id", hint='write {"title": "..."} or {"id": "..."}')
     rating = _rating(cells.get("rating"), f"{where}: {fields.get('rating')}")
     year = _year(cells.get("year"), f"{where}: {fields.get('year')}")
-    time_cell = _present(cells.get("timestamp"))
+    time_cell = present(cells.get("timestamp"))
     timestamp, moment = number_of(time_cell), moment_of(time_cell)
     if time_cell is not None and timestamp is None and moment is None:
         raise UsageError(f"{where}: {fields['timestamp']} is {reprlib.repr(time_cell)}", hint=TIME_HINT)
@@ -131,15 +135,23 @@ def _entry(value: object, where: str, ignored: Counter[str]) -> _Entry:
 
 
 def _fields(value: Mapping[str, object]) -> dict[str, str]:
-    """Return the name of the field that holds each role, of those that are there and not null."""
+    """Return the name of the field that holds each role: the likeliest one that is not empty, else that is not null."""
     simple: dict[str, str] = {}
-    for name, cell in value.items():
+    for name, cell in sorted(value.items(), key=lambda field: present(field[1]) is None):
         if cell is not None:
-            simple.setdefault("".join(c for c in name.casefold() if c.isalnum()), name)
-    found = {
-        role: next((simple[word] for word in usual if word in simple), None) for role, usual in _FIELD_NAMES.items()
-    }
-    return {role: name for role, name in found.items() if name is not None}
+            simple.setdefault(simple_name(name), name)
+    found: dict[str, str] = {}
+    for role, usual in _FIELD_NAMES.items():
+        names = [simple[word] for word in usual if word in simple]
+        if names:
+            found[role] = next((name for name in names if present(value[name]) is not None), names[0])
+    return found
+
+
+def roles_of(names: Iterable[str]) -> set[str]:
+    """Return which of "title", "id", "year", "timestamp" and "rating" some of these names are."""
+    simple = {simple_name(name) for name in names}
+    return {role for role, usual in _FIELD_NAMES.items() if simple & set(usual)}
 
 
 def _in_seconds(entries: Sequence[_Entry], name: str) -> tuple[list[Interaction], str]:
@@ -156,7 +168,7 @@ def _in_seconds(entries: Sequence[_Entry], name: str) -> tuple[list[Interaction]
     return interactions, f"the times are read as {unit}" if unit else ""
 
 
-def _present(cell: object) -> object:
+def present(cell: object) -> object:
     """Return a cell, None for text that holds nothing."""
     return None if isinstance(cell, str) and cell.strip() in NULLS else cell
 
@@ -170,7 +182,7 @@ def _text(value: object, what: str) -> str | None:
 
 
 def _rating(value: object, what: str) -> float | None:
-    value = _present(value)
+    value = present(value)
     rating = rating_of(value)
     if value is not None and rating is None:
         raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write it as a number")
@@ -178,7 +190,7 @@ def _rating(value: object, what: str) -> float | None:
 
 
 def _year(value: object, what: str) -> int | None:
-    value = _present(value)
+    value = present(value)
     year = None if isinstance(value, bool | list | dict) else parse_year(value)
     if value is not None and year is None:
         raise UsageError(f"{what} is {reprlib.repr(value)}", hint="write a year of four digits")

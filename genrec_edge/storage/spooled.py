@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,33 @@ def as_file(path: Path) -> Iterator[Path]:
         try:
             yield copy
         except GenRecError as e:
-            e.message = e.message.replace(str(copy), str(path))
-            raise
+            raise _renamed(e, str(copy), str(path)) from e
+
+
+@contextmanager
+def in_memory(data: bytes, name: str) -> Iterator[Path]:
+    """Yield a file with these bytes that leaves nothing on a disk, where the system can (Linux); errors call it `name`.
+
+    Elsewhere it is in a folder that only its owner may read, and is removed after the block.
+    """
+    with ExitStack() as cleanup:
+        if hasattr(os, "memfd_create"):
+            file = cleanup.enter_context(os.fdopen(os.memfd_create("genrec-edge"), "wb"))
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+        else:
+            path = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="genrec-edge-"))) / "stdin"
+            file = cleanup.enter_context(path.open("wb"))
+        file.write(data)
+        file.flush()
+        try:
+            yield path
+        except GenRecError as e:
+            raise _renamed(e, str(path), name) from e
+
+
+def _renamed(error: GenRecError, copy: str, name: str) -> GenRecError:
+    """Return an error of the same class that calls a copy what it is a copy of."""
+    return type(error)(error.message.replace(copy, name), hint=error.hint)
 
 
 def _opened(path: Path) -> BinaryIO:
