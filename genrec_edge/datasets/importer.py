@@ -185,12 +185,24 @@ def _build_items(
     items: Path, out: Path, about: DatasetInfo, columns: ColumnNames, on_share: Callable[[float], object]
 ) -> BuildReport:
     """Make the catalog of the items; hints name nothing that an import does not take."""
-    named = {"title": columns.title, "id": columns.id, "year": columns.year}
     try:
-        return catalog_writer.build(items, out, **named, name=about.name, licence=about.licence, progress=on_share)
+        return catalog_writer.build(
+            items,
+            out,
+            title=columns.title,
+            id=columns.id,
+            year=columns.year,
+            name=about.name,
+            licence=about.licence,
+            progress=on_share,
+        )
     except UsageError as e:
         arguments = set(re.findall("`([a-z_]+)`", e.hint))
-        hint = e.hint if arguments <= named.keys() else "give the items as a file with one table and names of columns"
+        hint = (
+            e.hint
+            if arguments <= {"title", "id", "year"}
+            else "give the items as a file with one table and names of columns"
+        )
         raise UsageError(e.message, hint=hint) from e
 
 

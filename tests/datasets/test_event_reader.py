@@ -21,6 +21,7 @@ from genrec_edge.storage.tables import open_source
 from tests.support.interactions import ITEMS, make
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -75,7 +76,7 @@ def read(folder: Path, events: str, items: str = ITEMS, **options: Any) -> tuple
 
 def test_times_of_all_units_and_dates_in_one_file_are_one_order(tmp_path: Path) -> None:
     moments = [1_600_000_000 + 1000 * i for i in range(12)]
-    written = [
+    written: list[Callable[[int], str]] = [
         str,
         lambda t: str(t * 1000),
         lambda t: str(t * 10**6),
