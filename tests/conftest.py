@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.support.catalogs",
     "tests.support.commands",
     "tests.support.data_sets",
+    "tests.support.faulty_commands",
     "tests.support.gguf_files",
     "tests.support.models",
     "tests.support.packages",

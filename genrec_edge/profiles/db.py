@@ -114,8 +114,8 @@ def remove_side_files(path: Path) -> None:
                 path.with_name(f"{path.name}{ending}").unlink()
 
 
-def remove_damaged(path: Path) -> bool:
-    """Remove a file of profiles that cannot be read; return False where it is no such file, or of a newer version."""
+def remove_profiles(path: Path, *, why: str) -> bool:
+    """Remove a file of profiles as a whole; return False where it is no such file, or of a newer version."""
     with path_errors(path):
         with open_regular(path) as file:
             header = file.read(_HEADER_BYTES)
@@ -124,7 +124,7 @@ def remove_damaged(path: Path) -> bool:
             return False
         path.unlink()
     remove_side_files(path)
-    log.warning("the file of profiles %s was damaged and was removed", path)
+    log.warning("the file of profiles was removed as a whole: %s", why)
     return True
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.titles import printable
-from genrec_edge.errors import DatasetError, LockedError, UsageError
+from genrec_edge.errors import DatasetError, DiskError, DiskFullError, LockedError, UsageError
 from genrec_edge.profiles import rows
-from genrec_edge.profiles.db import PROFILES, reading, remove_damaged, remove_side_files, wipe, writing
+from genrec_edge.profiles.db import PROFILES, reading, remove_profiles, remove_side_files, wipe, writing
 from genrec_edge.profiles.records import Profile, ProfileContext, ProfileUpdate
 from genrec_edge.profiles.summaries import DEFAULT_BLOCK, DEFAULT_BLOCKS, update_parts
 from genrec_edge.storage import paths
@@ -147,21 +147,21 @@ class ProfileStore:
         """Delete a user, or all of them for None, and return how many events that were.
 
         Nothing of them is left in the file, nor beside it where a process was killed; free space is given back. For
-        None, a file of profiles that is damaged is removed as a whole.
+        None, a file of profiles that is damaged, or has no room to be written anew, is removed as a whole.
         """
         if user is not None:
             _check_user(user)
         if not self.path.exists():
             remove_side_files(self.path)
             return 0
+        n_events = 0
         try:
             with writing(self.path) as connection:
                 n_events = rows.delete_users(connection, user)
             wipe(self.path)
-        except DatasetError:
-            if user is not None or not remove_damaged(self.path):
+        except (DatasetError, DiskError, DiskFullError) as e:
+            if user is not None or not remove_profiles(self.path, why=e.message):
                 raise
-            return 0
         return n_events
 
     def _has_tables(self) -> bool:

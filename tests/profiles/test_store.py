@@ -13,12 +13,13 @@ import pytest
 
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.errors import DatasetError, LockedError, UsageError
+from genrec_edge.errors import DatasetError, DiskFullError, LockedError, UsageError
 from genrec_edge.profiles.records import ProfileEvent
 from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.summaries import HistorySummary, hierarchical
 from genrec_edge.profiles.tastes import Tastes, profile_text
 from genrec_edge.records import Interaction
+from tests.support.faults import largest_file
 from tests.support.profiles import RecordingSummarizer, UnableSummarizer, random_events
 
 if TYPE_CHECKING:
@@ -341,6 +342,15 @@ def test_a_damaged_file_is_removed_when_everybody_is_forgotten(films: Catalog, s
         with pytest.raises(DatasetError):
             store.forget(None)
         assert store.path.read_bytes() == foreign
+
+
+def test_a_full_disk_keeps_nobody_from_being_forgotten(films: Catalog, store: ProfileStore) -> None:
+    store.update("hush-user", random_events(films, 9), films, RecordingSummarizer(films))
+    with largest_file(100):
+        with pytest.raises(DiskFullError, match="bytes free"):
+            store.forget("hush-user")
+        store.forget(None)
+    assert list(store.path.parent.iterdir()) == []
 
 
 def test_reading_makes_no_file(store: ProfileStore) -> None:
