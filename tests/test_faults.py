@@ -6,14 +6,19 @@ The faults come between the process and libc (`faults.c`), below Python, SQLite 
 from __future__ import annotations
 
 import errno
+import json
 import random
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+from genrec_edge.engine.bindings import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,3 +153,46 @@ def test_with_a_disk_that_is_full_from_any_moment_on_nothing_is_lost_and_nothing
         assert commands.names() <= whole.names | {"home/profiles.db"}
         assert_goes_on(name, commands, whole)
     assert n_failed > 0
+
+
+def traces(root: Path, tokens: Mapping[str, list[int]]) -> list[str]:
+    """Return where in the user's home titles of a history stand: in UTF-8, as token ids of 32 bits, or in JSON.
+
+    Title indexes have the tokens of all titles, each by itself: there it has to be two of them, one after the other.
+    """
+    history = list(tokens.values())
+    pairs = [[*one, *other] for one, other in pairwise(history)]
+    found = []
+    for path in (root / "home").rglob("*"):
+        folder = path.relative_to(root / "home").parts[0]
+        if not path.is_file() or folder in {"models", "datasets"}:
+            continue
+        is_index = path.relative_to(root / "home").parts[:2] == ("cache", "indexes")
+        content = path.read_bytes()
+        needles = [title.encode() for title in tokens]
+        for ids in pairs if is_index else history:
+            needles += [np.array(ids, "<i4").tobytes(), json.dumps(ids)[1:-1].encode()]
+        found += [f"{path}: {needle!r}" for needle in needles if needle in content]
+    return found
+
+
+def test_after_forgetting_no_byte_of_a_history_is_left_also_of_killed_commands(
+    commands: FaultyCommands, undisturbed: Mapping[str, Undisturbed], trials: Callable[[int, int], int]
+) -> None:
+    titles = [*HISTORY[1::2], "Jaws", "Fargo"]
+    with closing(Model(next((commands.template / "home" / "models" / "tiny").glob("*.gguf")))) as model:
+        tokens = {title: [*map(int, model.tokenize(title)), int(model.newline_id)] for title in titles}
+    n_before = 0
+    for seed in range(trials(10, 200)):
+        rng = random.Random(seed)
+        commands.begin_anew()
+        for name in rng.sample(["index", "calibrate", "profile", "index"], 3):
+            end = undisturbed[name].ran.seconds * 1.3
+            commands.run(COMMANDS[name], kill_after_s=rng.uniform(0.3 * end, end))
+        if rng.random() < 0.3:
+            commands.run(COMMANDS["forget"], kill_after_s=rng.uniform(0, undisturbed["forget"].ran.seconds))
+        n_before += len(traces(commands.root, tokens))
+        forgotten = commands.run(COMMANDS["forget"])
+        assert forgotten.status == 0, forgotten.output
+        assert traces(commands.root, tokens) == [], seed
+    assert n_before > 10

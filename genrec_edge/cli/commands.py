@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli import interrupts
+from genrec_edge.cli.library_warnings import shown_warnings
 from genrec_edge.cli.output import emit_json
 from genrec_edge.errors import CancelledError, DiskError, DiskFullError, GenRecError, OutOfMemoryError, UsageError
 
@@ -32,7 +33,8 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: D102
         try:
-            return super().invoke(ctx)
+            with shown_warnings(quiet=bool(ctx.params.get("quiet"))):
+                return super().invoke(ctx)
         except GenRecError as error:
             said = " ".join(map(str, ctx.params.values()))  # what the caller wrote is shown as it was written
             named = {param.name.removesuffix("_"): _shown(param) for param in self.params}

@@ -117,7 +117,8 @@ def _keep(made: TitleTrie, path: Path) -> bool:
 
 
 def _warn_of_unkept(path: Path, error: Exception) -> None:
-    log.warning("the title index is not kept in %s, and is built again at the next start: %s", path.parent, error)
+    why = getattr(error, "strerror", None) or error
+    log.warning("the title index is not kept in %s, and is built again at the next start: %s", path.parent, why)
 
 
 def _read(path: Path) -> TitleTrie | None:

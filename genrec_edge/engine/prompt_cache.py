@@ -121,7 +121,8 @@ class PromptCache:
                 file.write(body)
                 file.write(hashlib.sha256(body).digest())
         except (OSError, DiskError, DiskFullError) as e:
-            log.warning("the prompt was not kept: %s", e)
+            why = getattr(e, "strerror", None) or e
+            log.warning("the prompt was not kept in %s: %s", self._folder, why)
         _delete_oldest(self._folder)
 
     def _read_header(self, path: Path) -> CachedPrompt | None:

@@ -46,7 +46,8 @@ def load(
         with atomic_write(path) as file:
             np.savez(file, logprobs=logprobs, catalog=np.array(catalog))
     except (OSError, DiskError, DiskFullError) as e:
-        log.warning("what the model thinks of all titles is not kept, and is computed again at the next start: %s", e)
+        why = getattr(e, "strerror", None) or e
+        log.warning("the calibration is not kept in %s, and is computed again at the next start: %s", folder, why)
     return logprobs
 
 
@@ -58,7 +59,7 @@ def _read(path: Path, catalog: str, n_items: int) -> NDArray[np.float64] | None:
     except FileNotFoundError:
         return None
     except Exception as e:
-        log.warning("%s is damaged (%s), and is computed again", path, type(e).__name__)
+        log.warning("the calibration in %s is damaged (%s); it is computed again", path, type(e).__name__)
         return None
     is_usable = made_for == catalog and logprobs.shape == (n_items,) and logprobs.dtype == np.float64
     return logprobs if is_usable and np.isfinite(logprobs).all() else None
