@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import schema
+from genrec_edge.catalog.check import check_file
+from genrec_edge.catalog.list_triggers import follow_lists, importing
 from genrec_edge.catalog.rows import ColumnPlan, insert_rows, list_separators, matching_columns
 from genrec_edge.catalog.writer import import_report, progress_reporter
 from genrec_edge.errors import UsageError
@@ -14,6 +17,7 @@ from genrec_edge.storage.infer_columns import Choices, infer_columns
 from genrec_edge.storage.tables import TableSource, distinct_names, open_source
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from genrec_edge.catalog.writer import BuildReport
@@ -72,8 +76,7 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
         LockedError: another process is writing to it.
     """
     unique_ids = list(dict.fromkeys(ids))
-    with schema.CATALOG.writing(Path(path)) as connection:
-        schema.track_changes(connection)
+    with changing(Path(path)) as connection:
         query = "SELECT 1 FROM items WHERE id = ?"
         missing = [item_id for item_id in unique_ids if connection.execute(query, [item_id]).fetchone() is None]
         if missing:
@@ -85,6 +88,22 @@ def remove(path: str | Path, ids: Iterable[str]) -> int:
             message = f"{path} would be left without items; nothing was removed"
             raise UsageError(message, hint="delete the file instead")
     return len(unique_ids)
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a checked catalog inside one transaction; what other programs left undone is done first.
+
+    Raises:
+        CatalogError: `path` is not a catalog, or damaged.
+        LockedError: another process is writing to it.
+    """
+    with schema.CATALOG.opened(path, "ro") as connection:
+        check_file(path, connection)
+    with schema.CATALOG.writing(path) as connection:
+        schema.track_changes(connection)
+        follow_lists(connection, schema.list_names(connection))
+        yield connection
 
 
 def _add(
@@ -100,8 +119,7 @@ def _add(
         choices = Choices(known_lists=list_separators(connection).keys(), decimal=decimal)
     profile = infer_columns(source, choices, lambda: report_progress(0.0, 0.3))
     roles = roles_of(source.columns)
-    with schema.CATALOG.writing(path) as connection:
-        schema.track_changes(connection)
+    with changing(path) as connection, importing(connection):
         (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
         last_number = 0
         if roles.id is None:  # reads all ids: 0.2 s for a million

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from genrec_edge.catalog import schema, titles
 from genrec_edge.catalog import where as where_module
+from genrec_edge.catalog.check import check_file
 from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.errors import CatalogError
 from genrec_edge.records import Item
@@ -51,6 +52,8 @@ class Catalog:
         self._item_count: tuple[str, int] = ("", 0)
         """A revision, and the number of items at it."""
         self._filter_results: RowSetCache | None = None
+        self._retitled: tuple[str, dict[int, str]] = ("", {})
+        """A revision, and the keys of the items at it whose own key is not that of their title."""
         with self._querying() as c:
             self.meta = {str(name): str(value) for name, value in c.execute("SELECT name, value FROM meta")}
             self.item_columns: tuple[str, ...] = tuple(schema.column_names(c))
@@ -71,6 +74,10 @@ class Catalog:
         with ExitStack() as cleanup:
             connection = schema.CATALOG.connect(path, "ro")
             cleanup.callback(connection.close)
+            with schema.CATALOG.errors(path):
+                is_up_to_date = check_file(path, connection)
+            if not is_up_to_date:
+                _bring_up_to_date(path)
             catalog = cls(path, connection)
             if not catalog.n_items:
                 message = f"the catalog {path} is empty"
@@ -140,8 +147,10 @@ class Catalog:
 
     def title_keys(self) -> Iterator[tuple[int, str, int | None]]:
         """Yield (row, key, year) of every item in the order of rows; see `titles.key`."""
+        retitled = self._keys_of_retitled()
         with schema.CATALOG.opened(self.path, "ro") as connection:
-            yield from connection.execute('SELECT "row", "key", year FROM items ORDER BY "row"')
+            for row, key, year in connection.execute('SELECT "row", "key", year FROM items ORDER BY "row"'):
+                yield row, retitled.get(row, key), year
 
     def items(self, rows: Sequence[int]) -> list[Item]:
         """Return the items with these row numbers, in this order.
@@ -160,7 +169,10 @@ class Catalog:
 
     def by_keys(self, keys: Iterable[str]) -> list[Item]:
         """Return the items whose title has one of these keys, in the order of rows."""
-        return sorted(self._select('"key"', list(dict.fromkeys(keys))), key=lambda item: item.row)
+        wanted, retitled = dict.fromkeys(keys), self._keys_of_retitled()
+        found = [item for item in self._select('"key"', list(wanted)) if item.row not in retitled]
+        found += self._select('"row"', [row for row, key in retitled.items() if key in wanted])
+        return sorted(found, key=lambda item: item.row)
 
     def filter(self, where: str) -> CatalogRows:
         """Return the rows that satisfy an SQL condition over `columns`, ascending; shape (n,), n may be 0.
@@ -201,7 +213,9 @@ class Catalog:
         found = self.query(
             "SELECT rowid FROM items_fts WHERE items_fts MATCH ? ORDER BY rank, rowid LIMIT ?", [query, limit]
         )
-        return self.items([row for (row,) in found])
+        rows = [row for (row,) in found]
+        items = {item.row: item for item in self._select('"row"', rows)}
+        return [items[row] for row in rows if row in items]  # one may have gone meanwhile
 
     def list_values(self, rows: Sequence[int], columns: Sequence[str]) -> dict[tuple[int, str], list[str]]:
         """Return the values of list columns by (row, column), in the order in which they were imported.
@@ -245,6 +259,16 @@ class Catalog:
         with self._lock, schema.CATALOG.errors(self.path):
             yield self._connection
 
+    def _keys_of_retitled(self) -> dict[int, str]:
+        """Return the right keys of items whose title another program changed: it cannot know how keys are made."""
+        with self._querying() as connection:
+            revision = schema.meta_value(connection, "revision")
+            if self._retitled[0] != revision:
+                changed = schema.changed_items(connection)
+                wrong = {row: right for row, title, key in changed if (right := titles.key(title)) != key}
+                self._retitled = (revision, wrong)
+            return self._retitled[1]
+
     def _select(self, column: str, values: Sequence[object]) -> Iterator[Item]:
         names = ", ".join(quoted(name) for name in ("row", "id", "title", "year", *self.item_columns))
         for start in range(0, len(values), _MAX_PARAMETERS):
@@ -253,6 +277,18 @@ class Catalog:
             for row, item_id, title, year, *rest in self.query(query, chunk):
                 columns = dict(zip(self.item_columns, rest, strict=True))
                 yield Item(row, item_id, title, year, columns)
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """Let the single values follow list columns that another program changed in a catalog without our triggers."""
+    from genrec_edge.catalog.edit import changing  # noqa: PLC0415 - rarely needed, and it loads the readers of tables
+
+    try:
+        with changing(path):
+            pass
+    except CatalogError as e:
+        message = f"another program changed list columns of the catalog {path}, which filters do not see yet"
+        raise CatalogError(message, hint=f"open it once where it can be written ({e.message})") from e
 
 
 def _placeholders(values: Sequence[object]) -> str:

@@ -12,6 +12,9 @@ Plain tables that any SQLite browser can read:
   revision that is found here is one that this file has had, and the rows after it are all that were added, removed or
   changed since. (Rows that a REPLACE removed are missing; so the number of items has to be compared, too.) Catalogs
   made by older versions get the table when items are added or removed.
+
+Triggers also let `item_values` follow a list column that another program writes, split at ", ". Catalogs of older
+versions get them when items are added or removed, or when they are opened and `item_values` did not follow.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from genrec_edge.catalog.known_tables import check_tables
+from genrec_edge.catalog.list_triggers import follow_lists, list_triggers
 from genrec_edge.errors import CatalogError
 from genrec_edge.storage.sqlite import SqliteFormat, quoted
 
@@ -29,7 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-OWN_COLUMNS = ("row", "id", "title", "year", "key")
+OWN_COLUMN_TYPES = (
+    ("row", "INTEGER", True),
+    ("id", "TEXT", False),
+    ("title", "TEXT", False),
+    ("year", "INTEGER", False),
+    ("key", "TEXT", False),
+)
+"""Name, type, and whether it is the primary key."""
+OWN_COLUMNS = tuple(name for name, *_ in OWN_COLUMN_TYPES)
 RESERVED_COLUMNS = frozenset({*OWN_COLUMNS, "rowid", "oid", "_rowid_"})
 """Names that no imported column may take, in lower case; the last three are SQLite's."""
 
@@ -63,6 +76,22 @@ CREATE TRIGGER items_values_delete AFTER DELETE ON items BEGIN
 END;
 """
 
+_FULL_TEXT = """CREATE VIRTUAL TABLE items_fts USING FTS5(
+  title, tokenize='unicode61 remove_diacritics 2', content=items)"""
+_FULL_TEXT_TRIGGERS = (
+    """CREATE TRIGGER items_ai AFTER INSERT ON items BEGIN
+  INSERT INTO items_fts (rowid, title) VALUES (new.rowid, new.title); END""",
+    """CREATE TRIGGER items_ad AFTER DELETE ON items BEGIN
+  INSERT INTO items_fts (items_fts, rowid, title) VALUES('delete', old.rowid, old.title); END""",
+    """CREATE TRIGGER items_au AFTER UPDATE ON items BEGIN
+  INSERT INTO items_fts (items_fts, rowid, title) VALUES('delete', old.rowid, old.title);
+  INSERT INTO items_fts (rowid, title) VALUES (new.rowid, new.title); END""",
+)
+"""What sqlite-utils makes, but for quotes and white space."""
+
+_OLD_REVISION_TRIGGER = """CREATE TRIGGER items_revision_{event} AFTER {event} ON items BEGIN
+  UPDATE meta SET value = lower(hex(randomblob(8))) WHERE name = 'revision'; END"""
+"""Of catalogs without the table `changes`."""
 _REVISION_TRIGGER = f"""
 CREATE TRIGGER items_revision_{{event}} AFTER {{event}} ON items BEGIN
   UPDATE meta SET value = lower(hex(randomblob(8))) WHERE name = 'revision';
@@ -103,6 +132,16 @@ def create_indexes(connection: sqlite3.Connection) -> None:
     items = Database(connection, execute_plugins=False).table("items")
     items.enable_fts(["title"], create_triggers=True, tokenize="unicode61 remove_diacritics 2")
     track_changes(connection)
+    follow_lists(connection, list_names(connection))
+
+
+def known_triggers(connection: sqlite3.Connection) -> list[str]:
+    """Return the statements of all triggers that this catalog may have."""
+    values_delete = _INDEXES[_INDEXES.index("CREATE TRIGGER") :].strip().removesuffix(";")
+    revisions = [_REVISION_TRIGGER.format(event=event, rows=rows) for event, rows in _CHANGED_ROWS.items()]
+    old_revisions = [_OLD_REVISION_TRIGGER.format(event=event) for event in _CHANGED_ROWS]
+    of_lists = list_triggers(list_names(connection)).values()
+    return [values_delete, *_FULL_TEXT_TRIGGERS, *revisions, *old_revisions, *of_lists]
 
 
 def track_changes(connection: sqlite3.Connection) -> None:
@@ -135,6 +174,14 @@ def changed_rows(connection: sqlite3.Connection, revision: str) -> list[int] | N
     return [row for (row,) in connection.execute(query, [number])]
 
 
+def changed_items(connection: sqlite3.Connection) -> list[tuple[int, str, str]]:
+    """Return (row, title, key) of the items that were added or changed since the catalog was made."""
+    if not has_changes(connection):
+        return []
+    query = 'SELECT "row", title, "key" FROM items WHERE "row" IN (SELECT "row" FROM changes)'
+    return connection.execute(query).fetchall()
+
+
 def column_names(connection: sqlite3.Connection) -> list[str]:
     """Return the columns of the imported file, in its order."""
     names = [str(row[1]) for row in connection.execute("PRAGMA table_info(items)")]
@@ -159,11 +206,19 @@ def column_kinds(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def list_names(connection: sqlite3.Connection) -> list[str]:
-    """Return those of the columns that hold many values."""
+    """Return those of the columns that hold many values.
+
+    Raises:
+        sqlite3.DatabaseError: `meta` names no columns.
+    """
     try:
-        return [str(name) for name in json.loads(meta_value(connection, "lists"))]
-    except (TypeError, ValueError) as e:
+        names = json.loads(meta_value(connection, "lists"))
+    except (ValueError, RecursionError) as e:
         raise sqlite3.DatabaseError("its list columns cannot be read") from e
+    columns = column_names(connection)
+    if not isinstance(names, list) or not all(name in columns for name in names) or len(set(names)) < len(names):
+        raise sqlite3.DatabaseError("its list columns are not columns of it")
+    return names
 
 
 def meta_value(connection: sqlite3.Connection, name: str) -> str:
@@ -178,6 +233,15 @@ def meta_value(connection: sqlite3.Connection, name: str) -> str:
     return str(row[0])
 
 
+_KNOWN_TABLES = {
+    "items": (),
+    "item_values": (_TABLES[1],),
+    "meta": (_TABLES[2],),
+    "items_fts": (_FULL_TEXT,),
+    "changes": (_CHANGES,),
+}
+"""The tables of a catalog, and the statements that may have made each; none for `items`, whose columns differ."""
+
 CATALOG = SqliteFormat(
     name="catalog",
     application_id=0x47524543,  # "GREC"
@@ -188,4 +252,12 @@ CATALOG = SqliteFormat(
     import_hint="genrec-edge catalog build {path} -o catalog.db imports it; --table NAME names a table of a database",
     repair_hint="make it again with `genrec-edge catalog build`",
     has_fixed_tables=False,  # every catalog has the columns of the file it was made from
+    check=partial(
+        check_tables,
+        tables=_KNOWN_TABLES,
+        optional=("changes",),
+        own_columns=OWN_COLUMN_TYPES,
+        triggers=known_triggers,
+    ),
+    has_digest=True,
 )

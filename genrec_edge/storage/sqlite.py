@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.errors import DiskError, GenRecError, UsageError
-from genrec_edge.storage.files import disk_full_error, largest_file_bytes
+from genrec_edge.storage.files import disk_full_error, largest_file_bytes, open_regular
 from genrec_edge.storage.locks import lock_error
 from genrec_edge.storage.migrations import Migration, expected_tables, migrate, tables_of, version_of
+from genrec_edge.storage.sqlite_digest import HEADER_BYTES, DigestState, digest_state, parse_header, write_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,10 @@ BUSY_TIMEOUT_S = 10.0
 """How long another process may hold a file before we give up."""
 
 _MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
+_MAX_SHOWN_CHARACTERS = 200
+"""Of what a damaged file made SQLite say."""
+_BESIDE = ("-journal", "-wal", "-shm")
+"""What SQLite opens beside a file, after its name."""
 
 
 def _keep_defaults(_connection: sqlite3.Connection) -> None:
@@ -54,6 +58,8 @@ class SqliteFormat:
         has_fixed_tables: whether all files of a version have the same tables. Then a file with any other table, index,
             trigger or view is refused: a view could compute without end.
         configure: sets what every connection needs.
+        check: looks at a file that was opened, each time; what it raises says why the file is not of this kind.
+        has_digest: whether every write ends with a digest of the file; see `storage/sqlite_digest.py`.
     """
 
     name: str
@@ -66,6 +72,8 @@ class SqliteFormat:
     unusable: type[GenRecError] = UsageError
     has_fixed_tables: bool = True
     configure: Callable[[sqlite3.Connection], object] = _keep_defaults
+    check: Callable[[sqlite3.Connection], object] = _keep_defaults
+    has_digest: bool = False
 
     @property
     def version(self) -> int:
@@ -80,22 +88,23 @@ class SqliteFormat:
             GenRecError: `invalid`: not SQLite, another program's database, or cut off.
         """
         try:
-            with path.open("rb") as file:
-                header = file.read(_HEADER_BYTES)
+            with open_regular(path) as file:
+                data = file.read(HEADER_BYTES)
             n_bytes = path.stat().st_size
+            odd = [name for name in _beside(path) if name.exists() and not name.is_file()]
         except FileNotFoundError as e:
             raise UsageError(f"no such {self.name}: {path}", hint=self.make_hint.format(path=path)) from e
         except OSError as e:
             message = f"cannot read the {self.name} {path} ({e.strerror})"
             raise UsageError(message, hint="check its name and permissions") from e
-        if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+        if odd:  # SQLite would wait for ever at a pipe
+            raise UsageError(f"{odd[0]} is not a file", hint=f"remove it; it stands beside the {self.name} {path}")
+        if not data.startswith(_MAGIC) or len(data) < HEADER_BYTES:
             raise self.invalid(f"{path} is not a {self.name}", hint=self.import_hint.format(path=path))
-        if int.from_bytes(header[68:72], "big") != self.application_id:
+        if int.from_bytes(data[68:72], "big") != self.application_id:
             message = f"{path} is not a {self.name} but a SQLite database of another program"
             raise self.invalid(message, hint=self.import_hint.format(path=path))
-        page_bytes = int.from_bytes(header[16:18], "big")
-        page_bytes = 65_536 if page_bytes == 1 else page_bytes
-        is_short = n_bytes < int.from_bytes(header[28:32], "big") * page_bytes
+        is_short = n_bytes < parse_header(data).n_bytes
         if is_short and not _journal_path(path).exists():  # with a journal, another process may be extending it
             raise self.damaged(path, f"it is cut off, {n_bytes:,} bytes are left of it")
 
@@ -120,6 +129,7 @@ class SqliteFormat:
                     connection.execute("PRAGMA trusted_schema = OFF")
                 self.configure(connection)
                 self._check_version(path, connection)
+                self.check(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -148,6 +158,10 @@ class SqliteFormat:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
+            if self.has_digest:
+                connection.execute("BEGIN IMMEDIATE")  # nobody else writes until the block ends
+                with suppress(OSError):  # the file is right without it
+                    write_digest(path)
 
     @contextmanager
     def creating(self, path: Path, initial: Migration | None = None) -> Iterator[sqlite3.Connection]:
@@ -165,6 +179,8 @@ class SqliteFormat:
             connection.execute("PRAGMA synchronous = OFF")
             migrate(connection, migrations, self.application_id)
             yield connection
+        if self.has_digest:
+            write_digest(path)
 
     def create_tables(self, path: Path) -> None:
         """Give an empty file that others may open already its tables; does nothing to one that has them."""
@@ -172,37 +188,59 @@ class SqliteFormat:
             with self.errors(path), closing(_connected(path, "rw")) as connection:
                 migrate(connection, self.migrations, self.application_id)
 
+    def digest_state(self, path: Path, connection: sqlite3.Connection) -> DigestState:
+        """Compare the bytes of a file with the digest behind them, while no other process can write to it."""
+        connection.execute("BEGIN")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # takes the lock
+            return digest_state(path)
+        finally:
+            connection.execute("ROLLBACK")
+
     @contextmanager
     def errors(self, path: Path) -> Iterator[None]:
         """Turn what SQLite raises in the block into an error about `path`.
 
         Raises:
             LockedError: another process is writing to it.
-            DiskFullError, DiskError: no room, or a disk that fails.
+            DiskFullError, DiskError: no room, or the disk fails.
+            UsageError: it was closed.
+            KeyboardInterrupt: a signal ended the query.
             GenRecError: `unusable` or `invalid`.
         """
         try:
             yield
+        except sqlite3.ProgrammingError as e:
+            if "closed" not in str(e):
+                raise  # a mistake of ours
+            raise UsageError(f"the {self.name} {path} was closed", hint="open it again") from e
         except (sqlite3.Error, UnicodeDecodeError) as e:  # the second for damaged text
-            detail = getattr(e, "sqlite_errorcode", 0)
-            code = detail & 0xFF
-            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise lock_error(path) from e
-            if code == sqlite3.SQLITE_FULL:
-                raise disk_full_error(path) from e
-            if detail == sqlite3.SQLITE_IOERR_WRITE and largest_file_bytes() is not None:
-                raise disk_full_error(path, errno.EFBIG) from e
-            if code == sqlite3.SQLITE_IOERR and detail != sqlite3.SQLITE_IOERR_SHORT_READ:
-                message = f"the disk of {path} failed ({e})"
-                raise DiskError(message, hint="check the disk and the system log, or use another disk") from e
-            if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-                message = f"cannot open or write {path} ({e})"
-                raise self.unusable(message, hint="check the permissions of its folder") from e
-            raise self.damaged(path, str(e)) from e
+            raise self._error(path, e) from e
+
+    def _error(self, path: Path, e: Exception) -> BaseException:
+        """Return what an error of SQLite becomes."""
+        extended_code = getattr(e, "sqlite_errorcode", 0)
+        code = extended_code & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}:
+            return lock_error(path)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            return KeyboardInterrupt()  # our queries are ended by nothing else
+        if code == sqlite3.SQLITE_FULL:
+            return disk_full_error(path)
+        if extended_code == sqlite3.SQLITE_IOERR_WRITE and largest_file_bytes() is not None:
+            return disk_full_error(path, errno.EFBIG)
+        if code == sqlite3.SQLITE_IOERR and extended_code != sqlite3.SQLITE_IOERR_SHORT_READ:
+            message = f"the disk of {path} failed ({e})"
+            return DiskError(message, hint="check the disk and the system log, or use another disk")
+        if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+            message = f"cannot open or write {path} ({e})"
+            return self.unusable(message, hint="check the permissions of its folder")
+        return self.damaged(path, str(e))
 
     def damaged(self, path: Path, what: str) -> GenRecError:
-        """Return the error about a file that is of this kind, but not as it should be."""
-        return self.invalid(f"the {self.name} {path} is damaged or not as expected: {what}", hint=self.repair_hint)
+        """Return the error about a file that is of this kind, but not as it should be; `what` may quote the file."""
+        finding = "".join(c if c.isprintable() else "?" for c in " ".join(what.split())[:_MAX_SHOWN_CHARACTERS])
+        return self.invalid(f"the {self.name} {path} is damaged or not as expected: {finding}", hint=self.repair_hint)
 
     def _check_version(self, path: Path, connection: sqlite3.Connection) -> None:
         version = version_of(connection)
@@ -215,8 +253,12 @@ class SqliteFormat:
             raise self.damaged(path, f"its tables are not those of format {version}")
 
 
+def _beside(path: Path) -> list[Path]:
+    return [path.with_name(path.name + end) for end in _BESIDE]
+
+
 def _journal_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}-journal")
+    return _beside(path)[0]
 
 
 def _connected(path: Path, mode: Mode) -> sqlite3.Connection:

@@ -290,8 +290,9 @@ def test_a_filter_is_ended_by_what_its_caller_raises(where: str, error: type[Bas
 @pytest.mark.parametrize("where", [BOMB, LONG_SUM])
 def test_ctrl_c_ends_a_filter(where: str, films_path: Path, trials: Callable[[int, int], int]) -> None:
     program = (
-        "import sys; from genrec_edge.catalog.reader import Catalog; c = Catalog.open(sys.argv[1])\n"
-        "print(flush=True)\n"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from genrec_edge.catalog.reader import Catalog; c = Catalog.open(sys.argv[1])\n"
+        "c.filter('year = 1998'); print(flush=True)\n"
         "try: c.filter(sys.argv[2])\n"
         "except KeyboardInterrupt: print('interrupted', len(c.filter('year = 1999')) > 0)"
     )
@@ -301,7 +302,7 @@ def test_ctrl_c_ends_a_filter(where: str, films_path: Path, trials: Callable[[in
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(draw.uniform(0.1, 1.0))
+            time.sleep(draw.uniform(0.02, 0.8))
             start = time.monotonic()
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
