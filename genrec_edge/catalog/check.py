@@ -83,6 +83,7 @@ def _check_by_sqlite(connection: sqlite3.Connection, *, is_whole: bool) -> None:
 def _check_values(connection: sqlite3.Connection) -> None:
     """Check that every value of a catalog is of the kind that its column has."""
     schema.meta_value(connection, "revision")
+    schema.separators(connection)
     for name, value in connection.execute("SELECT name, value FROM meta"):
         if not isinstance(name, str) or not isinstance(value, str):
             raise sqlite3.DatabaseError(f"its table meta has {value!r:.80} for {name!r:.80}")

@@ -6,7 +6,6 @@ Knows `TableSource` and the tables of `schema.py`; `writer.py` and `edit.py` ope
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -104,9 +103,8 @@ def matching_columns(
 
 def list_separators(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the list columns of a catalog, with what separated their values in the file that it was built of."""
-    row = connection.execute("SELECT value FROM meta WHERE name = 'separators'").fetchone()
-    known = json.loads(row[0]) if row else {}
-    return {name: str(known.get(name, ",")) for name in schema.list_names(connection)}
+    known = schema.separators(connection)
+    return {name: known.get(name, ",") for name in schema.list_names(connection)}
 
 
 def _as_kind(column: Column, kind: str) -> Column:

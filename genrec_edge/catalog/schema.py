@@ -211,14 +211,31 @@ def list_names(connection: sqlite3.Connection) -> list[str]:
     Raises:
         sqlite3.DatabaseError: `meta` names no columns.
     """
-    try:
-        names = json.loads(meta_value(connection, "lists"))
-    except (ValueError, RecursionError) as e:
-        raise sqlite3.DatabaseError("its list columns cannot be read") from e
-    columns = column_names(connection)
+    names, columns = _parsed(meta_value(connection, "lists")), column_names(connection)
     if not isinstance(names, list) or not all(name in columns for name in names) or len(set(names)) < len(names):
         raise sqlite3.DatabaseError("its list columns are not columns of it")
     return names
+
+
+def separators(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what separated the values of list columns in the file that the catalog was built of; empty if unknown.
+
+    Raises:
+        sqlite3.DatabaseError: `meta` has something else there.
+    """
+    row = connection.execute("SELECT value FROM meta WHERE name = 'separators'").fetchone()
+    known = {} if row is None else _parsed(row[0])
+    if not isinstance(known, dict) or not all(isinstance(text, str) and text for text in known.values()):
+        raise sqlite3.DatabaseError("the separators of its list columns cannot be read")
+    return known
+
+
+def _parsed(text: str) -> object:
+    """Return what JSON of `meta` stands for."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as e:
+        raise sqlite3.DatabaseError("its table meta cannot be read") from e
 
 
 def meta_value(connection: sqlite3.Connection, name: str) -> str:

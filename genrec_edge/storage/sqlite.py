@@ -31,6 +31,8 @@ BUSY_TIMEOUT_S = 10.0
 _MAGIC = b"SQLite format 3\0"
 _MAX_SHOWN_CHARACTERS = 200
 """Of what a damaged file made SQLite say."""
+_READ_TOO_FAR = sqlite3.SQLITE_IOERR_SHORT_READ
+"""The error of a file that was cut off."""
 _BESIDE = ("-journal", "-wal", "-shm")
 """What SQLite opens beside a file, after its name."""
 
@@ -225,13 +227,8 @@ class SqliteFormat:
             return lock_error(path)
         if code == sqlite3.SQLITE_INTERRUPT:
             return KeyboardInterrupt()  # our queries are ended by nothing else
-        if code == sqlite3.SQLITE_FULL:
-            return disk_full_error(path)
-        if extended_code == sqlite3.SQLITE_IOERR_WRITE and largest_file_bytes() is not None:
-            return disk_full_error(path, errno.EFBIG)
-        if code == sqlite3.SQLITE_IOERR and extended_code != sqlite3.SQLITE_IOERR_SHORT_READ:
-            message = f"the disk of {path} failed ({e})"
-            return DiskError(message, hint="check the disk and the system log, or use another disk")
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and extended_code != _READ_TOO_FAR):
+            return _disk_error(path, e, extended_code)
         if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
             message = f"cannot open or write {path} ({e})"
             return self.unusable(message, hint="check the permissions of its folder")
@@ -251,6 +248,15 @@ class SqliteFormat:
             raise self.damaged(path, "it has no version of the format")
         if self.has_fixed_tables and tables_of(connection) != expected_tables(self.migrations[:version]):
             raise self.damaged(path, f"its tables are not those of format {version}")
+
+
+def _disk_error(path: Path, e: Exception, extended_code: int) -> GenRecError:
+    if extended_code & 0xFF == sqlite3.SQLITE_FULL:
+        return disk_full_error(path)
+    if extended_code == sqlite3.SQLITE_IOERR_WRITE and largest_file_bytes() is not None:
+        return disk_full_error(path, errno.EFBIG)
+    message = f"the disk of {path} failed ({e})"
+    return DiskError(message, hint="check the disk and the system log, or use another disk")
 
 
 def _beside(path: Path) -> list[Path]:

@@ -40,6 +40,10 @@ WRONG_VALUES = {
     "list blob": ("INSERT INTO item_values VALUES (1, 'genres', x'00')", "list"),
     "field blob": ("INSERT INTO item_values VALUES (1, x'00', 'a')", "list"),
     "item text": ("INSERT INTO item_values VALUES ('one', 'genres', 'a')", "list"),
+    "separators nested": (f"INSERT OR REPLACE INTO meta VALUES ('separators', '{'[' * 50_000}')", "meta"),
+    "separators no dict": ("INSERT OR REPLACE INTO meta VALUES ('separators', '[1]')", "separators"),
+    "separators numbers": ("INSERT OR REPLACE INTO meta VALUES ('separators', '{\"genres\": 1}')", "separators"),
+    "separators empty": ("INSERT OR REPLACE INTO meta VALUES ('separators', '{\"genres\": \"\"}')", "separators"),
     "meta blob": ("UPDATE meta SET value = x'00' WHERE name = 'name'", "meta"),
 }
 
