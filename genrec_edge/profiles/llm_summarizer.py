@@ -16,6 +16,7 @@ from genrec_edge.catalog.titles import canonical, clean, with_year
 from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import PIECE
+from genrec_edge.engine.interrupt import Call, run_call
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
 from genrec_edge.errors import ModelInvalidError
@@ -73,6 +74,10 @@ class ModelSummarizer:
         Raises:
             ModelInvalidError: llama.cpp cannot load it, or its context is too small.
         """
+        return run_call(lambda _call: cls._open(model_file, catalog, facts, n_threads), discard=cls.close)
+
+    @classmethod
+    def _open(cls, model_file: ModelFile, catalog: Catalog, facts: FactSummarizer, n_threads: int) -> Self:
         manifest = model_file.manifest
         name = model_file.path.stem if manifest is None else manifest.name
         sha256 = sha256_file(model_file.path) if manifest is None else manifest.sha256
@@ -128,6 +133,14 @@ class ModelSummarizer:
 
     def _generate_line(self, token_ids: Sequence[TokenId]) -> str:
         """Return the greedy continuation up to the end of its line; without its last word if the line has no end."""
+
+        def work(call: Call) -> str:
+            with self._engine.during(call):
+                return self._greedy_line(token_ids)
+
+        return run_call(work)
+
+    def _greedy_line(self, token_ids: Sequence[TokenId]) -> str:
         engine, model = self._engine, self._engine.model
         node, row = ROOT, engine.prompt(token_ids)[0]
         written: list[TokenId] = []
