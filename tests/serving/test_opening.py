@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genrec_edge import Recommender
+from genrec_edge.catalog.writer import build
+from genrec_edge.decoding import prompts
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.options import OpenOptions
 from genrec_edge.serving.config import SessionConfig
@@ -49,3 +51,47 @@ def test_a_model_that_is_found_already_is_taken_as_it_is(tiny_llama: Path) -> No
     found = find_model(str(tiny_llama))
     assert (found.path, found.manifest) == (tiny_llama, None)
     assert find_model(found) is found
+
+
+@pytest.fixture(scope="module")
+def long_titles_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a catalog of 40 titles of about 100 characters, which differ at their ends, and as many short ones."""
+    folder = tmp_path_factory.mktemp("long")
+    long = [f"{i},{'The Adventures of a Most Remarkable Person in ' * 2}{i % 7} of {i}" for i in range(40)]
+    short = [f"s{i},Film {i}" for i in range(40)]
+    (folder / "long.csv").write_text("\n".join(["id,title", *long, *short]), encoding="utf-8")
+    build(folder / "long.csv", folder / "long.db")
+    return folder / "long.db"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ctx", [256, 300, 384, 512, 700, 1023, 1024])
+def test_a_small_context_gives_the_answers_of_a_large_one(
+    tiny_llama: Path,
+    long_titles_path: Path,
+    tmp_path: Path,
+    own_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_ctx: int,
+) -> None:
+    """A batch of more tokens than the context has ended the process; so did any model that was trained on so few."""
+    monkeypatch.setattr(prompts, "YES", "yes")  # the tiny model begins both of its own with the same token
+    monkeypatch.setattr(prompts, "NO", "no")
+    names = [str(i) for i in range(40)]
+    small = write_tiny_llama(tmp_path / "small.gguf", n_ctx=n_ctx)
+    with (
+        Recommender.open(tiny_llama, long_titles_path, n_threads=1) as large,
+        Recommender.open(tiny_llama, long_titles_path, n_threads=1, n_ctx=n_ctx) as given,
+        Recommender.open(small, long_titles_path, n_threads=1) as trained,
+    ):
+        expected = large.recommend(k=60)
+        margins = [judged.margin for judged in large.judge(names)]
+        for r in (given, trained):
+            assert r.session.engine.n_ctx == n_ctx
+            found = r.recommend(k=60)
+            assert [item.item.id for item in found.items] == [item.item.id for item in expected.items]
+            noise = 1e-4 * 110  # each of up to 110 tokens adds its own
+            assert [item.score for item in found.items] == pytest.approx([i.score for i in expected.items], abs=noise)
+            assert [judged.margin for judged in r.judge(names)] == pytest.approx(margins, abs=1e-2)
+            assert len(r.recommend(["Film 1", "Film 2"], k=10, explain=True).items) == 10
+            assert len(r.recommend(["Film 1"], k=2, decode="free").items) <= 2
