@@ -82,6 +82,13 @@ def import_data(
     id_: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of the items: their ids.")] = None,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the items: their titles.")] = None,
     year: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of the items: their years.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Of items without a header: the names of all columns, with commas."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of items in several tables or sheets: which one.")
+    ] = None,
     skip_unknown: SkipUnknown = False,
     repeats: Annotated[
         Repeats, typer.Option(help="Keep events with an item that the user met before, or drop them.")
@@ -94,7 +101,17 @@ def import_data(
     from genrec_edge.datasets.events import EventOptions  # noqa: PLC0415
     from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files  # noqa: PLC0415
 
-    columns = ColumnNames(user=user, item=item, timestamp=timestamp, rating=rating, title=title, id=id_, year=year)
+    names = ColumnNames(
+        user=user,
+        item=item,
+        timestamp=timestamp,
+        rating=rating,
+        title=title,
+        id=id_,
+        year=year,
+        columns=None if columns is None else tuple(name.strip() for name in columns.split(",")),
+        table=table,
+    )
     about = DatasetInfo(name, name, licence, terms)
     options = EventOptions(time_unit, skip_unknown, repeats)
     notes: list[str] = []
@@ -104,7 +121,7 @@ def import_data(
             items,
             out,
             about,
-            columns,
+            names,
             options=options,
             force=force,
             on_event=bars.show,

@@ -66,7 +66,10 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """Names of the columns of the two files, None to guess. `title`, `id` and `year` are of the item table."""
+    """Names of the columns of the two files, None to guess. Those below `rating` are of the item table.
+
+    `columns` names all columns of an item table without a header, and `table` what to read where it has several.
+    """
 
     user: str | None = None
     item: str | None = None
@@ -75,6 +78,8 @@ class ColumnNames:
     title: str | None = None
     id: str | None = None
     year: str | None = None
+    columns: tuple[str, ...] | None = None
+    table: str | None = None
 
 
 def import_files(
@@ -192,17 +197,16 @@ def _build_items(
             title=columns.title,
             id=columns.id,
             year=columns.year,
+            columns=columns.columns,
+            table=columns.table,
             name=about.name,
             licence=about.licence,
             progress=on_share,
         )
     except UsageError as e:
-        arguments = set(re.findall("`([a-z_]+)`", e.hint))
-        hint = (
-            e.hint
-            if arguments <= {"title", "id", "year"}
-            else "give the items as a file with one table and names of columns"
-        )
+        named = set(re.findall("`([a-z_]+)`", e.hint))
+        known = {"title", "id", "year", "columns", "table"}
+        hint = e.hint if named <= known else "correct the table of the items"
         raise UsageError(e.message, hint=hint) from e
 
 

@@ -163,13 +163,17 @@ def split_cold_items(split: Split, *, share: float = 0.1, seed: int = 0) -> Spli
     targets = np.unique(split.test[split.users])
     n = min(round(share * split.n_items), len(targets))
     if n < 1:
-        raise UsageError(f"`share` {share:g} of {split.n_items:,} items is less than one item", hint="use a larger one")
+        message = f"a share of {share:g} of {split.n_items:,} items is less than one cold item"
+        raise UsageError(message, hint="use data with more items, or a larger share")
     is_cold = np.zeros(split.n_items + 1, np.bool_)  # the last place stands for -1, no item
     is_cold[np.random.default_rng(seed).choice(targets, n, replace=False)] = True
     train = tuple(items[~is_cold[items]] for items in split.train)
     is_evaluated = is_cold[split.test] & np.array([len(items) > 0 for items in train])
     if not is_evaluated.any():
-        raise UsageError("no user has both a history and a cold test target", hint="use a smaller `share`")
+        raise UsageError(
+            "no user has both a history and a cold test target",
+            hint="use data with longer histories, or a smaller share",
+        )
     return replace(
         split,
         users=np.flatnonzero(is_evaluated).astype(np.int32),

@@ -17,6 +17,7 @@ from tests.support.interactions import ABOUT, EVENTS, make, no_event
 if TYPE_CHECKING:
     from pathlib import Path
 
+_GUESSED = ColumnNames()
 NUMBERED = {"user": "1", "item": "2", "rating": "3", "timestamp": "4"}
 
 
@@ -53,15 +54,29 @@ def test_a_file_of_several_tables_is_refused_without_an_option_that_is_not_there
     path = tmp_path / "events.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE events (user, item, timestamp)")
-        connection.execute("CREATE TABLE other (user)")
+        connection.execute("CREATE TABLE items (id, title)")
+        connection.execute("INSERT INTO items VALUES ('a', 'Alien'), ('b', 'Brazil')")
+        connection.commit()
     with pytest.raises(UsageError, match="more than one table") as caught:
         open_events(path, {})
     assert caught.value.hint == "give the events as a file with one table"
     with pytest.raises(UsageError, match="more than one table") as caught:
         _import_items(tmp_path, path)
-    assert caught.value.hint == "give the items as a file with one table and names of columns"
+    assert caught.value.hint == "choose one with `table`"
+    _import_items(tmp_path, path, ColumnNames(table="items"))
 
 
-def _import_items(folder: Path, items: Path) -> None:
-    (folder / "e.csv").write_text(EVENTS)
-    import_files(folder / "e.csv", items, folder / "out", ABOUT, ColumnNames(), force=False, on_event=no_event)
+def test_items_without_a_header_are_named(tmp_path: Path) -> None:
+    (tmp_path / "movies.dat").write_text("1::Alien (1979)::Horror\n2::Brazil::Drama\n")
+    with pytest.raises(UsageError, match="begins with data, not with names of columns") as caught:
+        _import_items(tmp_path, tmp_path / "movies.dat")
+    assert "`columns`" in caught.value.hint
+    (tmp_path / "e.csv").write_text("user,item,timestamp\nx,2,1\n")
+    _import_items(tmp_path, tmp_path / "movies.dat", ColumnNames(columns=("id", "title", "genres")))
+    assert load(tmp_path / "out").titles == (("Alien", 1979), ("Brazil", None))
+
+
+def _import_items(folder: Path, items: Path, columns: ColumnNames = _GUESSED) -> None:
+    if not (folder / "e.csv").exists():
+        (folder / "e.csv").write_text(EVENTS)
+    import_files(folder / "e.csv", items, folder / "out", ABOUT, columns, force=False, on_event=no_event)

@@ -165,7 +165,7 @@ def test_splits_refuse_what_they_cannot_do() -> None:
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: leave_one_out(dataset, "file", min_events=2), "`min_events` must be at least 3, got 2"),
         (lambda: split_by_time(dataset, "file", share=1.0), "`share` must be between 0 and 1, got 1"),
-        (lambda: split_cold_items(whole, share=0.01), "`share` 0.01 of 6 items is less than one item"),
+        (lambda: split_cold_items(whole, share=0.01), "a share of 0.01 of 6 items is less than one cold item"),
         (lambda: user_histories(dataset, "random"), "unknown `ties` 'random'"),  # type: ignore[arg-type]
     ]
     for call, message in cases:
