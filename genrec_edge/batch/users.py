@@ -70,18 +70,20 @@ def check_users_file(path: Path, common: Request, on_progress: Callable[[float],
     place_of: dict[str, int] = {}
     are_numbers = True
     notes: list[str] = []
+    n_notes = 0
     unit = "row" if path.name.endswith(".parquet") else "line"
     for number, user in _numbered_users(path, common, on_progress):
         if (before := place_of.setdefault(str(user.user), number)) != number:
             message = f"{path}: the user {reprlib.repr(user.user)} is in {unit} {before} and in {unit} {number}"
             raise UsageError(message, hint="give each user one row")
         are_numbers = are_numbers and isinstance(user.user, int)
-        notes += user.notes
+        n_notes += len(user.notes)
+        notes += user.notes[: _MAX_NOTES - len(notes)]
     if not place_of:
         raise UsageError(f"{path} has no users", hint="write one user a row, as docs/cli.md shows")
     on_progress(1.0)
-    if len(notes) > _MAX_NOTES:
-        notes[_MAX_NOTES:] = [f"{path}: and so of {len(notes) - _MAX_NOTES:,} more histories"]
+    if n_notes > len(notes):
+        notes.append(f"{path}: and so of {n_notes - len(notes):,} more histories")
     return UsersFile(len(place_of), sha256, are_numbers, tuple(notes))
 
 

@@ -78,7 +78,7 @@ class TitleResolver:
                 return Match(interaction.id, None, "none", 0.0)
         return self.resolve(interaction.title or "", interaction.year)
 
-    def resolve(self, text: str, year: int | None = None) -> Match:
+    def resolve(self, text: str, year: int | None = None, *, may_be_id: bool = True) -> Match:
         """Return the item that a text means; any text is allowed. Read-only.
 
         Where `Match.item` is None, the method is "ambiguous" if several items fit equally, and "none" if none fits
@@ -87,6 +87,7 @@ class TitleResolver:
         Args:
             text: a title as people write it, or an id.
             year: of the item, where it is known; it counts more than one in the text.
+            may_be_id: whether it may be an id; a text that a model wrote is none.
         """
         query = titles.clean(text[:_MAX_CHARACTERS])
         if not query:
@@ -99,9 +100,10 @@ class TitleResolver:
                 return match
             if match is not None:
                 rejected += match.candidates
-        match = self._by_id(text, _NUMBER_CONFIDENCE if query.isdecimal() else 1.0)
-        if match is not None:
-            return match
+        if may_be_id:
+            match = self._by_id(text, _NUMBER_CONFIDENCE if query.isdecimal() else 1.0)
+            if match is not None:
+                return match
         for step in (self._by_words, self._by_edits):
             for title, year_meant in readings:
                 match = step(text, title, year_meant)

@@ -62,7 +62,7 @@ def generate_items(
     for line in generate_lines(
         engine, root_row, temperature=request.temperature, seed=request.seed, max_tokens=max_tokens
     ):
-        match = resolver.resolve(line.text)
+        match = resolver.resolve(line.text, may_be_id=False)
         if match.item is None or bias_of_row[match.item.row] == -math.inf:
             refused += 1
         elif match.item.row not in found:

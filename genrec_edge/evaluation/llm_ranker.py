@@ -249,7 +249,7 @@ class LlmRanker:
         items: list[ItemIndex] = []
         invalid = repeated = 0
         for line in lines:
-            match = session.resolve(line.text)
+            match = session.resolver.resolve(line.text, may_be_id=False)
             item = None if match.item is None else self._item_of_row[match.item.row]
             if item in items or item in history:
                 repeated += 1

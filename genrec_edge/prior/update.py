@@ -11,7 +11,7 @@ import numpy as np
 
 from genrec_edge.datasets.event_columns import open_events
 from genrec_edge.datasets.event_reader import read_events
-from genrec_edge.datasets.events import EventOptions, group_by_user
+from genrec_edge.datasets.events import EventOptions, counted, group_by_user
 from genrec_edge.errors import UsageError, several
 from genrec_edge.prior.build import UserEvents, add_transitions, append_events, user_hash, write_ease
 from genrec_edge.prior.content import has_its_histories, write_hashes
@@ -100,6 +100,7 @@ def _update(path: Path, interactions: Path, columns: Mapping[str, str | None], o
             raise PRIOR.damaged(path, "its histories are not what was written")
         stored = _stored_histories(connection, events.user_ids, options.time_unit)
         new = _new_events(path, events, stored, card.ties)
+        n_known = _count_known(connection, new, stored)
         counts = event_counts([user.items for user in new], len(index))
         increments = [(n, item) for item, n in enumerate(counts.tolist()) if n]
         connection.executemany("UPDATE items SET n = n + ? WHERE item = ?", increments)
@@ -107,7 +108,25 @@ def _update(path: Path, interactions: Path, columns: Mapping[str, str | None], o
         append_events(connection, new)
         write_ease(connection, EaseInverse.of(_all_histories(connection), len(index)))
         write_hashes(connection)
-    return PriorUpdate(len(events.users), len(new), len(new) - len(stored), events.notes)
+    notes = (f"{counted(n_known)} had been counted before, with the same time",) if n_known else ()
+    return PriorUpdate(len(events.users), len(new), len(new) - len(stored), (*events.notes, *notes))
+
+
+def _count_known(
+    connection: sqlite3.Connection, new: Sequence[UserEvents], stored: Mapping[str, _StoredHistory]
+) -> int:
+    """Return how many new events have item and time of a stored one of their user, as in a file that is added twice."""
+    n_known = 0
+    for user in new:
+        history = stored.get(user.user_id)
+        if history is None or user.times[0] > history.timestamp:
+            continue
+        query = "SELECT item FROM histories WHERE user = ? AND place >= ? AND timestamp = ?"
+        parameters = (user_hash(user.user_id), history.n_items - WINDOW, float(user.times[0]))
+        known = {item for (item,) in connection.execute(query, parameters)}
+        same_time = user.items[user.times == user.times[0]]
+        n_known += sum(item in known for item in same_time.tolist())
+    return n_known
 
 
 def _new_transitions(new: Sequence[UserEvents], stored: Mapping[str, _StoredHistory], n_items: int) -> SparseRows:

@@ -213,6 +213,7 @@ def test_a_text_may_be_an_id_and_titles_come_first(tmp_path: Path) -> None:
         assert ids.resolve_interaction(Interaction(id="TT0133093")).method == "id"
     with Catalog.open(make(tmp_path / "n.db", [("300", "Alien", 1979)])) as catalog:
         assert TitleResolver(catalog).resolve("300").confidence == 0.9  # said by the command line
+        assert TitleResolver(catalog).resolve("300", may_be_id=False).item is None
 
 
 def test_a_year_beside_the_title_chooses(resolver: TitleResolver) -> None:

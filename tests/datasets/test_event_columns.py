@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GUESSED = ColumnNames()
-NUMBERED = {"user": "1", "item": "2", "rating": "3", "timestamp": "4"}
+NUMBERED = ColumnNames(user="1", item="2", rating="3", timestamp="4")
 
 
 @pytest.mark.parametrize("mark", ["\t", ",", "::", ";"])
@@ -33,7 +33,7 @@ def test_a_file_without_a_header_keeps_its_first_event(tmp_path: Path, mark: str
     with pytest.raises(UsageError) as caught:
         make(tmp_path, text, columns=ColumnNames(user="1", item="2", timestamp="9"))
     assert caught.value.hint == "name its columns by their numbers, 1 to 4, with `timestamp`"
-    dataset = load(make(tmp_path, text, columns=ColumnNames(**NUMBERED)))
+    dataset = load(make(tmp_path, text, columns=NUMBERED))
     assert (dataset.user_ids, dataset.items.tolist(), dataset.ratings.tolist()) == (("x", "y"), [1, 0], [4.0, 3.0])
 
 

@@ -83,7 +83,7 @@ def write(path: Path, rows: list[list[object]], rng: random.Random) -> ColumnNam
             connection.commit()
     else:
         has_header = rng.random() < 0.7
-        lines = [list(COLUMNS), *rows] if has_header else rows
+        lines: list[list[object]] = [list(COLUMNS), *rows] if has_header else rows
         if form == "colons":
             path.write_text("".join("::".join(map(str, row)) + "\n" for row in lines))
         else:

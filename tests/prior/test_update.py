@@ -133,3 +133,13 @@ def test_priors_of_earlier_versions_are_continued_with_their_spelling_of_users_a
     new.write_text(f"user,item,timestamp\n2,{item_id},1500000002\n")
     with pytest.raises(UsageError, match="later events"):
         update(prior_path, new)
+
+
+def test_a_file_that_is_added_twice_is_said(tmp_path: Path) -> None:
+    prior_path = tmp_path / "prior.db"
+    built(prior_path, EVENTS)
+    new = written(tmp_path / "new.csv", [("ann", 1, 9.0), ("ann", 2, 9.0), ("eve", 1, 9.0)])
+    assert update(prior_path, new).notes == ()
+    assert update(prior_path, new).notes == ("3 events had been counted before, with the same time",)
+    other = written(tmp_path / "other.csv", [("ann", 4, 9.0), ("eve", 1, 10.0)])
+    assert update(prior_path, other).notes == ()
