@@ -121,10 +121,12 @@ def ensure_model(spec: str | Path | ModelFile | None, *, offline: bool, quiet: b
     """
     from genrec_edge.errors import ModelMissingError  # noqa: PLC0415
     from genrec_edge.hub.store import ModelFile, resolve_model  # noqa: PLC0415
+    from genrec_edge.storage.folders import remove_leftovers  # noqa: PLC0415
 
     if isinstance(spec, ModelFile):
         return spec
     store = _store()
+    remove_leftovers(store.root)
     try:
         return resolve_model(spec, store)
     except ModelMissingError:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from genrec_edge.errors import LockedError, UsageError
-from genrec_edge.storage.folders import install, locked_root, partial_folder, partial_path, work_folder
+from genrec_edge.storage.folders import (
+    install,
+    locked_root,
+    partial_folder,
+    partial_path,
+    remove_leftovers,
+    remove_root,
+    work_folder,
+)
+from genrec_edge.storage.locks import locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,3 +196,41 @@ def test_a_work_folder_is_inside_and_goes_with_what_it_holds(out: Path) -> None:
         (work / "more").touch()
     assert {path.name for path in out.iterdir()} <= {".lock", "result"}
     assert names(out / "result") == {"file"}
+
+
+def inside(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_leftovers_go_unless_a_writer_is_at_work(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    for name in (".work-1", ".work-2"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    (tmp_path / "result").mkdir()
+    with locked(tmp_path / ".lock", tmp_path):
+        remove_leftovers(tmp_path)
+        assert (tmp_path / ".work-1").exists()
+    remove_leftovers(tmp_path)
+    assert inside(tmp_path) == [".lock", "result"]
+    (tmp_path / ".holder").write_text("1")
+    remove_leftovers(tmp_path)
+    assert inside(tmp_path) == [".lock", "result"]
+
+
+def test_a_root_that_is_removed_meanwhile_is_made_again_by_who_waited(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    entered = []
+
+    def enter() -> None:
+        with locked_root(root):
+            entered.append(inside(root))
+
+    with locked_root(root):
+        (root / "result").mkdir()
+        with pytest.raises(LockedError), ThreadPoolExecutor() as pool:
+            pool.submit(remove_root, root).result()
+    remove_root(root)
+    assert not root.exists()
+    enter()
+    assert entered == [[".holder", ".lock"]]
