@@ -20,7 +20,7 @@ _LLAMA_CPP = "genrec_edge.engine.bindings"
 @contextmanager
 def shown_warnings(*, quiet: bool) -> Iterator[None]:
     """Show the warnings that are logged in the block, unless `quiet`."""
-    logger, handler = logging.getLogger(_LOGGER), _Lines(logging.WARNING)
+    logger, handler = logging.getLogger(_LOGGER), _WarningLines(logging.WARNING)
     if not quiet:
         logger.addHandler(handler)
     try:
@@ -29,7 +29,7 @@ def shown_warnings(*, quiet: bool) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-class _Lines(logging.Handler):
+class _WarningLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name != _LLAMA_CPP:
             say(printable(record.getMessage()))
