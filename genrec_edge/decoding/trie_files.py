@@ -105,7 +105,7 @@ def read(path: Path) -> TitleTrie | None:
     is_small = sum(content.nbytes for content in mapped.values()) <= _ALWAYS_HASHED_BYTES
     if is_small or not _is_checked(path, stamps):
         for name, content in mapped.items():
-            if hashes is not None and hashlib.sha256(content).hexdigest() != hashes[name]:
+            if hashes is not None and hashlib.sha256(content.data).hexdigest() != hashes[name]:
                 raise DamagedIndexError(f"{name}.npy is not what was written")
         if wrong := check_trie(trie):
             raise DamagedIndexError(wrong)

@@ -354,7 +354,7 @@ def test_what_killed_processes_left_is_deleted_at_the_next_start(tmp_path: Path)
 
 def test_everything_is_cleared_also_what_is_being_written(tmp_path: Path) -> None:
     PromptCache(tmp_path, KEY).keep(tokens(*range(50)), b"x")
-    shutil.copy(*kept(tmp_path), tmp_path / "other.kv")
+    shutil.copy(kept(tmp_path)[0], tmp_path / "other.kv")
     partial_file(tmp_path / "a.kv").write_bytes(b"ours")
     (tmp_path / ".a.kv.00000000-1.00000000.part").write_bytes(b"of another host")
     (tmp_path / "notes.txt").touch()
