@@ -29,16 +29,33 @@ def default_catalog_path(progress: Callable[[float], object] | None = None) -> P
         CatalogError: the folder cannot be written.
         LockedError: another process has been building it for two minutes.
     """
+    path = _path()
+    if not path.is_file():
+        _build(path, progress, replaces=False)
+    return path
+
+
+def reset_default_catalog(progress: Callable[[float], object] | None = None) -> Path:
+    """Make the catalog that comes with the package anew, and return its path; what was added to it is gone.
+
+    Raises: as `default_catalog_path`.
+    """
+    path = _path()
+    _build(path, progress, replaces=True)
+    return path
+
+
+def _path() -> Path:
     digest = hashlib.sha256(_FILMS_PATH.read_bytes()).hexdigest()[:12]
-    path = paths.catalogs_path() / f"films-{digest}-v{schema.CATALOG.version}.db"
-    if path.is_file():
-        return path
+    return paths.catalogs_path() / f"films-{digest}-v{schema.CATALOG.version}.db"
+
+
+def _build(path: Path, progress: Callable[[float], object] | None, *, replaces: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), path, wait_s=_LOCK_WAIT_S):
-            if not path.is_file():
-                build(_FILMS_PATH, path, name="films", licence="CC0-1.0", progress=progress)
+            if replaces or not path.is_file():
+                build(_FILMS_PATH, path, name="films", licence="CC0-1.0", force=replaces, progress=progress)
     except OSError as e:
         message = f"cannot write the default catalog to {path.parent} ({e.strerror})"
         raise CatalogError(message, hint="set GENREC_EDGE_HOME to a folder that can be written") from e
-    return path

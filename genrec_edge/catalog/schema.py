@@ -267,7 +267,7 @@ CATALOG = SqliteFormat(
     unusable=CatalogError,
     make_hint="genrec-edge catalog build FILE -o {path} makes one",
     import_hint="genrec-edge catalog build {path} -o catalog.db imports it; --table NAME names a table of a database",
-    repair_hint="make it again with `genrec-edge catalog build`",
+    repair_hint="make it again with `genrec-edge catalog build`, or the shipped films with `genrec-edge catalog reset`",
     has_fixed_tables=False,  # every catalog has the columns of the file it was made from
     check=partial(
         check_tables,

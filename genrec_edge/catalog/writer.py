@@ -20,6 +20,7 @@ from genrec_edge.storage import files
 from genrec_edge.storage.cells import JSON_LIST
 from genrec_edge.storage.column_roles import choose_roles, require_header
 from genrec_edge.storage.infer_columns import Choices, infer_columns
+from genrec_edge.storage.sqlite import remove_beside
 from genrec_edge.storage.tables import TableSource, open_source
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def build(
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), ("revision", counts.digest)])
         connection.execute("COMMIT")
         schema.create_indexes(connection)
+        remove_beside(out_path)
     if progress is not None:
         progress(1.0)
     return import_report(out_path, plan, counts)

@@ -124,7 +124,7 @@ def add(
     """Add the items of a file, or one item, to a catalog: all of them or none."""
     from genrec_edge.catalog import edit  # noqa: PLC0415
 
-    path = catalog_path(catalog, quiet=quiet)
+    path = _named(catalog)
     if file is None:
         if title is None:
             raise UsageError("nothing to add", hint="name a file, or one item with `title`")
@@ -149,12 +149,35 @@ def remove(
     """Remove items from a catalog: all of them or none."""
     from genrec_edge.catalog import edit  # noqa: PLC0415
 
-    path = catalog_path(catalog, quiet=quiet)
+    path = _named(catalog)
     n_removed = edit.remove(path, ids)
     if json:
         emit_json("genrec-edge/catalog-remove@1", {"path": str(path), "removed": n_removed})
     else:
         say(f"removed {_count(n_removed, 'item')} from {path}", quiet=quiet)
+
+
+@catalog_app.command()
+def reset(*, json: Json = False, quiet: Quiet = False) -> None:
+    """Make the films that come with the package anew, as they were shipped."""
+    from genrec_edge.catalog.default_catalog import reset_default_catalog  # noqa: PLC0415
+
+    with share_bar("building the film catalog", quiet=quiet) as on_progress:
+        path = reset_default_catalog(on_progress)
+    if json:
+        emit_json("genrec-edge/catalog-reset@1", {"path": str(path)})
+    else:
+        say(f"{path}: the films as they are shipped", quiet=quiet)
+
+
+def _named(catalog: Path | None) -> Path:
+    """Return the catalog that was named: the shipped films are changed only by their name."""
+    if catalog is None:
+        raise UsageError(
+            "no catalog was named, and the films that come with the package are left as they are",
+            hint="name one with --catalog; `genrec-edge catalog info` shows where the films are, to be copied",
+        )
+    return catalog
 
 
 def _open(catalog: Path | None, *, quiet: bool) -> Catalog:

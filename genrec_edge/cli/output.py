@@ -147,13 +147,16 @@ def title_bar(doing: str = "indexing titles", *, quiet: bool) -> Iterator[Callab
 
 @contextmanager
 def share_bar(description: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Yield a function to call with the share done, 0..1."""
-    with progress(description, 1.0, quiet=quiet) as advance:
+    """Yield a function to call with the share done, 0..1; the bar appears with the first."""
+    with ExitStack() as stack:
+        advance: list[Callable[[float], None]] = []
         done = 0.0
 
         def on_progress(share: float) -> None:
             nonlocal done
-            advance(share - done)
+            if not advance:
+                advance.append(stack.enter_context(progress(description, 1.0, quiet=quiet)))
+            advance[0](share - done)
             done = share
 
         yield on_progress

@@ -259,6 +259,12 @@ def _disk_error(path: Path, e: Exception, extended_code: int) -> GenRecError:
     return DiskError(message, hint="check the disk and the system log, or use another disk")
 
 
+def remove_beside(path: Path) -> None:
+    """Remove what SQLite left beside a file to be replaced: a journal would be rolled into the new one."""
+    for name in _beside(path):
+        name.unlink(missing_ok=True)
+
+
 def _beside(path: Path) -> list[Path]:
     return [path.with_name(path.name + end) for end in _BESIDE]
 

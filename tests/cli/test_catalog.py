@@ -75,6 +75,25 @@ def test_build_takes_columns_and_lists(tmp_path: Path) -> None:
     assert (found["columns"], found["list_columns"]) == (["c", "d"], ["d"])
 
 
+@pytest.mark.parametrize("arguments", [("add", "--title", "Mine"), ("remove", "tt0032181"), ("add", "more.csv")])
+def test_the_shipped_films_are_changed_only_by_name(arguments: tuple[str, ...], own_home: Path) -> None:
+    code, out, message = run("catalog", *arguments)
+    assert (code, out) == (2, "")
+    assert message == "no catalog was named, and the films that come with the package are left as they are"
+    assert not own_home.exists()
+
+
+@pytest.mark.slow
+def test_reset_makes_the_shipped_films_anew(own_home: Path) -> None:
+    path = run_json("catalog", "info")["path"]
+    assert run_json("catalog", "remove", "tt0032181", "--catalog", path)["removed"] == 1
+    assert run_json("catalog", "reset") == {"schema": "genrec-edge/catalog-reset@1", "path": path}
+    assert run_json("catalog", "remove", "tt0032181", "--catalog", path)["removed"] == 1
+    code, out, err = run("catalog", "reset")
+    assert (code, out, err.replace("\n", "")) == (0, "", f"{path}: the films as they are shipped")
+    assert run("catalog", "reset", "--quiet") == (0, "", "")
+
+
 def test_info(messy_catalog_path: Path) -> None:
     found = run_json("catalog", "info", "--catalog", messy_catalog_path)
     assert (found["schema"], found["items"]) == ("genrec-edge/catalog-info@1", 4)

@@ -85,6 +85,12 @@ def on_a_terminal(arguments: list[str], **variables: str) -> str:
 
 
 @pytest.mark.slow
+def test_a_bar_does_not_appear_without_the_work_it_is_for(own_home: Path) -> None:
+    run_json("catalog", "info")  # builds the films
+    assert "building" not in on_a_terminal(["catalog", "info"])
+
+
+@pytest.mark.slow
 def test_colour_is_for_terminals_that_want_it(recommend_command: list[str]) -> None:
     arguments = [*recommend_command, "-H", "heat", "-H", "Jaws", "-k", "2"]
     assert ESCAPE in on_a_terminal(arguments)
