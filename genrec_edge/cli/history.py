@@ -39,15 +39,15 @@ class HistoryOptions:
     )
 
     def interactions(self, *, quiet: bool = False) -> list[Interaction]:
-        """Return the interactions of the file, then the titles named one by one; say what of the file was not used.
+        """Return the interactions of the file in their order, then the titles named one by one; say what was not used.
 
         Raises:
             UsageError: the file cannot be read, or a line of it is wrong.
         """
-        return [
-            *read_interactions(self.history_file, quiet=quiet),
-            *(Interaction(title=title) for title in self.history),
-        ]
+        from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
+
+        in_file = in_order(read_interactions(self.history_file, quiet=quiet))
+        return [*in_file, *(Interaction(title=title) for title in self.history)]
 
     def user_of(self, request: Request, *, quiet: bool = False) -> tuple[Request, tuple[str, ...]]:
         """Return a request with the history, and the ids of other items the user has seen.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genrec_edge.cli.history import HistoryOptions
 from tests.support.commands import run, run_json, run_text, titles
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ def test_what_of_a_history_file_was_not_used_is_said(tmp_path: Path, messy_catal
     assert (result.exit_code, result.stderr.splitlines()[0]) == (0, f"{path}: not used: 'mood' (1)")
     assert run(*update, "--quiet").stderr == ""
     assert run_json("profile", "show", "ann")["profile"]["n_events"] == 1
+
+
+def test_a_file_is_put_in_the_order_of_its_times_whatever_follows_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("title,date\nJaws,2024-03-01\nFargo,2024-01-01\n")
+    named = HistoryOptions(history=("Heat",), history_file=str(path)).interactions()
+    assert [entry.title for entry in named] == ["Fargo", "Jaws", "Heat"]
 
 
 def test_what_a_profile_did_not_take_is_said_for_its_own_reason(messy_catalog_path: Path) -> None:

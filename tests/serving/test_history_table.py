@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import random
 import sqlite3
 import zipfile
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genrec_edge.errors import UsageError
+from genrec_edge.errors import GenRecError, UsageError
 from genrec_edge.records import Interaction
 from genrec_edge.serving.history_table import read_history, read_piped_history
 
@@ -175,3 +176,41 @@ def test_a_pipe_of_any_length_is_not_held(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("genrec_edge.serving.history_table._MAX_STDIN_BYTES", 10)
     with pytest.raises(UsageError, match="standard input is longer than 10 bytes"):
         read_piped_history(io.BytesIO(b"x" * 11), "standard input")
+
+
+@pytest.mark.slow
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, trials: Callable[[int, int], int]) -> None:
+    path = tmp_path / "history"
+    forms = [make() for make in TEXTS.values()]
+    for seed in range(trials(200, 5000)):
+        rng = random.Random(seed)
+        data = bytearray(rng.choice(forms))
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(data) or 1)
+            data = data or bytearray(b"x")
+            what = rng.randrange(4)
+            if what == 0:
+                data[place] = rng.randrange(256)
+            elif what == 1:
+                del data[place : place + rng.randint(1, 20)]
+            elif what == 2:
+                data[place:place] = rng.choice([b"\0", b'"', b"[", b"}", b"\n", b"\xff\xfe", b",", b"1e999", b"null"])
+            else:
+                data = data[: place + 1]
+        path.write_bytes(data)
+        for read in (lambda: read_history(path), lambda: read_piped_history(io.BytesIO(bytes(data)), "stdin")):  # noqa: B023
+            parsed, message = outcome(read)
+            assert parsed is None or all(
+                entry.title is not None or entry.id is not None for entry in parsed.interactions
+            ), seed
+            assert message.isprintable(), (seed, message)
+            assert bool(message) == (parsed is None), seed
+            assert len(message) < 700, (seed, message)
+
+
+def outcome(read: Callable[[], ParsedHistory]) -> tuple[ParsedHistory | None, str]:
+    """Return what was read, or the message of the error."""
+    try:
+        return read(), ""
+    except GenRecError as e:
+        return None, e.message
