@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -160,7 +160,8 @@ def _ended(error: Exception, *, command: str, as_json: bool) -> int:
         raise error
     if not as_json and not isinstance(found, CancelledError):
         hint = f"; {found.hint}" if found.hint else ""
-        typer.echo(f"error: {printable(found.message + hint)}", err=True)
+        with suppress(OSError):  # nobody can read it; the exit code stands
+            typer.echo(f"error: {printable(found.message + hint)}", err=True)
     return found.exit_code
 
 

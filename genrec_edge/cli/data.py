@@ -18,7 +18,7 @@ from genrec_edge.cli.event_options import (
     TimeUnitOption,
     UserColumn,
 )
-from genrec_edge.cli.output import Bars, emit_json, print_table, say
+from genrec_edge.cli.output import Bars, emit_json, print_table, require_file_name, say
 from genrec_edge.records import Repeats, Ties, TrainingPart
 
 if TYPE_CHECKING:
@@ -180,6 +180,7 @@ def instructions(
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.convert.training.data.export_jsonl import export_instructions  # noqa: PLC0415
 
+    require_file_name(out)
     writer = None if teacher is None else ensure_model(teacher, offline=offline, quiet=quiet)
     with Bars({"instances": "writing"}, quiet=quiet) as bars:
         counts = export_instructions(

@@ -76,6 +76,8 @@ def read_interactions(history_file: str | None, *, quiet: bool = False) -> tuple
     """
     if history_file is None:
         return ()
+    if not history_file:
+        raise UsageError("`history_file` is empty", hint="name a file, or - for stdin")
     parsed = _parsed(history_file)
     for note in parsed.notes:
         say(printable(note), quiet=quiet)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from genrec_edge.catalog.titles import clean
-from genrec_edge.errors import MissingExtraError
+from genrec_edge.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -230,6 +230,16 @@ def needs_extra(extra: str) -> Iterator[None]:
 def _missing(extra: str, module: str) -> MissingExtraError:
     message = f"{module} is not installed, which this command needs"
     return MissingExtraError(message, hint=f"pip install 'genrec-edge[{extra}]'")
+
+
+def require_file_name(path: Path) -> None:
+    """Refuse, before any work, the name of a folder where a file is to be made.
+
+    Raises:
+        UsageError: there is a folder of that name.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, and a file is to be made", hint="name a file in it")
 
 
 def catalog_path(catalog: str | Path | None, *, quiet: bool = False) -> Path:

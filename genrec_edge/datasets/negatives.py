@@ -25,14 +25,26 @@ class NegativeSampler:
     def __init__(self, histories: Sequence[NDArray[np.integer]], n_items: int) -> None:
         self._n_items = n_items
         self._event_items = np.concatenate(list(histories))
+        self._met = frozenset(np.unique(self._event_items).tolist())
         self._histories = [frozenset(history.tolist()) for history in histories]
 
     def sample(self, user: int, rng: np.random.Generator, n: int, *, popular: bool = False) -> list[int]:
-        """Return `n` different items outside of the user's history, drawn uniformly or by their number of events."""
+        """Return `n` different items outside of the user's history, drawn uniformly or by their number of events.
+
+        They are drawn uniformly, too, where fewer than `n` of them have events.
+
+        Raises:
+            UsageError: the user has met all but fewer than `n` items.
+        """
+        history = self._histories[user]
+        if self._n_items - len(history) < n:
+            message = f"a user has met {len(history):,} of the {self._n_items:,} items, and {n} others are needed"
+            raise UsageError(message, hint="use data with more items")
+        popular = popular and (len(self._met) - len(history) >= n or len(self._met - history) >= n)
         negatives: list[int] = []
         while len(negatives) < n:
             item = int(rng.choice(self._event_items)) if popular else int(rng.integers(self._n_items))
-            if item not in self._histories[user] and item not in negatives:
+            if item not in history and item not in negatives:
                 negatives.append(item)
         return negatives
 

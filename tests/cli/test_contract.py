@@ -120,9 +120,9 @@ WRONG_TEXT = """
 2  recommend ASK --threads 0                              | --threads
 2  recommend ASK --ctx 1                                  | --ctx
 2  recommend ASK --ctx 99999999                           | --ctx
-2  recommend ASK --budget 0                               | --budget
+2  recommend ASK --budget -1                              | --budget
 2  recommend ASK --temperature -1                         | --temperature
-2  recommend ASK --timeout 0                              | --timeout
+10 recommend ASK --timeout 0                              | --timeout
 2  recommend ASK --timeout nan                            | --timeout
 2  recommend ASK --calibrate -1                           | --calibrate
 2  recommend ASK --calibrate inf                          | --calibrate
@@ -151,36 +151,35 @@ WRONG_TEXT = """
 2  recommend ASK --history-file ""                        | --history-file
 2  recommend ASK --profile nobody                         | nobody
 2  recommend ASK --adapter {none}                         | {none}
-5  recommend ASK --adapter {dir}                          | {dir}
+2  recommend ASK --adapter {dir}                          | {dir}
 5  recommend ASK --adapter {m}                            | adapter
 5  recommend ASK --adapter {text}                         | {text}
 2  recommend --catalog {c} --model {none}.gguf            | {none}
 5  recommend --catalog {c} --model {textgguf}             | {textgguf}
 5  recommend --catalog {c} --model {dirgguf}              | {dirgguf}
 4  recommend --catalog {c} --model no-such-model          | no-such-model
-2  recommend --catalog {c} --model ""                     | --model
+2  recommend --catalog {c} --model ""                     | model's name
 2  recommend --catalog {c} --model {loop}.gguf            | {loop}
 2  recommend --model {m} --catalog {none}                 | {none}
-6  recommend --model {m} --catalog {dir}                  | {dir}
+2  recommend --model {m} --catalog {dir} | {dir}
 2  recommend --model {m} --catalog {loop}                 | {loop}
 6  recommend --model {m} --catalog {text}                 | {text}
 6  recommend --model {m} --catalog {foreign}              | {foreign}
 6  recommend --model {m} --catalog {emptydb}              | {emptydb}
 6  recommend --model {m} --catalog {corrupt}              | {corrupt}
 12 recommend --catalog {c} --offline                      | network is forbidden
-2  batch {none} -o {new} ASK                              | {none}
-2  batch {dir} -o {new} ASK                               | {dir}
-2  batch {loop}.jsonl -o {new} ASK                        | {loop}
-2  batch {text} -o {new} ASK                              | {text}
-2  batch {badjson} -o {new} ASK                           | line
+2  batch {none} -o {new}.jsonl ASK                              | {none}
+2  batch {dir} -o {new}.jsonl ASK                               | {dir}
+2  batch {loop}.jsonl -o {new}.jsonl ASK                        | {loop}
+2  batch {text} -o {new}.jsonl ASK                              | {text}
+2  batch {badjson} -o {new}.jsonl ASK                           | line
 2  batch {users} -o {users} ASK                           | {users}
 2  batch {users} -o {text} ASK                            | {text}
 2  batch {users} -o {dir} ASK                             | {dir}
 2  batch {users} -o {under}/x.jsonl ASK                   | {under}
-2  batch {users} -o {none}/x.jsonl ASK                    | {none}
-2  batch {users} -o {new} ASK --workers 0                 | --workers
-2  batch {users} -o {new} ASK --address 1.2.3.4:5         | --address
-2  batch {users} -o {new} ASK -k 0                        | -k
+2  batch {users} -o {new}.jsonl ASK --workers 0                 | --workers
+2  batch {users} -o {new}.jsonl ASK --address 1.2.3.4:5         | --address
+2  batch {users} -o {new}.jsonl ASK -k 0                        | -k
 2  rerank --candidates {none} ASK                         | {none}
 2  rerank --candidates {dir} ASK                          | {dir}
 2  rerank --candidates {latin1} ASK                       | UTF-8
@@ -207,7 +206,7 @@ WRONG_TEXT = """
 5  inspect {text}                                         | {text}
 5  inspect {emptyfile}                                    | {emptyfile}
 2  convert --base {none} --out {new} --license MIT        | {none}
-2  convert --base {dir} --out {new} --license MIT         | {dir}
+5  convert --base {dir} --out {new} --license MIT         | {dir}
 5  convert --base {textgguf} --out {new} --license MIT    | {textgguf}
 2  convert --base {m} --out {new}                         | --license
 2  convert --base {m} --out {dir} --license MIT           | {dir}
@@ -219,13 +218,12 @@ WRONG_TEXT = """
 2  train --data {none} --base {m} --out {new}             | {none}
 2  train --data {d} --base {none} --out {new}             | {none}
 2  train --data {d} --base {m} --out {new} --recipe nonsense  | nonsense
-2  train --data {d} --base {m} --out {new} --config {none}  | {none}
 2  train --data {d} --base {m} --out {new} --config {text}  | {text}
 2  evaluate --data no-such-data                           | no-such-data
-16 evaluate --data {dir}                                  | {dir}
+2  evaluate --data {dir}                                  | {dir}
 2  evaluate --data {text}                                 | {text}
 2  evaluate --data {d} --baselines nonsense               | nonsense
-2  evaluate --data {d} --baselines none                   | --model
+2  evaluate --data {d} --baselines none               | no systems
 2  evaluate --data {d} --baselines popularity --users 0   | --users
 2  evaluate --data {d} --baselines popularity --fit-first | --fit-first
 2  evaluate --data {d} --baselines popularity --scores x  | --scores
@@ -251,7 +249,7 @@ WRONG_TEXT = """
 2  catalog build {items} -o {new} --table t               | --table
 2  catalog info --catalog {none}                          | {none}
 6  catalog info --catalog {text}                          | {text}
-6  catalog info --catalog {dir}                           | {dir}
+2  catalog info --catalog {dir}                           | {dir}
 2  catalog search Alien --catalog {none}                  | {none}
 2  catalog search Alien --catalog {c} -k 0                | -k
 2  catalog add --catalog {c}                              | nothing to add
@@ -277,9 +275,9 @@ WRONG_TEXT = """
 2  data import --interactions {events} --items {items} --name n --license MIT --user nonsense  | nonsense
 2  data import --interactions {events} --items {items} --name n --license MIT --out {dir}  | {dir}
 2  data show nonsense                                     | nonsense
-16 data show {dir}                                        | {dir}
+2  data show {dir}                                        | {dir}
 2  data instructions --data nonsense --out {new}          | nonsense
-2  data instructions --data {d} --out {dir}               | {dir}
+2  data instructions --data {d} --out {dir} -n 5             | {dir}
 2  data instructions --data {d} --out {new} -n 0          | -n
 4  data instructions --data {d} --out {new} --teacher nonsense  | nonsense
 2  prior build --data nonsense --out {new}                | nonsense
@@ -289,10 +287,10 @@ WRONG_TEXT = """
 16 prior update --prior {text} --interactions {events}    | {text}
 2  prior update --prior {dir} --interactions {events}     | {dir}
 2  prior update --prior {p} --interactions {none}         | {none}
-2  profile update ann                                     | --history
+2  profile update ann                                     | no profile
 2  profile update ann --history-file {none} --catalog {c} | {none}
 2  profile update ann -H Alien --catalog {none}           | {none}
-3  profile update ann -H "No such film" --catalog {c}     | No such film
+3  profile update ann -H "No such film" --catalog {c}     | none of the 1 titles
 2  profile update ann -H Alien --catalog {c} --block 0    | --block
 4  profile update ann -H Alien --catalog {c} --summarizer nonsense  | nonsense
 2  profile show nobody                                    | nobody
@@ -302,17 +300,10 @@ WRONG_TEXT = """
 """
 
 
-def wrong_calls() -> list[Any]:
-    rows = [line for line in WRONG_TEXT.splitlines() if line.strip()]
-    cases = []
-    for row in rows:
-        line, _, message = row.partition("|") if " | " not in row else row.partition(" | ")
-        exit_code, _, command = line.strip().replace("ASK", ASK).partition(" ")
-        cases.append(pytest.param(int(exit_code), command.strip(), message.strip(), id=line.strip()))
-    return cases
-
-
-WRONG = wrong_calls()
+WRONG = [
+    pytest.param(int(line[:3]), line[3:].replace("ASK", ASK).strip(), message.strip(), id=line.strip())
+    for line, _, message in (row.partition(" | ") for row in WRONG_TEXT.strip().splitlines())
+]
 
 
 @pytest.fixture
@@ -337,7 +328,6 @@ def files(broken_files: Path, tiny_llama: Path, small_data: Path, tricky_path: P
         named[name].write_text(text, encoding="utf-8")
     (folder / "loop.gguf").symlink_to(folder / "loop.gguf")
     (folder / "loop.jsonl").symlink_to(folder / "loop.jsonl")
-    subprocess.run  # noqa: B018
     return named | {
         "m": tiny_llama,
         "c": folder / "c.db",
@@ -360,9 +350,7 @@ def files(broken_files: Path, tiny_llama: Path, small_data: Path, tricky_path: P
 
 
 @pytest.mark.parametrize(("exit_code", "command", "message"), WRONG)
-def test_a_wrong_call_has_its_exit_code(
-    exit_code: int, command: str, message: str, files: dict[str, Path]
-) -> None:
+def test_a_wrong_call_has_its_exit_code(exit_code: int, command: str, message: str, files: dict[str, Path]) -> None:
     names = {name: str(path) for name, path in files.items()}
     check([word.format(**names) for word in shlex.split(command)], exit_code, message.format(**names))
 
@@ -377,3 +365,60 @@ def test_a_call_that_is_not_understood_names_the_option(arguments: list[str], me
     check(arguments, 2, message)
 
 
+RECOMMEND = "recommend --model {m} --catalog {c} --threads 1 -k 3 -q"
+C_LOCALE = "env LANG=C LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0"
+STREAMS = [
+    (0, f"{RECOMMEND}", "0<&-"),
+    (3, f"{RECOMMEND} --history-file - -H x", "0<&-"),
+    (3, "resolve x --catalog {c}", "0<&-"),
+    (8, f"{RECOMMEND}", ">/dev/full"),
+    (8, f"{RECOMMEND} --json", ">/dev/full"),
+    (8, "catalog info --catalog {c}", ">/dev/full"),
+    (8, "catalog info --catalog {c} --json", ">/dev/full"),
+    (8, "catalog info --catalog {none} --json", ">/dev/full"),
+    (8, "recommend --bogus --json", ">/dev/full"),
+    (8, "--version", ">/dev/full"),
+    (8, "--version --json", ">/dev/full"),
+    (8, "inspect {m} --metadata --tensors", ">/dev/full"),
+    (0, "catalog info --catalog {c}", "| head -1"),
+    (0, "inspect {m} --json", "| head -1"),
+    (2, "recommend --bogus --json", "| head -1"),
+    (2, "recommend --bogus", "2>/dev/full"),
+    (0, f"{RECOMMEND}", "2>&-"),
+    (2, "recommend --bogus", "2>&-"),
+    (2, "catalog info --catalog {none}", "env -u HOME"),
+    (0, f"{RECOMMEND} --json", "env -u HOME"),
+    (0, "models list", "env -u HOME -u GENREC_EDGE_HOME"),
+    (0, f"{RECOMMEND}", "env LANG=C LC_ALL=C PYTHONIOENCODING=ascii"),
+    (3, f"{RECOMMEND} -H 千と", C_LOCALE),
+    (3, f"{RECOMMEND} -H 千と --json", C_LOCALE),
+    (2, "catalog info --catalog {none}é --json", C_LOCALE),
+]
+"""Exit code, command, and what is done to its streams or its environment."""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize(("exit_code", "command", "around"), STREAMS)
+def test_whatever_the_streams_and_the_environment_are(
+    exit_code: int, command: str, around: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    filled = f"{installed_command()} {command.format(**{name: str(path) for name, path in files.items()})}"
+    script = f"{around} {filled}" if around.startswith("env ") else f"set -o pipefail; {filled} {around}"
+    variables = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "xdg")}
+    done = subprocess.run(
+        ["/bin/bash", "-c", script],
+        capture_output=True,
+        check=False,
+        timeout=300,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+    )
+    err = done.stderr.decode(errors="replace")
+    assert done.returncode in ({exit_code, 141} if "|" in around else {exit_code}), err
+    assert "Traceback" not in err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    is_json_on_stdout = "--json" in command and "full" not in around
+    is_shown = exit_code != 0 and "2>" not in around and not is_json_on_stdout and "resolve" not in command
+    assert len(errors) == is_shown, err
+    if is_json_on_stdout:
+        assert json.loads(done.stdout)["schema"].startswith("genrec-edge/")

@@ -27,6 +27,16 @@ def test_negatives_are_different_items_outside_of_the_history() -> None:
     assert popular[1] / 500 == pytest.approx(3 / 5, abs=0.1)
 
 
+def test_popular_negatives_are_any_where_too_few_have_events() -> None:
+    drawn = NegativeSampler(HISTORIES, N_ITEMS).sample(0, np.random.default_rng(1), 4, popular=True)
+    assert sorted(drawn) == [2, 3, 4, 5]
+
+
+def test_more_negatives_than_there_are_is_an_error_and_no_endless_search() -> None:
+    with pytest.raises(UsageError, match="a user has met 2 of the 6 items, and 5 others are needed"):
+        NegativeSampler(HISTORIES, N_ITEMS).sample(0, np.random.default_rng(1), 5)
+
+
 def test_candidates_are_drawn_uniformly_outside_of_the_events() -> None:
     rng = np.random.default_rng(2)
     pools = [candidate_negatives([0, 4, -1], N_ITEMS, 2, rng).tolist() for _ in range(400)]
