@@ -13,7 +13,7 @@ from genrec_edge.convert.checkpoint.config import MAX_SIZE, SUPPORTED, ModelConf
 from genrec_edge.convert.checkpoint.layers import recorded_layers
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.training_keys import LAYERS_KEY, LAYERS_OF_KEY
-from genrec_edge.gguf.validate import shown
+from genrec_edge.gguf.types import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

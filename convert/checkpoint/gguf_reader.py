@@ -36,7 +36,7 @@ def read_gguf(path: Path) -> Checkpoint:
             mismatches are named and the others counted.
     """
     header = read_header(path)
-    check_runnable(header)
+    check_runnable(header, to_convert=True)
     config = read_config(header)
     found = {tensor.name: tensor for tensor in header.tensors if tensor.name != ROPE_FREQS}
     shapes = {gguf_name(name): shape for name, shape in expected_shapes(config).items()}

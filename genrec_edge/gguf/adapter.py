@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.errors import ModelInvalidError, UsageError, several
 from genrec_edge.gguf.header import read_header
-from genrec_edge.gguf.validate import shown
+from genrec_edge.gguf.types import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

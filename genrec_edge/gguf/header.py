@@ -10,13 +10,27 @@ import hashlib
 import stat
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.byte_reader import DAMAGED_HINT
 from genrec_edge.gguf.parser import parse_header
 from genrec_edge.gguf.types import ArrayInfo, GgufHeader, TensorInfo
 
-__all__ = ["ArrayInfo", "GgufHeader", "TensorInfo", "read_header", "read_strings", "tokenizer_fingerprint"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ArrayInfo",
+    "GgufHeader",
+    "TensorInfo",
+    "read_array",
+    "read_header",
+    "read_strings",
+    "tokenizer_fingerprint",
+]
 
 _U64 = struct.Struct("<Q")
 
@@ -57,6 +71,18 @@ def read_strings(header: GgufHeader, key: str) -> list[bytes]:
         position = start + _U64.unpack_from(data, position)[0]
         strings.append(data[start:position])
     return strings
+
+
+def read_array(header: GgufHeader, key: str) -> NDArray[Any]:
+    """Return the elements of an array of numbers of the metadata, (n,)."""
+    array = header.metadata.get(key)
+    if not isinstance(array, ArrayInfo) or array.kind in {"string", "bool"}:
+        message = f"{header.path}: {key} is not an array of numbers"
+        raise ModelInvalidError(message, hint=DAMAGED_HINT)
+    with header.path.open("rb") as file:
+        file.seek(array.start)
+        data = file.read(array.end - array.start)
+    return np.frombuffer(data, np.dtype(array.kind).newbyteorder("<"), array.count)
 
 
 def tokenizer_fingerprint(header: GgufHeader, path: Path) -> str:

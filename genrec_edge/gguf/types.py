@@ -7,6 +7,7 @@ test compares the tables.
 from __future__ import annotations
 
 import math
+import reprlib
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -182,3 +183,12 @@ class GgufHeader:
         """The file type as in file names ("Q8_0"), or "unknown"."""
         value = self.metadata.get("general.file_type")
         return FILE_TYPES.get(value, "unknown") if isinstance(value, int) else "unknown"
+
+
+def shown(value: object) -> str:
+    """Return a value of the metadata as a message shows it, shortened."""
+    if value is None:
+        return "missing"
+    if isinstance(value, ArrayInfo):
+        return f"a list of {value.count} {value.kind}"
+    return reprlib.repr(value)

@@ -6,12 +6,13 @@ are reported in one error.
 
 from __future__ import annotations
 
-import reprlib
+import math
 from typing import TYPE_CHECKING
 
 from genrec_edge.errors import ModelInvalidError
-from genrec_edge.gguf.header import read_strings
-from genrec_edge.gguf.types import ArrayInfo
+from genrec_edge.gguf.tensors import ModelSizes, tensor_problems, type_problems
+from genrec_edge.gguf.types import ArrayInfo, shown
+from genrec_edge.gguf.vocabulary import vocabulary_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 """Mistral models say "llama": llama.cpp has no architecture of that name for them."""
-TOKENIZERS = ("gpt2", "llama")
-
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h: more abort
-_MAX_TOKENS = 1 << 20  # four times as many as the largest vocabulary; what fits into a header takes 400 MB to check
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, there too
 _ROPE_SCALING = ("none", "linear", "yarn", "longrope")  # others abort (src/llama-model.cpp, load_hparams)
-_NO_WEIGHTS = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})  # no matrix product, or intermediate
 _SIZES = (
     "context_length",
     "embedding_length",
@@ -36,15 +33,20 @@ _SIZES = (
 )
 
 
-def check_runnable(header: GgufHeader) -> None:
+def check_runnable(header: GgufHeader, *, to_convert: bool = False) -> None:
     """Check that a file is a LLaMA-family model with a tokenizer. Reads the vocabulary.
+
+    Args:
+        header: of the file.
+        to_convert: whether it is only read, to be written anew, by what compares names and shapes of tensors itself;
+            norms and biases need not be F32 then.
 
     Raises:
         ModelInvalidError: it is not; the message lists everything that was found.
     """
     if reason := _other_kind(header):
         raise ModelInvalidError(f"{header.path} {reason}", hint="name a LLaMA-family model in GGUF format")
-    if problems := _problems(header):
+    if problems := _problems(header, to_convert=to_convert):
         message = f"{header.path} cannot be run: {problems}"
         raise ModelInvalidError(message, hint="convert or fetch the model again")
 
@@ -54,9 +56,48 @@ def why_not_runnable(header: GgufHeader) -> str:
     return _other_kind(header) or _problems(header)
 
 
-def _problems(header: GgufHeader) -> str:
+def _problems(header: GgufHeader, *, to_convert: bool = False) -> str:
     """Return everything that is wrong with a LLaMA-family model, or ""."""
-    return "; ".join([*_hyperparameters(header), *_experts(header), *_weights(header), *_tokenizer(header)])
+    return "; ".join(
+        [
+            *_hyperparameters(header),
+            *_numbers(header),
+            *_graph(header),
+            *_experts(header),
+            *_weights(header, to_convert=to_convert),
+            *vocabulary_problems(header),
+        ]
+    )
+
+
+def model_sizes(header: GgufHeader) -> ModelSizes | None:
+    """Return the sizes of a model, or None if the metadata do not say them as `check_runnable` demands."""
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    if not isinstance(tokens, ArrayInfo) or any((*_hyperparameters(header), *_experts(header))):
+        return None
+    arch, metadata = header.architecture, header.metadata
+
+    def size(name: str, otherwise: int = 0) -> int:
+        value = metadata.get(f"{arch}.{name}", otherwise)
+        return value if isinstance(value, int) else otherwise
+
+    n_embd, n_heads = size("embedding_length"), size("attention.head_count")
+    rope_factors: tuple[str, ...] = ()
+    if arch == "llama":
+        is_long = metadata.get(f"{arch}.rope.scaling.type") == "longrope"
+        rope_factors = ("rope_factors_long.weight", "rope_factors_short.weight") if is_long else ("rope_freqs.weight",)
+    return ModelSizes(
+        architecture=arch,
+        n_vocab=tokens.count,
+        n_embd=n_embd,
+        n_layers=size("block_count"),
+        n_ff=size("feed_forward_length"),
+        n_heads=n_heads,
+        n_heads_kv=size("attention.head_count_kv", n_heads),
+        head_size=size("attention.key_length", n_embd // n_heads),
+        n_experts=size("expert_count"),
+        rope_factors=rope_factors,
+    )
 
 
 def _other_kind(header: GgufHeader) -> str:
@@ -113,6 +154,33 @@ def _heads(header: GgufHeader, n_embd: int, n_head: int) -> Iterator[str]:
     if not (isinstance(key, int) and key == value == rope and key > 0 and key % 2 == 0):
         sizes = f"key {shown(key)}, value {shown(value)}, rotated {shown(rope)}"
         yield f"the sizes of a head are not one even number ({sizes})"
+    elif arch == "qwen2" and key * n_head != n_embd:
+        # Its matrices are loaded as if it were so; the graph then aborts (src/models/qwen2.cpp, load_arch_tensors).
+        yield f"{n_head} heads of {key} numbers are not the {n_embd} of a token"
+
+
+def _numbers(header: GgufHeader) -> Iterator[str]:
+    """Yield what would make every number that is computed none."""
+    arch = header.architecture
+    base = header.metadata.get(f"{arch}.rope.freq_base", 10000.0)
+    if not (isinstance(base, float) and math.isfinite(base) and base > 0):
+        yield f"{arch}.rope.freq_base is {shown(base)}, not a positive number"
+    for key, value in header.metadata.items():
+        if key.startswith(f"{arch}.rope.scaling.") and isinstance(value, float) and not math.isfinite(value):
+            yield f"{key} is {shown(value)}"
+
+
+def _graph(header: GgufHeader) -> Iterator[str]:
+    """Yield what makes a model of the family something else than a causal language model."""
+    arch, metadata = header.architecture, header.metadata
+    if (causal := metadata.get(f"{arch}.attention.causal", True)) is not True:
+        # Such calls may have no more tokens than are computed together, or abort (src/llama-context.cpp, decode).
+        yield f"{arch}.attention.causal is {shown(causal)}; only models that look back run here"
+    if (pooling := metadata.get(f"{arch}.pooling_type", 0)) != 0:
+        yield f"{arch}.pooling_type is {shown(pooling)}; models of embeddings are not run"
+    width = metadata.get(f"{arch}.embedding_length")
+    if (out := metadata.get(f"{arch}.embedding_length_out", width)) != width:
+        yield f"{arch}.embedding_length_out is {shown(out)}, not {shown(width)} as {arch}.embedding_length"
 
 
 def _experts(header: GgufHeader) -> Iterator[str]:
@@ -123,68 +191,15 @@ def _experts(header: GgufHeader) -> Iterator[str]:
         yield f"it uses {shown(used)} of {shown(count)} experts"
     elif count > _MAX_EXPERTS:
         yield f"it has {count} experts, more than {_MAX_EXPERTS}"
+    elif count and arch != "llama":
+        yield f"it has {count} experts, which llama.cpp does not run in a {arch} model"
     if metadata.get(f"{arch}.expert_group_count", 0) != 0:
         yield f"{arch}.expert_group_count is set; grouped experts are not run"
 
 
-def _weights(header: GgufHeader) -> Iterator[str]:
+def _weights(header: GgufHeader, *, to_convert: bool) -> Iterator[str]:
     tensors = {tensor.name: tensor for tensor in header.tensors}
-    if odd := sorted({t.type for t in header.tensors} & _NO_WEIGHTS):
-        yield f"its tensors are of type {', '.join(odd)}, which is not for weights"
-    tokens = header.metadata.get("tokenizer.ggml.tokens")
-    n_embd = header.metadata.get(f"{header.architecture}.embedding_length")
-    embedding = tensors.get("token_embd.weight")
-    if embedding is None:
-        yield "the tensor token_embd.weight is missing"
-    elif isinstance(tokens, ArrayInfo) and embedding.shape != (n_embd, tokens.count):
-        yield f"token_embd.weight has the shape {embedding.shape}, not ({shown(n_embd)}, {tokens.count})"
-    if "output_norm.weight" not in tensors:
-        yield "the tensor output_norm.weight is missing"
-
-
-def _tokenizer(header: GgufHeader) -> Iterator[str]:
-    metadata = header.metadata
-    model = metadata.get("tokenizer.ggml.model")
-    if model not in TOKENIZERS:
-        yield f"its tokenizer is {shown(model)}, not one of {', '.join(TOKENIZERS)}"
-        return
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    if not isinstance(tokens, ArrayInfo) or tokens.kind != "string" or not tokens.count:
-        yield "tokenizer.ggml.tokens is not a list of strings"
-        return
-    if tokens.count > _MAX_TOKENS:
-        yield f"its vocabulary has {tokens.count:,} pieces, more than {_MAX_TOKENS:,}"
-        return
-    for name, kinds in (("scores", ("float32", "int32")), ("token_type", ("int32",))):
-        array = metadata.get(f"tokenizer.ggml.{name}")
-        optional = name == "token_type" or model == "gpt2"
-        if array is None and optional:
-            continue
-        if not isinstance(array, ArrayInfo) or array.kind not in kinds or array.count != tokens.count:
-            yield f"tokenizer.ggml.{name} is {shown(array)}, not one {kinds[0]} for each of {tokens.count} tokens"
-    merges = metadata.get("tokenizer.ggml.merges")
-    if model == "gpt2" and not (isinstance(merges, ArrayInfo) and merges.kind == "string"):
-        yield f"tokenizer.ggml.merges is {shown(merges)}, not a list of strings"
-    yield from _pieces(header, model)
-
-
-def _pieces(header: GgufHeader, model: object) -> Iterator[str]:
-    pieces = read_strings(header, "tokenizer.ggml.tokens")
-    # llama.cpp gives each empty piece a name of its own; other duplicates abort (src/llama-vocab.cpp, load).
-    named = [piece for piece in pieces if piece]
-    if len(distinct := set(named)) < len(named):
-        yield f"its vocabulary holds {len(named) - len(distinct)} pieces twice"
-    # A text that needs a missing one throws through the C interface, which ends the process (byte_to_token).
-    if model == "llama":
-        missing = sum(not distinct & {b"<0x%02X>" % byte, bytes([byte])} for byte in range(256))
-        if missing:
-            yield f"its vocabulary has no piece for {missing} of the 256 bytes"
-
-
-def shown(value: object) -> str:
-    """Return a value of the metadata as a message shows it, shortened."""
-    if value is None:
-        return "missing"
-    if isinstance(value, ArrayInfo):
-        return f"a list of {value.count} {value.kind}"
-    return reprlib.repr(value)
+    yield from type_problems(tensors)
+    sizes = None if to_convert else model_sizes(header)
+    if sizes is not None:
+        yield from tensor_problems(tensors, sizes)

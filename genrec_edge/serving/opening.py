@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.context import PIECE
 from genrec_edge.engine.llama_engine import LlamaEngine
+from genrec_edge.engine.memory_plan import require_memory
 from genrec_edge.engine.output_head import OutputMatrix
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
@@ -32,20 +33,27 @@ def open_engine(model_file: ModelFile, config: SessionConfig, options: OpenOptio
 
     Raises:
         ModelInvalidError: the model's context is too small to recommend with.
+        OutOfMemoryError: model and context need more memory than this process may have; nothing was loaded.
     """
+    header = model_file.header
+    n_ctx_train = int(header.metadata[f"{header.architecture}.context_length"])  # `check_runnable` has seen to it
+    if n_ctx_train < PIECE:
+        raise ModelInvalidError(
+            f"{model_file.path} has a context of {n_ctx_train} tokens, too small to recommend with",
+            hint=f"use a model with at least {PIECE}",
+        )
+    n_ctx = min(DEFAULT_CTX, n_ctx_train) if options.n_ctx is None else options.n_ctx
+    n_threads = default_threads() if options.n_threads is None else options.n_threads
+    if n_ctx <= n_ctx_train:  # else the engine says that it is too large for the model
+        require_memory(header, n_ctx, n_threads)
     with ExitStack() as on_error:
         model = Model(model_file.path, adapter_path=config.adapter_path)
         on_error.callback(model.close)
-        if model.n_ctx_train < PIECE:
-            raise ModelInvalidError(
-                f"{model_file.path} has a context of {model.n_ctx_train} tokens, too small to recommend with",
-                hint=f"use a model with at least {PIECE}",
-            )
         engine = LlamaEngine(
             model,
-            n_ctx=min(DEFAULT_CTX, model.n_ctx_train) if options.n_ctx is None else options.n_ctx,
-            n_threads=default_threads() if options.n_threads is None else options.n_threads,
-            output_rows=None if config.adapter_path else OutputMatrix.open(model_file.header, model_file.path),
+            n_ctx=n_ctx,
+            n_threads=n_threads,
+            output_rows=None if config.adapter_path else OutputMatrix.open(header, model_file.path),
         )
         on_error.pop_all()
     return engine

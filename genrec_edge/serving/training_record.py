@@ -16,7 +16,7 @@ from genrec_edge.gguf.training_keys import (
     SPLIT_KEYS,
     score_kind_in,
 )
-from genrec_edge.gguf.validate import shown
+from genrec_edge.gguf.types import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

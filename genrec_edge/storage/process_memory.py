@@ -1,10 +1,33 @@
-"""The peak memory of this process, as the operating system counts it."""
+"""The memory of this process: the most it has held, as the system counts it, and how much more it may have.
+
+Limits are those of the machine, of control groups (containers, services) of both versions, and of `ulimit`.
+"""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOT = Path("/")
+_KIB = 1 << 10
+
+
+class _GroupFiles(NamedTuple):
+    """Names in the folder of a control group; `droppable` are counters of pages of files, which can be read again."""
+
+    limit: str
+    usage: str
+    droppable: tuple[str, ...]
+
+
+_V1 = _GroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+_V2 = _GroupFiles("memory.max", "memory.current", ("inactive_file", "active_file"))
 
 
 def peak_mib() -> float | None:
@@ -25,11 +48,90 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def free_bytes() -> int | None:
-    """Return how much memory the machine has to give; None where the system does not say (not Linux)."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    kib = next((line.split()[1] for line in text.splitlines() if line.startswith("MemAvailable:")), None)
-    return None if kib is None else int(kib) * 1024
+Kind = Literal["resident", "data", "address space"]
+"""What counts towards a limit: memory that is used and cannot be dropped; also memory that is only reserved; also files
+that are mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRoom:
+    """How many bytes more this process may have, of what kind, and what sets the limit."""
+
+    name: str
+    free_bytes: int
+    kind: Kind = "resident"
+
+
+def memory_rooms(root: Path = _ROOT) -> list[MemoryRoom]:
+    """Return the room that each limit leaves this process; an empty list where the system tells nothing (not Linux).
+
+    Args:
+        root: of the file system, whose `proc` and `sys` are read.
+    """
+    with suppress(OSError, ValueError, ModuleNotFoundError):
+        return [*_machine(root), *_groups(root), *_limits(root)]
+    return []
+
+
+def _machine(root: Path) -> Iterator[MemoryRoom]:
+    free = _kib_values(root / "proc/meminfo")
+    if "MemAvailable" in free:
+        yield MemoryRoom("the machine", free["MemAvailable"] + free.get("SwapFree", 0))
+
+
+def _limits(root: Path) -> Iterator[MemoryRoom]:
+    """Yield the limits of `ulimit -v` and `ulimit -d`, less what the process has reserved of them."""
+    import resource  # noqa: PLC0415
+
+    used = _kib_values(root / "proc/self/status")
+    limits: tuple[tuple[str, int, str, Kind], ...] = (
+        ("the limit of `ulimit -v`", resource.RLIMIT_AS, "VmSize", "address space"),
+        ("the limit of `ulimit -d`", resource.RLIMIT_DATA, "VmData", "data"),
+    )
+    for name, limit, field, kind in limits:
+        soft = resource.getrlimit(limit)[0]
+        if soft != resource.RLIM_INFINITY:
+            yield MemoryRoom(name, soft - used.get(field, 0), kind)
+
+
+def _groups(root: Path) -> Iterator[MemoryRoom]:
+    """Yield the limits of the control groups that this process is in, and of those above them.
+
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html.
+    """
+    for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _number, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, files = root / "sys/fs/cgroup", _V2
+        elif "memory" in controllers.split(","):
+            top, files = root / "sys/fs/cgroup/memory", _V1
+        else:
+            continue
+        folder = top / path.lstrip("/")
+        if not folder.is_dir():
+            folder = top  # inside a container its own group is mounted as the root
+        while folder == top or top in folder.parents:
+            yield from _group(folder, files)
+            folder = folder.parent
+
+
+def _group(folder: Path, files: _GroupFiles) -> Iterator[MemoryRoom]:
+    with suppress(OSError, ValueError):  # the root of a hierarchy has no limit, and "max" is none
+        most = int((folder / files.limit).read_text(encoding="ascii"))
+        if most >= 1 << 60:
+            return
+        used = int((folder / files.usage).read_text(encoding="ascii"))
+        pages = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        droppable = sum(int(pages.get(name, 0)) for name in files.droppable)
+        yield MemoryRoom("the memory limit of its control group", most - max(0, used - droppable))
+
+
+def _kib_values(path: Path) -> dict[str, int]:
+    """Return the lines "Name: 123 kB" of a file of /proc, in bytes."""
+    found = {}
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        number = value.split()
+        if len(number) == 2 and number[1] == "kB":
+            found[name] = int(number[0]) * _KIB
+    return found

@@ -72,7 +72,7 @@ def test_a_person_reads_what_it_is_and_where_it_comes_from(described_gguf: Path)
         "made from": "https://example.org/first, Second",
         "architecture": "llama",
         "file type": "F32",
-        "parameters": "0.0 M (808)",
+        "parameters": "0.0 M (1,400)",
         "context": "64",
         "layers": "1",
         "width": "8",
@@ -93,7 +93,7 @@ def test_a_person_reads_what_it_is_and_where_it_comes_from(described_gguf: Path)
 def test_types_have_their_share(described_gguf: Path) -> None:
     lines = [line.split() for line in inspect(described_gguf).stdout.splitlines()]
     assert ["type", "tensors", "bytes", "share"] in lines
-    assert lines[-3:-1] == [["F16", "1", "1,600", "98.0%"], ["F32", "1", "32", "2.0%"]]
+    assert lines[-3:-1] == [["F32", "10", "2,400", "60.0%"], ["F16", "1", "1,600", "40.0%"]]
 
 
 def test_keys_and_tensors_are_listed_on_request(described_gguf: Path) -> None:
@@ -109,8 +109,8 @@ def test_keys_and_tensors_are_listed_on_request(described_gguf: Path) -> None:
         "tokenizer.ggml.tokens = (100 of string)",
         "llama.attention.layer_norm_rms_epsilon = 1e-05",
         "tokenizer.chat_template = {{ 1 / 0 }}",
-        "token_embd.weight   F16      8 x 100  1,600 bytes",
-        "output_norm.weight  F32      8  32 bytes",
+        "token_embd.weight         F16      8 x 100  1,600 bytes",
+        "output_norm.weight        F32      8  32 bytes",
     ):
         assert line in lines
 
@@ -130,7 +130,7 @@ def test_the_json_object_is_the_documented_one(described_gguf: Path) -> None:
         "why_not": None,
         "architecture": "llama",
         "file_type": "F32",
-        "n_params": 808,
+        "n_params": 1400,
         "general": {
             "name": "Tiny Films",
             "basename": "films",
@@ -151,8 +151,8 @@ def test_the_json_object_is_the_documented_one(described_gguf: Path) -> None:
         "adapter": None,
         "provenance": {key.removeprefix("genrec_edge."): value for key, value in PROVENANCE.items()},
         "types": [
-            {"type": "F16", "tensors": 1, "bytes": 1600, "share": 1600 / 1632},
-            {"type": "F32", "tensors": 1, "bytes": 32, "share": 32 / 1632},
+            {"type": "F32", "tensors": 10, "bytes": 2400, "share": 0.6},
+            {"type": "F16", "tensors": 1, "bytes": 1600, "share": 0.4},
         ],
     }
 

@@ -10,6 +10,7 @@ import pytest
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.header import read_header
 from genrec_edge.gguf.validate import check_runnable
+from tests.support.gguf_files import tiny_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,10 @@ def spm(n_tokens: int, **changes: object) -> dict[str, object]:
 
 EMBEDDING = np.zeros((100, 8), np.float32)
 
-NORM = np.ones(8, np.float32)
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in tiny_tensors().items() if key != name}
+
 
 UNRUNNABLE: dict[str, tuple[dict[str, Any], str]] = {
     "architecture": ({"architecture": "gemma3"}, "is a 'gemma3' model; genrec-edge runs llama, qwen2, qwen3"),
@@ -52,13 +56,13 @@ UNRUNNABLE: dict[str, tuple[dict[str, Any], str]] = {
     "experts": ({"keys": {"llama.expert_count": 2, "llama.expert_used_count": 3}}, "uses 3 of 2 experts"),
     "expert groups": ({"keys": {"llama.expert_group_count": 2}}, "expert_group_count is set"),
     "integer weights": (
-        {"tensors": {"token_embd.weight": EMBEDDING.astype(np.int32), "output_norm.weight": NORM}},
+        {"tensors": {**tiny_tensors(), "token_embd.weight": EMBEDDING.astype(np.int32)}},
         "of type I32, which is not for weights",
     ),
-    "no embedding": ({"tensors": {"output_norm.weight": NORM}}, "token_embd.weight is missing"),
-    "no norm": ({"tensors": {"token_embd.weight": EMBEDDING}}, "output_norm.weight is missing"),
+    "no embedding": ({"tensors": without("token_embd.weight")}, "token_embd.weight is missing"),
+    "no norm": ({"tensors": without("output_norm.weight")}, "output_norm.weight is missing"),
     "embedding shape": (
-        {"tensors": {"token_embd.weight": EMBEDDING[:99], "output_norm.weight": NORM}},
+        {"tensors": {**tiny_tensors(), "token_embd.weight": EMBEDDING[:99]}},
         r"has the shape \(8, 99\), not \(8, 100\)",
     ),
     "tokenizer": ({"keys": {"tokenizer.ggml.model": "bert"}}, "tokenizer is 'bert', not one of gpt2, llama"),

