@@ -19,6 +19,7 @@ from genrec_edge.cli import interrupts
 from genrec_edge.cli.library_warnings import shown_warnings
 from genrec_edge.cli.output import emit_json
 from genrec_edge.errors import CancelledError, DiskError, DiskFullError, GenRecError, OutOfMemoryError, UsageError
+from genrec_edge.storage.process_memory import require_room_to_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,7 @@ class Group(TyperGroup):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: D102
+        require_room_to_start()
         with _closed_pipe_is_an_exit_code():
             return super().invoke(ctx)
 

@@ -70,6 +70,12 @@ def _problems(header: GgufHeader, *, to_convert: bool = False) -> str:
     )
 
 
+def context_length(header: GgufHeader) -> int:
+    """Return how many tokens a model that has passed `check_runnable` was trained on at once."""
+    value = header.metadata.get(f"{header.architecture}.context_length")
+    return value if isinstance(value, int) else 0
+
+
 def model_sizes(header: GgufHeader) -> ModelSizes | None:
     """Return the sizes of a model, or None if the metadata do not say them as `check_runnable` demands."""
     tokens = header.metadata.get("tokenizer.ggml.tokens")

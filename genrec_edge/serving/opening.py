@@ -11,6 +11,7 @@ from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.engine.memory_plan import require_memory
 from genrec_edge.engine.output_head import OutputMatrix
 from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf.validate import context_length
 from genrec_edge.hub.store import ModelFile, ModelStore, resolve_model
 from genrec_edge.serving.config import SessionConfig, default_threads
 
@@ -36,7 +37,7 @@ def open_engine(model_file: ModelFile, config: SessionConfig, options: OpenOptio
         OutOfMemoryError: model and context need more memory than this process may have; nothing was loaded.
     """
     header = model_file.header
-    n_ctx_train = int(header.metadata[f"{header.architecture}.context_length"])  # `check_runnable` has seen to it
+    n_ctx_train = context_length(header)
     if n_ctx_train < PIECE:
         raise ModelInvalidError(
             f"{model_file.path} has a context of {n_ctx_train} tokens, too small to recommend with",

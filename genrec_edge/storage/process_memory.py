@@ -5,29 +5,37 @@ Limits are those of the machine, of control groups (containers, services) of bot
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from genrec_edge.errors import OutOfMemoryError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+Kind = Literal["resident", "data", "address space"]
+"""What counts towards a limit: memory that is used and cannot be dropped; also memory that is only reserved; also files
+that are mapped."""
 
 _ROOT = Path("/")
+_TO_START: Mapping[Kind, int] = {"resident": 64 << 20, "data": 96 << 20, "address space": 208 << 20}
 _KIB = 1 << 10
 
 
 class _GroupFiles(NamedTuple):
-    """Names in the folder of a control group; `droppable` are counters of pages of files, which can be read again."""
+    """Files of a control group; `droppable` begin the lines that count pages of files, which can be read again."""
 
     limit: str
     usage: str
     droppable: tuple[str, ...]
 
 
-_V1 = _GroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
-_V2 = _GroupFiles("memory.max", "memory.current", ("inactive_file", "active_file"))
+_V1 = _GroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file ", "total_active_file "))
+_V2 = _GroupFiles("memory.max", "memory.current", ("inactive_file ", "active_file "))
 
 
 def peak_mib() -> float | None:
@@ -48,11 +56,6 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-Kind = Literal["resident", "data", "address space"]
-"""What counts towards a limit: memory that is used and cannot be dropped; also memory that is only reserved; also files
-that are mapped."""
-
-
 @dataclass(frozen=True, slots=True)
 class MemoryRoom:
     """How many bytes more this process may have, of what kind, and what sets the limit."""
@@ -71,6 +74,27 @@ def memory_rooms(root: Path = _ROOT) -> list[MemoryRoom]:
     with suppress(OSError, ValueError, ModuleNotFoundError):
         return [*_machine(root), *_groups(root), *_limits(root)]
     return []
+
+
+def require_room_to_start() -> None:
+    """Check that this process may load the libraries it works with, before the first of them is imported.
+
+    Under a limit of reserved memory, numpy's OpenBLAS would end the process without a word; it is told to use one
+    thread, as each of them reserves tens of MiB more.
+
+    Raises:
+        OutOfMemoryError: it may not.
+    """
+    for room in memory_rooms():
+        if room.kind != "resident":
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        needed = _TO_START[room.kind]
+        if room.free_bytes < needed:
+            raise OutOfMemoryError(
+                f"{room.name} leaves {max(0, room.free_bytes) >> 20:,} MiB of memory, and {needed >> 20:,} MiB are"
+                " needed to start",
+                hint="raise the limit, or close other programs",
+            )
 
 
 def _machine(root: Path) -> Iterator[MemoryRoom]:
@@ -121,8 +145,8 @@ def _group(folder: Path, files: _GroupFiles) -> Iterator[MemoryRoom]:
         if most >= 1 << 60:
             return
         used = int((folder / files.usage).read_text(encoding="ascii"))
-        pages = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        droppable = sum(int(pages.get(name, 0)) for name in files.droppable)
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+        droppable = sum(int(line.split()[1]) for line in lines if line.startswith(files.droppable))
         yield MemoryRoom("the memory limit of its control group", most - max(0, used - droppable))
 
 

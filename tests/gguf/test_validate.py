@@ -53,6 +53,22 @@ UNRUNNABLE: dict[str, tuple[dict[str, Any], str]] = {
     "heads": ({"keys": {"llama.attention.head_count_kv": 3}}, "2 heads cannot share 3 key-value heads"),
     "head size": ({"keys": {"llama.attention.key_length": 6}}, "key 6, value 4, rotated 6"),
     "rope size": ({"keys": {"llama.rope.dimension_count": 2}}, "key 4, value 4, rotated 2"),
+    "looks ahead": (
+        {"keys": {"llama.attention.causal": False}},
+        "attention.causal is False; only models that look back",
+    ),
+    "pooling": ({"keys": {"llama.pooling_type": 1}}, "pooling_type is 1; models of embeddings are not run"),
+    "another width": ({"keys": {"llama.embedding_length_out": 4}}, "embedding_length_out is 4, not 8"),
+    "rope base": ({"keys": {"llama.rope.freq_base": 0.0}}, "rope.freq_base is 0.0, not a positive number"),
+    "rope scaling": ({"keys": {"llama.rope.scaling.factor": float("nan")}}, "rope.scaling.factor is nan"),
+    "experts that nobody runs": (
+        {"architecture": "qwen2", "keys": {"qwen2.expert_count": 2, "qwen2.expert_used_count": 1}},
+        "2 experts, which llama.cpp does not run in a qwen2 model",
+    ),
+    "heads that abort": (
+        {"architecture": "qwen2", "keys": {f"qwen2.attention.{name}_length": 8 for name in ("key", "value")}},
+        "2 heads of 8 numbers are not the 8 of a token",
+    ),
     "experts": ({"keys": {"llama.expert_count": 2, "llama.expert_used_count": 3}}, "uses 3 of 2 experts"),
     "expert groups": ({"keys": {"llama.expert_group_count": 2}}, "expert_group_count is set"),
     "integer weights": (

@@ -1,13 +1,15 @@
 """Checks, loads and uses hostile GGUF files, each in a fork of its own: an abort is counted and ends nothing else.
 
-A program, not a test: `tests/engine/test_hostile_models.py` starts it. For each number it prints the kind of the file,
-how it ended ("runs", "refused", "memory", or what went wrong), its seconds and its peak memory in MiB.
+A program, not a test: `tests/serving/test_hostile_models.py` starts it. It may reserve `MOST_MIB` of memory. For each
+number it prints the kind of the file, how it ended ("runs", "refused", "memory", or what went wrong), its seconds and
+its peak memory in MiB.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -24,6 +26,7 @@ from tests.support import hostile_ggufs
 
 _ENDS = {0: "runs", 3: "refused", 4: "memory", 5: "no numbers", 6: "refused by llama.cpp"}
 _HANG_S = 60
+MOST_MIB = 400
 
 
 def used(path: Path) -> int:
@@ -72,6 +75,7 @@ def ended(path: Path) -> tuple[str, float, float]:
 
 def main(kind: str, folder: Path, start: int, end: int) -> None:
     """Try the files of the numbers from `start` to before `end`."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MIB << 20, MOST_MIB << 20))
     path = folder / f"{kind}.gguf"
     for number in range(start, end):
         path.write_bytes(getattr(hostile_ggufs, kind)(number))
