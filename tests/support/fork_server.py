@@ -15,8 +15,15 @@ import time
 import traceback
 from typing import Any
 
+import genrec_edge.catalog.edit
 import genrec_edge.cli
 import genrec_edge.convert.pipeline.run
+import genrec_edge.datasets.importer
+import genrec_edge.engine.prompt_cache
+import genrec_edge.prior.update
+import genrec_edge.profiles.store
+import genrec_edge.recommender
+import genrec_edge.serving.unconditional
 
 HANG_S = 120.0
 _POLL_S = 0.0005
