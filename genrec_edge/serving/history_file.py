@@ -22,6 +22,7 @@ from genrec_edge.storage.times import TIME_HINT, UnclearTimesError, moment_of, n
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import BinaryIO
 
 _FIELD_NAMES = {
     "title": ("title", "name", "movie", "film", "movietitle", "primarytitle"),
@@ -32,6 +33,8 @@ _FIELD_NAMES = {
 }
 """What fields are called, the likeliest first, in lower case and without punctuation."""
 _MAX_SHOWN = 5
+MAX_LINE_BYTES = 1 << 20
+"""A line that goes on for ever would take all memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +53,26 @@ class _Entry:
     has_number: bool = False
 
 
-def parse_history(lines: Iterable[bytes], name: str) -> ParsedHistory:
+def parse_history(lines: Iterable[bytes] | BinaryIO, name: str) -> ParsedHistory:
     """Return the interactions of a history file; empty lines are skipped. `name` is used in messages.
 
     A line that begins with "{" is a JSON object, see `history_of`. Any other line is a title.
 
     Raises:
-        UsageError: a line is not UTF-8, or no such object; the message says which line.
+        UsageError: a line is not UTF-8, too long, or no such object; the message says which line.
     """
     return history_of(_values(lines, name), name)
 
 
-def _values(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, object]]:
+def _values(lines: Iterable[bytes] | BinaryIO, name: str) -> Iterator[tuple[str, object]]:
     """Yield where a line stands, and its title or object."""
-    for number, line in enumerate(lines, start=1):
+    readline = getattr(lines, "readline", None)
+    bounded = lines if readline is None else iter(lambda: readline(MAX_LINE_BYTES + 1), b"")
+    for number, line in enumerate(bounded, start=1):
         where = f"{name}, line {number}"
+        if len(line) > MAX_LINE_BYTES:
+            message = f"{where} has more than {MAX_LINE_BYTES:,} bytes"
+            raise UsageError(message, hint="write one title a line")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as e:

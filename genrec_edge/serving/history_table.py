@@ -7,7 +7,14 @@ import re
 from typing import IO, TYPE_CHECKING
 
 from genrec_edge.errors import UsageError
-from genrec_edge.serving.history_file import ParsedHistory, history_of, parse_history, present, roles_of
+from genrec_edge.serving.history_file import (
+    MAX_LINE_BYTES,
+    ParsedHistory,
+    history_of,
+    parse_history,
+    present,
+    roles_of,
+)
 from genrec_edge.storage.spooled import in_memory
 from genrec_edge.storage.tables import open_source
 from genrec_edge.storage.text_files import first_bytes, lines_of, open_text
@@ -41,12 +48,9 @@ def read_history(path: Path) -> ParsedHistory:
         raise UsageError(f"cannot read {path}: {e.strerror}", hint="name a readable file, or - for stdin") from e
     if (head.startswith(_BINARY) and not is_packed) or _is_table(path, is_packed=is_packed):
         return history_of(_rows(path), str(path))
-    if not is_packed:
+    if not is_packed and not _ARRAY(_first_line(path).decode("utf-8-sig", "replace").strip()):
         with path.open("rb") as file:
-            first = next((line for line in file if line.strip()), b"")
-            file.seek(0)
-            if not _ARRAY(first.decode("utf-8-sig", "replace").strip()):
-                return parse_history(file, str(path))
+            return parse_history(file, str(path))
     with open_text(path) as (text, _):
         lines = lines_of(text, path)
         first_line = next((line for line in lines if line.strip()), "")
@@ -76,8 +80,7 @@ def _is_table(path: Path, *, is_packed: bool) -> bool:
     """Whether the first line of a text names a title or an id and another column, or begins an object of several."""
     try:
         if not is_packed:
-            with path.open("rb") as file:
-                first = next((line for line in file if line.strip()), b"").removeprefix(b"\xef\xbb\xbf").strip()
+            first = _first_line(path).removeprefix(b"\xef\xbb\xbf").strip()
             if first.startswith(b"{"):
                 return not _is_json(first)
             if not any(mark in first for mark in (b",", b"\t", b";", b"|")) or first.startswith(b"["):
@@ -86,6 +89,12 @@ def _is_table(path: Path, *, is_packed: bool) -> bool:
     except (UsageError, OSError):
         return False
     return len(roles) > 1 and bool(roles & {"title", "id"})
+
+
+def _first_line(path: Path) -> bytes:
+    """Return the first line of a text that is not empty, or as much of it as a line may have."""
+    with path.open("rb") as file:
+        return next((line for line in iter(lambda: file.readline(MAX_LINE_BYTES), b"") if line.strip()), b"")
 
 
 def _is_json(line: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 
 import pytest
@@ -176,3 +177,8 @@ def test_what_json_writes_is_read_back() -> None:
     titles = ["Heat", 'A "quoted" one', "back\\slash", "{brace", "\u2028", "tab\there"]
     text = "\n".join(json.dumps({"title": title, "timestamp": i}) for i, title in enumerate(titles))
     assert parse(text) == [Interaction(title, None, float(i)) for i, title in enumerate(titles)]
+
+
+def test_a_line_without_end_is_refused_before_it_takes_all_memory() -> None:
+    with pytest.raises(UsageError, match=r"my\.txt, line 2 has more than 1,048,576 bytes"):
+        parse_history(io.BytesIO(b"Heat\n" + bytes(8 << 20)), "my.txt")
