@@ -52,6 +52,7 @@ class Mention:
         cue: the preposition before a single year, None where the words can only be a condition.
         is_open: whether a condition on years has one bound only.
         is_surname: the words are a surname alone.
+        is_negated: a negation stands right before, so that an exclusion begins here.
         link: how the mention is joined to the one before: "or", "and", "with" if there is no conjunction between them,
             "" if other words are between them or it is the first.
     """
@@ -66,6 +67,7 @@ class Mention:
     is_open: bool = False
     is_surname: bool = False
     is_excluded: bool = False
+    is_negated: bool = False
     link: str = ""
 
 
@@ -77,11 +79,11 @@ def confirm_mentions(sentence: Sentence, candidates: Sequence[Mention]) -> list[
     for mention in reversed(kept):
         end = found[-1].end if found else 0
         link = link_between(sentence, end, mention.start) if found else ""
-        excluded = is_excluded(sentence, end, mention.start)
+        negated = excluded = is_excluded(sentence, end, mention.start)
         if excluded is False and found and found[-1].is_excluded:
             excluded = link in {"or", "with"} or (link == "and" and sentence.before(mention.start) in CONJUNCTIONS)
         if excluded is not None:
-            found.append(replace(mention, link=link, is_excluded=excluded))
+            found.append(replace(mention, link=link, is_excluded=excluded, is_negated=bool(negated)))
     return found
 
 
@@ -194,6 +196,8 @@ def _is_name(sentence: Sentence, mention: Mention, ends: frozenset[int]) -> bool
     if sentence.words[mention.start].is_capital or mention.end - mention.start > 1:
         return True
     word = sentence.before(mention.start)
+    if word == "the":
+        word = sentence.before(mention.start - 1)
     if word in CONJUNCTIONS or sentence.words[mention.start].gap == ",":
         return mention.start - 1 in ends or mention.start in ends
     return word in {"from", "in"} or word in NEGATIONS or (not word and sentence.ends_at(mention.end))

@@ -146,8 +146,8 @@ def _possible_mentions(sentence: Sentence, matcher: ValueMatcher) -> list[Mentio
 
 
 def _distinct(mentions: Sequence[Mention]) -> list[Mention]:
-    """Return mentions without those that repeat an earlier one."""
-    unique = {(m.facts, m.where, m.is_excluded): m for m in reversed(mentions)}
+    """Return mentions without those that repeat an earlier one; an exclusion may name what another one names."""
+    unique = {(m.facts, m.where, m.start if m.is_excluded else None): m for m in reversed(mentions)}
     return sorted(unique.values(), key=lambda mention: mention.start)
 
 
@@ -205,25 +205,46 @@ def _joined_by_or(conditions: Sequence[str]) -> str:
 
 
 def _exclusions(mentions: Sequence[Mention], lists: Collection[str]) -> list[str]:
-    """Return a condition for each exclusion: one for "no horror", one for "no French horror"."""
-    groups: list[list[Mention]] = []
-    for mention in mentions:
-        if mention.is_excluded and mention.link == "with" and groups:
-            groups[-1].append(mention)
-        elif mention.is_excluded:
-            groups.append([mention])
+    """Return a condition for each exclusion: one for "no horror", one for "no French or Italian horror"."""
+    excluded = [mention for mention in mentions if mention.is_excluded]
     conditions = []
-    for group in groups:
-        text = " AND ".join(_any_of([mention]) for mention in group)
-        has_years = any(mention.where for mention in group)
-        has_single_values = any(fact.column not in lists for mention in group for fact in mention.facts)
+    for groups in _exclusion_groups(excluded):
+        text = " AND ".join(_any_of(group) for group in groups)
+        named = [mention for group in groups for mention in group]
+        has_years = any(mention.where for mention in named)
+        has_single_values = any(fact.column not in lists for mention in named for fact in mention.facts)
         if has_years or has_single_values:  # these can be NULL, which is neither true nor false
             conditions.append(f"NOT ifnull({text}, 0)")
-        elif len(group) == 1 and text[0] == "(":
+        elif len(groups) == 1 and text[0] == "(":
             conditions.append(f"NOT {text}")
         else:
             conditions.append(f"NOT ({text})")
-    return conditions
+    return list(dict.fromkeys(conditions))
+
+
+def _exclusion_groups(excluded: Sequence[Mention]) -> list[list[list[Mention]]]:
+    """Return what is excluded: items that have, of each group, any one.
+
+    "No comedies or horror from France or Italy" is one exclusion of two groups. What has no other group beside it is
+    excluded by itself: "no comedy or drama" are two exclusions.
+    """
+    found: list[list[list[Mention]]] = []
+    for mention in excluded:
+        if not found or mention.is_negated:
+            found.append([[mention]])
+        elif mention.link == "with":
+            found[-1].append([mention])
+        elif _sort_of(mention) == _sort_of(found[-1][-1][-1]):
+            found[-1][-1].append(mention)
+        else:
+            found.append([[mention]])
+    alone = [[[[mention]] for mention in groups[0]] if len(groups) == 1 else [groups] for groups in found]
+    return [groups for several in alone for groups in several]
+
+
+def _sort_of(mention: Mention) -> str:
+    """Return the kind of a mention; "French" may be a language where "British" is a country."""
+    return "place" if mention.kind == "language" else mention.kind
 
 
 def _remaining_text(sentence: Sentence, mentions: Sequence[Mention]) -> str:

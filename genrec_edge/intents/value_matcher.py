@@ -13,11 +13,16 @@ from genrec_edge.catalog.facts import DECADE
 from genrec_edge.intents.lexicon import (
     ADJECTIVES,
     ARTICLES,
+    CONJUNCTIONS,
+    COUNTRY_NAMES,
     CREATOR_CUES,
     DETERMINERS,
     FILLERS,
+    ITEM_NOUNS,
     NATIONALITIES,
+    NEGATIONS,
     PERFORMER_CUES,
+    PREPOSITIONS,
     SYNONYMS,
     Sentence,
     key_of,
@@ -37,6 +42,7 @@ _COLUMNS_BY_ROLE: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(PERFORMER_CUES, word_set("cast actor actors star stars")),
 }
 """The columns of people that a word before a name asks for."""
+_ORDINARY_WORDS = FILLERS | NEGATIONS | CONJUNCTIONS | PREPOSITIONS | ITEM_NOUNS | word_set("be as go so")
 _SURNAME_PARTICLES = word_set("de del della di da von van der den ten la le du el ben bin")
 _MAX_WORDS = 8
 """Of a value."""
@@ -123,6 +129,8 @@ class ValueMatcher:
         key = sentence.keys(start, end)
         if key in self._terms:
             facts = tuple(dict.fromkeys(self._terms[key]))
+            if self._kinds[facts[0].column] == "place" and _is_only_a_word(sentence, start, end):
+                return None
             return ValueMatch(start, end, facts, self._kinds[facts[0].column])
         if key in ADJECTIVES and ADJECTIVES[key] in self._terms:
             facts = tuple(self._terms[ADJECTIVES[key]])
@@ -197,6 +205,10 @@ class ValueMatcher:
     def _add_synonyms(self) -> None:
         for synonym, value in SYNONYMS.items():
             self._add_term(synonym, self._terms.get(value, []))
+        for names in COUNTRY_NAMES:
+            facts = [fact for name in names for fact in self._terms.get(key_of(name), ())]
+            for name in names:
+                self._add_term(key_of(name), [fact for fact in facts if self._kinds[fact.column] == "place"])
         for word, values in NATIONALITIES.items():
             facts = [fact for value in values for fact in self._terms.get(key_of(value), ())]
             self._add_term(word, [fact for fact in facts if self._kinds[fact.column] in {"place", "language"}])
@@ -210,6 +222,16 @@ class ValueMatcher:
         new = [fact for fact in facts if fact not in self._terms.get(spelling, ())]
         if new:
             self._terms[spelling] += new
+
+
+def _is_only_a_word(sentence: Sentence, start: int, end: int) -> bool:
+    """Whether what could be the short name of a country is a word such as "us" or "it", by how it is written."""
+    if end - start > 1 or sentence.key(start) not in _ORDINARY_WORDS:
+        return False
+    if sentence.key(start) == "us" and (sentence.before(start) in {"the", "from"} or sentence.words[start].gap == "-"):
+        return False
+    word = sentence.words[start]
+    return not sentence.text[word.start : word.end].isupper() or sentence.text.isupper()
 
 
 def role_before(sentence: Sentence, start: int) -> str:

@@ -189,6 +189,74 @@ def test_sentences_without_facts_are_left_as_they_are(sentence: str, parser: Int
     assert reading.rest == "".join(c for c in sentence if c.isprintable()).strip()
 
 
+UK, USA = "country = 'United Kingdom'", "country = 'United States'"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "parts"),
+    [
+        ("horror but not from the US", [HORROR, f"NOT ({USA})"]),
+        ("no comedy from the US", [f"NOT ({COMEDY} AND {USA})"]),
+        ("horror but not from us", [HORROR, f"NOT ({USA})"]),
+        ("NO COMEDY FROM THE US", [f"NOT ({COMEDY} AND {USA})"]),
+        ("US and UK horror", [f"({USA} OR {UK})", HORROR]),
+        ("non-US films", [f"NOT ({USA})"]),
+        ("not from the U.S.A.", [f"NOT ({USA})"]),
+        ("comedies from the States", [COMEDY, USA]),
+        ("comedies from the uk", [COMEDY, UK]),
+        ("horror from England", [HORROR, UK]),
+        ("USSR films", ["country = 'Soviet Union'"]),
+        ("horror from the UAE", [HORROR, "country = 'United Arab Emirates'"]),
+        ("recommend us a comedy", [COMEDY]),
+        ("GIVE US A COMEDY", [COMEDY]),
+        ("let us see a comedy", [COMEDY]),
+        ("all the best for us", []),
+    ],
+)
+def test_short_names_of_countries(sentence: str, parts: list[str], parser: IntentParser) -> None:
+    assert list(parser.parse(sentence).parts) == parts
+
+
+@pytest.mark.parametrize(
+    ("sentence", "parts"),
+    [
+        ("no comedies or horror from the US", [f"NOT (({COMEDY} OR {HORROR}) AND {USA})"]),
+        ("no comedies from the US or the UK", [f"NOT ({COMEDY} AND ({USA} OR {UK}))"]),
+        ("no British or American comedies", [f"NOT (({UK} OR {USA}) AND {COMEDY})"]),
+        ("no horror and no comedies from the UK", [f"NOT ({HORROR})", f"NOT ({COMEDY} AND {UK})"]),
+        (
+            "no comedies from the UK and no horror from the UK",
+            [f"NOT ({COMEDY} AND {UK})", f"NOT ({HORROR} AND {UK})"],
+        ),
+        ("no comedies from the UK or horror", [f"NOT ({COMEDY} AND {UK})", f"NOT ({HORROR})"]),
+        ("no comedy or horror", [f"NOT ({COMEDY})", f"NOT ({HORROR})"]),
+        ("no comedy, no comedy", [f"NOT ({COMEDY})"]),
+        ("nothing from the UK or the US", [f"NOT ({UK})", f"NOT ({USA})"]),
+        ("no romance comedies", [f"NOT (genres = 'Romance' AND {COMEDY})"]),
+    ],
+)
+def test_what_an_exclusion_takes_in(sentence: str, parts: list[str], parser: IntentParser) -> None:
+    assert list(parser.parse(sentence).parts) == parts
+
+
+def test_countries_by_their_codes(tmp_path: Path) -> None:
+    rows = [("Kiss", "US"), ("Blow", "IT"), ("Trip", "NO"), ("Loaf", "GB"), ("Heist", "IN")]
+    lines = [f"{title} {i},{country},Comedy" for i in range(40) for title, country in rows]
+    (tmp_path / "c.csv").write_text("title,country,genres\n" + "\n".join(lines) + "\n")
+    build(tmp_path / "c.csv", tmp_path / "c.db", lists=["genres"])
+    with Catalog.open(tmp_path / "c.db") as catalog:
+        parser = IntentParser(CatalogFacts(catalog))
+        for sentence, where in {
+            "comedy from the USA": f"{COMEDY} AND country = 'US'",
+            "not from the United States": "NOT ifnull(country = 'US', 0)",
+            "comedy from Britain": f"{COMEDY} AND country = 'GB'",
+            "comedies from IT or NO": f"{COMEDY} AND (country = 'IT' OR country = 'NO')",
+            "show it to us, no comedy in it": f"NOT ({COMEDY})",
+            "is it a comedy": COMEDY,
+        }.items():
+            assert parser.parse(sentence).where == where, sentence
+
+
 def test_the_text_for_a_prompt(parser: IntentParser) -> None:
     assert intent_text(parser.parse("a slow comedy from the 90s, no horror")) == "Comedy, 1990s; slow"
     assert intent_text(parser.parse("Clint Eastwood")) == "Clint Eastwood"
