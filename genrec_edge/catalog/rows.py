@@ -109,6 +109,7 @@ def list_separators(connection: sqlite3.Connection) -> dict[str, str]:
 
 def _as_kind(column: Column, kind: str) -> Column:
     """Return the column of a source as one of single values of the type that a catalog's column has."""
+    column = replace(column, decisions=())
     if kind == "TEXT":
         return replace(column, separator=None, kind="TEXT", numbers=PLAIN, has_words_for_missing=False)
     if kind in {"INTEGER", "REAL"}:
@@ -177,7 +178,8 @@ def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
 def _value_error(plan: ColumnPlan, number: int, name: str, column: Column, error: ValueError) -> UsageError:
     hint = ""
     if column.kind != "TEXT":
-        hint = f"{name!r} holds numbers; write them without marks, such as 1234.5, or leave the value out"
+        known = "" if plan.source.unit == "item" else " name the decimal mark with `decimal`,"
+        hint = f"{name!r} holds numbers; write them without marks, such as 1234.5,{known} or leave the value out"
     return plan.source.error(number, f"{name}: {error}", hint)
 
 

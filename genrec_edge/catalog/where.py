@@ -19,10 +19,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog import restricted_query
-from genrec_edge.catalog.where_compiler import compile_condition
+from genrec_edge.catalog import restricted_query, schema
+from genrec_edge.catalog.where_compiler import columns_by_name, compile_condition
 from genrec_edge.catalog.where_cost import is_cheap
 from genrec_edge.catalog.where_tokens import FUNCTIONS, filter_error, shortened, tokenize
+from genrec_edge.catalog.where_types import check_comparisons
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,9 +79,12 @@ def matching_rows(
         list_columns: those of them that hold many values.
 
     Raises:
-        UsageError: not a condition, an unknown column or function, or more work than `TIME_LIMIT_S`.
+        UsageError: not a condition, an unknown column or function, a text compared with a number, or more work than
+            `TIME_LIMIT_S`.
     """
     query = f'SELECT "row" FROM items WHERE ({compile_condition(where, columns, list_columns)})'
+    kinds = schema.column_kinds(connection)
+    check_comparisons(where, tokenize(where), columns_by_name(columns, list_columns), kinds, list_columns)
     deadline = time.monotonic() + TIME_LIMIT_S
     (path,) = (row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main")
     try:

@@ -185,11 +185,9 @@ def import_report(path: Path, plan: ColumnPlan, counts: RowCounts) -> BuildRepor
 
 
 def _decisions(plan: ColumnPlan) -> Iterator[str]:
-    named = {column.position: name for name, column in plan.columns}
-    for column in plan.profile:
-        if column.position in named:
-            for decision in column.decisions:
-                yield f"{named[column.position]}: {decision}"
+    for name, column in plan.columns:
+        for decision in column.decisions:
+            yield f"{name}: {decision}"
 
 
 def _about_years(plan: ColumnPlan, counts: RowCounts) -> Iterator[str]:

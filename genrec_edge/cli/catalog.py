@@ -2,42 +2,70 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say, share_bar
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.catalog.writer import BuildReport
+    from genrec_edge.catalog.writer import BuildReport, Inspection
     from genrec_edge.records import Item
 
 catalog_app = typer.Typer(help="Make, look into and change catalogs.", no_args_is_help=True)
 
+_WHOLE_YEAR = re.compile(r"-?[0-9]{1,5}").fullmatch
+
 Table = Annotated[
-    str | None, typer.Option("--table", metavar="NAME", help="The table to read, if FILE is a SQLite file.")
+    str | None,
+    typer.Option("--table", metavar="NAME", help="What to read of FILE: a table, a sheet, or a file in an archive."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B,...", help="The names of the columns, if the first row of FILE is data."),
+]
+Decimal = Annotated[
+    str | None, typer.Option("--decimal", metavar="MARK", help='The decimal mark, "." or ",", if "1,234" may be both.')
 ]
 
 
 @catalog_app.command()
 def build(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON lines or SQLite; may be .gz, .bz2 or .xz.")],
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The catalog to make.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV, TSV, JSON, SQLite, Parquet or xlsx; text may be packed as .gz, .bz2, .xz or .zip."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The catalog to make; not with --dry-run.")
+    ] = None,
     *,
     title: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the titles.")] = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="The column of the ids.")] = None,
     year: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of the years.")] = None,
     table: Table = None,
+    columns: Columns = None,
     lists: Annotated[
         list[str] | None,
         typer.Option("--list", metavar="COLUMN[:SEP]", help="A column of many values; repeat it."),
     ] = None,
+    no_lists: Annotated[
+        list[str] | None,
+        typer.Option("--no-list", metavar="COLUMN", help="A column of single values; repeat it."),
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="COLUMN", help="A column of texts, even if they look like numbers; repeat it."),
+    ] = None,
+    decimal: Decimal = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="What the catalog is called.")] = None,
     licence: Annotated[str, typer.Option(metavar="SPDX", help="The licence of the data.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what the columns hold, and make nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing catalog.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -45,21 +73,29 @@ def build(
     """Make a catalog of a file that has a column of titles."""
     from genrec_edge.catalog import writer  # noqa: PLC0415
 
+    reading: dict[str, Any] = {
+        "title": title,
+        "id": id_,
+        "year": year,
+        "table": table,
+        "columns": _names(columns),
+        "lists": lists or (),
+        "no_lists": no_lists or (),
+        "texts": texts or (),
+        "decimal": decimal,
+    }
+    if out is None and not dry_run:
+        raise UsageError("--output is missing", hint="name the catalog to make, or look at the columns with --dry-run")
     with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
-        report = writer.build(
-            file,
-            out,
-            title=title,
-            id=id_,
-            year=year,
-            table=table,
-            lists=lists or (),
-            name=name,
-            licence=licence,
-            force=force,
-            progress=on_progress,
-        )
-    _show_import("build", report, json=json, quiet=quiet)
+        if out is None or dry_run:
+            inspection = writer.inspect(file, **reading, progress=on_progress)
+        else:
+            about = {"name": name, "licence": licence}
+            report = writer.build(file, out, **reading, **about, force=force, progress=on_progress)
+    if out is None or dry_run:
+        _show_columns(inspection, json=json, quiet=quiet)
+    else:
+        _show_import("build", report, json=json, quiet=quiet)
 
 
 @catalog_app.command()
@@ -117,6 +153,8 @@ def add(
         typer.Option("--set", metavar="COLUMN=VALUE", help="A value of the one item; repeat it."),
     ] = None,
     table: Table = None,
+    columns: Columns = None,
+    decimal: Decimal = None,
     catalog: CatalogPath = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -128,14 +166,53 @@ def add(
     if file is None:
         if title is None:
             raise UsageError("nothing to add", hint="name a file, or one item with `title`")
-        columns = dict(_assignment(text) for text in values or ())
-        report = edit.add_item(path, title, id=id_, year=_year(year), columns=columns)
+        cells = dict(_assignment(text) for text in values or ())
+        report = edit.add_item(path, title, id=id_, year=_year(year), columns=cells)
     elif values:
         raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")
     else:
         with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
-            report = edit.add(path, file, title=title, id=id_, year=year, table=table, progress=on_progress)
+            report = edit.add(
+                path,
+                file,
+                title=title,
+                id=id_,
+                year=year,
+                table=table,
+                columns=_names(columns),
+                decimal=decimal,
+                progress=on_progress,
+            )
     _show_import("add", report, json=json, quiet=quiet)
+
+
+@catalog_app.command()
+def export(
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to make: .csv or .jsonl.")],
+    *,
+    catalog: CatalogPath = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the items of a catalog as a table, which `catalog build` reads back equal."""
+    from genrec_edge.catalog.export import export as export_catalog  # noqa: PLC0415
+
+    path = catalog_path(catalog, quiet=quiet)
+    with share_bar(f"writing {out.name}", quiet=quiet) as on_progress:
+        report = export_catalog(path, out, force=force, progress=on_progress)
+    if json:
+        payload = {
+            "path": str(report.path),
+            "items": report.n_items,
+            "columns": list(report.columns),
+            "build_options": list(report.build_options),
+        }
+        emit_json("genrec-edge/catalog-export@1", payload)
+        return
+    say(f"{out}: {_count(report.n_items, 'item')}", quiet=quiet)
+    if report.build_options:
+        say(f"build it again with: {' '.join(report.build_options)}", quiet=quiet)
 
 
 @catalog_app.command()
@@ -199,10 +276,14 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def _year(text: str | None) -> int | None:
-    if text is None or (text.isascii() and text.isdigit()):
+    if text is None or _WHOLE_YEAR(text.strip()):
         return None if text is None else int(text)
     message = f"--year {text!r} is not a number"
-    raise UsageError(message)
+    raise UsageError(message, hint="years before Christ are negative, such as -720")
+
+
+def _names(columns: str | None) -> list[str] | None:
+    return None if columns is None else columns.split(",")
 
 
 def _count(n: int, noun: str) -> str:
@@ -220,6 +301,7 @@ def _show_import(command: str, report: BuildReport, *, json: bool, quiet: bool) 
             "year_column": report.year_column,
             "columns": list(report.columns),
             "list_columns": list(report.list_columns),
+            "decisions": list(report.decisions),
         }
         emit_json(f"genrec-edge/catalog-{command}@1", payload)
         return
@@ -231,3 +313,29 @@ def _show_import(command: str, report: BuildReport, *, json: bool, quiet: bool) 
         roles = {"title": report.title_column, "id": report.id_column, "year": report.year_column}
         say(", ".join(f"{role}: {column or 'none'}" for role, column in roles.items()), quiet=quiet)
         say(f"other columns: {', '.join(report.columns) or 'none'}", quiet=quiet)
+    for decision in report.decisions:
+        say(printable(decision), quiet=quiet)
+
+
+def _show_columns(inspection: Inspection, *, json: bool, quiet: bool) -> None:
+    columns, roles = inspection.columns, inspection.roles
+    if json:
+        described = [
+            {
+                "name": column.name,
+                "role": roles.of(column.position) or None,
+                "type": column.kind.lower(),
+                "list": column.separator is not None,
+                "missing": column.n_missing,
+                "examples": list(column.examples),
+                "decisions": list(column.decisions),
+            }
+            for column in columns
+        ]
+        emit_json("genrec-edge/catalog-columns@1", {"file": str(inspection.path), "columns": described})
+        return
+    rows = [(c.name, roles.of(c.position), c.type_name, f"{c.n_missing:,}", " / ".join(c.examples)) for c in columns]
+    print_table(["column", "is the", "holds", "missing", "examples"], rows, right=["missing"])
+    for column in columns:
+        for decision in column.decisions:
+            say(printable(f"{column.name}: {decision}"), quiet=quiet)

@@ -92,7 +92,7 @@ class Column:
         if text in NULLS:
             return None
         if self.kind != "TEXT":
-            number = parse_plain(text) if self.numbers == PLAIN or self.numbers.decimal == "." else None
+            number = parse_plain(text) if self.numbers.decimal == "." else None
             if number is None and not is_missing(text):
                 number = self.numbers.parse(text)
                 if number is None:

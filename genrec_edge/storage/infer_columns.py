@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _N_EXAMPLES = 3
 _MAX_EXAMPLE_CHARACTERS = 60
-_MAX_MISSING_WORD = 20
 _DATE = re.compile(r"-?[0-9]{4}-[0-9]{2}(?:-[0-9]{2}(?:[T ][0-9:.]+ ?(?:Z|[+-][0-9:]+)?)?)?").fullmatch
 
 
@@ -111,29 +110,36 @@ class _Profile:
         self._numbers = NumberCollector(decimal)
         self._not_number_at = 0
         self._may_be_numbers = self._may_be_dates = self._may_be_structures = True
+        self._is_plain_text = False
+        """Whether further texts change nothing."""
         usual = simple_name(name)
         self._is_usual_list = usual in LIST_NAMES or name.casefold() in known_lists
         self._evidence = ListEvidence(usual) if self._is_usual_list else None
 
     def see(self, cell: object, number: int) -> None:
         """Take in the cell of the row of this number."""
-        if cell is None or (isinstance(cell, str) and (cell in NULLS or (cell := cell.strip()) in NULLS)):
+        if isinstance(cell, str):
+            text = cell.strip()
+            if text in NULLS:
+                self.n_missing += 1
+            elif is_missing(text):
+                self._words[text] += 1
+            else:
+                self._n_values += 1
+                if len(self._examples) < _N_EXAMPLES:
+                    self._keep_example(text)
+                if self._is_plain_text:
+                    self._n_digits += text.isdecimal()
+                else:
+                    self._see_text(text, number)
+        elif cell is None or (isinstance(cell, float) and math.isnan(cell)):
             self.n_missing += 1
-        elif isinstance(cell, str):
-            self._see_text(cell, number)
         elif isinstance(cell, bytes):
             self._n_binary += 1
-        elif isinstance(cell, float) and math.isnan(cell):
-            self.n_missing += 1
         else:
             self._see_native(cell, number)
 
     def _see_text(self, text: str, number: int) -> None:
-        if len(text) <= _MAX_MISSING_WORD and is_missing(text):
-            self._words[text] += 1
-            return
-        self._n_values += 1
-        self._keep_example(text)
         if (text[0] in "[{(" or text[:2] == "c(") and (self._may_be_structures or self._is_usual_list):
             structure = parse_structure(text)
             if structure is not None:
@@ -144,18 +150,19 @@ class _Profile:
         self._may_be_structures = False
         if self._evidence is not None:
             self._evidence.see(text)
-        if self._may_be_numbers:
-            if not self._numbers.add(text):
-                self._no_number(self._numbers.reason, number)
-        else:
+        if not self._may_be_numbers:
             self._n_digits += text.isdecimal()
+        elif not self._numbers.add(text):
+            self._no_number(self._numbers.reason, number)
         if self._may_be_dates:
             self._may_be_dates = _DATE(text) is not None
+        self._is_plain_text = self._evidence is None and not (self._may_be_numbers or self._may_be_dates)
 
     def _see_native(self, cell: object, number: int) -> None:
         self._n_values += 1
         self._may_be_dates = False
-        self._keep_example(cell)
+        if len(self._examples) < _N_EXAMPLES:
+            self._keep_example(cell)
         if isinstance(cell, list | dict):
             self._see_structure(cell)
             self._n_native_lists += isinstance(cell, list)
@@ -181,8 +188,7 @@ class _Profile:
         self._may_be_numbers = False
 
     def _keep_example(self, cell: object) -> None:
-        if len(self._examples) < _N_EXAMPLES:
-            self._examples[str(cell)[:_MAX_EXAMPLE_CHARACTERS]] = None
+        self._examples[str(cell)[:_MAX_EXAMPLE_CHARACTERS]] = None
 
     @property
     def decimal_mark(self) -> str:
@@ -242,7 +248,9 @@ class _Profile:
             if numbers != PLAIN:
                 used = "" if choices.decimal or self._numbers.format() else ", as in other columns"
                 decisions.append(f"numbers with {numbers}{used}")
-            low, high = self._numbers.bounds
+            if self._numbers.note and not choices.decimal:
+                decisions.append(self._numbers.note)
+            low, high = self._numbers.lowest, self._numbers.highest
             are_whole = self._numbers.are_whole and numbers == PLAIN
             return replace(
                 column,

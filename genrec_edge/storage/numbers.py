@@ -12,26 +12,19 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-MISSING = frozenset(
-    """
+_MISSING_WORDS = """
     na n/a #n/a <na> n.a. n.a n.d. n.d nd n\\a #na nan -nan nat null (null) <null> [null] #null! nil none (none) <none>
     nothing undefined undef unknown (unknown) missing (missing) <missing> unspecified n.v. k.a. k.a s/d s.d. - -- ---
     ---- ? ?? ??? . .. ... _ * #value! #div/0! #ref! #num! #name? 1.#ind -1.#ind 1.#qnan -1.#qnan 1.#nan tba tbd tbc
-    (blank) blank (empty) empty \\n
+    (blank) blank (empty) empty \\n \u2013 \u2014 \u2015
     """.split()  # noqa: SIM905 - a list would have a line for each
-) | {
-    "\u2013",
-    "\u2014",
-    "\u2015",
-    "not available",
-    "not applicable",
-    "not known",
-    "no data",
-    "no value",
-    "#n/a n/a",
-    "(no genres listed)",
-}
-"""What stands for "missing" where the other cells of the column are numbers or dates, in lower case."""
+_MISSING_PHRASES = ["not available", "not applicable", "not known", "no data", "no value", "#n/a n/a"]
+MISSING = frozenset(
+    spelled
+    for text in (*_MISSING_WORDS, *_MISSING_PHRASES, "(no genres listed)")
+    for spelled in (text, text.upper(), text.capitalize(), text.title())
+) | {"NaN", "-NaN", "NaT", "<NaN>"}
+"""What stands for "missing" where the other cells of the column are numbers or dates."""
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)").fullmatch
 _EXPONENT = r"[eE][+-]?[0-9]{1,3}"
@@ -104,7 +97,7 @@ def is_missing(text: str) -> bool:
     >>> is_missing("N/A"), is_missing("(no genres listed)"), is_missing("9")
     (True, True, False)
     """
-    return text.casefold() in MISSING
+    return text in MISSING
 
 
 class NumberCollector:
@@ -118,19 +111,26 @@ class NumberCollector:
         self.reason = ""
         """Why the cells are no numbers; empty as long as they may be."""
         self.n_numbers = 0
+        self.are_whole = True
+        """Whether every number without marks is whole."""
+        self.lowest = self.highest = 0
+        """Of the whole numbers, and 0."""
         self._decimal = decimal
         self._is_real = False
-        self._lowest = self._highest = 0.0
         self._max_integer = 0
-        self._all_whole = True
+        """Of those that are not written with decimals."""
         self._points: Literal["", "maybe", "certain"] = ""
         """Whether there are points before decimals, which may all be points between thousands."""
-        self._units: dict[str, str] = {}
-        """A cell for each unit."""
+        self._unit: str | None = None
+        self._first = ""
+        """The first cell."""
         self._readings: dict[tuple[str, str], tuple[int, bool]] = {}
         """For each way to read the cells with marks that fits all of them: a hash of the numbers, and whether one has
         decimals. Empty without such cells."""
         self._marked = ""
+        self._pointed = ""
+        self.note = ""
+        """What should be said of the numbers, though it is likely: that their points are no marks for thousands."""
 
     def add_value(self, value: float) -> bool:
         """Take in a number; False if SQLite cannot hold it as one."""
@@ -139,28 +139,35 @@ class NumberCollector:
                 self.reason = f"{value} has more than 64 bits"
                 return False
             self._max_integer = max(self._max_integer, abs(value))
-        elif not math.isfinite(value):
-            self.reason = f"{value} is not finite"
-            return False
+            whole = value
         else:
+            if not math.isfinite(value):
+                self.reason = f"{value} is not finite"
+                return False
             self._is_real = True
-            self._all_whole = self._all_whole and value.is_integer()
-        self._lowest, self._highest = min(self._lowest, value), max(self._highest, value)
+            whole = int(value)
+            self.are_whole = self.are_whole and whole == value
+        if whole < self.lowest:
+            self.lowest = whole
+        elif whole > self.highest:
+            self.highest = whole
         self.n_numbers += 1
         return True
 
     def add(self, text: str) -> bool:
         """Take in a text; False if it shows that the column does not hold numbers; `reason` says why then."""
-        is_real = self._decimal != "," and _REAL(text) is not None
-        if not is_real and not _INTEGER(text):
+        if _INTEGER(text):
+            value: float | None = int(text) if len(text) < 19 else parse_plain(text)
+        elif self._decimal != "," and _REAL(text):
+            value = parse_plain(text)
+            if self._points != "certain":
+                self._points, self._pointed = "maybe" if _LIKE_GROUPS(text) else "certain", text
+        else:
             return self._add_marked(text)
-        value = parse_plain(text)
         if value is None:
             self.reason = f"{text[:40]!r} has more than 64 bits"
             return False
-        if is_real and self._points != "certain":
-            self._points = "maybe" if _LIKE_GROUPS(text) else "certain"
-        return self._add_unit("", text) and self.add_value(value)
+        return self._has_unit("", text) and self.add_value(value)
 
     def _add_marked(self, text: str) -> bool:
         split = _split_unit(text)
@@ -179,15 +186,15 @@ class NumberCollector:
             return False
         self._readings, self._marked = found, text
         self.n_numbers += 1
-        return self._add_unit(unit, text)
+        return self._has_unit(unit, text)
 
-    def _add_unit(self, unit: str, text: str) -> bool:
-        if unit not in self._units:
-            self._units[unit] = text
-        if len(self._units) == 1:
-            return True
-        self.reason = " and ".join(repr(cell[:40]) for cell in list(self._units.values())[:2]) + " have different units"
-        return False
+    def _has_unit(self, unit: str, text: str) -> bool:
+        if self._unit is None:
+            self._unit, self._first = unit, text
+        elif self._unit != unit:
+            self.reason = f"{self._first[:40]!r} and {text[:40]!r} have different units"
+            return False
+        return True
 
     @property
     def decimal_mark(self) -> str:
@@ -208,8 +215,10 @@ class NumberCollector:
         """
         if self.reason:
             return None
-        unit = next(iter(self._units), "")
+        unit = self._unit or ""
         if not self._readings:
+            if self._points == "maybe":
+                self.note = f"{self._pointed!r} is read with a decimal point"
             return PLAIN
         fitting = self._fitting(self._decimal or decimal)
         if not fitting:
@@ -244,16 +253,6 @@ class NumberCollector:
             self.reason = f"a number with decimals cannot hold {self._max_integer} beside it"
             return "TEXT"
         return "REAL"
-
-    @property
-    def are_whole(self) -> bool:
-        """Whether every number is whole."""
-        return self._all_whole
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest number, 0 included."""
-        return self._lowest, self._highest
 
 
 def is_held(value: int) -> bool:

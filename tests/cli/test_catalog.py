@@ -53,6 +53,7 @@ def test_build(tmp_path: Path) -> None:
         "year_column": None,
         "columns": ["genres"],
         "list_columns": ["genres"],
+        "decisions": [],
     }
     code, _, message = run("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "out.db")
     assert (code, message) == (2, f"{tmp_path / 'out.db'} exists already")

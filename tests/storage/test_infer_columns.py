@@ -119,6 +119,8 @@ def test_words_are_missing_among_numbers_and_dates_and_texts_among_texts(word: s
         (["117", "1,000,000"], {}, "INTEGER", "numbers with '.' before decimals, ',' between thousands"),
         (["117", "1,000"], {}, "TEXT", "text, as '1,000' may be 1.0 or 1000"),
         (["117", "1,000"], {"decimal": "."}, "INTEGER", "numbers with '.' before decimals, ',' between thousands"),
+        (["1.234", "5.678"], {}, "REAL", "'5.678' is read with a decimal point"),
+        (["1.234", "5.678"], {"decimal": ","}, "INTEGER", "numbers with ',' before decimals, '.' between thousands"),
         (["117", "9 min"], {}, "TEXT", "text, as '9 min' is not a number (line 3)"),
         (["unclear", "7", "8", "9"], {}, "TEXT", "text, as 'unclear' is not a number (line 2)"),
         (["99999999999999999999", "5"], {}, "TEXT", "text, as '99999999999999999999' has more than 64 bits (line 2)"),
