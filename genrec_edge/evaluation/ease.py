@@ -21,7 +21,7 @@ import numpy as np
 
 from genrec_edge.errors import UsageError
 from genrec_edge.prior.cooccurrence import SparseRows
-from genrec_edge.storage.process_memory import free_bytes
+from genrec_edge.storage.process_memory import memory_rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,8 +78,9 @@ class EASE:
         """
         is_plain = n_items <= self._plain_items
         n_bytes = _BYTES * (n_items if is_plain else min(n_users, n_items)) ** 2
-        needed, free = n_bytes * (3 if is_plain else 1), self._max_bytes
-        free = free_bytes() if free is None else free
+        needed = n_bytes * (3 if is_plain else 1)
+        rooms = [room.free_bytes for room in memory_rooms()] if self._max_bytes is None else [self._max_bytes]
+        free = min(rooms, default=None)  # none where the system does not tell
         if free is not None and needed > free:
             message = (
                 f"EASE over {n_items:,} items with events and {n_users:,} users needs {needed / 1e9:,.1f} GB "
