@@ -64,6 +64,8 @@ def check_users_file(path: Path, common: Request, on_progress: Callable[[float],
         UsageError: another kind of file; one that cannot be read; a wrong row, or a user who stands in two (the text
             "1" and the number 1 are the same user); the message names the lines.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a file", hint="users are read twice: write them into a file first")
     sha256 = ""
     with path_errors(path):
         sha256 = sha256_file(path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.training_keys import DEFAULT_PROMPT
 from genrec_edge.records import ScoreKind
-from genrec_edge.storage.files import atomic_write
+from genrec_edge.storage.files import atomic_write, open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def load_manifest(path: Path) -> Manifest:
         ModelInvalidError: it is not a manifest; the message lists every unknown, missing and mistyped key.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             document = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError) as e:
         raise _invalid(path, [str(e)]) from e

@@ -79,6 +79,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        open_regular(path).close()
         PROFILES.create_tables(path)
     with PROFILES.writing(path) as connection:
         _keep_private(path)

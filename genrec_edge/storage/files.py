@@ -79,6 +79,17 @@ def disk_full_error(path: Path, code: int = errno.ENOSPC) -> DiskFullError:
     return DiskFullError(message, hint="free some space and repeat the command")
 
 
+def no_room_for_files(folder: Path) -> bool:
+    """Return whether a file cannot be made in a folder because the disk is full; SQLite says no more than "cannot"."""
+    probe = partial_file(folder / "probe")
+    try:
+        probe.touch(exist_ok=False)
+    except OSError as e:
+        return e.errno in _FULL_ERRORS
+    probe.unlink()
+    return False
+
+
 def largest_file_bytes() -> int | None:
     """Return how large a file of this process may be, None without a limit."""
     if os.name == "nt":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -99,3 +100,10 @@ def test_a_line_without_end_is_refused_before_it_takes_all_memory(tmp_path: Path
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_pipe_of_users_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.jsonl"
+    os.mkfifo(path)  # reading it would wait for a writer, and give nothing the second time
+    with pytest.raises(UsageError, match=r"pipe\.jsonl is not a file"):
+        check_users_file(path, Request())

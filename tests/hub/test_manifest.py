@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -96,3 +97,9 @@ def test_everything_wrong_comes_in_one_error(tmp_path: Path) -> None:
         load_manifest(path)
     for found in ("extra is unknown", "sha256 is missing", "name must be a string"):
         assert found in caught.value.message
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.json")  # opening it would wait for a writer
+    with pytest.raises(ModelInvalidError, match="it is not a file"):
+        load_manifest(tmp_path / "manifest.json")

@@ -134,3 +134,10 @@ def test_the_file_of_another_program_keeps_its_rights(films_path: Path, store: P
     with pytest.raises(DatasetError):
         store.users()
     assert store.path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_pipe_is_no_file_of_profiles(films: Catalog, store: ProfileStore) -> None:
+    store.path.parent.mkdir()
+    os.mkfifo(store.path)
+    with pytest.raises(UsageError, match=r"profiles\.db cannot be used \(it is not a file\)"):
+        store.update("u", random_events(films, 1), films, RecordingSummarizer(films))

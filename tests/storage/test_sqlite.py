@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,3 +84,20 @@ def test_a_file_that_may_not_grow_is_a_full_disk_with_its_bytes(tmp_path: Path) 
     with PROFILES.opened(path, "rw"):
         pass
     assert path.read_bytes() == before
+
+
+def test_a_journal_that_finds_no_room_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says of it that it cannot open the file."""
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    path = tmp_path / "profiles.db"
+    with pytest.raises(UsageError, match="cannot open or write"), PROFILES.errors(path):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+    def touch(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", touch)
+    with pytest.raises(DiskFullError, match="bytes free"), PROFILES.errors(path):
+        raise error
