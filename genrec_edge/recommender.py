@@ -125,8 +125,9 @@ class Recommender:
         with session.exclusively(call), ExitStack() as on_error:
             session.refresh()
             clones = [on_error.enter_context(session.clone()) for _ in range(size)]
+            pool = SessionPool(clones)
             on_error.pop_all()
-            with SessionPool(clones) as pool:
+            with pool:
                 return list(pool.map(answer_next, requests))
 
     def rerank(

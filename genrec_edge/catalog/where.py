@@ -67,6 +67,11 @@ def ended_by(poll: Callable[[], object]) -> Iterator[None]:
         _poll.reset(token)
 
 
+def poll() -> None:
+    """Raise what ends the filters of the block of `ended_by`, if they are to end; for the other work of the block."""
+    _poll.get()()
+
+
 def matching_rows(
     connection: sqlite3.Connection, where: str, columns: Sequence[str], list_columns: Sequence[str]
 ) -> NDArray[np.int64]:

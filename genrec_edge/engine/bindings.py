@@ -86,7 +86,10 @@ def library() -> Any:
             held.append((level, line))
             return
         if on_line := getattr(_listener, "on_line", None):
-            on_line(line)
+            try:
+                on_line(line)
+            except BaseException as e:  # raised again after the call
+                _listener.on_line, _listener.failure = None, e
             level = min(level, 2)  # the listener reports what matters
         log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
 
@@ -257,8 +260,8 @@ def quantize(
         n_threads: None takes all CPUs.
         imatrix: by tensor, the weight of each column's error: (row length,), contiguous, finite. See
             `convert/quantization/imatrix.py`.
-        on_line: called with every line of the quantizer's log, warnings too, which is then not logged as well; must not
-            raise.
+        on_line: called with every line of the quantizer's log, warnings too, which is then not logged as well. What it
+            raises is raised when the quantizer has ended, which it cannot be made to do earlier.
 
     Raises:
         UsageError: an unknown file type, fewer than one thread, or an importance matrix of another kind of numbers.
@@ -285,13 +288,13 @@ def quantize(
         params.imatrix = (lib.llama_model_imatrix_data * (len(entries) + 1))(*entries)  # a name of NULL ends the list
 
     def work() -> int:
-        _listener.on_line = on_line
-        try:
-            return int(
-                lib.llama_model_quantize(os.fsencode(source_path), os.fsencode(target_path), ctypes.byref(params))
-            )
-        finally:
-            _listener.on_line = None
+        _listener.on_line, _listener.failure = on_line, None
+        code = int(lib.llama_model_quantize(os.fsencode(source_path), os.fsencode(target_path), ctypes.byref(params)))
+        _listener.on_line, failure = None, _listener.failure
+        if failure is not None:
+            target_path.unlink(missing_ok=True)
+            raise failure
+        return code
 
     code, why = called(work)
     if code != 0:

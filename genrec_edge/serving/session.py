@@ -42,6 +42,7 @@ from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class Session:
         self._pid = os.getpid()
         self._closed = False
         self._call: Call | None = None
+        self._identity: dict[str, str | None] | None = None if like is None else like._identity  # noqa: SLF001
         self.prompts = PromptBuilder(engine, config.prompt, config.max_titles, self.title_tokens)
         if like is None:
             self._prior = None if config.prior is None else ItemPrior.open(config.prior.path)
@@ -281,7 +283,7 @@ class Session:
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""
         self._check_open()
-        return self.resolver.resolve(text)
+        return self.run(lambda _call: self.resolver.resolve(text))
 
     def forget(self) -> None:
         """Forget earlier prompts, so that the next one is evaluated whole."""
@@ -412,15 +414,24 @@ class Session:
             logits = self.engine.prompt(self.prompts.build(CatalogRows(np.empty(0, np.int64)))[0])[0]
             return self._search(trie, np.zeros(trie.n_items), trie.n_items).score_all(logits, on_title)
 
+        if self._identity is None:
+            self._identity = self._model_identity()
+        folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
+        return unconditional.load(folder, self._identity, trie.key.revision, trie.n_items, compute)
+
+    def _model_identity(self) -> dict[str, str | None]:
+        """Return all of the model that its unconditional scores depend on; hashing a large file takes its time."""
         manifest, adapter_path = self.model_file.manifest, self.engine.model.adapter_path
-        model = {
-            "model": sha256_file(self.model_file.path) if manifest is None else manifest.sha256,
-            "adapter": None if adapter_path is None else sha256_file(adapter_path),
+
+        def sha256(path: Path) -> str:
+            return sha256_file(path, lambda _n_bytes: self.engine.check())
+
+        return {
+            "model": sha256(self.model_file.path) if manifest is None else manifest.sha256,
+            "adapter": None if adapter_path is None else sha256(adapter_path),
             "score": self.config.score,
             "prompt": self.config.prompt,
         }
-        folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
-        return unconditional.load(folder, model, trie.key.revision, trie.n_items, compute)
 
 
 def _checked(on_title: OnTitle | None, call: Call | None) -> OnTitle:

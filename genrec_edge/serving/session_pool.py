@@ -7,6 +7,7 @@ them. Figures, also for all users in one batch: docs/decisions/0002-contexts-ins
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -66,6 +67,7 @@ class SessionPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cancel()  # answers that are not awaited any more
-        self._executor.shutdown(cancel_futures=True)
-        for member in reversed(self.members):  # clones before the one whose weights they share
-            member.close()
+        with ExitStack() as closing:
+            for member in self.members:  # closed in reverse: clones before the one whose weights they share
+                closing.callback(member.close)
+            self._executor.shutdown(cancel_futures=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from genrec_edge.engine.batch import TokenBatch
 from genrec_edge.engine.bindings import library
+from genrec_edge.errors import EngineError
 from tests.support.coordinates import tokens
 
 
@@ -35,3 +38,13 @@ def test_a_cleared_batch_keeps_nothing_of_the_last_call() -> None:
     assert batch.n == 0
     batch.add(tokens(4, 4, 4), 7, 1, with_logits=False)
     assert rows_of(batch) == [(4, 7, 1, False), (4, 8, 1, False), (4, 9, 1, False)]
+
+
+@pytest.mark.parametrize("n_tokens", [0, 6, 100])
+def test_what_does_not_fit_is_refused_and_the_rest_stays(n_tokens: int) -> None:
+    """llama.cpp would read behind the arrays, or end the process."""
+    batch = TokenBatch(library(), 8)
+    batch.add(tokens(1, 2, 3), 0, 0, with_logits=True)
+    with pytest.raises(EngineError, match=f"{n_tokens} tokens do not fit into a batch with 3 of 8"):
+        batch.add(tokens(*range(n_tokens)), 0, 1, with_logits=True)
+    assert rows_of(batch) == [(1, 0, 0, False), (2, 1, 0, False), (3, 2, 0, True)]

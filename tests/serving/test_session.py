@@ -24,7 +24,7 @@ from tests.support.where_bombs import grown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from genrec_edge.records import Decode
+    from genrec_edge.records import Decode, Interaction, Match
 
     Trials = Callable[[int, int], int]
 
@@ -158,6 +158,7 @@ def _changes(path: Path, tmp_path: Path) -> Iterator[Callable[[], object]]:
         yield lambda: edit.remove(path, ["900", "901"])
 
 
+@pytest.mark.slow
 def test_many_users_are_answered_from_a_catalog_that_changed_since_the_last_request(
     tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
 ) -> None:
@@ -265,3 +266,25 @@ def test_the_wait_for_an_index_that_another_process_builds_ends_with_the_deadlin
                 r.recommend(["Jaws"], k=3)
             canceller.join()
         assert r.recommend(["Jaws"], k=3).catalog["items"] == 62
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_resolving_a_long_history_ends_with_the_deadline(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    expected = recommender.recommend(["Jaws"], k=3)
+    resolved: list[str | None] = []
+    resolve = recommender.session.resolver.resolve_interaction
+
+    def counted(interaction: Interaction) -> Match:
+        resolved.append(interaction.title)
+        return resolve(interaction)
+
+    monkeypatch.setattr(recommender.session.resolver, "resolve_interaction", counted)
+    history = [f"The Jaws of {number}" for number in range(30_000)]
+    threading.Timer(0.3, recommender.cancel).start()
+    with pytest.raises(DeadlineError if how == "timeout" else CancelledError):
+        recommender.recommend(history, k=3, timeout_s=0.2 if how == "timeout" else None)
+    assert 0 < len(resolved) < len(history)
+    assert ids(recommender.recommend(["Jaws"], k=3)) == ids(expected)
