@@ -30,8 +30,9 @@ __all__ = ["Recommender"]
 class Recommender:
     """A model and a catalog, ready to answer. Open it with `Recommender.open`; it never downloads and never prints.
 
-    Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. Do not use
-    one across a fork.
+    Thread-safe: calls from several threads are answered one after the other, and equal the serial answers. In a fork of
+    the process that opened it every call raises ForkError: start processes with `spawn`, never with `fork`. Ctrl-C ends
+    a call, which has ended when KeyboardInterrupt is raised; the next one is right.
 
     Args:
         session: what answers; its owner from now on is the recommender.
@@ -239,11 +240,7 @@ class Recommender:
         return self.session.resolve(text)
 
     def forget(self) -> None:
-        """Forget what was asked before: answers are then the same to the last bit, whatever came before them.
-
-        Otherwise what a prompt has in common with the one before is not evaluated again, and sums are added up in
-        another order.
-        """
+        """Forget what was asked before, so that the next prompt is evaluated whole. Scores do not depend on it."""
         self.session.forget()
 
     def cancel(self) -> None:
