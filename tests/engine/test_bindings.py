@@ -49,7 +49,8 @@ def test_numbers_that_llama_cpp_would_not_check_are_refused(tiny_llama: Path, tm
     model.close()
     with pytest.raises(UsageError, match="`n_threads` must be at least 1, got 0"):
         quantize(tiny_llama, tmp_path / "out.gguf", "Q8_0", n_threads=0)
-    for wrong in (np.ones(4, np.float64), np.ones(8, np.float32)[::2], np.ones((2, 2), np.float32)):
+    wrong_ones: list[Any] = [np.ones(4, np.float64), np.ones(8, np.float32)[::2], np.ones((2, 2), np.float32)]
+    for wrong in wrong_ones:
         with pytest.raises(UsageError, match="`imatrix` must hold rows of float32 without gaps, 'a' does not"):
             quantize(tiny_llama, tmp_path / "out.gguf", "Q8_0", imatrix={"a": wrong})
     assert list(tmp_path.iterdir()) == []
