@@ -90,7 +90,7 @@ def build(
         if out is None or dry_run:
             inspection = writer.inspect(file, **reading, progress=on_progress)
         else:
-            about = {"name": name, "licence": licence}
+            about: dict[str, Any] = {"name": name, "licence": licence}
             report = writer.build(file, out, **reading, **about, force=force, progress=on_progress)
     if out is None or dry_run:
         _show_columns(inspection, json=json, quiet=quiet)

@@ -169,7 +169,7 @@ def test_what_a_table_holds_comes_back(end: str, tmp_path: Path, trials: Callabl
     assert n_refused * 20 <= n_equal
 
 
-def options_of(build_options: Sequence[str]) -> dict[str, list[str]]:
+def options_of(build_options: Sequence[str]) -> dict[str, Any]:
     """Return options of the command line as arguments."""
     arguments: dict[str, list[str]] = {"texts": [], "lists": [], "no_lists": []}
     for option in build_options:
