@@ -2,8 +2,8 @@
 
 A fact is a value that several items may share, in the spelling of the catalog. Intentions are matched with facts,
 preference summaries are made of them, and a model learns to state them. Which columns hold facts follows from the
-catalog itself: every list column, every text column whose values are words that many items share, and the year, as its
-decade.
+catalog itself: every list column, every text column that is called after people or whose values are words that many
+items share, and the year, as its decade. Numbers are no facts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 
 DECADE = "decade"
 """The column of the facts that follow from the year."""
+
+PERFORMERS = frozenset(
+    """
+    actor actors actress actresses cast narrator narrators performer performers singer singers star stars
+    """.split()  # noqa: SIM905 - a list would have a line for each
+)
+"""Columns of people who are in an item, by their names in lower case."""
+CREATORS = frozenset(
+    """
+    artist artists author authors band bands cinematographer composer composers conductor creator creators designer
+    designers developer developers director directors editor editors illustrator illustrators lyricist maker makers
+    musician musicians painter painters photographer producer producers screenwriter screenwriters songwriter
+    songwriters translator writer writers
+    """.split()  # noqa: SIM905 - a list would have a line for each
+)
+"""Columns of people who made an item."""
 
 _MAX_DISTINCT_SHARE = 1 / 20
 """Different values of a text column of facts, as a share of the items that have one."""
@@ -86,8 +102,8 @@ class CatalogFacts:
                     found[item.row] += [] if item.year is None else [Fact(DECADE, decade(item.year))]
                 elif column in lists:
                     found[item.row] += [Fact(column, value) for value in values.get((item.row, column), ())]
-                elif (value := item.columns.get(column)) is not None:
-                    found[item.row].append(Fact(column, str(value)))
+                elif isinstance(value := item.columns.get(column), str):
+                    found[item.row].append(Fact(column, value))
         return [tuple(found[int(row)]) for row in rows]
 
     def values(self, column: str) -> Mapping[str, int]:
@@ -127,13 +143,26 @@ class CatalogFacts:
 
     def _holds_facts(self, column: str) -> bool:
         name = quoted(column)
-        ((n_filled, n_values, longest),) = self.catalog.query(
-            f"SELECT count({name}), count(DISTINCT {name}), max(length({name})) FROM items "
-            f"WHERE typeof({name}) = 'text'"
+        ((n_filled, n_values, longest, n_numbers),) = self.catalog.query(
+            f"SELECT count({name}), count(DISTINCT {name}), max(length({name})), "
+            f"count(*) FILTER (WHERE typeof({name}) <> 'text') FROM items WHERE {name} IS NOT NULL"
         )
-        if not n_values or n_values > max(1, n_filled * _MAX_DISTINCT_SHARE) or longest > _MAX_VALUE_CHARACTERS:
+        if n_numbers or not n_values:
+            return False
+        if column.casefold() in PERFORMERS | CREATORS:
+            return True
+        if n_values > max(1, n_filled * _MAX_DISTINCT_SHARE) or longest > _MAX_VALUE_CHARACTERS:
             return False
         return all(_WORDS.fullmatch(value) for value in self.values(column) if isinstance(value, str))
+
+
+def is_in_words(fact: Fact) -> bool:
+    """Whether a fact has a letter: numbers, such as a stock or a price, say nothing of a taste.
+
+    >>> is_in_words(Fact("genres", "Comedy")), is_in_words(Fact("stock", "0"))
+    (True, False)
+    """
+    return any(character.isalpha() for character in fact.value)
 
 
 def facts_condition(facts: Iterable[Fact]) -> str:

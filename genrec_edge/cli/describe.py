@@ -38,8 +38,14 @@ def describe(
         return
     if not command.quiet:
         say_understood(*found.resolved, *found.unresolved)
-    rows = [(t.fact.value, t.fact.column, f"{t.nats:+.2f}", t.n_items) for t in found.traits]
-    print_table(["likes", "is a", "nats a title", "titles"], rows, right=("nats a title", "titles"))
+    liked = [t for t in found.traits if t.nats > 0]
+    others = [f"{t.fact.value} ({t.fact.column}, {t.nats:+.2f})" for t in found.traits if t.nats <= 0]
+    rows = [(t.fact.value, t.fact.column, f"{t.nats:+.2f}", t.n_items) for t in liked]
+    if rows:
+        print_table(["likes", "is a", "nats a title", "titles"], rows, right=("nats a title", "titles"))
+    if others:
+        message = f"true of the titles, but the model does not expect them for it: {', '.join(others)}"
+        say(message, quiet=command.quiet)
     say(f"by counting: {found.summary}" if found.summary else "counting finds nothing to say", quiet=command.quiet)
 
 

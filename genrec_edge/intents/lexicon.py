@@ -33,7 +33,7 @@ ITEM_NOUNS = word_set(
 ARTICLES = word_set("a an some any another more")
 DETERMINERS = word_set("the my our your his her their its this that these those")
 CONJUNCTIONS = word_set("and or nor plus")
-CREATOR_CUES = word_set("by directed written director author")
+CREATOR_CUES = word_set("by directed written director author artist writer creator composer")
 PERFORMER_CUES = word_set("with starring featuring stars star cast actor actress")
 NEGATIONS = word_set(
     "no not non without nothing never except dont doesnt isnt wont cant hate avoid dislike neither nor"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal
 
+from genrec_edge.catalog.facts import CREATORS, PERFORMERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -20,6 +22,8 @@ def column_kind(column: str, values: Mapping[str, int]) -> Kind:
         return "place"
     if column.casefold() in _LANGUAGES:
         return "language"
+    if column.casefold() in PERFORMERS | CREATORS:
+        return "person"
     n_with_spaces = sum(" " in value for value in values)
     return "person" if 2 * n_with_spaces > len(values) else "topic"
 

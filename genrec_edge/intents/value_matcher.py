@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genrec_edge.catalog.facts import DECADE
+from genrec_edge.catalog.facts import CREATORS, DECADE, PERFORMERS
 from genrec_edge.intents.lexicon import (
     ADJECTIVES,
     ARTICLES,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from genrec_edge.intents.spellings import Kind
 
 _COLUMNS_BY_ROLE: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(CREATOR_CUES, word_set("director directors author authors artist artists writer writers")),
-    **dict.fromkeys(PERFORMER_CUES, word_set("cast actor actors star stars")),
+    **dict.fromkeys(CREATOR_CUES, CREATORS),
+    **dict.fromkeys(PERFORMER_CUES, PERFORMERS),
 }
 """The columns of people that a word before a name asks for."""
 _ORDINARY_WORDS = FILLERS | NEGATIONS | CONJUNCTIONS | PREPOSITIONS | ITEM_NOUNS | word_set("be as go so")

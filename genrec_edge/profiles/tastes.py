@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from genrec_edge.catalog.facts import DECADE
+from genrec_edge.catalog.facts import DECADE, is_in_words
 from genrec_edge.records import Fact
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class Tastes:
         """Return the line, empty without facts. `share` gives the share of the catalog's items with a fact, 0..1."""
         kinds: dict[str, list[tuple[float, str]]] = {kind: [] for kind in _MAX_VALUES}
         for fact, weight in self.weights.items():
+            if not is_in_words(fact):
+                continue
             if fact.column in {"genres", DECADE}:
                 kinds[fact.column].append((weight, fact.value))
             elif self.counts[fact] >= _MIN_ITEMS and weight / self.total > MIN_LIFT * share(fact):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text
+from genrec_edge.catalog.facts import DECADE, facts_condition, facts_text, is_in_words
 from genrec_edge.coordinates import CatalogRow, CatalogRows
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.best_first import Budget, TrieSearch
@@ -87,7 +87,7 @@ def queries_for(session: Session, name: str, k: int) -> tuple[Item, list[Phrase]
         UsageError: the model knows only histories.
     """
     (item,) = items_of((name,), "ask for", session.catalog, session.resolver)
-    (facts,) = session.facts.of([item.row])
+    facts = tuple(filter(is_in_words, session.facts.of([item.row])[0]))
     if not facts:
         raise NothingToRecommendError(f"the catalog says nothing of {item.title!r} but its title")
     no_history = CatalogRows(np.empty(0, np.int64))
@@ -99,9 +99,10 @@ def queries_for(session: Session, name: str, k: int) -> tuple[Item, list[Phrase]
 def facts_of_many(facts_of_items: Sequence[Sequence[Fact]], share: Callable[[Fact], float]) -> dict[Fact, int]:
     """Return which facts can be said of a history, and how many of its items have each.
 
-    Genres and decades can, and people and places that come more often than in the catalog, where a `share` has them.
+    Genres and decades can, and people and places that come more often than in the catalog, where a `share` has them;
+    numbers cannot.
     """
-    counts = Counter(fact for facts in facts_of_items for fact in facts)
+    counts = Counter(fact for facts in facts_of_items for fact in facts if is_in_words(fact))
     n = len(facts_of_items)
     n_needed = 2 if n >= _SHARED_FROM else 1
     sayable = [

@@ -58,6 +58,19 @@ def test_conditions_hold_where_all_facts_do(films: Catalog) -> None:
     assert facts_text(wanted) == "Comedy, 1990s, France"
 
 
+def test_people_are_facts_and_numbers_are_not(tmp_path: Path) -> None:
+    lines = ["id,title,author,stock,editor,price"]
+    lines += [f"{i},Book {i},J. R. Writer the {i}th,{i % 3},{['Ann Lee', ''][i % 2]},12.50" for i in range(30)]
+    path = made(tmp_path, "\n".join(lines))
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE items SET stock = 'many' WHERE id = '3'")  # text in a column of numbers
+    with Catalog.open(path) as catalog:
+        catalog_facts = CatalogFacts(catalog)
+        assert catalog_facts.columns == ("author", "editor", DECADE)
+        assert catalog_facts.of([2]) == [(Fact("author", "J. R. Writer the 1th"),)]
+        assert catalog_facts.of([1])[0][1:] == (Fact("editor", "Ann Lee"),)
+
+
 def test_which_text_columns_hold_facts(tmp_path: Path) -> None:
     """Words that many items share; no ids, no numbers as text, no sentences, no long texts."""
     lines = ["id,title,brand,code,rating,note,price"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.support.commands import assert_one_line, run_json, run_text
 
-pytestmark = pytest.mark.model
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HISTORY = ("-H", "Toy Story", "-H", "Aladdin")
 
 
+@pytest.mark.model
 def test_describe_prints_traits_and_json(films_options: tuple[str, ...]) -> None:
     described = run_json("describe", *films_options, *HISTORY, "-k", "3")
     assert len(described["traits"]) == 3
@@ -19,6 +23,21 @@ def test_describe_prints_traits_and_json(films_options: tuple[str, ...]) -> None
     assert f"by counting: {described['summary']}" in text.stderr
 
 
+@pytest.mark.slow
+def test_only_what_speaks_for_the_titles_is_liked(tiny_llama: Path, twelve_films_path: Path) -> None:
+    options = ("--model", str(tiny_llama), "--catalog", str(twelve_films_path), "--threads", "1", "-k", "40")
+    history = ("-H", "Alien", "-H", "Big")
+    traits = run_json("describe", *options, *history)["traits"]
+    text = run_text("describe", *options, *history)
+    liked = [trait["value"] for trait in traits if trait["nats"] > 0]
+    against = [f"{trait['value']} ({trait['column']}, {trait['nats']:+.2f})" for trait in traits if trait["nats"] <= 0]
+    assert liked
+    assert against
+    assert [line.split("  ")[0].strip() for line in text.stdout.splitlines()[2:] if line.strip()] == liked
+    assert f"the model does not expect them for it: {', '.join(against)}" in " ".join(text.stderr.split())
+
+
+@pytest.mark.model
 def test_queries_prints_phrases_and_json(films_options: tuple[str, ...]) -> None:
     asked = run_json("queries", "Fargo", *films_options, "-k", "4")
     assert asked["item"]["title"] == "Fargo"
@@ -26,6 +45,7 @@ def test_queries_prints_phrases_and_json(films_options: tuple[str, ...]) -> None
     assert asked["phrases"][0]["text"] in run_text("queries", "Fargo", *films_options, "-k", "4").stdout
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [

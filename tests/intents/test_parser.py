@@ -239,6 +239,29 @@ def test_what_an_exclusion_takes_in(sentence: str, parts: list[str], parser: Int
     assert list(parser.parse(sentence).parts) == parts
 
 
+@pytest.mark.parametrize("column", ["author", "Artist", "creator", "writer", "composer", "authors"])
+def test_whoever_made_an_item_is_understood_after_by(column: str, tmp_path: Path) -> None:
+    people = ["Agatha Christie", "J. R. R. Tolkien", "Plato", *(f"Ann Writer{'abcdefghij'[i]}" for i in range(10))]
+    lines = [f'Title {i},"{person}",{"Tom Reader"}' for i, person in enumerate(people)]
+    (tmp_path / "c.csv").write_text(f"title,{column},narrator\n" + "\n".join(lines) + "\n")
+    build(tmp_path / "c.csv", tmp_path / "c.db", lists=["authors"] if column == "authors" else [])
+    with Catalog.open(tmp_path / "c.db") as catalog:
+        parser = IntentParser(CatalogFacts(catalog))
+        for sentence, person in {
+            "a novel by Agatha Christie": "Agatha Christie",
+            "something written by agatha cristie": "Agatha Christie",
+            "books by J.R.R. Tolkien": "J. R. R. Tolkien",
+            "something by Plato": "Plato",
+        }.items():
+            where = parser.parse(sentence).where
+            assert where == f"{column} = '{person}'", sentence
+            assert len(catalog.filter(where)) == 1
+        excluded = parser.parse("nothing by Agatha Christie").where
+        assert excluded is not None
+        assert len(catalog.filter(excluded)) == len(people) - 1
+        assert parser.parse("with Tom Reader").where == "narrator = 'Tom Reader'"
+
+
 def test_countries_by_their_codes(tmp_path: Path) -> None:
     rows = [("Kiss", "US"), ("Blow", "IT"), ("Trip", "NO"), ("Loaf", "GB"), ("Heist", "IN")]
     lines = [f"{title} {i},{country},Comedy" for i in range(40) for title, country in rows]

@@ -25,6 +25,11 @@ ITEMS = [
 HISTORY = [[Fact(*word.split(":")) for word in item.split()] for item in ITEMS]
 
 
+def test_numbers_are_no_taste() -> None:
+    stocked = [[*facts, Fact("stock", "0"), Fact("genres", "7")] for facts in HISTORY]
+    assert profile_text(stocked, lambda _: 0.01) == profile_text(HISTORY, lambda _: 0.01) != ""
+
+
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [

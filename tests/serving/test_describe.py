@@ -53,6 +53,8 @@ def test_people_are_said_of_a_history_only_if_it_has_more_of_them_than_the_catal
     assert describe.facts_of_many(items_by_id, lambda _: 0.1) == {drama: 3, war: 1, ann: 2}
     assert describe.facts_of_many(items_by_id, lambda _: 0.25) == {drama: 3, war: 1}
     assert describe.facts_of_many(items_by_id[:2], lambda _: 0.1) == {drama: 2, ann: 1, cy: 1}
+    stocked = [(*facts, Fact("stock", "0"), Fact("sizes", "38")) for facts in items_by_id]
+    assert describe.facts_of_many(stocked, lambda _: 0.1) == {drama: 3, war: 1, ann: 2}
 
 
 def phrase_shares(
