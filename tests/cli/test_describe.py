@@ -33,7 +33,8 @@ def test_only_what_speaks_for_the_titles_is_liked(tiny_llama: Path, twelve_films
     against = [f"{trait['value']} ({trait['column']}, {trait['nats']:+.2f})" for trait in traits if trait["nats"] <= 0]
     assert liked
     assert against
-    assert [line.split("  ")[0].strip() for line in text.stdout.splitlines()[2:] if line.strip()] == liked
+    _, rows = text.stdout.replace("─", "").split("titles", 1)
+    assert [line.strip().split("  ")[0] for line in rows.splitlines() if line.strip()] == liked
     assert f"the model does not expect them for it: {', '.join(against)}" in " ".join(text.stderr.split())
 
 
