@@ -18,6 +18,7 @@ from genrec_edge.errors import ModelInvalidError, ModelMissingError, OfflineErro
 from genrec_edge.gguf.header import GgufHeader, read_header, tokenizer_fingerprint
 from genrec_edge.gguf.validate import check_runnable
 from genrec_edge.hub.build import Make, OnEvent, make_model
+from genrec_edge.hub.contents import holds
 from genrec_edge.hub.manifest import MANIFEST_NAME, Manifest, load_manifest, save_manifest
 from genrec_edge.hub.registry import KnownModel, Registry, load_registry
 from genrec_edge.storage import paths
@@ -78,6 +79,23 @@ class ModelStore:
             raise self._damaged(name, f"the manifest in {folder} names the model {manifest.name!r}")
         if (size := path.stat().st_size) != manifest.size_bytes:
             raise self._damaged(name, f"{path} has {size:,} bytes, the manifest says {manifest.size_bytes:,}")
+        return path, manifest
+
+    def checked(self, name: str) -> tuple[Path, Manifest]:
+        """Return a model's file and manifest as `get` does, after checking that its bytes are those of the manifest.
+
+        The whole file is read only where something says that it was changed: see `hub.contents`.
+
+        Raises:
+            ModelMissingError, ModelInvalidError: as for `get`, or the file is not the one the manifest describes.
+        """
+        path, manifest = self.get(name)
+        try:
+            is_whole = holds(path, manifest.sha256)
+        except OSError as e:
+            raise self._damaged(name, f"{path} cannot be read: {e.strerror}") from e
+        if not is_whole:
+            raise self._damaged(name, f"{path} is not the file that its manifest describes: its bytes were changed")
         return path, manifest
 
     def pull(self, name: str, *, make: Make, offline: bool, on_event: OnEvent, force: bool = False) -> Manifest:
@@ -219,8 +237,8 @@ def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
     """Return the model that `spec` names, after checking that it can be run. Read-only.
 
     None is the default model of the store. A `Path`, the name of an existing file, and a string that ends in .gguf or
-    contains a slash is a file, used without a manifest. Anything else is a name in the store. The file is not hashed
-    here: that is `ModelStore.verify`.
+    contains a slash is a file, used without a manifest. Anything else is a name in the store, whose file is checked as
+    `ModelStore.checked` says.
 
     Raises:
         UsageError: no such file.
@@ -237,7 +255,7 @@ def resolve_model(spec: str | Path | None, store: ModelStore) -> ModelFile:
             hint = "check the name; `genrec-edge models list` shows the models of the store"
             raise UsageError(message, hint=hint) from e
     else:
-        path, manifest = store.get(store.registry.default if spec is None else str(spec))
+        path, manifest = store.checked(store.registry.default if spec is None else str(spec))
     header = read_header(path)
     check_runnable(header)
     return ModelFile(path, manifest, header)

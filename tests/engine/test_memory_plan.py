@@ -7,6 +7,7 @@ import random
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from genrec_edge.engine import memory_plan
 from genrec_edge.engine.memory_plan import plan_memory, require_memory
 from genrec_edge.errors import OutOfMemoryError
 from genrec_edge.gguf.header import read_header
-from genrec_edge.storage.process_memory import MemoryRoom
+from genrec_edge.storage.process_memory import Kind, MemoryRoom
 from tests.support.hostile_ggufs import Sizes, sound
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path, monkey
     path = tmp_path / "model.gguf"
     path.write_bytes(sound(SHAPES["wide heads"][0], random.Random(1)).written())
     header = read_header(path)
-    for kind in ("resident", "data", "address space"):
-        room = MemoryRoom("the limit of the test", 400 * MIB, kind)  # type: ignore[arg-type]
-        monkeypatch.setattr(memory_plan, "memory_rooms", lambda room=room: [room])
+    kinds: tuple[Kind, ...] = ("resident", "data", "address space")
+    for kind in kinds:
+        room = MemoryRoom("the limit of the test", 400 * MIB, kind)
+        monkeypatch.setattr(memory_plan, "memory_rooms", partial(list, [room]))
         require_memory(header, 256)
         with pytest.raises(OutOfMemoryError, match="the limit of the test leaves 400 MiB") as error:
             require_memory(header, 8192)
@@ -96,14 +98,14 @@ def test_under_a_limit_the_answer_is_right_or_there_is_too_little_memory(
     expected = [item["id"] for item in json.loads(unlimited.stdout)["items"]]
     codes = []
     for flag, mib in limits:
-        number, bound = getattr(resource, f"RLIMIT_{flag}"), (mib * MIB, mib * MIB)
+        limit = partial(resource.setrlimit, getattr(resource, f"RLIMIT_{flag}"), (mib * MIB, mib * MIB))
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
             check=False,
             cwd=ROOT,
-            preexec_fn=lambda number=number, bound=bound: resource.setrlimit(number, bound),
+            preexec_fn=limit,
         )
         codes.append(done.returncode)
         assert done.returncode in {0, 7}, (flag, mib, done.stdout[-500:], done.stderr[-2000:])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def models(tiny_index: Registry, tmp_path: Path) -> ModelStore:
+def models(tiny_index: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
+    monkeypatch.setenv("GENREC_EDGE_CACHE", str(tmp_path / "cache"))
     return ModelStore(tmp_path / "models", registry=tiny_index)
 
 

@@ -118,8 +118,13 @@ def sound(sizes: Sizes, rng: random.Random, kind: str = "F32") -> File:
         keys |= {f"{arch}.expert_count": s.n_experts, f"{arch}.expert_used_count": min(2, s.n_experts)}
     if "rope_long" in s.beside:
         keys[f"{arch}.rope.scaling.type"] = "longrope"
-    matrix = lambda name, *shape: tensor(name, shape, kind if shape[0] % 32 == 0 else "F32", rng)  # noqa: E731
-    vector = lambda name, n: tensor(name, (n,), "F32", rng)  # noqa: E731
+
+    def matrix(name: str, *shape: int) -> Laid:
+        return tensor(name, shape, kind if shape[0] % 32 == 0 else "F32", rng)
+
+    def vector(name: str, n: int) -> Laid:
+        return tensor(name, (n,), "F32", rng)
+
     tensors = [matrix("token_embd.weight", s.n_embd, len(tokens)), vector("output_norm.weight", s.n_embd)]
     if "output" in s.beside:
         tensors.append(matrix("output.weight", s.n_embd, len(tokens)))
@@ -248,33 +253,32 @@ def _matrix_type(file: File, rng: random.Random) -> None:
 
 def _metadata(file: File, rng: random.Random) -> None:
     arch = file.keys["general.architecture"]
-    key, values = rng.choice(
-        [
-            ("attention.causal", [False, True, 0, "no"]),
-            ("pooling_type", [0, 1, 2, 3, 4, 99]),
-            ("embedding_length_out", [1, 8, 4096]),
-            ("rope.freq_base", [0.0, -1.0, math.nan, math.inf, 1e6]),
-            ("rope.scaling.factor", [0.0, math.nan, -4.0, 8.0]),
-            ("rope.scaling.type", ["none", "linear", "yarn", "longrope", "dynamic", ""]),
-            ("rope.scaling.original_context_length", [0, 1, 1 << 31]),
-            ("rope.dimension_count", [0, 2, 4, 7]),
-            ("attention.head_count", [0, 1, 3, 5, 64]),
-            ("attention.head_count_kv", [0, 1, 3, 5, 64]),
-            ("attention.key_length", [2, 4, 7, 16, 1 << 20]),
-            ("attention.value_length", [2, 4, 7, 16, 1 << 20]),
-            ("attention.layer_norm_rms_epsilon", [0.0, 1.0, math.nan, 1e-6]),
-            ("block_count", [0, 1, 3, 512, 1 << 31]),
-            ("context_length", [0, 1, 8, 255, 256, 1 << 31]),
-            ("feed_forward_length", [0, 1, 32, 1 << 31]),
-            ("embedding_length", [0, 1, 16, 64]),
-            ("expert_count", [1, 2, 1024, 1025]),
-            ("expert_used_count", [1, 2, 7]),
-            ("expert_group_count", [1, 2]),
-            ("nextn_predict_layers", [1, 2]),
-            ("attention.sliding_window", [1, 16]),
-            ("vocab_size", [0, 7, 1 << 31]),
-        ]
-    )
+    odd: list[tuple[str, list[Any]]] = [
+        ("attention.causal", [False, True, 0, "no"]),
+        ("pooling_type", [0, 1, 2, 3, 4, 99]),
+        ("embedding_length_out", [1, 8, 4096]),
+        ("rope.freq_base", [0.0, -1.0, math.nan, math.inf, 1e6]),
+        ("rope.scaling.factor", [0.0, math.nan, -4.0, 8.0]),
+        ("rope.scaling.type", ["none", "linear", "yarn", "longrope", "dynamic", ""]),
+        ("rope.scaling.original_context_length", [0, 1, 1 << 31]),
+        ("rope.dimension_count", [0, 2, 4, 7]),
+        ("attention.head_count", [0, 1, 3, 5, 64]),
+        ("attention.head_count_kv", [0, 1, 3, 5, 64]),
+        ("attention.key_length", [2, 4, 7, 16, 1 << 20]),
+        ("attention.value_length", [2, 4, 7, 16, 1 << 20]),
+        ("attention.layer_norm_rms_epsilon", [0.0, 1.0, math.nan, 1e-6]),
+        ("block_count", [0, 1, 3, 512, 1 << 31]),
+        ("context_length", [0, 1, 8, 255, 256, 1 << 31]),
+        ("feed_forward_length", [0, 1, 32, 1 << 31]),
+        ("embedding_length", [0, 1, 16, 64]),
+        ("expert_count", [1, 2, 1024, 1025]),
+        ("expert_used_count", [1, 2, 7]),
+        ("expert_group_count", [1, 2]),
+        ("nextn_predict_layers", [1, 2]),
+        ("attention.sliding_window", [1, 16]),
+        ("vocab_size", [0, 7, 1 << 31]),
+    ]
+    key, values = rng.choice(odd)
     file.keys[f"{arch}.{key}"] = rng.choice(values)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
+from genrec_edge.hub.manifest import Manifest
+from genrec_edge.storage.files import sha256_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genrec_edge.hub.manifest import Manifest
     from genrec_edge.hub.registry import KnownModel
     from genrec_edge.hub.store import ModelStore
 
@@ -30,3 +33,25 @@ def bring(models: ModelStore, **options: Any) -> Manifest:
 
 def names(models: ModelStore) -> set[str]:
     return {p.name for p in models.root.iterdir()}
+
+
+def add_to_store(models: ModelStore, path: Path, name: str) -> Path:
+    """Put a GGUF into the store under a name, and return where it is there."""
+    header = read_header(path)
+    manifest = Manifest(
+        name=name,
+        file=path.name,
+        size_bytes=header.file_size,
+        sha256=sha256_file(path),
+        architecture=header.architecture,
+        quant=header.quant,
+        n_params=header.n_params,
+        licence="MIT",
+        base_model="tiny",
+        source=None,
+        tokenizer_fingerprint=tokenizer_fingerprint(header, path),
+        created="2026-01-01T00:00:00+00:00",
+        tool_version="0",
+    )
+    models.add(path, manifest, no_event)
+    return models.get(name)[0]
