@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from genrec_edge.convert.checkpoint.config_hf import read_config
 from genrec_edge.convert.checkpoint.safetensors import StoredTensor, read_safetensors
-from genrec_edge.convert.checkpoint.tensor_names import OUTPUT, expected_shapes
+from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT, expected_shapes
 from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 from genrec_edge.convert.hf_json import CONFIG_NAME, read_json
 from genrec_edge.convert.tokenizer.hf import MODEL_NAME, TOKENIZER_NAME, read_hf_tokenizer
 from genrec_edge.errors import ModelInvalidError, several
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from genrec_edge.convert.checkpoint.config import ModelConfig
@@ -48,6 +49,7 @@ def read_folder(folder: Path) -> Checkpoint:
                 hint="fetch the checkpoint again",
             )
         stored |= tensors
+    config, notes = _with_output(folder, config, stored)
     problems = _mismatches(stored, config)
     if problems:
         message = f"the weights of {folder} do not match its {CONFIG_NAME}: {_listed(problems)}"
@@ -59,7 +61,36 @@ def read_folder(folder: Path) -> Checkpoint:
         tokenizer=read_hf_tokenizer(folder, config.vocab_size),
         tensors={name: _tensor(stored[name]) for name in expected_shapes(config)},
         files=tuple(path for path in (*json_paths, *paths) if path.is_file()),
+        notes=(*notes, *_left_out(folder, paths, stored)),
     )
+
+
+def _with_output(
+    folder: Path, config: ModelConfig, stored: Mapping[str, StoredTensor]
+) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Return the config, untied if the files hold another output matrix than the embedding, and a note of that.
+
+    transformers does the same since version 5: `tie_weights` leaves matrices alone that are both there and differ.
+    """
+    output, embedding = stored.get(OUTPUT), stored.get(EMBEDDING)
+    if not config.tied or output is None or embedding is None or not {output.dtype, embedding.dtype} <= _WEIGHT_TYPES:
+        return config, ()
+    if _tensor(output).equals(_tensor(embedding)):
+        return config, ()
+    note = (
+        f"{folder / CONFIG_NAME} says that embedding and output are one matrix (tie_word_embeddings), and the weights"
+        f" hold another {OUTPUT}: the two are kept apart"
+    )
+    return replace(config, tied=False), (note,)
+
+
+def _left_out(folder: Path, paths: Sequence[Path], stored: Mapping[str, StoredTensor]) -> Iterator[str]:
+    """Yield what the folder holds of weights that is not part of the model, and why."""
+    if buffers := [name for name in stored if _BUFFER.fullmatch(name)]:
+        yield f"not read: {_listed(buffers)}: the frequencies of the rotation, which follow from {CONFIG_NAME}"
+    others = sorted(path.name for path in folder.glob("*.safetensors") if path not in paths)
+    if others:
+        yield f"not read: {_listed(others)} in {folder}, which hold no weights of this model"
 
 
 def _tensor(stored: StoredTensor) -> Tensor:

@@ -45,6 +45,12 @@ class Tensor:
     read: Callable[[Rows], NDArray[np.float32]]
     read_f16: Callable[[Rows], NDArray[np.float16]] | None = None
 
+    def equals(self, other: Tensor) -> bool:
+        """Return whether another tensor has the same shape and weights. Reads both, a chunk at a time."""
+        return self.shape == other.shape and all(
+            np.array_equal(self.read(rows), other.read(rows)) for rows in self.row_chunks()
+        )
+
     @property
     def n_elements(self) -> int:
         """The number of weights."""
@@ -69,6 +75,7 @@ class Checkpoint:
         path: the folder or the GGUF it was read from.
         tensors: by name; exactly the tensors that `config` requires.
         files: all files that it depends on, for hashing.
+        notes: what the user should know of how it was read, a sentence each: decisions, and what was left out.
     """
 
     path: Path
@@ -76,6 +83,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     tensors: Mapping[str, Tensor]
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def n_params(self) -> int:

@@ -58,7 +58,7 @@ def drop_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
         ModelInvalidError: the adapter does not change the base, or its weight is not 1 and it replaces tensors.
     """
     base_tensors = _base_tensors(checkpoint)
-    replaced = {name: t for name, t in adapter.replaced.items() if not _equal(_tensor(name, t), base_tensors[name])}
+    replaced = {name: t for name, t in adapter.replaced.items() if not _tensor(name, t).equals(base_tensors[name])}
     changed = any(_changes_base(delta, base_tensors[name]) for name, delta in adapter.deltas.items())
     if (
         not replaced
@@ -176,8 +176,4 @@ def _same_delta(one: Delta | None, other: Delta | None) -> bool:
 def _same_stored(one: StoredTensor | None, other: StoredTensor | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one is other or _equal(_tensor(EMBEDDING, one), _tensor(OUTPUT, other))
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return all(np.array_equal(one.read(rows), other.read(rows)) for rows in one.row_chunks())
+    return one is other or _tensor(EMBEDDING, one).equals(_tensor(OUTPUT, other))

@@ -73,7 +73,7 @@ def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
         job = replace(job, verify="full" if checkpoint.n_params <= _MAX_PARAMS_FULL else "quick")
     skip_reason = "nothing is verified" if job.verify == "none" else reference.skip_reason(checkpoint.n_params)
     copies = not skip_reason and not job.is_plain
-    notes = merge_notes(base, checkpoint, job.quants) if adapters else ()
+    notes = (*base.notes, *(merge_notes(base, checkpoint, job.quants) if adapters else ()))
     plan = make_plan(job, checkpoint, adapters, copies=copies, notes=notes)
     return PreparedConversion(job, checkpoint, adapters, plan, skip_reason)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.errors import ModelInvalidError
@@ -40,6 +42,37 @@ def test_shards_are_one_checkpoint(tmp_path: Path, llama_vocabs: Path) -> None:
     next((tmp_path / "hf").glob("model-00002*.safetensors")).unlink()
     with pytest.raises(ModelInvalidError, match="lacks model-00002"):
         read_folder(tmp_path / "hf")
+
+
+def test_another_output_than_the_embedding_is_kept_though_the_config_says_tied(
+    tmp_path: Path, llama_vocabs: Path
+) -> None:
+    random_model("llama, tied", tmp_path, llama_vocabs)
+    weights = load_file(tmp_path / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    save_file({**weights, "lm_head.weight": embedding.clone()}, tmp_path / "model.safetensors", {"format": "pt"})
+    same = read_folder(tmp_path)
+    assert (same.config.tied, same.notes, "lm_head.weight" in same.tensors) == (True, (), False)
+    other = embedding.clone()
+    other[-1, -1] += 1
+    save_file({**weights, "lm_head.weight": other}, tmp_path / "model.safetensors", {"format": "pt"})
+    checkpoint = read_folder(tmp_path)
+    assert not checkpoint.config.tied
+    assert np.array_equal(checkpoint.tensors["lm_head.weight"].read_all(), other.float().numpy())
+    assert "hold another lm_head.weight: the two are kept apart" in checkpoint.notes[0]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    assert np.array_equal(theirs.lm_head.weight.detach().numpy(), other.float().numpy())
+
+
+def test_weights_that_are_not_part_of_the_model_are_named(tmp_path: Path, llama_vocabs: Path) -> None:
+    random_model("llama-2", tmp_path, llama_vocabs)
+    weights = load_file(tmp_path / "model.safetensors")
+    buffers = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": torch.ones(8) for i in range(2)}
+    save_file({**weights, **buffers}, tmp_path / "model.safetensors", {"format": "pt"})
+    save_file({"x": torch.ones(1)}, tmp_path / "adapter_model.safetensors")
+    buffer_note, file_note = read_folder(tmp_path).notes
+    assert all(name in buffer_note for name in buffers)
+    assert "adapter_model.safetensors" in file_note
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
