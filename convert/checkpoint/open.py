@@ -22,7 +22,7 @@ def open_base(path: Path) -> Checkpoint:
         ModelInvalidError: it is damaged or not supported.
     """
     if not path.exists():
-        hint = "give a folder with a Hugging Face checkpoint, or a .gguf file"
+        hint = "give a folder with a Hugging Face checkpoint, a .gguf file, or a model of the store"
         raise UsageError(f"the base {path} does not exist", hint=hint)
     return read_folder(path) if path.is_dir() else read_gguf(path)
 

@@ -42,6 +42,8 @@ _CHECKED_ELEMENTS = 8 << 20
 _MAX_SHOWN = 1000
 _MAX_NAME_LENGTH = 256
 _RESIZED = "the vocabulary was resized"
+_EMPTY = "holds no numbers"
+_NO_PAIR = "and has no A and B"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,13 @@ def _weights_path(folder: Path) -> Path:
 def _mismatch_error(path: Path, problems: list[str]) -> ModelInvalidError:
     message = f"{path} does not match the model: {several(problems, most=_MAX_SHOWN)}"
     hint = "give the base that it was trained on"
-    if any(_RESIZED in problem for problem in problems):
+    if any(_EMPTY in problem or _NO_PAIR in problem for problem in problems):
+        gather = (
+            "if the model was spread over several processes (DeepSpeed ZeRO-3, FSDP), only a part was saved: gather its"
+            " weights when the adapter is saved"
+        )
+        hint = gather if any(_EMPTY in problem for problem in problems) else f"{hint}; {gather}"
+    elif any(_RESIZED in problem for problem in problems):
         hint = "resize the base with transformers (resize_token_embeddings), save it, and give that as the base"
     return ModelInvalidError(message, hint=hint)
 
@@ -261,6 +269,9 @@ class _TensorAssigner:
     def _is_valid(self, tensor: StoredTensor, shape: tuple[int, ...]) -> bool:
         """Check shape and values; record a problem and return False if they are wrong."""
         key = tensor.name
+        if 0 in tensor.shape:
+            self.problems.append(f"{quoted(key)} {_EMPTY}: it has the shape {tensor.shape}, not {shape}")
+            return False
         if tensor.shape != shape:
             sizes = zip(shape, tensor.shape, strict=False)
             resized = {expected for expected, found in sizes if expected != found} == {self._shapes[EMBEDDING][0]}
@@ -283,7 +294,7 @@ class _TensorAssigner:
                 self.replaced_rows.setdefault(OUTPUT, self.replaced_rows[EMBEDDING])
         modules = [name.removesuffix(".weight") for name, shape in self._shapes.items() if len(shape) == 2]
         missing = [module for module in modules if self._settings.is_target(module) and module not in self._parts]
-        self.problems += [f"{module} is in target_modules, and has no A and B" for module in missing]
+        self.problems += [f"{module} is in target_modules, {_NO_PAIR}" for module in missing]
         for suffix in self._settings.modules_to_save:
             if not any(name.rpartition(".")[0].endswith(suffix) for name in self.replaced):
                 self.problems.append(f"{quoted(suffix)} of modules_to_save has no tensor")

@@ -6,14 +6,18 @@ Source of the file names: docs/gguf.md of ggml.
 from __future__ import annotations
 
 import re
+import reprlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gguf
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from genrec_edge.catalog.titles import clean
 from genrec_edge.convert.hf_json import CONFIG_NAME, read_json
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.header import read_header
+from genrec_edge.gguf.training_keys import RECORD_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +25,16 @@ if TYPE_CHECKING:
 MODEL_VERSION = "v1.0"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*")
 _MAX_NAME_LENGTH = 60
-# An SPDX expression: identifiers, LicenseRef-…, joined by AND, OR and WITH. Source: SPDX specification 2.3, annex D.
+# The form of an SPDX expression; `packaging` has the list, and would also take other spellings of the operators.
 _LICENCE = re.compile(r"\(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*( (AND|OR|WITH) \(*[A-Za-z0-9][A-Za-z0-9.+-]*\)*)*")
+_MAX_LICENCE_LENGTH = 500
+_MAX_CARD_LENGTH = 1 << 18
+_CARD_LICENCE = re.compile(r"^license(_name)?:(?P<licence>.*)$", re.MULTILINE)
+_RESTRICTED = re.compile(r"(?i)\b(cc-by-nc|[a-z0-9-]*-nc-|non-?commercial|research)|LicenseRef-")
+_TERMS = re.compile(
+    r"(?i)([a-z-]+ ){0,3}(non-?commercial|research[- ](purposes )?only|only for research|for research only"
+    r"|no commercial use|not be used (for )?commercial(ly)?)( [a-z-]+){0,3}"
+)
 # "owner/name", or a name. transformers also writes local paths there, which must not be published.
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -42,7 +54,7 @@ def check_name(name: str) -> None:
 
 
 def check_licence(licence: str | None, base: Path) -> str:
-    """Return `licence`, if it is an SPDX expression.
+    """Return `licence` as SPDX spells it, if it is an expression of licences on SPDX's list and of LicenseRef-….
 
     Raises:
         UsageError: it is None or not an SPDX expression; for None the hint gives the licence recorded in the base.
@@ -51,23 +63,43 @@ def check_licence(licence: str | None, base: Path) -> str:
         recorded = _recorded_licence(base)
         hint = f"the base says {recorded}" if recorded else "see the model card of the base; for example Apache-2.0"
         raise UsageError("the result needs a licence: give `licence` as an SPDX expression", hint=hint)
-    if not _LICENCE.fullmatch(licence) or not _is_balanced(licence):
-        hint = "for example Apache-2.0, MIT, or LicenseRef-llama2 for a licence without an SPDX name"
-        raise UsageError(f"`licence` is {licence!r}, which is not an SPDX expression", hint=hint)
-    return licence
+    if _LICENCE.fullmatch(licence) and len(licence) <= _MAX_LICENCE_LENGTH:
+        with suppress(InvalidLicenseExpression, RecursionError, MemoryError):
+            return str(canonicalize_license_expression(licence))
+    hint = "for example Apache-2.0, MIT, or LicenseRef-llama2 for a licence without an SPDX name"
+    message = f"`licence` is {reprlib.repr(licence)}, which is not an SPDX expression of licences on SPDX's list"
+    raise UsageError(message, hint=hint)
 
 
-def _is_balanced(text: str) -> bool:
-    """Return whether the parentheses of a text match."""
-    depth = 0
-    for character in text:
-        if character == "(":
-            depth += 1
-        elif character == ")":
-            depth -= 1
-        if depth < 0:
-            return False
-    return depth == 0
+def licence_note(licence: str, adapter: Path) -> str:
+    """Return a note if an adapter may be used for less than the licence of the result says, or "".
+
+    Only what is written is compared: the licence of its data in our training record, the licence in the front matter of
+    its card, and words of the card on research and commerce.
+    """
+    if _RESTRICTED.search(licence):
+        return ""
+    data = read_json(adapter / RECORD_NAME).get("data_licence") if (adapter / RECORD_NAME).is_file() else None
+    if isinstance(data, str) and _RESTRICTED.search(data):
+        return f"{adapter} was trained on data under {clean(data)}, and the result is to be under {licence}"
+    claimed, text = _card(adapter)
+    if _RESTRICTED.search(claimed):
+        return f"the card of {adapter} says that its licence is {claimed}, and the result is to be under {licence}"
+    if match := _TERMS.search(text):
+        return f"the card of {adapter} says {match[0]!r}, and the result is to be under {licence}"
+    return ""
+
+
+def _card(folder: Path) -> tuple[str, str]:
+    """Return the licence in the front matter of a model card, and all of its text on one line; empty without a card."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_MAX_CARD_LENGTH)
+    except OSError:
+        return "", ""
+    matter = text[3:].partition("\n---")[0] if text.startswith("---") else ""
+    names = [match["licence"].strip(" \"'") for match in _CARD_LICENCE.finditer(matter)]
+    return clean(" ".join(names)), clean(text)
 
 
 def _recorded_licence(base: Path) -> str:

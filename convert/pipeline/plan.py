@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from genrec_edge.convert.pipeline.naming import file_name
 from genrec_edge.convert.quantization.quantize import base_type
 from genrec_edge.convert.quantization.sizes import estimate_bytes
+from genrec_edge.convert.verification.samples import MAX_SEQUENCE
 from genrec_edge.engine.bindings import FILE_TYPES
 from genrec_edge.errors import UsageError
 
@@ -31,6 +32,11 @@ _SAME_GRID = (
 _PROCESS_BYTES = 300 << 20
 """Interpreter, libraries, a chunk of weights in several types, and the quantizer's buffers: measured 241 MiB for
 LLaMA-7B with an adapter, without verification (benchmarks/convert.py)."""
+_TORCH_BYTES = 350 << 20
+_TORCH_FACTOR = 4.4
+"""Bytes of memory of transformers a weight: float32, and what is converted at a time."""
+_LOGITS_COPIES = 8
+"""Of the logits of one prompt: in two models, twice each, and as float64 while they are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +154,13 @@ def make_plan(
     adapters: tuple[Adapter, ...],
     *,
     copies: bool,
+    compares: bool = False,
     notes: tuple[str, ...] = (),
 ) -> ConversionPlan:
     """Return the plan of a job. Writes nothing.
 
-    `copies` means that transformers will load a copy of the merged model. `notes` are those of the plan.
+    `compares` means that transformers will load the model, and `copies` that this is a copy of the merged one. `notes`
+    are those of the plan.
     """
     n_params = checkpoint.n_params
     files = {quant: file_name(job.name, n_params, quant) for quant in dict.fromkeys(("F16", *job.quants))}
@@ -175,7 +183,16 @@ def make_plan(
     names = store_names(job)
     steps.append(ConversionStep("install", ", ".join(names[quant] for quant in job.quants)))
     lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
-    return ConversionPlan(tuple(steps), files, peak, _PROCESS_BYTES + lora_bytes, notes)
+    memory = _PROCESS_BYTES + lora_bytes
+    if job.verify != "none":
+        memory += _verification_bytes(checkpoint, compares=compares)
+    return ConversionPlan(tuple(steps), files, peak, memory, notes)
+
+
+def _verification_bytes(checkpoint: Checkpoint, *, compares: bool) -> int:
+    """Return the memory that a verification takes beside the rest, mapped files left out."""
+    logits = _LOGITS_COPIES * 4 * MAX_SEQUENCE * checkpoint.config.vocab_size
+    return logits + (_TORCH_BYTES + int(_TORCH_FACTOR * checkpoint.n_params) if compares else 0)
 
 
 def store_names(job: ConversionJob) -> dict[str, str]:

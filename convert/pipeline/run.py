@@ -20,6 +20,7 @@ from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.check_inputs import check_inputs
 from genrec_edge.convert.pipeline.documents import MANIFEST_NAME, make_manifest, write_documents
+from genrec_edge.convert.pipeline.naming import licence_note
 from genrec_edge.convert.pipeline.plan import ConversionJob, PreparedConversion, make_plan, merge_notes
 from genrec_edge.convert.pipeline.steps import CHECKPOINT_NAME, ConversionRun
 from genrec_edge.convert.pipeline.training_record import layers_to_keep
@@ -73,8 +74,10 @@ def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
         job = replace(job, verify="full" if checkpoint.n_params <= _MAX_PARAMS_FULL else "quick")
     skip_reason = "nothing is verified" if job.verify == "none" else reference.skip_reason(checkpoint.n_params)
     copies = not skip_reason and not job.is_plain
-    notes = (*base.notes, *(merge_notes(base, checkpoint, job.quants) if adapters else ()))
-    plan = make_plan(job, checkpoint, adapters, copies=copies, notes=notes)
+    terms = (licence_note(job.licence, path) for path, _weight in job.adapters if job.licence)
+    merged = merge_notes(base, checkpoint, job.quants) if adapters else ()
+    notes = (*base.notes, *merged, *filter(None, terms))
+    plan = make_plan(job, checkpoint, adapters, copies=copies, compares=not skip_reason, notes=notes)
     return PreparedConversion(job, checkpoint, adapters, plan, skip_reason)
 
 

@@ -24,7 +24,8 @@ _WEIGHT = re.compile(r"(?P<path>.+)=(?P<weight>[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)"
 def convert(
     *,
     base: Annotated[
-        Path, typer.Option(metavar="BASE", help="A Hugging Face folder with safetensors, or a .gguf file.")
+        Path,
+        typer.Option(metavar="BASE", help="A Hugging Face folder, a .gguf file, or a model of the store."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make.")],
     adapters: Annotated[
@@ -76,10 +77,11 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Merge LoRA adapters into a LLaMA-family model, write GGUF, quantize, verify, and put it into the store."""
-    with needs_extra("convert"):
-        from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
-        from genrec_edge.convert.pipeline.naming import check_licence, check_name  # noqa: PLC0415
-        from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
+    from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
+    from genrec_edge.convert.pipeline.naming import check_licence, check_name  # noqa: PLC0415
+    from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
+
+    base = _base_path(base)
     name = out.absolute().name if name is None else name
     check_name(name)
     file_types = tuple(part.strip().upper() for part in quants.split(","))
@@ -112,6 +114,20 @@ def convert(
         _write_model(job, resume=resume, dry_run=dry_run, json=json, quiet=quiet)
 
 
+def _base_path(base: Path) -> Path:
+    """Return the file of a model of the store, if `base` is the name of one and of no file; else `base`.
+
+    Raises:
+        ModelMissingError: a known model that was not pulled.
+        ModelInvalidError: its file is not the one its manifest describes.
+    """
+    from genrec_edge.hub.store import ModelStore  # noqa: PLC0415
+
+    store, name = ModelStore(), str(base)
+    is_model = name in store.registry.models or name in store.names()
+    return store.checked(name)[0] if is_model and not base.exists() else base
+
+
 def _adapter(text: str) -> tuple[Path, float]:
     """Split a path from its weight; a folder whose name looks like that is meant as it is."""
     match = _WEIGHT.fullmatch(text)
@@ -133,6 +149,9 @@ def _write_model(job: ConversionJob, *, resume: bool, dry_run: bool, json: bool,
     if dry_run:
         _show_plan(prepared, json=json, quiet=quiet)
         return
+    if prepared.job.verify != "none":
+        with needs_extra("convert"):  # for the report's picture; said before anything is written
+            pass
     for note in prepared.plan.notes:
         say(note, quiet=quiet)
     with Bars({}, quiet=quiet) as bars:

@@ -13,6 +13,7 @@ from genrec_edge.cli.output import Bars, emit_json, print_table, say
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genrec_edge.errors import ModelInvalidError
     from genrec_edge.hub.manifest import Manifest
     from genrec_edge.hub.registry import KnownModel
     from genrec_edge.hub.store import ModelFile, ModelStore
@@ -51,16 +52,21 @@ def pull(
 
 @models_app.command("list")
 def list_models(*, json: Json = False, quiet: Quiet = False) -> None:
-    """List the models in the store."""
+    """List the models in the store; damaged ones are named, and hide no other."""
     store = _store()
-    models = [_entry(store, manifest) for manifest in store.list()]
+    manifests, damaged = _readable(store)
+    models = [_entry(store, manifest) for manifest in manifests]
     if json:
         payload = {"store": str(store.root), "default": store.registry.default, "models": models}
-        emit_json("genrec-edge/models-list@1", payload)
-    elif models:
+        errors = [{"name": name, "message": e.message, "hint": e.hint} for name, e in damaged.items()]
+        emit_json("genrec-edge/models-list@1", {**payload, "damaged": errors})
+        return
+    if models:
         _print_table(models)
-    else:
+    elif not damaged:
         say(f"no models in {store.root}", quiet=quiet)
+    for name, error in damaged.items():
+        say(f"{name} is damaged: {error.message}; {error.hint}")
 
 
 @models_app.command()
@@ -83,10 +89,12 @@ def verify(
 ) -> None:
     """Read models from end to end and compare every bit with their manifests."""
     store = _store()
-    manifests = [store.get(name)[1]] if name else list(store.list())
+    manifests, damaged = ([store.get(name)[1]], {}) if name else _readable(store)
     for manifest in manifests:
         with Bars(_STAGES, quiet=quiet) as bars:
             store.verify(manifest.name, bars.counter("hash", manifest.size_bytes))
+    for error in damaged.values():  # after the others: what can be read was verified
+        raise error
     if json:
         models = [{"ok": True, **_entry(store, manifest)} for manifest in manifests]
         emit_json("genrec-edge/models-verify@1", {"models": models})
@@ -158,6 +166,19 @@ def _store() -> ModelStore:
     from genrec_edge.hub.store import ModelStore  # noqa: PLC0415 - keeps `--help` light
 
     return ModelStore()
+
+
+def _readable(store: ModelStore) -> tuple[list[Manifest], dict[str, ModelInvalidError]]:
+    """Return the manifests of the models, and by name what is wrong with those that cannot be read."""
+    from genrec_edge.errors import ModelInvalidError  # noqa: PLC0415
+
+    manifests, damaged = [], {}
+    for name in store.names():
+        try:
+            manifests.append(store.get(name)[1])
+        except ModelInvalidError as e:
+            damaged[name] = e
+    return manifests, damaged
 
 
 def _introduction(store: ModelStore, name: str) -> str:

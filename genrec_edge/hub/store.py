@@ -56,10 +56,13 @@ class ModelStore:
         Raises:
             ModelInvalidError: a model's folder is damaged; the hint says how to remove it.
         """
+        return [self.get(name)[1] for name in self.names()]
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all models, damaged or not, in order."""
         if not self.root.is_dir():
             return []
-        names = sorted(p.name for p in self.root.iterdir() if _NAME.fullmatch(p.name) and p.is_dir())
-        return [self.get(name)[1] for name in names]
+        return sorted(p.name for p in self.root.iterdir() if _NAME.fullmatch(p.name) and p.is_dir())
 
     def get(self, name: str) -> tuple[Path, Manifest]:
         """Return a model's file and manifest. Its size is checked, its contents are not: that is `verify`.

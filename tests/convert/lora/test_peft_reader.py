@@ -40,6 +40,18 @@ def test_names_of_older_versions_are_read(tmp_path: Path) -> None:
     assert len(read_adapter(folder, MODEL).deltas) == 2
 
 
+@pytest.mark.parametrize("parts", ["empty", "flat and empty", "half of the modules"])
+def test_an_adapter_saved_in_parts_is_named_as_that(parts: str, tmp_path: Path) -> None:
+    changes: dict[str, Any] = dict.fromkeys(Q_PROJ, np.zeros((0, 64) if parts == "empty" else (0,), np.float32))
+    if parts == "half of the modules":
+        changes = {name: NONE for name in Q_PROJ if "layers.1." in name}
+    folder = write_peft(tmp_path / "a", None, changes)
+    with pytest.raises(ModelInvalidError, match=r"holds no numbers|has no A and B") as error:
+        read_adapter(folder, MODEL)
+    assert "DeepSpeed ZeRO-3" in error.value.hint
+    assert "gather its weights" in error.value.hint
+
+
 def test_everything_that_does_not_fit_is_told_at_once(tmp_path: Path) -> None:
     nan = np.full((4, 64), math.nan, np.float32)
     prefix = "base_model.model.model."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genrec_edge.convert.pipeline.naming import base_name, check_licence, check_name, file_name
+from genrec_edge.convert.pipeline.naming import base_name, check_licence, check_name, file_name, licence_note
 from genrec_edge.errors import UsageError
 from tests.support.training_records import folder_base
 
@@ -68,6 +68,10 @@ def test_licences_that_are_spdx_expressions_pass(licence: str, tmp_path: Path) -
     "licence",
     [
         "",
+        "x",
+        "Apache",
+        "MIT AND nothing-at-all",
+        "MIT OR " * 200 + "MIT",
         "Apache 2.0",
         "MIT OR",
         "OR MIT",
@@ -85,6 +89,37 @@ def test_other_licences_are_refused_with_an_example(licence: str, tmp_path: Path
     with pytest.raises(UsageError, match="SPDX") as caught:
         check_licence(licence, tmp_path)
     assert "LicenseRef-llama2" in caught.value.hint
+
+
+def test_a_licence_is_spelled_as_spdx_spells_it(tmp_path: Path) -> None:
+    assert check_licence("apache-2.0 AND mit", tmp_path) == "Apache-2.0 AND MIT"
+
+
+@pytest.mark.parametrize(
+    ("card", "found"),
+    [
+        ("---\nlicense: cc-by-nc-4.0\n---\n", "says that its licence is cc-by-nc-4.0"),
+        ("---\nlicense: other\nlicense_name: llama-research\n---\n", "says that its licence is other llama-research"),
+        ("# Films\n\nThe weights are for research purposes only.\n", "for research purposes only"),
+        ("It must not be used\ncommercially.", "not be used commercially"),
+        ("---\nlicense: apache-2.0\n---\nTrained in our research group.", ""),
+        ("", ""),
+    ],
+)
+def test_an_adapter_for_research_alone_is_noted_under_a_free_licence(card: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(card)
+    note = licence_note("Apache-2.0", tmp_path)
+    assert found in note
+    assert bool(note) == bool(found)
+    assert ("the result is to be under Apache-2.0" in note) == bool(found)
+    assert licence_note("CC-BY-NC-4.0", tmp_path) == ""
+    assert licence_note("Apache-2.0 AND LicenseRef-GroupLens", tmp_path) == ""
+
+
+def test_the_licence_of_the_data_is_noted_too(tmp_path: Path) -> None:
+    assert licence_note("MIT", tmp_path) == ""
+    (tmp_path / "genrec_edge.json").write_text('{"data_licence": "LicenseRef-GroupLens"}')
+    assert "was trained on data under LicenseRef-GroupLens" in licence_note("MIT", tmp_path)
 
 
 def test_without_a_licence_the_hint_is_what_the_base_claims(tiny_gguf: Write, tmp_path: Path) -> None:
