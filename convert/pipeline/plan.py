@@ -32,11 +32,10 @@ _SAME_GRID = (
 _PROCESS_BYTES = 300 << 20
 """Interpreter, libraries, a chunk of weights in several types, and the quantizer's buffers: measured 241 MiB for
 LLaMA-7B with an adapter, without verification (benchmarks/convert.py)."""
-_TORCH_BYTES = 350 << 20
-_TORCH_FACTOR = 4.4
-"""Bytes of memory of transformers a weight: float32, and what is converted at a time."""
-_LOGITS_COPIES = 8
-"""Of the logits of one prompt: in two models, twice each, and as float64 while they are compared."""
+_TORCH_BYTES = 250 << 20
+_LOGITS_COPIES = 6
+"""Of the logits of one prompt, in two models and while they are compared. With SmolLM2-135M, whose plan says 838 MiB, a
+verification took 740 MiB beside 1,031 MiB of mapped files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +184,18 @@ def make_plan(
     lora_bytes = sum(4 * (d.a.size + d.b.size) for adapter in adapters for d in adapter.deltas.values())
     memory = _PROCESS_BYTES + lora_bytes
     if job.verify != "none":
-        memory += _verification_bytes(checkpoint, compares=compares)
+        memory += _verification_bytes(checkpoint, compares=compares, copies=copies)
     return ConversionPlan(tuple(steps), files, peak, memory, notes)
 
 
-def _verification_bytes(checkpoint: Checkpoint, *, compares: bool) -> int:
-    """Return the memory that a verification takes beside the rest, mapped files left out."""
+def _verification_bytes(checkpoint: Checkpoint, *, compares: bool, copies: bool) -> int:
+    """Return the memory that a verification takes beside the rest, mapped files left out.
+
+    transformers maps a copy, which has its own type, and converts the weights of a folder that it reads as it is.
+    """
     logits = _LOGITS_COPIES * 4 * MAX_SEQUENCE * checkpoint.config.vocab_size
-    return logits + (_TORCH_BYTES + int(_TORCH_FACTOR * checkpoint.n_params) if compares else 0)
+    weights = 0 if copies else 4 * checkpoint.n_params
+    return logits + (_TORCH_BYTES + weights if compares else 0)
 
 
 def store_names(job: ConversionJob) -> dict[str, str]:

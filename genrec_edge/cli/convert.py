@@ -77,10 +77,10 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Merge LoRA adapters into a LLaMA-family model, write GGUF, quantize, verify, and put it into the store."""
-    from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
-    from genrec_edge.convert.pipeline.naming import check_licence, check_name  # noqa: PLC0415
-    from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
-
+    with needs_extra("convert", looks_ahead=False):  # the rest of it when the inputs are right
+        from genrec_edge.convert.checkpoint.layers import parse_layers  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.naming import check_licence, check_name  # noqa: PLC0415
+        from genrec_edge.convert.pipeline.plan import ConversionJob, check_quants  # noqa: PLC0415
     base = _base_path(base)
     name = out.absolute().name if name is None else name
     check_name(name)

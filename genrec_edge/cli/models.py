@@ -59,7 +59,7 @@ def list_models(*, json: Json = False, quiet: Quiet = False) -> None:
     if json:
         payload = {"store": str(store.root), "default": store.registry.default, "models": models}
         errors = [{"name": name, "message": e.message, "hint": e.hint} for name, e in damaged.items()]
-        emit_json("genrec-edge/models-list@1", {**payload, "damaged": errors})
+        emit_json("genrec-edge/models-list@1", {**payload, **({"damaged": errors} if errors else {})})
         return
     if models:
         _print_table(models)

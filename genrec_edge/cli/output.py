@@ -208,16 +208,16 @@ class Bars:
 
 
 @contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
+def needs_extra(extra: str, *, looks_ahead: bool = True) -> Iterator[None]:
     """Turn a missing module of an optional part of the package into one line that says how to install it.
 
-    Those that are loaded only later, after hours of work perhaps, are looked for, too.
+    Those that are loaded only later, after hours of work perhaps, are looked for, too, unless `looks_ahead` is False.
 
     Raises:
         MissingExtraError: with the name of the module.
     """
     try:
-        for module in sorted(_EXTRAS[extra]):
+        for module in sorted(_EXTRAS[extra]) if looks_ahead else ():
             if find_spec(module) is None:
                 raise _missing(extra, module)
         yield

@@ -435,6 +435,23 @@ def test_a_dry_run_writes_nothing_anywhere(usual: Options, inputs: Path, own_hom
     assert document["disk_bytes"] == sum(step["bytes"] for step in document["steps"] if step["bytes"] > 0)
 
 
+def test_a_model_of_the_store_can_be_the_base(usual: Options) -> None:
+    run_json("convert", usual)
+    again = {**usual, "base": "Tiny", "out": usual["out"].with_name("again"), "name": "Again"}
+    (step, *_) = run_json("convert", again, "--dry-run")["steps"]
+    assert "/models/Tiny/" in step["target"]
+    unknown = run("convert", {**again, "base": "Tinny"})
+    assert unknown.exit_code == 2
+    assert "a model of the store" in unknown.stderr
+
+
+def test_a_verification_takes_its_memory_in_the_plan(usual: Options, inputs: Path) -> None:
+    def planned(verify: str) -> int:
+        return int(run_json("convert", {**usual, "base": inputs / "hf", "verify": verify}, "--dry-run")["memory_bytes"])
+
+    assert planned("none") + (250 << 20) < planned("quick") == planned("full")
+
+
 def test_the_plan_is_what_is_written(usual: Options) -> None:
     options = {**usual, "quant": "F16,Q8_0,Q4_0"}
     planned = run_json("convert", options, "--dry-run")

@@ -113,6 +113,24 @@ def test_plain_output(store_path: Path) -> None:
     assert run("rm", "tiny").stdout == "removed tiny\n"
 
 
+def test_a_damaged_model_hides_no_other(store_path: Path) -> None:
+    run("pull")
+    (store_path / "broken").mkdir()
+    (store_path / "broken" / "manifest.json").write_text("{")
+    document = run_json("list")
+    assert [model["name"] for model in document["models"]] == ["tiny"]
+    (damaged,) = document["damaged"]
+    assert damaged["name"] == "broken"
+    assert "manifest.json is not a valid manifest" in damaged["message"]
+    listed = run("list")
+    assert "tiny" in listed.stdout
+    assert listed.stderr.startswith("broken is damaged: ")
+    path = store_path / "tiny" / "tiny-F32.gguf"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [error["name"] for error in run_json("list")["damaged"]] == ["broken", "tiny"]
+    assert isinstance(failure("verify"), ModelInvalidError)
+
+
 def test_failures_keep_stdout_empty(store_path: Path) -> None:
     missing = failure("path", "--json")
     assert isinstance(missing, ModelMissingError)

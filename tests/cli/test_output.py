@@ -120,7 +120,7 @@ class Blocker:
         if name.partition(".")[0] == {module!r}:
             raise ModuleNotFoundError("No module named " + repr(name), name=name)
 sys.meta_path.insert(0, Blocker())
-sys.argv = ["genrec-edge", "convert", "--base", "no-such", "--out", "out", "--license", "MIT"]
+sys.argv = ["genrec-edge", "convert", "--out", "out", "--license", "MIT", *{more!r}]
 from genrec_edge.cli import main
 main()
 """
@@ -128,12 +128,22 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["gguf", "matplotlib"])
-def test_a_missing_part_is_one_line_before_any_work(module: str, tmp_path: Path) -> None:
-    """Also of those modules that only the last step loads."""
-    script = BLOCKER.format(module=module)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_a_missing_part_is_one_line_before_any_work(
+    module: str, tiny_llama: Path, tricky_path: Path, own_home: Path, tmp_path: Path
+) -> None:
+    """Also of those modules that only the last step loads, but after the inputs were looked at."""
+
+    def convert(*more: str) -> subprocess.CompletedProcess[str]:
+        script = BLOCKER.format(module=module, more=[*map(str, more)])
+        return subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    if module == "matplotlib":
+        assert convert("--base", "no-such").returncode == 2
+        assert convert("--base", str(tiny_llama), "--dry-run").returncode == 0
+    done = convert("--base", str(tiny_llama), "--catalog", str(tricky_path))
     assert done.returncode == MissingExtraError.exit_code == 13
     assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
     assert done.stderr == (
         f"error: {module} is not installed, which this command needs; pip install 'genrec-edge[convert]'\n"
     )
