@@ -88,7 +88,7 @@ def load(
     with suppress(OSError):  # others may remove some meanwhile
         _remove_longest_unused(path.parent)
     with suppress(DamagedIndexError):
-        return trie_files.read(path) or made  # mapped, it costs no memory of its own
+        return trie_files.read(path) or made  # a large one is mapped: no memory of its own
     return made
 
 

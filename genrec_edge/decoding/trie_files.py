@@ -1,9 +1,10 @@
-"""A title index as a folder of arrays: written whole, and memory-mapped when it is read.
+"""A title index as a folder of arrays: written whole, and memory-mapped when it is read, unless it is small.
 
-What is read back is what was written: `key.json` has the sha256 of each array. A small index is hashed whenever it is
-read. A large one is hashed once, and again when anything was done to its files: `.checked.json` has their sizes, times
-and numbers, and is worth nothing but time. Beside the hashes the arrays are checked to be a trie at all, so that no
-search can run in circles or out of them. Indexes of version 0.1 have no hashes; of those this is all that is checked.
+What is read back is what was written: `key.json` has the sha256 of each array. A small index is read and hashed every
+time; then nothing that is done to its files matters. A large one is hashed once, and again when anything was done to
+its files: `.checked.json` has their sizes, times and numbers, and is worth nothing but time. Beside the hashes the
+arrays are checked to be a trie at all, so that no search can run in circles or out of them. Indexes of version 0.1 have
+no hashes; of those this is all that is checked.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ ARRAYS: dict[str, str] = {
 """The arrays of an index, one-dimensional, and their types on the disk."""
 _KEY, _CHECKED = "key.json", ".checked.json"
 _MAX_KEY_BYTES = 1 << 16
-_ALWAYS_HASHED_BYTES = 8 << 20
-"""Indexes up to this size are hashed whenever they are read: 5 ms, for about 90,000 titles."""
+_SMALL_BYTES = 8 << 20
+"""Indexes up to this size, of about 150,000 titles, are read and hashed every time, which takes 10 ms."""
+_SIZE = 2
+"""The place of the size in the stamp of a file."""
 _CLOCK_NS = 2_000_000_000
 """Files that changed so shortly before they were checked may have changed after it, at the same time of the clock."""
 
@@ -79,7 +82,7 @@ def write(trie: TitleTrie, path: Path) -> None:
 
 
 def read(path: Path) -> TitleTrie | None:
-    """Return the memory-mapped index in the folder `path`, None if there is none.
+    """Return the index in the folder `path`, memory-mapped unless it is small; None if there is none.
 
     Raises:
         DamagedIndexError: it is damaged or of another format. So it may seem while another process replaces it.
@@ -89,10 +92,11 @@ def read(path: Path) -> TitleTrie | None:
             return None
         stamps = _stamps(path)
         key, hashes = _read_key(path / _KEY)
-        mapped = {name: np.memmap(path / f"{name}.npy", np.uint8, mode="r") for name in ARRAYS}
+        is_small = sum(stamps[f"{name}.npy"][_SIZE] for name in ARRAYS) <= _SMALL_BYTES
+        contents = {name: _content(path / f"{name}.npy", is_small=is_small) for name in ARRAYS}
     except (OSError, ValueError) as e:
         raise DamagedIndexError(str(e)) from e
-    arrays = {name: _array(name, content) for name, content in mapped.items()}
+    arrays = {name: _array(name, content) for name, content in contents.items()}
     trie = TitleTrie(
         arrays["tokens"],
         arrays["first_child"],
@@ -102,9 +106,8 @@ def read(path: Path) -> TitleTrie | None:
         arrays["namesakes"],
         key,
     )
-    is_small = sum(content.nbytes for content in mapped.values()) <= _ALWAYS_HASHED_BYTES
     if is_small or not _is_checked(path, stamps):
-        for name, content in mapped.items():
+        for name, content in contents.items():
             if hashes is not None and hashlib.sha256(content.data).hexdigest() != hashes[name]:
                 raise DamagedIndexError(f"{name}.npy is not what was written")
         if wrong := check_trie(trie):
@@ -131,14 +134,22 @@ def _read_key(path: Path) -> tuple[TrieKey, dict[str, str] | None]:
     return key, hashes
 
 
+def _content(path: Path, *, is_small: bool) -> NDArray[np.uint8]:
+    """Return the bytes of a file, read or mapped."""
+    if not is_small:
+        return np.memmap(path, np.uint8, mode="r")
+    with open_regular(path) as file:
+        return np.frombuffer(file.read(_SMALL_BYTES + 1), np.uint8)
+
+
 def _array(name: str, content: NDArray[np.uint8]) -> NDArray[Any]:
-    """Return the array in the bytes of a file, still mapped, whose header has to be what numpy writes for its size."""
+    """Return the array in the bytes of a file, not copied, whose header has to be what numpy writes for its size."""
     kind = np.dtype(ARRAYS[name])
     start = len(_header(kind, 0))
     n, rest = divmod(len(content) - start, kind.itemsize)
     if n < 0 or rest or content[:start].tobytes() != _header(kind, n):
         raise DamagedIndexError(f"{name}.npy is not an array of {kind.name}")
-    # Still mapped, and several times faster to index than the np.memmap around it.
+    # If mapped, it still is, and several times faster to index than the np.memmap around it.
     return np.asarray(content[start:].view(kind))
 
 

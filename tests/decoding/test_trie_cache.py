@@ -215,6 +215,7 @@ def test_an_index_that_cannot_be_kept_serves_this_process(
         (folder / ".lock").mkdir(parents=True)
     else:
         in_the_way = {"cache": own_home / "cache", "indexes": own_home / "cache" / "indexes", "folder": folder}[what]
+        shutil.rmtree(in_the_way, ignore_errors=True)
         in_the_way.parent.mkdir(parents=True, exist_ok=True)
         in_the_way.write_text("in the way")
     for _ in range(2):

@@ -45,16 +45,29 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "index"
 
 
-def test_read_again_it_is_the_same_and_memory_mapped(path: Path) -> None:
+@pytest.mark.parametrize("is_small", [True, False])
+def test_read_again_it_is_the_same_and_memory_mapped_unless_small(
+    path: Path, is_small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_small:
+        monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
     index = index_of(WORDS)
     trie_files.write(index, path)  # over the old one
     found = trie_files.read(path)
     assert found is not None
     assert found.key == KEY
-    assert isinstance(found.tokens.base, np.memmap)
+    assert isinstance(found.tokens.base, np.memmap) != is_small
     assert content(found) == content(index)
     assert [p.name for p in path.parent.iterdir()] == ["index"]
     assert trie_files.read(path.with_name("other")) is None
+
+
+def test_a_small_index_does_not_mind_what_is_done_to_its_files_later(path: Path) -> None:
+    found = trie_files.read(path)
+    assert found is not None
+    for file in path.iterdir():
+        os.truncate(file, 0)  # of a mapped file the next reader would be killed
+    assert content(found) == content(index_of(WORDS))
 
 
 @pytest.mark.parametrize("name", [*(f"{name}.npy" for name in ARRAYS), "key.json"])
@@ -166,7 +179,7 @@ def test_what_was_built_passes_the_checks() -> None:
 
 
 def test_a_large_index_is_hashed_once_and_after_every_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trie_files, "_ALWAYS_HASHED_BYTES", 0)
+    monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
     monkeypatch.setattr(trie_files, "_CLOCK_NS", 0)
     checked: list[TitleTrie] = []
 
@@ -194,7 +207,7 @@ def test_a_large_index_is_hashed_once_and_after_every_change(path: Path, monkeyp
 def test_what_has_just_been_written_may_be_written_again_at_the_same_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trie_files, "_ALWAYS_HASHED_BYTES", 0)
+    monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
     assert trie_files.read(path) is not None
     assert not (path / ".checked.json").exists()
 
