@@ -54,12 +54,16 @@ class Catalog:
         self._filter_results: RowSetCache | None = None
         self._retitled: tuple[str, dict[int, str]] = ("", {})
         """A revision, and the keys of the items at it whose own key is not that of their title."""
-        with self._querying() as c:
-            self.meta = {str(name): str(value) for name, value in c.execute("SELECT name, value FROM meta")}
-            self.item_columns: tuple[str, ...] = tuple(schema.column_names(c))
-            """The columns of the imported file: the keys of `Item.columns`."""
-            self.list_columns: tuple[str, ...] = tuple(schema.list_names(c))
-            """Those of them that hold many values."""
+        self._is_closed = False
+        self._file = _file_number(path)
+        self._schema_version = -1
+        self.meta: dict[str, str] = {}
+        self.item_columns: tuple[str, ...] = ()
+        """The columns of the imported file: the keys of `Item.columns`."""
+        self.list_columns: tuple[str, ...] = ()
+        """Those of them that hold many values."""
+        with self._querying():
+            pass  # reads them
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -72,12 +76,8 @@ class Catalog:
         """
         path = Path(path)
         with ExitStack() as cleanup:
-            connection = schema.CATALOG.connect(path, "ro")
+            connection = _connect(path)
             cleanup.callback(connection.close)
-            with schema.CATALOG.errors(path):
-                is_up_to_date = check_file(path, connection)
-            if not is_up_to_date:
-                _bring_up_to_date(path)
             catalog = cls(path, connection)
             if not catalog.n_items:
                 message = f"the catalog {path} is empty"
@@ -244,6 +244,7 @@ class Catalog:
     def close(self) -> None:
         """Close the file; the catalog cannot be used after that. May be called twice."""
         with self._lock:
+            self._is_closed = True
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -258,7 +259,25 @@ class Catalog:
     def _querying(self) -> Iterator[sqlite3.Connection]:
         where_module.poll()  # whatever asks the catalog again and again keeps the deadline of its caller
         with self._lock, schema.CATALOG.errors(self.path):
+            if not self._is_closed and not self._connection.in_transaction:
+                self._follow_file()
             yield self._connection
+
+    def _follow_file(self) -> None:
+        """Open a file anew that was replaced, and read its columns anew where another program changed them."""
+        number = _file_number(self.path)
+        if number not in {None, self._file}:
+            connection = _connect(self.path)
+            self._connection.close()
+            self._connection, self._file, self._schema_version = connection, number, -1
+            self._filter_results = None
+        (schema_version,) = self._connection.execute("PRAGMA schema_version").fetchone()
+        if schema_version != self._schema_version:
+            rows = self._connection.execute("SELECT name, value FROM meta")
+            self.meta = {str(name): str(value) for name, value in rows}
+            self.item_columns = tuple(schema.column_names(self._connection))
+            self.list_columns = tuple(schema.list_names(self._connection))
+            self._schema_version = schema_version
 
     def _keys_of_retitled(self) -> dict[int, str]:
         """Return the right keys of items whose title another program changed: it cannot know how keys are made."""
@@ -271,13 +290,38 @@ class Catalog:
             return self._retitled[1]
 
     def _select(self, column: str, values: Sequence[object]) -> Iterator[Item]:
-        names = ", ".join(quoted(name) for name in ("row", "id", "title", "year", *self.item_columns))
+        with self._querying():
+            item_columns = self.item_columns
+        names = ", ".join(quoted(name) for name in ("row", "id", "title", "year", *item_columns))
         for start in range(0, len(values), _MAX_PARAMETERS):
             chunk = values[start : start + _MAX_PARAMETERS]
             query = f"SELECT {names} FROM items WHERE {column} IN ({_placeholders(chunk)})"
             for row, item_id, title, year, *rest in self.query(query, chunk):
-                columns = dict(zip(self.item_columns, rest, strict=True))
+                columns = dict(zip(item_columns, rest, strict=True))
                 yield Item(row, item_id, title, year, columns)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a file read-only, and check it."""
+    connection = schema.CATALOG.connect(path, "ro")
+    try:
+        with schema.CATALOG.errors(path):
+            is_up_to_date = check_file(path, connection)
+        if not is_up_to_date:
+            _bring_up_to_date(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _file_number(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from one that replaced it, None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _bring_up_to_date(path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from genrec_edge.catalog import where
 from genrec_edge.catalog.edit import remove
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.errors import CatalogError
+from genrec_edge.catalog.writer import build
+from genrec_edge.errors import CatalogError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +139,41 @@ def test_reading_goes_on_while_titles_are_streamed(nine_films_path: Path) -> Non
         thread.join(5)
         assert result == [3]
         stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_replaced_is_opened_anew(nine_films_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("id,title,kind\na,Up,Cartoon\nb,Big,Comedy\n")
+    with Catalog.open(nine_films_path) as catalog:
+        before = catalog.revision
+        assert catalog.filter("length > 120").size
+        build(tmp_path / "other.csv", nine_films_path, force=True)
+        assert catalog.revision != before
+        assert catalog.columns == ("id", "title", "year", "kind")
+        rows = catalog.filter("kind = 'Comedy'").tolist()
+        assert [item.title for item in catalog.items(rows)] == ["Big"]
+        assert (catalog.n_items, [title for _, title, _ in catalog.titles()]) == (2, ["Up", "Big"])
+        with pytest.raises(UsageError, match="no column 'length'"):
+            catalog.filter("length > 120")
+        (tmp_path / "no_catalog").write_text("no catalog")
+        (tmp_path / "no_catalog").replace(nine_films_path)
+        with pytest.raises(CatalogError, match="is not a catalog"):
+            catalog.items([1])
+        nine_films_path.unlink()
+        assert catalog.items([1])[0].title == "Up"  # the file is still open
+
+
+def test_columns_of_another_program_are_read_anew(nine_films_path: Path) -> None:
+    with Catalog.open(nine_films_path) as catalog, closing(sqlite3.connect(nine_films_path)) as other:
+        other.execute("ALTER TABLE items ADD COLUMN owned INTEGER DEFAULT 1")
+        assert catalog.items([1])[0].columns["owned"] == 1
+        assert catalog.filter("owned = 1").size == 9
+        other.execute("ALTER TABLE items DROP COLUMN owned")
+        assert "owned" not in catalog.items([1])[0].columns
+
+
+def test_a_closed_catalog_is_no_damage(nine_films_path: Path) -> None:
+    catalog = Catalog.open(nine_films_path)
+    catalog.close()
+    with pytest.raises(UsageError, match="was closed"):
+        catalog.items([1])
+    catalog.close()
