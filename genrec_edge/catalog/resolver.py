@@ -49,6 +49,8 @@ _ARTICLES = ("the", "a", "an")
 
 _NEAR_YEAR_CONFIDENCE = 0.9
 """Catalogs disagree by a year about films that opened at a festival first."""
+_OTHER_FORM_CONFIDENCE = 0.95
+"""Of an id that is written in another way than the catalog does."""
 _NUMBER_CONFIDENCE = 0.9
 """Of a bare number that is an id: whoever wrote it may have meant a title that the catalog does not have."""
 _MIN_WORDS = 2
@@ -117,7 +119,8 @@ class TitleResolver:
         for forms in id_forms(text[:_MAX_CHARACTERS]):
             items = list(self._catalog.by_ids(forms).values())
             if len(items) == 1:
-                return Match(text, items[0], "id", confidence)
+                is_as_written = items[0].id == text.strip()
+                return Match(text, items[0], "id", confidence if is_as_written else _OTHER_FORM_CONFIDENCE)
             if items:
                 return Match(text, None, "ambiguous", 0.0, _candidates(items))
         return None

@@ -203,11 +203,12 @@ def test_a_text_may_be_an_id_and_titles_come_first(tmp_path: Path) -> None:
             match = ids.resolve(text)
             return None if match.item is None else match.item.title, match.method, match.confidence
 
-        for text in ("tt0133093", "TT0133093", "imdb:tt0133093", "https://www.imdb.com/title/tt0133093/"):
-            assert found(text) == ("The Matrix", "id", 1.0)
+        assert found(" tt0133093") == ("The Matrix", "id", 1.0)
+        for text in ("TT0133093", "imdb:tt0133093", "https://www.imdb.com/title/tt0133093/"):
+            assert found(text) == ("The Matrix", "id", 0.95)  # and so said by the command line
         assert found("300") == ("300", "exact", 1.0)
-        assert found("300.0") == ("Alien", "id", 1.0)
-        assert found("b7") == ("Ran", "id", 1.0)
+        assert found("300.0") == ("Alien", "id", 0.95)
+        assert found("b7") == ("Ran", "id", 0.95)
         assert found("tt0000001")[:2] == (None, "none")
         assert found("{tt0133093} or {tt0416449}")[:2] == (None, "ambiguous")
         assert ids.resolve_interaction(Interaction(id="TT0133093")).method == "id"
