@@ -41,7 +41,7 @@ def test_a_pulled_data_set_says_what_it_is(ml_100k: Path, recbole_wheel: Path) -
     assert card["source"]["wheel_sha256"] == sha256_file(recbole_wheel)
     assert [file["bytes"] for file in card["source"]["files"]] == [1_979_230, 66_632]
     path = ml_100k / "interactions.csv"
-    counts = {"events": 100_000, "users": 943, "items": 1682, "rated": 100_000}
+    counts = {"events": 100_000, "users": 943, "items": 1682, "rated": 100_000, "left_out": 0}
     assert card["interactions"] == {
         "file": path.name,
         "bytes": path.stat().st_size,
