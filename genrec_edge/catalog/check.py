@@ -16,7 +16,7 @@ from genrec_edge.catalog import schema, titles
 from genrec_edge.catalog.list_triggers import has_list_triggers, lists_left_behind
 from genrec_edge.errors import GenRecError
 from genrec_edge.storage import paths
-from genrec_edge.storage.files import atomic_write
+from genrec_edge.storage.files import atomic_write, open_regular
 from genrec_edge.storage.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _check_values(connection: sqlite3.Connection) -> None:
 def _remembered() -> dict[str, Any]:
     """Return the identities of the catalogs that were found right, by path; what cannot be read counts as nothing."""
     with suppress(OSError, ValueError, RecursionError):
-        with (paths.cache_path() / _FILE_NAME).open("rb") as file:
+        with open_regular(paths.cache_path() / _FILE_NAME) as file:
             found = json.loads(file.read(_MAX_REMEMBERED_BYTES))
         if isinstance(found, dict):
             return found

@@ -219,6 +219,15 @@ def test_what_was_remembered_may_be_anything(text: str, nine_films_path: Path) -
     assert list(json.loads(path.read_text())) == [str(nine_films_path)]
 
 
+def test_a_pipe_in_the_place_of_what_was_remembered_keeps_nobody_waiting(nine_films_path: Path) -> None:
+    remembered = paths.cache_path() / check._FILE_NAME
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    remembered.unlink(missing_ok=True)
+    os.mkfifo(remembered)
+    with Catalog.open(nine_films_path) as catalog:
+        assert catalog.n_items == 9
+
+
 def test_without_a_cache_folder_a_catalog_is_checked_each_time(
     nine_films_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
