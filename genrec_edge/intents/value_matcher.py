@@ -42,6 +42,7 @@ _COLUMNS_BY_ROLE: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(PERFORMER_CUES, PERFORMERS),
 }
 """The columns of people that a word before a name asks for."""
+_FUNCTION_WORDS = NEGATIONS | word_set("something anything everything other another all any some")
 _ORDINARY_WORDS = FILLERS | NEGATIONS | CONJUNCTIONS | PREPOSITIONS | ITEM_NOUNS | word_set("be as go so")
 _SURNAME_PARTICLES = word_set("de del della di da von van der den ten la le du el ben bin")
 _MAX_WORDS = 8
@@ -129,7 +130,8 @@ class ValueMatcher:
         key = sentence.keys(start, end)
         if key in self._terms:
             facts = tuple(dict.fromkeys(self._terms[key]))
-            if self._kinds[facts[0].column] == "place" and _is_only_a_word(sentence, start, end):
+            is_place = self._kinds[facts[0].column] == "place"
+            if _is_a_function_word(sentence, start, end) or (is_place and _is_only_a_word(sentence, start, end)):
                 return None
             return ValueMatch(start, end, facts, self._kinds[facts[0].column])
         if key in ADJECTIVES and ADJECTIVES[key] in self._terms:
@@ -173,7 +175,7 @@ class ValueMatcher:
     def _misspelled_term(self, sentence: Sentence, start: int) -> ValueMatch | None:
         """Return the value that a word outside all titles misspells by one error inside it."""
         word = sentence.key(start)
-        if len(word) < _MIN_LETTERS_OF_A_TERM - 1 or word in self._title_words:
+        if len(word) < _MIN_LETTERS_OF_A_TERM - 1 or word in self._title_words or word in self._terms:
             return None
         near = [key for key in one_edit_away(word, self._single_words) if (key[0], key[-1]) == (word[0], word[-1])]
         if len(near) != 1:
@@ -222,6 +224,15 @@ class ValueMatcher:
         new = [fact for fact in facts if fact not in self._terms.get(spelling, ())]
         if new:
             self._terms[spelling] += new
+
+
+def _is_a_function_word(sentence: Sentence, start: int, end: int) -> bool:
+    """Whether what could be a value such as "Other" or "Show" is a word of the request: "other than", "show me"."""
+    if end - start > 1:
+        return False
+    key = sentence.key(start)
+    is_in_capitals = start > 0 and sentence.words[start].is_capital and not sentence.text.isupper()
+    return (key in _FUNCTION_WORDS and not is_in_capitals) or (key in FILLERS and sentence.key(end) in {"me", "us"})
 
 
 def _is_only_a_word(sentence: Sentence, start: int, end: int) -> bool:

@@ -239,6 +239,25 @@ def test_what_an_exclusion_takes_in(sentence: str, parts: list[str], parser: Int
     assert list(parser.parse(sentence).parts) == parts
 
 
+def test_values_that_are_words_of_a_request(tmp_path: Path) -> None:
+    genres = ["Comedy", "War", "Other", "Show", "Nothing", "Love"]
+    lines = [f"T{i},{genres[i % 6]}|{genres[(5 * i + 1) % 6]}" for i in range(60)]
+    (tmp_path / "c.csv").write_text("title,genres\n" + "\n".join(lines) + "\n")
+    build(tmp_path / "c.csv", tmp_path / "c.db", lists=["genres"])
+    with Catalog.open(tmp_path / "c.db") as catalog:
+        parser = IntentParser(CatalogFacts(catalog))
+        for sentence, where in {
+            "anything other than war": "NOT (genres = 'War')",
+            "show me a comedy": COMEDY,
+            "show us a show": "genres = 'Show'",
+            "nothing with war": "NOT (genres = 'War')",
+            "a comedy, no love": f"{COMEDY} AND NOT (genres = 'Love')",
+            "genre Other": "genres = 'Other'",
+            "I would love a comedy": COMEDY,
+        }.items():
+            assert parser.parse(sentence).where == where, sentence
+
+
 @pytest.mark.parametrize("column", ["author", "Artist", "creator", "writer", "composer", "authors"])
 def test_whoever_made_an_item_is_understood_after_by(column: str, tmp_path: Path) -> None:
     people = ["Agatha Christie", "J. R. R. Tolkien", "Plato", *(f"Ann Writer{'abcdefghij'[i]}" for i in range(10))]
