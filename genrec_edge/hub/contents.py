@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.errors import GenRecError
 from genrec_edge.storage import paths
-from genrec_edge.storage.files import atomic_write, sha256_file
+from genrec_edge.storage.files import atomic_write, open_regular, sha256_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def _sample(path: Path) -> str:
 
 
 def _read(record: Path) -> object:
-    with suppress(OSError, ValueError, RecursionError), record.open("rb") as file:
+    with suppress(OSError, ValueError, RecursionError), open_regular(record) as file:
         return json.loads(file.read(_MAX_RECORD_BYTES))
     return None
 

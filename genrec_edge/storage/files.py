@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _CHUNK_BYTES = 1 << 20
+_PAGE_BYTES = 4096
 _FULL_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -79,14 +80,22 @@ def disk_full_error(path: Path, code: int = errno.ENOSPC) -> DiskFullError:
     return DiskFullError(message, hint="free some space and repeat the command")
 
 
-def no_room_for_files(folder: Path) -> bool:
-    """Return whether a file cannot be made in a folder because the disk is full; SQLite says no more than "cannot"."""
+def has_no_room(folder: Path) -> bool:
+    """Return whether a page cannot be written into a folder because its disk is full; nothing of it stays.
+
+    For SQLite, which says no more of a full disk than that something failed.
+    """
     probe = partial_file(folder / "probe")
     try:
-        probe.touch(exist_ok=False)
+        with probe.open("xb") as file:
+            file.write(bytes(_PAGE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as e:
         return e.errno in _FULL_ERRORS
-    probe.unlink()
+    finally:
+        with suppress(OSError):
+            probe.unlink()
     return False
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.errors import DiskError, GenRecError, UsageError
-from genrec_edge.storage.files import disk_full_error, largest_file_bytes, no_room_for_files, open_regular
+from genrec_edge.storage.files import disk_full_error, has_no_room, largest_file_bytes, open_regular
 from genrec_edge.storage.locks import lock_error
 from genrec_edge.storage.migrations import Migration, expected_tables, migrate, tables_of, version_of
 from genrec_edge.storage.sqlite_digest import HEADER_BYTES, DigestState, digest_state, parse_header, write_digest
@@ -229,7 +229,7 @@ class SqliteFormat:
             return KeyboardInterrupt()  # our queries are ended by nothing else
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and extended_code != _READ_TOO_FAR):
             return _disk_error(path, e, extended_code)
-        if code == sqlite3.SQLITE_CANTOPEN and no_room_for_files(path.parent):
+        if code == sqlite3.SQLITE_CANTOPEN and has_no_room(path.parent):
             return disk_full_error(path)
         if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
             message = f"cannot open or write {path} ({e})"
@@ -253,7 +253,7 @@ class SqliteFormat:
 
 
 def _disk_error(path: Path, e: Exception, extended_code: int) -> GenRecError:
-    if extended_code & 0xFF == sqlite3.SQLITE_FULL:
+    if extended_code & 0xFF == sqlite3.SQLITE_FULL or has_no_room(path.parent):
         return disk_full_error(path)
     if extended_code == sqlite3.SQLITE_IOERR_WRITE and largest_file_bytes() is not None:
         return disk_full_error(path, errno.EFBIG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,18 +87,22 @@ def test_a_file_that_may_not_grow_is_a_full_disk_with_its_bytes(tmp_path: Path) 
     assert path.read_bytes() == before
 
 
-def test_a_journal_that_finds_no_room_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite says of it that it cannot open the file."""
-    error = sqlite3.OperationalError("unable to open database file")
-    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+@pytest.mark.parametrize("code", ["SQLITE_CANTOPEN", "SQLITE_IOERR_FSYNC"])
+def test_what_sqlite_says_of_a_full_disk_is_understood(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a journal that finds no room it says that it cannot open a file, or that the disk failed."""
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = getattr(sqlite3, code)
     path = tmp_path / "profiles.db"
-    with pytest.raises(UsageError, match="cannot open or write"), PROFILES.errors(path):
+    with pytest.raises((UsageError, DiskError)), PROFILES.errors(path):
         raise error
     assert list(tmp_path.iterdir()) == []
 
-    def touch(*_: object, **__: object) -> None:
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "touch", touch)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFullError, match="bytes free"), PROFILES.errors(path):
         raise error
+    assert list(tmp_path.iterdir()) == []
