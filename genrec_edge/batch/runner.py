@@ -16,7 +16,7 @@ from genrec_edge.batch.rows import check_ending, is_error_row, write_rows
 from genrec_edge.batch.users import check_users_file, read_users
 from genrec_edge.batch.worker import Chunk
 from genrec_edge.errors import UsageError
-from genrec_edge.storage.files import path_errors
+from genrec_edge.storage.files import path_errors, require_other_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -87,8 +87,7 @@ def run(
         GenRecError: what a worker found that is not the fault of one user; finished chunks are kept.
     """
     check_ending(out_path)
-    if users_path.absolute() == out_path.absolute():
-        raise UsageError(f"{out_path} would replace the users", hint="name another `out_path`")
+    require_other_file(out_path, [users_path])
     before = _state(users_path)
     found = check_users_file(users_path, common, on_read)
     for note in found.notes:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from genrec_edge.records import Item
 
 SCHEMA = "genrec-edge/dataset@1"
-CARD, INTERACTIONS, CATALOG = "card.json", "interactions.csv", "catalog.db"
+CARD, INTERACTIONS, CATALOG = FILES = "card.json", "interactions.csv", "catalog.db"
 COLUMNS = ("user", "item", "timestamp", "rating")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -28,7 +28,7 @@ from genrec_edge.datasets.events import EventOptions
 from genrec_edge.datasets.folder import CARD, CATALOG, COLUMNS, INTERACTIONS, NAME, SCHEMA, read_items
 from genrec_edge.errors import UsageError, several
 from genrec_edge.storage import paths
-from genrec_edge.storage.files import path_errors, sha256_file, sync
+from genrec_edge.storage.files import path_errors, require_other_file, sha256_file, sync
 from genrec_edge.storage.folders import install, partial_folder
 from genrec_edge.storage.spooled import as_file
 
@@ -112,6 +112,7 @@ def import_files(
     folder = paths.datasets_path() / about.name if out is None else out
     if (folder / CARD).is_file() and not force:
         raise UsageError(f"{folder} is a data set already", hint="replace it with `force`, or choose another `out`")
+    require_other_file(folder, [interactions, items])
     with (
         as_file(interactions) as event_file,
         as_file(items) as item_file,

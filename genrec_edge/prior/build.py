@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.datasets.events import group_by_user
+from genrec_edge.datasets.folder import FILES
 from genrec_edge.errors import UsageError
 from genrec_edge.prior.content import write_hashes
 from genrec_edge.prior.db import PRIOR, ItemPrior, PriorCard
 from genrec_edge.prior.model import DEFAULT, Coefficients, PriorCounts
-from genrec_edge.storage.files import atomic_write, path_errors
+from genrec_edge.storage.files import atomic_write, path_errors, require_other_file
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,6 +66,7 @@ def build(
         DiskFullError: no room.
     """
     refuse_existing(path, force=force)
+    require_other_file(path, [dataset.path / name for name in FILES])
     about = {"split": "all", "filters": list(dataset.filters)} if split is None else split.card()
     card = PriorCard(dataset.name, about, ties, coefficients)
     prior = ItemPrior(card, dataset.item_ids, dataset.titles, PriorCounts.of(histories, dataset.n_items))

@@ -38,7 +38,9 @@ _MARKS = [("", "."), (",", "."), (".", ","), (" ", ","), ("'", ".")]
 _LISTS = st.lists(st.text(_CHARACTERS, min_size=1, max_size=8), max_size=4)
 _COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "whole": st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(0, 10**7),
-    "real": st.none() | st.floats(-1e12, 1e12, allow_nan=False) | st.decimals(0, 10**6, places=2).map(float),
+    "real": st.none()
+    | st.floats(-1e12, 1e12, allow_nan=False).filter(lambda x: "e" not in repr(x))
+    | st.decimals(0, 10**6, places=2).map(float),
     "text": st.none() | _TEXTS.map("x".__add__) | _WORDS,
     "genres": st.none() | _LISTS,
     "country": st.none() | _WORDS | _TEXTS,

@@ -27,7 +27,12 @@ def users_command(tmp_path: Path, tiny_llama: Path, tricky_path: Path) -> list[s
 def test_what_cannot_be_written_is_refused(users_command: list[str], tmp_path: Path) -> None:
     wrong = str(tmp_path / "out.csv")
     assert_one_line([*users_command, "--out", wrong], "out.csv does not have the name of an output file")
-    assert_one_line([*users_command, "--out", users_command[1]], "would replace the users")
+    assert_one_line([*users_command, "--out", users_command[1]], "would be written over what is read")
+    (tmp_path / "link.jsonl").symlink_to(users_command[1])
+    (tmp_path / "hard.jsonl").hardlink_to(users_command[1])
+    for name in ("link.jsonl", "hard.jsonl"):
+        assert_one_line([*users_command, "--out", str(tmp_path / name), "--force"], "over what is read")
+        (tmp_path / name).unlink()
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["users.jsonl"]
 
 

@@ -68,6 +68,62 @@ def test_build(tmp_path: Path) -> None:
     )
 
 
+def test_a_dry_run_shows_the_columns_and_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text('id,title,votes,country\n1,Heat,"1,234,567",USA\n2,Oldboy,NA,"Korea, South"\n')
+    found = run_json("catalog", "build", tmp_path / "s.csv", "--dry-run")
+    assert (found["schema"], found["file"]) == ("genrec-edge/catalog-columns@1", str(tmp_path / "s.csv"))
+    assert [column["role"] for column in found["columns"]] == ["id", "title", None, None]
+    assert found["columns"][2] == {
+        "name": "votes",
+        "role": None,
+        "type": "integer",
+        "list": False,
+        "missing": 1,
+        "examples": ["1,234,567"],
+        "decisions": ["numbers with '.' before decimals, ',' between thousands", "'NA' (1) taken as missing"],
+    }
+    code, out, err = run("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "c.db", "--dry-run")
+    assert code == 0
+    assert "whole number" in out
+    assert "country: single values, though 1 of 2 have a comma" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+    code, _, message = run("catalog", "build", tmp_path / "s.csv")
+    assert (code, message) == (2, "--output is missing")
+
+
+def test_a_build_says_what_was_decided_and_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "s.dat").write_text("1::Heat::1,234::Korea, South::12345\n2::Alien::5::USA::678\n")
+    options = ["--columns", "id,title,votes,country,zip", "--decimal", ".", "--list", "country", "--text", "zip"]
+    found = run_json("catalog", "build", tmp_path / "s.dat", "-o", tmp_path / "c.db", *options)
+    assert found["list_columns"] == ["country"]
+    assert found["decisions"] == ["votes: numbers with '.' before decimals, ',' between thousands"]
+    options[4] = "--no-list"
+    _, _, err = run("catalog", "build", tmp_path / "s.dat", "-o", tmp_path / "c.db", "--force", *options)
+    assert "votes: numbers with" in err
+    found = run_json("catalog", "export", "--catalog", tmp_path / "c.db", "-o", tmp_path / "out.jsonl")
+    assert found == {
+        "schema": "genrec-edge/catalog-export@1",
+        "path": str(tmp_path / "out.jsonl"),
+        "items": 2,
+        "columns": ["id", "title", "year", "votes", "country", "zip"],
+        "build_options": ["--text zip"],
+    }
+    record = {"id": "1", "title": "Heat", "year": None, "votes": 1234, "country": "Korea, South", "zip": "12345"}
+    assert json.loads((tmp_path / "out.jsonl").read_text().split("\n")[0]) == record
+    code, out, err = run("catalog", "export", "--catalog", tmp_path / "c.db", "-o", tmp_path / "out.csv")
+    assert (code, out) == (0, "")
+    assert err.split("\n")[-2:] == ["build it again with: --text zip", ""]
+    _, _, message = run("catalog", "export", "--catalog", tmp_path / "c.db", "-o", tmp_path / "c.db", "--force")
+    assert message.endswith("must end in .csv or .jsonl")
+
+
+def test_years_before_christ_can_be_added(messy_catalog_path: Path) -> None:
+    arguments = ["--title", "Odyssey", "--id", "o", "--year", "-720", "--catalog", messy_catalog_path]
+    assert run_json("catalog", "add", *arguments)["items"] == 1
+    (item,) = run_json("catalog", "search", "odyssey", "--catalog", messy_catalog_path)["items"]
+    assert item["year"] == -720
+
+
 def test_build_takes_columns_and_lists(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("a,b,c,d\nHeat,h,released 1995,x/y\n", encoding="utf-8")
     options = ["--title", "a", "--id", "b", "--year", "c", "--list", "d:/"]

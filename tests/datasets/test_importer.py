@@ -122,6 +122,19 @@ def test_a_failed_import_keeps_what_was_there(tmp_path: Path) -> None:
     assert load(out).n_events == 1
 
 
+def test_a_data_set_is_not_written_over_what_it_is_made_of(tmp_path: Path) -> None:
+    out = make(tmp_path)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (tmp_path / "link").symlink_to(out)
+    for interactions, items in (
+        (out / "interactions.csv", tmp_path / "items.csv"),
+        (tmp_path / "events.csv", tmp_path / "link" / "interactions.csv"),
+    ):
+        with pytest.raises(UsageError, match="over what is read"):
+            import_files(interactions, items, out, ABOUT, ColumnNames(), force=True, on_event=no_event)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_without_a_folder_it_goes_to_its_place(tmp_path: Path, own_home: Path) -> None:
     assert make(tmp_path, out=None) == own_home / "datasets" / "made"
     assert load("made").n_events == 2

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from genrec_edge.errors import UsageError
+from genrec_edge.prior.build import build
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.model import DEFAULT
 from tests.support.priors import COEFFICIENTS, EVENTS, N_ITEMS, assert_same, built, dataset_of, followed
@@ -43,6 +45,17 @@ def test_a_file_that_is_there_is_replaced_only_on_demand(prior_path: Path) -> No
         built(prior_path, EVENTS)
     built(prior_path, EVENTS[:2], force=True)
     assert ItemPrior.open(prior_path).counts.events.sum() == 2
+
+
+def test_a_prior_is_not_written_over_its_data(tmp_path: Path) -> None:
+    data = tmp_path / "interactions.csv"
+    data.write_text("x")
+    dataset = replace(dataset_of(EVENTS), path=tmp_path)
+    (tmp_path / "link").hardlink_to(data)
+    for name in ("interactions.csv", "link"):
+        with pytest.raises(UsageError, match="over what is read"):
+            build(tmp_path / name, dataset, [], "file", force=True)
+    assert data.read_text() == "x"
 
 
 def test_a_copy_of_a_prior_is_the_prior(prior_path: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec_edge.errors import DiskError, DiskFullError
+from genrec_edge.errors import DiskError, DiskFullError, UsageError
 from genrec_edge.storage import files
 from genrec_edge.storage.files import atomic_write, file_identity, require_free, sha256_file
 
@@ -149,3 +149,18 @@ def test_a_file_is_told_from_its_next_version_without_reading_it(tmp_path: Path)
     path.write_bytes(b"four")
     os.utime(path, ns=(1, 1))
     assert file_identity(path) != before
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    source = tmp_path / "folder" / "in.csv"
+    source.parent.mkdir()
+    source.write_text("x")
+    (tmp_path / "hard").hardlink_to(source)
+    (tmp_path / "soft").symlink_to(source)
+    (tmp_path / "around").symlink_to(source.parent)
+    (tmp_path / "other").write_text("y")
+    for out in ("folder/in.csv", "hard", "soft", "around", "around/in.csv", "folder/../folder/in.csv", "folder"):
+        with pytest.raises(UsageError, match="over what is read"):
+            files.require_other_file(tmp_path / out, [tmp_path / "other", source])
+    files.require_other_file(tmp_path / "other", [source])
+    files.require_other_file(tmp_path / "new", [source, tmp_path / "missing"])

@@ -21,7 +21,7 @@ from genrec_edge.convert.training.data.fill_template import fill_template
 from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, WordsPiece
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.convert.training.data.windows import WindowSampler
-from genrec_edge.datasets.folder import CATALOG, load
+from genrec_edge.datasets.folder import CATALOG, FILES, load
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.splits import split_of, user_histories
 from genrec_edge.decoding.prompts import NO, YES
@@ -29,7 +29,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.profiles.llm_summarizer import ModelSummarizer
 from genrec_edge.profiles.summaries import DEFAULT_BLOCK, FactSummarizer
 from genrec_edge.serving.config import default_threads
-from genrec_edge.storage.files import atomic_write
+from genrec_edge.storage.files import atomic_write, require_other_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -85,6 +85,7 @@ def export_instructions(
         DiskFullError: there is no space left.
     """
     dataset = load(data)
+    require_other_file(path, [dataset.path / name for name in FILES])
     facts = facts_of(dataset)
     if not any(facts):
         message = f"the catalog of {dataset.name} has only titles; instructions need facts such as genres"

@@ -6,15 +6,19 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from genrec_edge.convert.training.data.export_jsonl import write_instructions
+import pytest
+
+from genrec_edge.convert.training.data.export_jsonl import export_instructions, write_instructions
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.convert.training.data.windows import WindowSampler
+from genrec_edge.errors import UsageError
 from tests.support.instructions import (
     HISTORIES,
     ITEM_FACTS,
     N_ITEMS,
     items_matching,
 )
+from tests.support.interactions import make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +62,13 @@ def test_instructions_are_text_with_every_template_and_both_sources(tmp_path: Pa
     again = tmp_path / "again.jsonl"
     write_instructions(again, sampler, ITEM_FACTS, titles, n=390, seed=0)
     assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_instructions_are_not_written_over_their_data(tmp_path: Path) -> None:
+    out = make(tmp_path)
+    (tmp_path / "link.jsonl").symlink_to(out / "interactions.csv")
+    before = (out / "interactions.csv").read_bytes()
+    with pytest.raises(UsageError, match="over what is read"):
+        export_instructions(str(out), tmp_path / "link.jsonl", n=1, split="all", ties="file", seed=0)
+    assert (out / "interactions.csv").read_bytes() == before
