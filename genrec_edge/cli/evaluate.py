@@ -12,7 +12,7 @@ import typer
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import Json, Offline, Quiet
-from genrec_edge.cli.output import console, emit_json, needs_extra, print_table
+from genrec_edge.cli.output import console, emit_json, needs_extra, print_table, say
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError
 from genrec_edge.options import OpenOptions
@@ -140,6 +140,8 @@ def evaluate(
 
     dataset = load(data)
     asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)
+    if n_without := asked.n_without(target):
+        say(f"{n_without:,} users have no {target} item: too few events, or one they had met before", quiet=quiet)
     names = baseline_names(baselines, has_model=bool(model))
     in_words = (preference, intent) != ("history", "none")
     if fit_first and intent == "none":

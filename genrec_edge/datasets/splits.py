@@ -12,7 +12,7 @@ import numpy as np
 
 from genrec_edge.datasets.events import group_by_user
 from genrec_edge.errors import UsageError
-from genrec_edge.records import SplitKind, Ties
+from genrec_edge.records import SplitKind, Target, Ties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,6 +102,11 @@ class Split:
     kind: str
     held_out: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def n_without(self, target: Target) -> int:
+        """Return how many users with training events have no such target: no event is left, or its item is not new."""
+        has_target = (self.test if target == "test" else self.validation) >= 0
+        return sum(len(items) > 0 and not has for items, has in zip(self.train, has_target.tolist(), strict=True))
 
     def card(self) -> dict[str, Any]:
         """Return a description of the split, ready for JSON; it belongs to every metric on this split."""

@@ -16,6 +16,7 @@ from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import k_core, leave_one_out
 from genrec_edge.engine.bindings import quantize
 from genrec_edge.evaluation.external_scores import save_scores
+from tests.support.interactions import make as made
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -264,3 +265,13 @@ def test_failures_are_one_line_and_keep_stdout_empty(
     assert (result.exit_code, result.stdout) == (exit_code, ""), result.stderr
     (line,) = result.stderr.splitlines()
     assert message in line
+
+
+def test_users_who_are_not_asked_about_are_counted(tmp_path: Path) -> None:
+    rows = [f"{user},{item},{time}" for user in range(12) for time, item in enumerate((user % 5, 5, 6, 7 + user % 5))]
+    rows += ["short,1,1", "again,1,1", "again,2,2", "again,3,3", "again,1,4"]
+    made(tmp_path, "user,item,timestamp\n" + "\n".join(rows), "id,title\n" + "".join(f"{i},F {i}\n" for i in range(20)))
+    options = ("--data", str(tmp_path / "made"), "--baselines", "popularity", "-k", "10")
+    said = "2 users have no test item: too few events, or one they had met before\n"
+    assert said in run(*options).stderr
+    assert run(*options, "--quiet").stderr == ""

@@ -71,6 +71,8 @@ def test_users_without_a_target_are_counted_by_their_reason(tmp_path: Path) -> N
     text = "user,item,timestamp\n1,a,1\n1,b,2\n2,a,1\n2,b,2\n2,a,3\n3,a,1\n"
     with pytest.raises(UsageError, match="2 have too few events, 1 had met the item of their test event before"):
         leave_one_out(load(make(tmp_path, text, ITEMS)), "file")
+    some = leave_one_out(load(make(tmp_path, f"{text}4,a,1\n4,b,2\n4,c,3\n", ITEMS, force=True)), "file")
+    assert (len(some.users), some.n_without("test"), some.n_without("validation")) == (1, 3, 2)
     with pytest.raises(UsageError, match=r"1 have too few events$") as caught:
         leave_one_out(load(make(tmp_path, "user,item,timestamp\n1,a,1\n", ITEMS, force=True)), "file")
     assert caught.value.hint == "use data with longer histories"
