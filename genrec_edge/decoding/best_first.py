@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from genrec_edge.decoding.best_titles import ScoredTitle
     from genrec_edge.decoding.child_prior import ChildPrior
     from genrec_edge.decoding.trie import TitleTrie
-    from genrec_edge.engine.llama_engine import EngineUsage
+    from genrec_edge.engine.evaluator import EngineUsage
     from genrec_edge.records import ScoreKind
 
 WIDTH = 16

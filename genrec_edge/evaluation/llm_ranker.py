@@ -14,7 +14,7 @@ from genrec_edge.coordinates import CatalogRows, ItemIndex
 from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.decoding.best_first import Budget
 from genrec_edge.decoding.free_text import generate_lines
-from genrec_edge.engine.llama_engine import EngineUsage
+from genrec_edge.engine.evaluator import EngineUsage
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.conditioning import Conditioning
 from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allowed_items

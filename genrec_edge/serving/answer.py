@@ -11,7 +11,7 @@ import numpy as np
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.free_text import generate_items
-from genrec_edge.engine.llama_engine import EngineUsage
+from genrec_edge.engine.evaluator import EngineUsage
 from genrec_edge.errors import UsageError
 from genrec_edge.intents.parser import intent_text
 from genrec_edge.records import Reason, Recommendation, Result, Timings

@@ -15,8 +15,8 @@ from genrec_edge.coordinates import TokenId
 from genrec_edge.decoding.best_first import Budget, SearchResult, TrieSearch
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
+from genrec_edge.engine.evaluator import EngineUsage
 from genrec_edge.engine.kv_tree import ROOT
-from genrec_edge.engine.llama_engine import EngineUsage
 from genrec_edge.errors import EngineError
 from tests.support.coordinates import numbered, token_list
 

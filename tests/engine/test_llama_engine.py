@@ -11,9 +11,10 @@ import pytest
 
 from genrec_edge.engine import llama_engine
 from genrec_edge.engine.bindings import Model, quantize
+from genrec_edge.engine.evaluator import EngineUsage
 from genrec_edge.engine.interrupt import Call
 from genrec_edge.engine.kv_tree import ROOT
-from genrec_edge.engine.llama_engine import EngineUsage, LlamaEngine, TokenRun
+from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
 from genrec_edge.errors import CancelledError, DeadlineError, EngineError, UsageError
 from tests.support.coordinates import token_list, tokens
 from tests.support.gguf_files import write_tiny_llama
