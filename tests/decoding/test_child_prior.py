@@ -17,8 +17,8 @@ from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
 from genrec_edge.engine.bindings import Model
-from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.evaluator import EngineUsage
+from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import LlamaEngine
 from genrec_edge.errors import UsageError
 from tests.support.coordinates import numbered, token_list

@@ -151,7 +151,7 @@ def test_ctrl_c_at_any_moment_of_a_long_operation(
         capture_output=True,
         cwd=ROOT,
         check=False,
-        timeout=600,
+        timeout=60 * n_trials,
     )
     assert done.returncode == 0, done.stderr.decode()
     found = [json.loads(line) for line in done.stdout.splitlines()]
