@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,8 @@ class LoggedAnswer:
     peak_mib: float | None
 
 
+_CHECKSUM = "crc32"
+"""Of the rest of a line; version 0.1 wrote none."""
 _KEYS = frozenset(field.name for field in fields(LoggedAnswer))
 _COUNTS = ("user", "tokens", "texts", "invalid", "repeated")
 
@@ -95,6 +98,8 @@ def _read(path: Path, key: Mapping[str, Any]) -> dict[int, LoggedAnswer]:
     answers: dict[int, LoggedAnswer] = {}
     if not path.exists():
         return answers
+    if not path.is_file():
+        raise _not_a_log(path, 1)
     with path.open("rb+") as file:
         end = 0
         for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE_BYTES), b""), start=1):
@@ -128,13 +133,17 @@ def _line(document: Mapping[str, Any]) -> bytes:
 
 
 def _to_json(answer: LoggedAnswer) -> dict[str, Any]:
-    return {**asdict(answer), "rank": answer.rank if math.isfinite(answer.rank) else None}
+    document = {**asdict(answer), "rank": answer.rank if math.isfinite(answer.rank) else None}
+    return {**document, _CHECKSUM: zlib.crc32(_line(document))}
 
 
 def _from_json(line: bytes) -> LoggedAnswer | None:
     """Return the answer of a line, or None for an invalid line."""
     found = _parsed(line)
-    if found is None or found.keys() != _KEYS:
+    if found is None:
+        return None
+    checksum = found.pop(_CHECKSUM, None)
+    if found.keys() != _KEYS or not _has_checksum(found, checksum):
         return None
     items, rank, peak = found["items"], found["rank"], found["peak_mib"]
     is_valid = (
@@ -150,6 +159,13 @@ def _from_json(line: bytes) -> LoggedAnswer | None:
     if not is_valid:
         return None
     return LoggedAnswer(**{**found, "items": tuple(items), "rank": math.inf if rank is None else rank})
+
+
+def _has_checksum(found: Mapping[str, Any], checksum: object) -> bool:
+    try:
+        return checksum is None or checksum == zlib.crc32(_line(found))
+    except ValueError:  # a number that is none
+        return False
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,13 @@ import pytest
 from filelock import FileLock
 
 from genrec_edge.errors import LockedError, UsageError
+from genrec_edge.evaluation.answer_log import LoggedAnswer, open_answer_log
 from genrec_edge.evaluation.runner import evaluate
 from tests.support.evaluation import FIRST, SPLIT, Scripted
+from tests.support.faults import flipped_bit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -109,6 +113,31 @@ def test_the_line_of_these_tests_is_an_answer(tmp_path: Path) -> None:
     again = Scripted("same", FIRST._answers)
     evaluate(SPLIT, [again], resume=tmp_path)
     assert again.asked == []
+
+
+def test_each_flipped_bit_of_an_answer_is_noticed(tmp_path: Path, trials: Callable[[int, int], int]) -> None:
+    with open_answer_log(tmp_path / "log.jsonl", {"split": "x"}) as (_, add):
+        for user in range(3):
+            add(LoggedAnswer(**{**LINE, "user": user, "items": (1, 20 + user)}))
+    with open_answer_log(tmp_path / "log.jsonl", {"split": "x"}) as (expected, _):
+        assert len(expected) == 3
+    whole = (tmp_path / "log.jsonl").read_bytes()
+    n_noticed = 0
+    for seed in range(trials(60, 2_000)):
+        with flipped_bit(tmp_path / "log.jsonl", random.Random(seed)) as bit:
+            try:
+                with open_answer_log(tmp_path / "log.jsonl", {"split": "x"}) as (found, _):
+                    assert all(found[user] == expected[user] for user in found), bit  # the last may be cut off
+            except UsageError:
+                n_noticed += 1
+        assert (tmp_path / "log.jsonl").read_bytes() == whole
+    assert n_noticed > 40
+
+
+def test_a_pipe_is_no_log(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.jsonl")
+    with pytest.raises(UsageError, match="not what an evaluation writes"), open_answer_log(tmp_path / "log.jsonl", {}):
+        pass
 
 
 def test_two_evaluations_do_not_write_into_one_file(tmp_path: Path) -> None:
