@@ -12,6 +12,7 @@ from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say, share_bar
 from genrec_edge.errors import UsageError
+from genrec_edge.storage.spooled import as_file
 
 if TYPE_CHECKING:
     from genrec_edge.catalog.reader import Catalog
@@ -86,12 +87,12 @@ def build(
     }
     if out is None and not dry_run:
         raise UsageError("--output is missing", hint="name the catalog to make, or look at the columns with --dry-run")
-    with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
+    with as_file(file) as source, share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
         if out is None or dry_run:
-            inspection = writer.inspect(file, **reading, progress=on_progress)
+            inspection = writer.inspect(source, **reading, progress=on_progress)
         else:
             about: dict[str, Any] = {"name": name, "licence": licence}
-            report = writer.build(file, out, **reading, **about, force=force, progress=on_progress)
+            report = writer.build(source, out, **reading, **about, force=force, progress=on_progress)
     if out is None or dry_run:
         _show_columns(inspection, json=json, quiet=quiet)
     else:
@@ -171,10 +172,10 @@ def add(
     elif values:
         raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")
     else:
-        with share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
+        with as_file(file) as source, share_bar(f"reading {file.name}", quiet=quiet) as on_progress:
             report = edit.add(
                 path,
-                file,
+                source,
                 title=title,
                 id=id_,
                 year=year,

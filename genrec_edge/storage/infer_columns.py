@@ -140,7 +140,7 @@ class _Profile:
             self._see_native(cell, number)
 
     def _see_text(self, text: str, number: int) -> None:
-        if (text[0] in "[{(" or text[:2] == "c(") and (self._may_be_structures or self._is_usual_list):
+        if (self._may_be_structures or self._is_usual_list) and (text[0] in "[{(" or text[:2] == "c("):
             structure = parse_structure(text)
             if structure is not None:
                 self._see_structure(structure)

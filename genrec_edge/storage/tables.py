@@ -39,6 +39,8 @@ def open_source(path: Path, table: str | None = None, columns: Sequence[str] | N
         MissingExtraError: the format needs a library that is not installed.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a file but {_kind(path)}", hint="name a file")
     if not path.is_file():
         raise UsageError(f"no such file: {path}", hint="check its name")
     try:
@@ -58,6 +60,10 @@ def open_source(path: Path, table: str | None = None, columns: Sequence[str] | N
     if columns is not None:
         raise UsageError(f"{path} has names of columns already", hint="leave out `columns`")
     return source
+
+
+def _kind(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a pipe or a device"
 
 
 def _open_text_table(path: Path, member: str | None, columns: Sequence[str] | None) -> TableSource:

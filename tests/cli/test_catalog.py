@@ -117,6 +117,20 @@ def test_a_build_says_what_was_decided_and_can_be_told(tmp_path: Path) -> None:
     assert message.endswith("must end in .csv or .jsonl")
 
 
+@pytest.mark.slow
+def test_a_table_may_come_through_a_pipe(tmp_path: Path) -> None:
+    program = [commands.installed_command(), "catalog"]
+    build = [*program, "build", "-", "-o", str(tmp_path / "c.db"), "--json"]
+    done = subprocess.run(build, input="id,title\n1,Heat\n", capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["items"] == 1
+    add = [*program, "add", "/dev/stdin", "--catalog", str(tmp_path / "c.db"), "--json"]
+    done = subprocess.run(add, input="id,title\n2,x\n1,y\n", capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (
+        2,
+        "/dev/stdin, line 3: 'y' has the id '1', as has the item 'Heat'",
+    )
+
+
 def test_years_before_christ_can_be_added(messy_catalog_path: Path) -> None:
     arguments = ["--title", "Odyssey", "--id", "o", "--year", "-720", "--catalog", messy_catalog_path]
     assert run_json("catalog", "add", *arguments)["items"] == 1

@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import lzma
+import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,11 @@ def test_a_table_has_to_be_chosen_and_to_exist(tmp_path: Path) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         open_source(tmp_path / "nothing.csv")
+    with pytest.raises(UsageError, match="is not a file but a folder"):
+        open_source(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is not a file but a pipe"):
+        open_source(tmp_path / "pipe")
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())
