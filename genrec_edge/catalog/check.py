@@ -107,6 +107,10 @@ def _check_values(connection: sqlite3.Connection) -> None:
     found = connection.execute(f"SELECT item FROM item_values WHERE {rule} LIMIT 1").fetchone()
     if found is not None:
         raise sqlite3.DatabaseError(f"a list of its item {found[0]!r:.80} has a value that is no text")
+    if schema.has_changes(connection):
+        rule = "typeof(revision) <> 'text' OR typeof(\"row\") NOT IN ('integer', 'null')"
+        if connection.execute(f"SELECT 1 FROM changes WHERE {rule} LIMIT 1").fetchone():
+            raise sqlite3.DatabaseError("its table changes has a wrong value")
 
 
 def _remembered() -> dict[str, Any]:

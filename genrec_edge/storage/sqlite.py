@@ -31,6 +31,8 @@ BUSY_TIMEOUT_S = 10.0
 _MAGIC = b"SQLite format 3\0"
 _MAX_SHOWN_CHARACTERS = 200
 """Of what a damaged file made SQLite say."""
+_DIGEST_ATTEMPTS = 3
+"""The system drops our locks of a file when another thread closes it, and a writer may come between."""
 _READ_TOO_FAR = sqlite3.SQLITE_IOERR_SHORT_READ
 """The error of a file that was cut off."""
 _BESIDE = ("-journal", "-wal", "-shm")
@@ -192,12 +194,17 @@ class SqliteFormat:
 
     def digest_state(self, path: Path, connection: sqlite3.Connection) -> DigestState:
         """Compare the bytes of a file with the digest behind them, while no other process can write to it."""
-        connection.execute("BEGIN")
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # takes the lock
-            return digest_state(path)
-        finally:
-            connection.execute("ROLLBACK")
+        state: DigestState = "wrong"
+        for _ in range(_DIGEST_ATTEMPTS):
+            connection.execute("BEGIN")
+            try:
+                connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # takes the lock
+                state = digest_state(path)
+            finally:
+                connection.execute("ROLLBACK")
+            if state != "wrong":
+                break
+        return state
 
     @contextmanager
     def errors(self, path: Path) -> Iterator[None]:

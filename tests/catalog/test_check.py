@@ -44,6 +44,9 @@ WRONG_VALUES = {
     "separators no dict": ("INSERT OR REPLACE INTO meta VALUES ('separators', '[1]')", "separators"),
     "separators numbers": ("INSERT OR REPLACE INTO meta VALUES ('separators', '{\"genres\": 1}')", "separators"),
     "separators empty": ("INSERT OR REPLACE INTO meta VALUES ('separators', '{\"genres\": \"\"}')", "separators"),
+    "changed row text": ("INSERT INTO changes(revision, \"row\") VALUES ('a', 'one')", "changes"),
+    "changed row blob": ("INSERT INTO changes(revision, \"row\") VALUES ('a', x'00')", "changes"),
+    "revision blob": ("INSERT INTO changes(revision, \"row\") VALUES (x'00', 1)", "changes"),
     "meta blob": ("UPDATE meta SET value = x'00' WHERE name = 'name'", "meta"),
 }
 
