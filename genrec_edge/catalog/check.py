@@ -103,6 +103,10 @@ def _check_values(connection: sqlite3.Connection) -> None:
     for row, title in connection.execute("""SELECT "row", title FROM items WHERE title NOT GLOB '*[!-~]*'"""):
         if not titles.clean(title):
             raise sqlite3.DatabaseError(f"its item {row} has no title")
+    _check_lists_and_changes(connection)
+
+
+def _check_lists_and_changes(connection: sqlite3.Connection) -> None:
     rule = "typeof(item) <> 'integer' OR typeof(field) <> 'text' OR typeof(value) <> 'text'"
     found = connection.execute(f"SELECT item FROM item_values WHERE {rule} LIMIT 1").fetchone()
     if found is not None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.errors import DiskError, GenRecError, UsageError
-from genrec_edge.storage.files import disk_full_error, has_no_room, largest_file_bytes, open_regular
+from genrec_edge.storage.files import disk_full_error, has_no_room, largest_file_bytes
+from genrec_edge.storage.kept_descriptors import descriptor, read_at
 from genrec_edge.storage.locks import lock_error
 from genrec_edge.storage.migrations import Migration, expected_tables, migrate, tables_of, version_of
 from genrec_edge.storage.sqlite_digest import HEADER_BYTES, DigestState, digest_state, parse_header, write_digest
@@ -32,7 +33,7 @@ _MAGIC = b"SQLite format 3\0"
 _MAX_SHOWN_CHARACTERS = 200
 """Of what a damaged file made SQLite say."""
 _DIGEST_ATTEMPTS = 3
-"""The system drops our locks of a file when another thread closes it, and a writer may come between."""
+"""A program that opens and closes the file by itself in this process drops our locks, and a writer may come between."""
 _READ_TOO_FAR = sqlite3.SQLITE_IOERR_SHORT_READ
 """The error of a file that was cut off."""
 _BESIDE = ("-journal", "-wal", "-shm")
@@ -92,8 +93,8 @@ class SqliteFormat:
             GenRecError: `invalid`: not SQLite, another program's database, or cut off.
         """
         try:
-            with open_regular(path) as file:
-                data = file.read(HEADER_BYTES)
+            with descriptor(path) as number:
+                data = read_at(number, HEADER_BYTES, 0)
             n_bytes = path.stat().st_size
             odd = [name for name in _beside(path) if name.exists() and not name.is_file()]
         except FileNotFoundError as e:

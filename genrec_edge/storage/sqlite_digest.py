@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from genrec_edge.storage.files import open_regular
+from genrec_edge.storage.kept_descriptors import descriptor, read_at, write_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,14 +56,13 @@ def digest_state(path: Path) -> DigestState:
     Raises:
         OSError: it cannot be read.
     """
-    with open_regular(path) as file:
-        header = parse_header(file.read(HEADER_BYTES))
-        file.seek(header.n_bytes)
-        kept = file.read(len(_digest_page(header, "0" * 64)))
+    with descriptor(path) as number:
+        header = parse_header(read_at(number, HEADER_BYTES, 0))
+        kept = read_at(number, len(_digest_page(header, "0" * 64)), header.n_bytes)
         mark = f"{header.change_counter:0{_NUMBER_BYTES}d} ".encode()
         if not header.is_plain or not kept.startswith(_MARK + mark):
             return "none"
-        return "right" if kept == _digest_page(header, _sha256(file, header.n_bytes)) else "wrong"
+        return "right" if kept == _digest_page(header, _sha256(number, header.n_bytes)) else "wrong"
 
 
 def write_digest(path: Path) -> None:
@@ -72,23 +71,20 @@ def write_digest(path: Path) -> None:
     Raises:
         OSError: it cannot be read or written, or the disk is full; then it has no digest.
     """
-    with path.open("r+b") as file:
-        header = parse_header(file.read(HEADER_BYTES))
+    with descriptor(path, writes=True) as number:
+        header = parse_header(read_at(number, HEADER_BYTES, 0))
         if not header.is_plain or not header.page_bytes:
             return
-        page = _digest_page(header, _sha256(file, header.n_bytes))
-        file.seek(header.n_bytes)
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
+        write_at(number, _digest_page(header, _sha256(number, header.n_bytes)), header.n_bytes)
+        os.fsync(number)
 
 
-def _sha256(file: BinaryIO, n_bytes: int) -> str:
+def _sha256(number: int, n_bytes: int) -> str:
     digest = hashlib.sha256()
-    file.seek(0)
-    while n_bytes > 0 and (chunk := file.read(min(_CHUNK_BYTES, n_bytes))):
+    offset = 0
+    while offset < n_bytes and (chunk := read_at(number, min(_CHUNK_BYTES, n_bytes - offset), offset)):
         digest.update(chunk)
-        n_bytes -= len(chunk)
+        offset += len(chunk)
     return digest.hexdigest()
 
 
