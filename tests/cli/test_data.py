@@ -160,7 +160,7 @@ def test_times_that_are_no_dates_are_shown_as_they_are() -> None:
         (["show", "nothing"], 2, "no data set 'nothing' in"),
         (["show", "."], 2, "it has no card.json"),
         ([*IMPORT, "--item", "userId"], 2, "3 events cannot be used: line 2: unknown item '1'"),
-        ([*IMPORT, "--out", "items.csv"], 2, "items.csv exists and is not a data set"),
+        ([*IMPORT, "--out", "items.csv"], 2, "items.csv would be written over what is read"),
         ([*IMPORT, "--name", "a/b"], 2, "got 'a/b'"),
     ],
 )
