@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 import traceback
@@ -55,6 +56,8 @@ def _revision(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> str
                 kind, *said = ours.recv()
                 if kind == "title":
                     on_title(*said)
+                elif kind == "warning":
+                    logging.getLogger(said[0]).warning("%s", said[1])
                 elif kind == "failed":
                     raise said[0]
                 else:
@@ -73,6 +76,7 @@ def _revision(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> str
 def _open(connection: Connection, setup: WorkerSetup) -> None:
     """Open everything and say what came of it. Ctrl-C is for the process at the other end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("genrec_edge").addHandler(_Forwarding(connection))
     try:
         with setup.open(1, lambda done, total: connection.send(("title", done, total))) as recommender:
             connection.send(("revision", recommender.catalog.revision))
@@ -82,6 +86,18 @@ def _open(connection: Connection, setup: WorkerSetup) -> None:
         _tell(connection, e)
     except Exception:
         _tell(connection, RuntimeError(traceback.format_exc()))
+
+
+class _Forwarding(logging.Handler):
+    """Says what is logged as a warning at the other end, such as an index that is not kept."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            self._connection.send(("warning", record.name, record.getMessage()))
 
 
 def _tell(connection: Connection, error: Exception) -> None:

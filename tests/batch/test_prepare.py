@@ -33,3 +33,11 @@ def test_what_is_wrong_is_said_as_ever(batch_command: list[str], tmp_path: Path)
     done = run([*batch_command, "--ctx", "3"], tmp_path / "out.jsonl")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_what_is_warned_of_while_opening_is_said(batch_command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    env = {"GENREC_EDGE_CACHE": str(tmp_path / "file")}
+    done = run(batch_command, tmp_path / "out.jsonl", env=env)
+    assert done.returncode == 3, done.stderr  # three users have no answer
+    assert done.stderr.count("the title index is not kept in") == 1
