@@ -64,7 +64,7 @@ def test_answers_of_another_split_or_system_are_refused(tmp_path: Path) -> None:
         evaluate(SPLIT, [other], resume=tmp_path)
 
 
-LINE = {
+LINE: dict[str, Any] = {
     "user": 0,
     "rank": 1.0,
     "items": [1],
