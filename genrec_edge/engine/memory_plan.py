@@ -37,7 +37,7 @@ _THREAD_BYTES = 9 << 20  # of address space: the stack of a thread, 8 MB unless 
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryPlan:
+class ModelMemory:
     """What an opened model takes, in bytes.
 
     Attributes:
@@ -64,25 +64,36 @@ class MemoryPlan:
         return ", ".join(f"{_mib(n):,} MiB of {name}" for name, n in parts.items())
 
 
-def plan_memory(header: GgufHeader, n_ctx: int) -> MemoryPlan:
+def plan_memory(header: GgufHeader, n_ctx: int) -> ModelMemory:
     """Return what a model that has passed `check_runnable` takes with a context of `n_ctx` cells. Reads nothing."""
     sizes = model_sizes(header)
     if sizes is None:
-        return MemoryPlan(header.file_size, _FIXED_BYTES, 0, 0)
+        return ModelMemory(header.file_size, _FIXED_BYTES, 0, 0)
     n_cells = -(-n_ctx // _CELLS_TOGETHER) * _CELLS_TOGETHER
     cache = 2 * sizes.n_layers * n_cells * sizes.kv_width * 2  # keys and values in half floats
     weights = _repacked(header) + _vocabulary(header) + _FIXED_BYTES
-    return MemoryPlan(header.file_size, weights, cache, _buffers(sizes, header, n_cells))
+    return ModelMemory(header.file_size, weights, cache, _buffers(sizes, header, n_cells))
 
 
-def require_memory(header: GgufHeader, n_ctx: int, n_threads: int = 1) -> None:
+def require_memory(
+    header: GgufHeader, n_ctx: int, *, n_threads: int = 1, adapter_bytes: int = 0, is_clone: bool = False
+) -> None:
     """Check that this process may have the memory for a model and a context of `n_ctx` cells, before they are opened.
+
+    Args:
+        header: of the model, which has passed `check_runnable`.
+        n_ctx: cells of the context.
+        n_threads: threads of the context.
+        adapter_bytes: the size of a LoRA adapter that is loaded too.
+        is_clone: whether the weights are loaded already, and only another context is made.
 
     Raises:
         OutOfMemoryError: it may not; the message says how much is needed, and what sets the limit.
     """
     plan = plan_memory(header, n_ctx)
-    resident = plan.private + _SERVING_BYTES
+    if is_clone:
+        plan = ModelMemory(0, 0, plan.cache, plan.buffers)
+    resident = plan.private + adapter_bytes + (0 if is_clone else _SERVING_BYTES)
     data = resident + n_threads * _THREAD_BYTES + len(header.tensors) * _NODE_RESERVED_BYTES
     # The file is mapped twice, by llama.cpp and for the output matrix.
     of_kind = {"resident": resident, "data": data, "address space": data + 2 * plan.mapped}

@@ -62,7 +62,8 @@ class OutputMatrix:
             return None
         if output is None or (dtype := _DTYPES.get(output.type)) is None:
             return None
-        n_embd, n_vocab = output.shape
+        n_embd = output.shape[0]
+        n_vocab = output.n_elements // n_embd  # the shape may end in ones
         shape = (n_vocab, n_embd // 32 if dtype is _Q8_0 else n_embd)
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -118,6 +118,9 @@ def _tensors(adapter: GgufHeader, model: GgufHeader) -> Iterator[str]:
             yield f"{name} is not a tensor of this model"
         elif not _is_matrix(weights[name].shape):
             yield f"{name} is not a matrix in this model; adapters change matrices"
+        elif weights[name].type == "NVFP4" and f"{name.removesuffix('.weight')}.scale" in weights:
+            # build_ffn aborts on one (src/llama-graph.cpp).
+            yield f"{name} is of type NVFP4 with a scale, which no adapter can change: merge it into another type"
         elif not _fits(name, a.shape, b.shape, weights[name].shape):
             yield f"{name}: {a.shape} and {b.shape} do not fit the model's {weights[name].shape}"
 

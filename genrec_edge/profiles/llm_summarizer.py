@@ -19,7 +19,9 @@ from genrec_edge.engine.context import PIECE
 from genrec_edge.engine.interrupt import Call, run_call
 from genrec_edge.engine.kv_tree import ROOT
 from genrec_edge.engine.llama_engine import LlamaEngine, TokenRun
+from genrec_edge.engine.memory_plan import require_memory
 from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf.validate import context_length
 from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.storage.files import sha256_file
 
@@ -73,6 +75,7 @@ class ModelSummarizer:
 
         Raises:
             ModelInvalidError: llama.cpp cannot load it, or its context is too small.
+            OutOfMemoryError: it needs more memory than this process may have; nothing was loaded.
         """
         return run_call(lambda _call: cls._open(model_file, catalog, facts, n_threads), discard=cls.close)
 
@@ -81,13 +84,16 @@ class ModelSummarizer:
         manifest = model_file.manifest
         name = model_file.path.stem if manifest is None else manifest.name
         sha256 = sha256_file(model_file.path) if manifest is None else manifest.sha256
+        n_ctx_train = context_length(model_file.header)
+        if n_ctx_train < PIECE:
+            message = f"{model_file.path} has a context of {n_ctx_train} tokens; a summary needs {PIECE}"
+            raise ModelInvalidError(message, hint="use a model with a larger context")
+        n_ctx = min(_N_CTX, n_ctx_train)
+        require_memory(model_file.header, n_ctx, n_threads=n_threads)
         with ExitStack() as on_error:
             model = Model(model_file.path)
             on_error.callback(model.close)
-            if model.n_ctx_train < PIECE:
-                message = f"{model_file.path} has a context of {model.n_ctx_train} tokens; a summary needs {PIECE}"
-                raise ModelInvalidError(message, hint="use a model with a larger context")
-            engine = LlamaEngine(model, n_ctx=min(_N_CTX, model.n_ctx_train), n_threads=n_threads)
+            engine = LlamaEngine(model, n_ctx=n_ctx, n_threads=n_threads)
             on_error.pop_all()
         return cls(engine, f"{name}@{sha256[:12]}", catalog, facts)
 

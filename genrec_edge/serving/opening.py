@@ -46,7 +46,8 @@ def open_engine(model_file: ModelFile, config: SessionConfig, options: OpenOptio
     n_ctx = min(DEFAULT_CTX, n_ctx_train) if options.n_ctx is None else options.n_ctx
     n_threads = default_threads() if options.n_threads is None else options.n_threads
     if n_ctx <= n_ctx_train:  # else the engine says that it is too large for the model
-        require_memory(header, n_ctx, n_threads)
+        adapter_bytes = 0 if config.adapter_path is None else config.adapter_path.stat().st_size
+        require_memory(header, n_ctx, n_threads=n_threads, adapter_bytes=adapter_bytes)
     with ExitStack() as on_error:
         model = Model(model_file.path, adapter_path=config.adapter_path)
         on_error.callback(model.close)

@@ -26,6 +26,7 @@ from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.engine.forks import is_forked, refuse_fork
 from genrec_edge.engine.interrupt import Call, run_call
+from genrec_edge.engine.memory_plan import require_memory
 from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS
 from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import LockedError, UsageError
@@ -162,6 +163,7 @@ class Session:
         with ExitStack() as on_error:
             catalog = Catalog.open(self.catalog.path)
             on_error.callback(catalog.close)
+            require_memory(self.model_file.header, self.engine.n_ctx, is_clone=True)
             engine = self.engine.clone()
             on_error.callback(engine.close)
             clone = type(self)(self.model_file, catalog, engine, self.config, self)

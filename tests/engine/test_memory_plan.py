@@ -85,6 +85,20 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path, monkey
         assert "`n_ctx`" in error.value.hint
 
 
+def test_a_clone_needs_its_context_alone_and_an_adapter_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(sound(Sizes(), random.Random(1)).written())
+    header = read_header(path)
+    monkeypatch.setattr(memory_plan, "memory_rooms", partial(list, [MemoryRoom("the test", 32 * MIB)]))
+    require_memory(header, 256, is_clone=True)
+    with pytest.raises(OutOfMemoryError):
+        require_memory(header, 256)
+    with pytest.raises(OutOfMemoryError):
+        require_memory(header, 256, is_clone=True, adapter_bytes=32 * MIB)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of Linux")
 def test_under_a_limit_the_answer_is_right_or_there_is_too_little_memory(

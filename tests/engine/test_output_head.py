@@ -94,6 +94,7 @@ def test_whoever_asks_for_all_logits_gets_them(tiny_llama: Path) -> None:
     [
         pytest.param("llama", {}, True, id="tied"),
         pytest.param("llama", {"output.weight": np.ones((100, 8), np.float32)}, True, id="its own matrix"),
+        pytest.param("llama", {"output.weight": np.ones((1, 100, 8), np.float32)}, True, id="a shape that ends in one"),
         pytest.param("llama", {"output.bias": np.ones(100, np.float32)}, False, id="a bias"),
         pytest.param("llama", {"token_embd.weight": np.ones((100, 8), np.float64)}, False, id="another type"),
         pytest.param("gemma2", {}, False, id="another architecture"),  # it squashes its logits
