@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 from weakref import ref
 
@@ -43,7 +44,6 @@ from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -128,25 +128,31 @@ class Session:
             DatasetError: the prior is damaged.
             UsageError: no such file, an option out of range, or no prior for a model that was tuned on one.
         """
-        return run_call(lambda call: cls._open(options, call), discard=cls.close)
-
-    @classmethod
-    def _open(cls, options: OpenOptions, call: Call) -> Session:
         started = time.perf_counter()
         check_options(options)
-        on_title = _checked(options.on_title, call)
+        # In the caller's thread, where a signal ends it: it may wait for other processes.
+        path = Path(default_catalog_path() if options.catalog is None else options.catalog)
         model_file = find_model(options.model)
         config = SessionConfig.of(model_file, options)
+        session = run_call(lambda call: cls._open(model_file, config, path, options, call), discard=cls.close)
+        session.load_s = time.perf_counter() - started
+        return session
+
+    @classmethod
+    def _open(
+        cls, model_file: ModelFile, config: SessionConfig, catalog_path: Path, options: OpenOptions, call: Call
+    ) -> Session:
+        on_title = options.on_title or _no_title
         with ExitStack() as on_error:
-            catalog = Catalog.open(default_catalog_path() if options.catalog is None else options.catalog)
+            catalog = Catalog.open(catalog_path)
             on_error.callback(catalog.close)
             engine = open_engine(model_file, config, options)
             on_error.callback(engine.close)
-            session = cls(model_file, catalog, engine, config, on_title=on_title)
+            with engine.during(call):
+                session = cls(model_file, catalog, engine, config, on_title=on_title)
             if options.calibrate:
                 session._calibrate(options.calibrate, on_title, call)
             on_error.pop_all()
-        session.load_s = time.perf_counter() - started
         return session
 
     def clone(self) -> Session:
@@ -400,7 +406,7 @@ class Session:
                 self.catalog,
                 self.engine.model.tokenize,
                 self._fingerprint,
-                _checked(on_title, self._call),
+                self._checked(on_title),
                 default_threads(),
                 on_wait=self.engine.check,
             )
@@ -435,14 +441,11 @@ class Session:
             "prompt": self.config.prompt,
         }
 
+    def _checked(self, on_title: OnTitle) -> OnTitle:
+        """Return a report of progress that also ends the work when its call was ended."""
 
-def _checked(on_title: OnTitle | None, call: Call | None) -> OnTitle:
-    """Return a report of progress that also ends the work when its call was ended."""
-
-    def report(done: int, total: int) -> None:
-        if call is not None:
-            call.check()
-        if on_title is not None:
+        def report(done: int, total: int) -> None:
+            self.engine.check()
             on_title(done, total)
 
-    return report
+        return report

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -288,3 +290,17 @@ def test_resolving_a_long_history_ends_with_the_deadline(
         recommender.recommend(history, k=3, timeout_s=0.2 if how == "timeout" else None)
     assert 0 < len(resolved) < len(history)
     assert ids(recommender.recommend(["Jaws"], k=3)) == ids(expected)
+
+
+def test_ctrl_c_ends_the_wait_for_an_index_when_a_session_is_opened(
+    tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
+) -> None:
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
+        folder = trie_cache.index_path(r.catalog, r.session._fingerprint).parent
+    next(_changes(own_catalog_path, tmp_path))()
+    with locked_root(folder):
+        threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            Recommender.open(tiny_llama, own_catalog_path, n_threads=1)
+    with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
+        assert r.recommend(k=1).catalog["items"] == 62
