@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 from weakref import ref
@@ -23,24 +22,18 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
 from genrec_edge.catalog.where import ended_by
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePosition
-from genrec_edge.decoding import trie_cache
-from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.engine.forks import is_forked, refuse_fork
 from genrec_edge.engine.interrupt import Call, run_call
 from genrec_edge.engine.memory_plan import require_memory
 from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS
 from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import LockedError, UsageError
-from genrec_edge.gguf.header import tokenizer_fingerprint
 from genrec_edge.intents.parser import IntentParser
 from genrec_edge.option_fields import check_options
-from genrec_edge.prior.db import ItemPrior
-from genrec_edge.serving import unconditional
-from genrec_edge.serving.config import SessionConfig, default_threads
+from genrec_edge.serving.catalog_indexer import CatalogIndexer, search_of
+from genrec_edge.serving.config import SessionConfig
 from genrec_edge.serving.opening import find_model, open_engine
 from genrec_edge.serving.prompt_builder import PromptBuilder
-from genrec_edge.serving.score_fusion import FusedScores, ScoreFusion
-from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.decoding.best_first import TrieSearch
     from genrec_edge.decoding.best_titles import ScoredTitle
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.decoding.trie_build import OnTitle
@@ -55,6 +49,7 @@ if TYPE_CHECKING:
     from genrec_edge.hub.store import ModelFile
     from genrec_edge.options import OpenOptions
     from genrec_edge.records import Match
+    from genrec_edge.serving.score_fusion import FusedScores
 
 _ATTEMPTS = 3
 """Answers begun anew because the catalog was changed meanwhile; more means that something changes it all the time."""
@@ -64,19 +59,6 @@ _Answer = TypeVar("_Answer")
 
 def _no_title(_done: int, _total: int) -> None:
     """Report no progress."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Indexed:
-    """All that answers depend on and that follows the catalog. It is made whole and put in the place of the last."""
-
-    trie: TitleTrie
-    fusion: ScoreFusion
-
-    @property
-    def alpha(self) -> float:
-        """How much of the unconditional scores is taken off, 0 for nothing."""
-        return 0.0 if self.fusion.unconditional is None else self.fusion.unconditional[0]
 
 
 class Session:
@@ -103,19 +85,18 @@ class Session:
         self.facts = CatalogFacts(catalog)
         self.intents = IntentParser(self.facts)
         self.model_file = model_file
-        self._fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
         self._lock = threading.Lock()
         self._clones: list[ref[Session]] = []
         self._pid = os.getpid()
         self._closed = False
         self._call: Call | None = None
-        self._identity: dict[str, str | None] | None = None if like is None else like._identity  # noqa: SLF001
         self.prompts = PromptBuilder(engine, config.prompt, config.max_titles, self.title_tokens)
         if like is None:
-            self._prior = None if config.prior is None else ItemPrior.open(config.prior.path)
-            self._indexed = self._index(None, 0.0, on_title)
+            self._indexer = CatalogIndexer(model_file, catalog, engine, config, self.prompts)
+            self._indexed = self._indexer.index(None, 0.0, on_title)
         else:
-            self._prior, self._indexed = like._prior, like._indexed  # noqa: SLF001
+            self._indexer = like._indexer.for_clone(catalog, engine, self.prompts)  # noqa: SLF001
+            self._indexed = like._indexed  # noqa: SLF001
 
     @classmethod
     def open(cls, options: OpenOptions) -> Session:
@@ -211,20 +192,7 @@ class Session:
 
     def search(self, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None) -> TrieSearch:
         """Return the search for the k best items under a bias for each position of the trie, -inf to forbid it."""
-        return self._search(self.trie, bias, k, fused)
-
-    def _search(
-        self, trie: TitleTrie, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None
-    ) -> TrieSearch:
-        return TrieSearch(
-            trie,
-            self.engine,
-            end_id=self.engine.model.newline_id,
-            kind=self.config.score,
-            bias=bias if fused is None else bias + fused.bias,
-            k=k,
-            prior=None if fused is None else fused.below,
-        )
+        return search_of(self.trie, self.engine, self.config.score, bias, k, fused)
 
     def score_rows(
         self,
@@ -263,7 +231,7 @@ class Session:
 
     def _calibrate(self, alpha: float, on_title: OnTitle, call: Call) -> None:
         with self.exclusively(call):
-            self._indexed = self._index(self._indexed, alpha, on_title)
+            self._indexed = self._indexer.index(self._indexed, alpha, on_title)
 
     def describe_model(self) -> dict[str, str | int | float | None]:
         """Return what every result says of the model."""
@@ -365,7 +333,7 @@ class Session:
     def refresh(self) -> None:
         """Let the index follow the catalog, if it was changed. Only for a caller who holds the session."""
         if self.trie.key.revision != self.catalog.revision:
-            self._indexed = self._index(self._indexed, self._indexed.alpha, _no_title)
+            self._indexed = self._indexer.index(self._indexed, self._indexed.alpha, _no_title)
 
     def on_stable_catalog(self, work: Callable[[], _Answer], timeout_s: float | None = None) -> _Answer:
         """Return what `work` returns while the catalog stays as it is, one caller at a time.
@@ -397,55 +365,3 @@ class Session:
             f"the catalog {self.catalog.path} was changed during the request, {_ATTEMPTS} times in a row",
             hint="try again when its writer is done",
         )
-
-    def _index(self, last: _Indexed | None, alpha: float, on_title: OnTitle) -> _Indexed:
-        """Return index, prior and calibration of the catalog as it is now; what of the last one fits is taken over."""
-        trie, fusion = (None, None) if last is None else (last.trie, replace(last.fusion, unconditional=None))
-        if trie is None or fusion is None or trie.key.revision != self.catalog.revision:
-            trie = trie_cache.load(
-                self.catalog,
-                self.engine.model.tokenize,
-                self._fingerprint,
-                self._checked(on_title),
-                default_threads(),
-                on_wait=self.engine.check,
-            )
-            fusion = ScoreFusion.of(self.config.prior, self._prior, self.catalog, trie)
-        if alpha:
-            fusion = replace(fusion, unconditional=(alpha, self._unconditional(trie, on_title)))
-        return _Indexed(trie, fusion)
-
-    def _unconditional(self, trie: TitleTrie, on_title: OnTitle) -> NDArray[np.float64]:
-        """Return what the model thinks of all titles of an index after an empty history, (n_items,) nats."""
-
-        def compute() -> NDArray[np.float64]:
-            logits = self.engine.prompt(self.prompts.build(CatalogRows(np.empty(0, np.int64)))[0])[0]
-            return self._search(trie, np.zeros(trie.n_items), trie.n_items).score_all(logits, on_title)
-
-        if self._identity is None:
-            self._identity = self._model_identity()
-        folder = trie_cache.index_path(self.catalog, self._fingerprint).parent
-        return unconditional.load(folder, self._identity, trie.key.revision, trie.n_items, compute)
-
-    def _model_identity(self) -> dict[str, str | None]:
-        """Return all of the model that its unconditional scores depend on; hashing a large file takes its time."""
-        manifest, adapter_path = self.model_file.manifest, self.engine.model.adapter_path
-
-        def sha256(path: Path) -> str:
-            return sha256_file(path, lambda _n_bytes: self.engine.check())
-
-        return {
-            "model": sha256(self.model_file.path) if manifest is None else manifest.sha256,
-            "adapter": None if adapter_path is None else sha256(adapter_path),
-            "score": self.config.score,
-            "prompt": self.config.prompt,
-        }
-
-    def _checked(self, on_title: OnTitle) -> OnTitle:
-        """Return a report of progress that also ends the work when its call was ended."""
-
-        def report(done: int, total: int) -> None:
-            self.engine.check()
-            on_title(done, total)
-
-        return report

@@ -257,7 +257,7 @@ def test_the_wait_for_an_index_that_another_process_builds_ends_with_the_deadlin
     tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
 ) -> None:
     with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
-        folder = trie_cache.index_path(r.catalog, r.session._fingerprint).parent
+        folder = trie_cache.index_path(r.catalog, r.session._indexer.fingerprint).parent
         next(_changes(own_catalog_path, tmp_path))()
         with locked_root(folder):
             with pytest.raises(DeadlineError):
@@ -296,7 +296,7 @@ def test_ctrl_c_ends_the_wait_for_an_index_when_a_session_is_opened(
     tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
 ) -> None:
     with Recommender.open(tiny_llama, own_catalog_path, n_threads=1) as r:
-        folder = trie_cache.index_path(r.catalog, r.session._fingerprint).parent
+        folder = trie_cache.index_path(r.catalog, r.session._indexer.fingerprint).parent
     next(_changes(own_catalog_path, tmp_path))()
     with locked_root(folder):
         threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
