@@ -160,5 +160,6 @@ def test_ctrl_c_at_any_moment_of_a_long_operation(
         f"{error} {when} the call" for error in ("KeyboardInterrupt", "TerminatedError") for when in ("in", "after")
     }
     assert [trial for trial in found if trial["seen"] not in right or not trial["next_is_right"]] == []
-    assert any("in the call" in trial["seen"] for trial in found)
+    if n_trials >= 50:  # of a few, all may come late on a busy machine
+        assert any("in the call" in trial["seen"] for trial in found)
     assert b"Exception ignored" not in done.stderr

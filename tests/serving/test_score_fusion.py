@@ -71,9 +71,9 @@ def test_a_calibration_takes_off_what_is_usual(tiny_llama: Path, tricky_path: Pa
         result = recommender.recommend(["Alien"], k=59)
         assert result.model["calibrate"] == 0.5
         for r in result.items:
-            noise = 1e-4 * len(r.item.title)  # every byte is a token, and every token adds its own
-            assert r.logprob == pytest.approx(plain[r.item.id], abs=noise)
-            assert r.bias == pytest.approx(-0.5 * usual[r.item.id], abs=noise)
+            # The noise of a title grows with its nats: the tiny model has titles of more than 60.
+            assert r.logprob == pytest.approx(plain[r.item.id], rel=5e-5, abs=2e-4)
+            assert r.bias == pytest.approx(-0.5 * usual[r.item.id], rel=5e-5, abs=2e-4)
             assert r.score == r.logprob + r.bias
         recommender.calibrate(0)
         assert {r.bias for r in recommender.recommend(["Alien"], k=5).items} == {0}
