@@ -79,7 +79,8 @@ def library() -> Any:
         # Runs on any thread of the library; an exception here would be printed by ctypes and lost.
         line = text.decode("utf-8", errors="replace").rstrip()
         if level >= 4 and not getattr(_last_error, "line", ""):
-            _last_error.line = line  # the first says what is wrong, the next ones what could not be done therefore
+            # The first says what is wrong, the next ones what could not be done therefore. It may be framed by "====".
+            _last_error.line = " ".join(word for word in line.split() if set(word) != {"="})
         if not line:
             return
         if (held := getattr(_listener, "held", None)) is not None:
