@@ -31,7 +31,6 @@ _MAX_REMEMBERED = 500
 _MAX_REMEMBERED_BYTES = 1 << 20
 _STEPS_PER_SIGNAL = 100_000
 """Steps of SQLite between two moments at which Ctrl-C is noticed."""
-_LARGEST_NUMBER = 1.7976931348623157e308
 
 
 def check_file(path: Path, connection: sqlite3.Connection) -> bool:
@@ -94,8 +93,7 @@ def _check_values(connection: sqlite3.Connection) -> None:
         "year": "typeof(year) NOT IN ('integer', 'null')",
     }
     for column in schema.column_names(connection):
-        name = quoted(column)
-        rules[column] = f"typeof({name}) = 'blob' OR (typeof({name}) = 'real' AND abs({name}) > {_LARGEST_NUMBER})"
+        rules[column] = f"typeof({quoted(column)}) = 'blob'"
     for column, rule in rules.items():
         found = connection.execute(f'SELECT "row", typeof({quoted(column)}) FROM items WHERE {rule} LIMIT 1').fetchone()
         if found is not None:

@@ -36,7 +36,6 @@ WRONG_VALUES = {
     "year real": ("UPDATE items SET year = 1.5 WHERE id = '2'", "year"),
     "year blob": ("UPDATE items SET year = x'31' WHERE id = '2'", "year"),
     "column blob": ("UPDATE items SET length = x'00' WHERE id = '2'", "length"),
-    "column infinite": ("UPDATE items SET length = 9e999 WHERE id = '2'", "length"),
     "list blob": ("INSERT INTO item_values VALUES (1, 'genres', x'00')", "list"),
     "field blob": ("INSERT INTO item_values VALUES (1, x'00', 'a')", "list"),
     "item text": ("INSERT INTO item_values VALUES ('one', 'genres', 'a')", "list"),
