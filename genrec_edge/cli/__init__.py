@@ -15,8 +15,8 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line."""
     streams.open_standard_streams()
-    interrupts.watch()
     try:
+        interrupts.watch()
         from genrec_edge.cli import program  # noqa: PLC0415
 
         program.app()

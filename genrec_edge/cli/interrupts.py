@@ -7,6 +7,7 @@ any moment, as a kill is: files appear whole or not at all. Loaded first, and kn
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
@@ -34,6 +35,7 @@ def watch() -> None:
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=_forget)
+    atexit.register(_ignore)  # as the first, so that it is called last: Python then lets a signal kill
     signal.signal(signal.SIGINT, raise_once)
     threading.Thread(target=_listen, args=(reader,), daemon=True).start()
 
@@ -85,6 +87,11 @@ def _wait_for_ctrl_c(reader: int, seconds: float | None) -> bool:
 def _end(_signal: int = 0, _frame: FrameType | None = None) -> NoReturn:
     say()
     os._exit(EXIT_CODE)
+
+
+def _ignore() -> None:
+    """Nothing is left to be interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _forget() -> None:

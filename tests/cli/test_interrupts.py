@@ -1,0 +1,258 @@
+"""Ctrl-C at any moment of every long command: 130 and one word, nothing in the way of the next call."""
+
+from __future__ import annotations
+
+import csv
+import http.server
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from genrec_edge.catalog.writer import build
+from genrec_edge.hub.registry import KnownModel, Registry
+from tests.support.commands import installed_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc"),
+]
+
+N_TITLES = 1_000
+RECIPE = "[data]\nwindow = 8\n[lora]\nr = 4\n[optimizer]\nepochs = 3\n[validation]\nusers = 3\n"
+OPERATIONS = {
+    "recommend": "recommend --model {m} --catalog {c} --threads 1 -k 50 --explain -H Alien -H Heat -H Jaws -H Fargo",
+    "calibrate": "recommend --model {m} --catalog {many} --threads 1 -k 3 --calibrate 0.5",
+    "index": "recommend --model {m} --catalog {many} --threads 1 -k 3",
+    "catalog build": "catalog build {csv} -o {new}.db --force",
+    "prior build": "prior build --data {d} --split all --out {new}.prior --fit --force",
+    "evaluate": "evaluate --data {d} --model {m} --baselines all --threads 1",
+    "bench": "bench --model {m} --catalog {c} --threads 1 -n 8 --history-length 10",
+    "batch": "batch {users} -o {new}.jsonl --force --model {m} --catalog {c} --workers 2 --threads 1",
+    "convert": "convert --base {m} --out {new} --name {name} --license MIT "
+    "--quant F16,Q8_0 --verify quick --threads 1 --catalog {c}",
+    "train": "train --data {d} --base {m} --out {new} --config {recipe} --threads 1",
+    "models pull": "models pull tiny --force",
+}
+PULL = """
+import pickle, sys
+from genrec_edge.cli import interrupts
+interrupts.watch()
+from genrec_edge import cli
+from genrec_edge.hub import store
+registry = pickle.load(open(sys.argv.pop(1), "rb"))
+store.load_registry = lambda: registry
+cli.main()
+"""
+
+
+class SlowIndex(http.server.SimpleHTTPRequestHandler):
+    """A package index of one folder that sends files in small pieces."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        while piece := source.read(4096):
+            outputfile.write(piece)
+            time.sleep(0.05)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def slow_index(wheel_path: Path, folder: Path) -> Iterator[str]:
+    """Serve a wheel on the loopback as a package index; yield its address."""
+    place = folder / "simple" / "genrec-tiny"
+    place.mkdir(parents=True)
+    shutil.copy(wheel_path, place)
+    (place / "index.html").write_text(f'<a href="{wheel_path.name}">{wheel_path.name}</a>')
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: SlowIndex(*a, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def places(
+    tiny_llama: Path,
+    tricky_path: Path,
+    small_data: Path,
+    tiny_wheel: tuple[Path, KnownModel],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    """Yields what the operations name; all of it is made once."""
+    folder = tmp_path_factory.mktemp("places")
+    rng = random.Random(1)
+    titles = [f"{rng.choice('ABCDEFGH')}{rng.randrange(10**6)} film {i}" for i in range(N_TITLES)]
+    with (folder / "many.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "title", "genres"), *((i, title, "a|b") for i, title in enumerate(titles))])
+    build(folder / "many.csv", folder / "many.db")
+    users = [f'{{"user": {i}, "history": ["Alien", "Heat"]}}\n' for i in range(32)]
+    (folder / "users.jsonl").write_text("".join(users), encoding="utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    wheel_path, known = tiny_wheel
+    (folder / "registry").write_bytes(pickle.dumps(Registry("tiny", {"tiny": known})))
+    named = {"m": tiny_llama, "c": tricky_path, "d": small_data, "many": folder / "many.db", "csv": folder / "many.csv"}
+    named |= {"users": folder / "users.jsonl", "recipe": folder / "recipe.toml", "registry": folder / "registry"}
+    with slow_index(wheel_path, folder / "index") as address:
+        yield {**{name: str(path) for name, path in named.items()}, "index": address}
+
+
+def started(operation: str, places: dict[str, str], home: Path) -> subprocess.Popen[str]:
+    """Start an operation in a home of its own; nothing but errors is said."""
+    names = {**places, "new": str(home / "new"), "name": "made"}
+    words = [*OPERATIONS[operation].format(**names).split(), "-q"]
+    program = [installed_command()]
+    if operation == "models pull":
+        program = [sys.executable, "-c", PULL, places["registry"]]
+    variables = {**os.environ, "GENREC_EDGE_HOME": str(home), "PIP_INDEX_URL": places["index"], "PIP_NO_CACHE_DIR": "1"}
+    for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "GENREC_EDGE_OFFLINE"):
+        variables.pop(name, None)
+    home.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [*program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables, cwd=home
+    )
+
+
+def finished(running: subprocess.Popen[str]) -> tuple[int, str, str]:
+    try:
+        out, err = running.communicate(timeout=200)
+    finally:
+        running.kill()  # only where the test has failed it is still there
+    return running.returncode, out, err
+
+
+def wait_for_its_listener(running: subprocess.Popen[str]) -> None:
+    """Wait until the process hears of Ctrl-C by itself: before, it is Python that starts, and none of ours."""
+    while running.poll() is None and len(list(Path(f"/proc/{running.pid}/task").iterdir())) < 2:
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_ctrl_c_at_any_moment_is_130_and_the_next_call_is_right(
+    operation: str,
+    places: dict[str, str],
+    tmp_path: Path,
+    trials: Callable[[int, int], int],
+    record_property: Callable[[str, object], None],
+) -> None:
+    began = time.monotonic()
+    exit_code, right, err = finished(started(operation, places, tmp_path / "whole"))
+    assert (exit_code, err) == (0, "")
+    lasts = time.monotonic() - began
+    n_trials, n_done, home = trials(2, 100), 0, tmp_path / "home"
+    wrong = []
+    for trial in range(3 * n_trials):
+        rng = random.Random(trial)
+        if operation in {"index", "calibrate", "train", "convert"}:
+            shutil.rmtree(home, ignore_errors=True)  # else there is nothing left to do
+        running = started(operation, places, home)
+        wait_for_its_listener(running)
+        time.sleep(rng.uniform(0, 0.9 * lasts))
+        if running.poll() is not None:
+            finished(running)
+            continue  # it was faster this time
+        running.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        found = finished(running)
+        waited = time.monotonic() - sent
+        if found == (0, right, ""):
+            continue  # the work was done when the signal came
+        n_done += 1
+        if found != (130, "", "interrupted\n"):
+            wrong.append((trial, found))
+        assert waited < 30  # two seconds, on a machine that has time
+        if n_done == n_trials:
+            break
+    record_property("right", f"{n_done - len(wrong)} of {n_done}")
+    assert wrong == []
+    assert n_done >= n_trials / 2
+    exit_code, again, err = finished(started(operation, places, home))
+    assert (exit_code, err) == (0, "")
+    assert len(again.splitlines()) == len(right.splitlines())
+
+
+SWALLOWING = """
+import ctypes, sys
+from genrec_edge.cli import interrupts
+interrupts.watch()
+callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+said = []
+
+@callback
+def compare(_a, _b):
+    if not said:
+        said.append(sys.stderr.write("busy\\n"))
+        sys.stderr.flush()
+    for _ in range(1000):
+        pass
+    return 0
+
+sort = ctypes.CDLL(None).qsort
+sort.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, callback]
+values = (ctypes.c_int * 4_000_000)()
+sort(values, len(values), 4, compare)
+"""
+
+
+def deaf() -> subprocess.Popen[str]:
+    """Start a library that computes, with callbacks: what is raised in them is lost."""
+    running = subprocess.Popen(
+        [sys.executable, "-c", SWALLOWING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stderr is not None
+    assert running.stderr.readline() == "busy\n"
+    return running
+
+
+def test_what_swallows_exceptions_in_its_callbacks_ends_all_the_same() -> None:
+    running = deaf()
+    running.send_signal(signal.SIGINT)
+    exit_code, out, err = finished(running)
+    assert (exit_code, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted"
+
+
+def test_a_second_ctrl_c_ends_a_library_that_computes_at_once() -> None:
+    running = deaf()
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    assert finished(running)[0] in {130, -signal.SIGINT}
+
+
+def test_a_forked_child_has_pythons_own_answer() -> None:
+    code = """
+import os, signal, time
+from genrec_edge.cli import interrupts
+interrupts.watch()
+child = os.fork()
+if not child:
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+    except KeyboardInterrupt:
+        os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), interrupts.came())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7 False\n", "")
+
+
+def test_who_wants_ctrl_c_ignored_has_it_ignored() -> None:
+    code = "import signal; from genrec_edge.cli import interrupts; interrupts.watch(); print(signal.getsignal(2).name)"
+    ignoring = f"trap '' INT; exec {sys.executable} -c \"{code}\""
+    done = subprocess.run(["/bin/bash", "-c", ignoring], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("SIG_IGN\n", "")
