@@ -193,7 +193,7 @@ def reader(
     home: dict[str, str], default_model: Path, films_path: Path, ml_100k: Path, converted_models: Any, tmp_path: Path
 ) -> Reader:
     """Returns a reader with every file that a document names and does not make."""
-    ids = dump(films_path, tmp_path / "films.csv", "year >= 1985 LIMIT 400")
+    ids = dump(films_path, tmp_path / "films.csv", "year >= 1995 LIMIT 400")
     shutil.copy(tmp_path / "films.csv", tmp_path / "items.csv")
     shutil.copy(tmp_path / "films.csv", tmp_path / "movies.csv")
     events = [(user, ids[(7 * user + 3 * i) % len(ids)], 1000 + i, 4) for user in range(30) for i in range(8)]
