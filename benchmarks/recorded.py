@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.decoding import best_first
-from genrec_edge.serving import session
+from genrec_edge.serving import catalog_indexer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +59,8 @@ def n_tokens(steps: list[Step]) -> int:
 @contextmanager
 def recorded_searches() -> Iterator[type[RecordingSearch]]:
     """Let all requests in the block search with `RecordingSearch`."""
-    session.TrieSearch = RecordingSearch  # type: ignore[attr-defined]
+    catalog_indexer.TrieSearch = RecordingSearch  # type: ignore[attr-defined]
     try:
         yield RecordingSearch
     finally:
-        session.TrieSearch = best_first.TrieSearch  # type: ignore[attr-defined]
+        catalog_indexer.TrieSearch = best_first.TrieSearch  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# A shell starts what it runs in the background with SIGINT ignored, and all below inherit it: tests of Ctrl-C need it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before any test loads llama.cpp by itself: waiting threads sleep, so that tests beside a busy process still end.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("shared-machine", deadline=None)

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.converted_models import converted_models
 from tests.support.folders import ROOT
 from tests.test_docs import command_words, problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["tests.support.converted_models"]
+__all__ = ["converted_models"]  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of transformers, by peft
 

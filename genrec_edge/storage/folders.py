@@ -43,7 +43,7 @@ def locked_root(
     root: Path,
     on_wait: Callable[[], object] | None = None,
     *,
-    wait_s: float = LOCK_WAIT_S,
+    wait_s: float | None = None,
     on_poll: Callable[[], object] | None = None,
 ) -> Iterator[None]:
     """Hold the lock of a folder with many results, which is created, and start without leftovers.
@@ -51,9 +51,10 @@ def locked_root(
     `on_wait` is called when another process holds the lock, `on_poll` several times a second while it does.
 
     Raises:
-        LockedError: it has held the lock for `wait_s`.
+        LockedError: it has held the lock for `wait_s`, None for ten minutes.
     """
     root.mkdir(parents=True, exist_ok=True)
+    wait_s = LOCK_WAIT_S if wait_s is None else wait_s
     with locked(root / _LOCK, root, wait_s=wait_s, on_wait=on_wait, on_poll=on_poll):
         for leftover in root.glob(f"{_WORK}*"):
             _remove(leftover)

@@ -46,15 +46,15 @@ def test_candidates_are_the_only_answers(recommender: Recommender) -> None:
 
 @pytest.mark.parametrize("option", ["exclude", "candidates"])
 def test_an_unknown_item_to_exclude_or_choose_is_an_error(recommender: Recommender, option: str) -> None:
-    with pytest.raises(UsageError, match="no such film at all"):
+    with pytest.raises(NothingToRecommendError, match="no such film at all"):
         recommender.recommend(k=1, **{option: ["Alien", "no such film at all"]})  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="Heat"):  # two films of that name
+    with pytest.raises(NothingToRecommendError, match="Heat"):  # two films of that name
         recommender.recommend(k=1, **{option: ["Heat"]})  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_a_message_about_many_unknown_items_is_short(recommender: Recommender) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(NothingToRecommendError) as error:
         recommender.recommend(k=1, exclude=[f"no such film {i} {'x' * 1000}" for i in range(1000)])
     assert "'no such film 0 xxx" in error.value.message
     assert error.value.message.endswith("and 995 more")
