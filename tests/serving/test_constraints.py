@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.errors import NothingToRecommendError, UsageError
+from genrec_edge.errors import NothingToRecommendError
 from genrec_edge.records import Fact, Interaction, Item
 from tests.support.recommenders import NOISE, ids, scores
 
