@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import traceback
 from collections import Counter, deque
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
+from genrec_edge.batch.processes import start_process
 from genrec_edge.batch.worker import DEATHS, answer_chunk, crashed_rows
 from genrec_edge.errors import EngineError, GenRecError
 
@@ -47,6 +47,7 @@ class LocalEngine:
         """
         queue = _Queue(chunks, n_chunks)
         with _Team(setup, self._n_threads, min(self._n_workers, n_chunks)) as team:
+            team.start()
             while queue.n_left:
                 for worker in team.idle():
                     worker.give(queue.next())
@@ -128,6 +129,11 @@ class _Team:
         self._workers: list[_Worker] = []
         self._early_deaths = 0
 
+    def start(self) -> None:
+        """Start the workers; inside the block, which ends those that were started if not all of them are."""
+        for _ in range(self._n_workers):
+            self._start()
+
     def idle(self) -> list[_Worker]:
         """Return the workers that could begin a chunk."""
         return [worker for worker in self._workers if worker.is_ready and worker.chunk is None]
@@ -168,16 +174,9 @@ class _Team:
         self._start()
 
     def _start(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_serve, args=(theirs, self._setup, self._n_threads), daemon=True)
-        process.start()
-        theirs.close()  # so that the death of the process ends what we read
-        self._workers.append(_Worker(process, ours))
+        self._workers.append(_Worker(*start_process(_serve, self._setup, self._n_threads)))
 
     def __enter__(self) -> Self:
-        for _ in range(self._n_workers):
-            self._start()
         return self
 
     def __exit__(

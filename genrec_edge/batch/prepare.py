@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import traceback
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from genrec_edge.batch.processes import start_process
 from genrec_edge.errors import EngineError, GenRecError
 
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ def prepare_setup(
 
 def _revision(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> str:
     """Return the revision of the catalog, once a process has opened everything."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_open, args=(theirs, setup), daemon=True)
-    process.start()
-    theirs.close()  # so that the death of the process ends what we read
+    process, ours = start_process(_open, setup)
     try:
         with closing(ours):
             while True:
