@@ -72,16 +72,22 @@ def _with_output(
 
     transformers does the same since version 5: `tie_weights` leaves matrices alone that are both there and differ.
     """
-    output, embedding = stored.get(OUTPUT), stored.get(EMBEDDING)
-    if not config.tied or output is None or embedding is None or not {output.dtype, embedding.dtype} <= _WEIGHT_TYPES:
-        return config, ()
-    if _tensor(output).equals(_tensor(embedding)):
+    output = stored.get(OUTPUT)
+    if not config.tied or output is None or _are_same(output, stored.get(EMBEDDING), config):
         return config, ()
     note = (
         f"{folder / CONFIG_NAME} says that embedding and output are one matrix (tie_word_embeddings), and the weights"
         f" hold another {OUTPUT}: the two are kept apart"
     )
     return replace(config, tied=False), (note,)
+
+
+def _are_same(output: StoredTensor, embedding: StoredTensor | None, config: ModelConfig) -> bool:
+    """Return whether two matrices hold the same weights; not if one of them cannot be read, which is said later."""
+    shape = expected_shapes(config)[EMBEDDING]
+    if embedding is None or any(t.shape != shape or t.dtype not in _WEIGHT_TYPES for t in (output, embedding)):
+        return False
+    return _tensor(output).equals(_tensor(embedding))
 
 
 def _left_out(folder: Path, paths: Sequence[Path], stored: Mapping[str, StoredTensor]) -> Iterator[str]:

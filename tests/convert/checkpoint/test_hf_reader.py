@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,6 @@ from safetensors.torch import load_file, save_file
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.errors import ModelInvalidError
 from tests.support.random_models import random_model, to_gguf
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +61,35 @@ def test_another_output_than_the_embedding_is_kept_though_the_config_says_tied(
     assert "hold another lm_head.weight: the two are kept apart" in checkpoint.notes[0]
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     assert np.array_equal(theirs.lm_head.weight.detach().numpy(), other.float().numpy())
+
+
+UNREADABLE_OUTPUTS: dict[str, tuple[dict[str, torch.Tensor], str]] = {
+    "a type of no weights": ({"lm_head": torch.ones(270, 32, dtype=torch.float64)}, "lm_head.weight is of type F64"),
+    "a type that is not read": (
+        {"lm_head": torch.ones(270, 32).to(torch.float8_e4m3fn)},
+        "lm_head.weight is of type F8_E4M3",
+    ),
+    "both empty": (
+        {"lm_head": torch.ones(0), "model.embed_tokens": torch.ones(0)},
+        r"lm_head.weight has the shape \(0,\), not \(270, 32\)",
+    ),
+    "both a number": (
+        {"lm_head": torch.tensor(1.0), "model.embed_tokens": torch.tensor(1.0)},
+        r"lm_head.weight has the shape \(\), not \(270, 32\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE_OUTPUTS)
+def test_an_output_that_cannot_be_read_is_not_left_out_though_the_config_says_tied(
+    kind: str, tiny_base: Path, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    tensors, found = UNREADABLE_OUTPUTS[kind]
+    weights = load_file(base / "model.safetensors")
+    save_file({**weights, **{f"{name}.weight": t for name, t in tensors.items()}}, base / "model.safetensors")
+    with pytest.raises(ModelInvalidError, match=found):
+        read_folder(base)
 
 
 def test_weights_that_are_not_part_of_the_model_are_named(tmp_path: Path, llama_vocabs: Path) -> None:
