@@ -143,6 +143,9 @@ def evaluate(
     if n_without := asked.n_without(target):
         say(f"{n_without:,} users have no {target} item: too few events, or one they had met before", quiet=quiet)
     names = baseline_names(baselines, has_model=bool(model))
+    if not (names or model or scores):
+        hint = "name a `model`, or other `baselines`, or a file of `scores`"
+        raise UsageError("there are no systems to evaluate", hint=hint)
     in_words = (preference, intent) != ("history", "none")
     if fit_first and intent == "none":
         raise UsageError("`fit_first` needs an intention that items can fit", hint="name one with `intent`")

@@ -214,6 +214,8 @@ def _build_items(
 def _notes_of(items: Path, built: BuildReport) -> Iterator[str]:
     if built.n_untitled:
         yield f"{items}: left out: {built.n_untitled:,} {'row' if built.n_untitled == 1 else 'rows'} without a title"
+    for decision in built.decisions:
+        yield f"{items}: {decision}"
 
 
 def _unused(source: TableSource, at: EventColumns) -> Iterator[str]:

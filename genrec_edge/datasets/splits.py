@@ -103,6 +103,10 @@ class Split:
     held_out: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     about: Mapping[str, Any] = field(default_factory=dict)
 
+    def has_targets(self, target: Target) -> bool:
+        """Whether any user has such a target."""
+        return bool(((self.test if target == "test" else self.validation) >= 0).any())
+
     def n_without(self, target: Target) -> int:
         """Return how many users with training events have no such target: no event is left, or its item is not new."""
         has_target = (self.test if target == "test" else self.validation) >= 0

@@ -118,6 +118,9 @@ def collect_margins(
         UsageError: no user has such an item, or the model was tuned on histories only.
         ModelInvalidError: the tokenizer gives yes and no the same first token.
     """
+    if not split.has_targets(target):
+        message = f"no user of {dataset.name} has a {target} item: too few events, or one they had met before"
+        raise UsageError(message, hint="name data whose users meet at least three different items")
     cases = cases_of(split, target=target, users=users, candidates=1, seed=seed)
     margins, n = [], len(cases.users)
     pairs = zip(cases.histories, cases.targets.tolist(), cases.candidates or (), strict=True)

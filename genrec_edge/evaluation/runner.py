@@ -124,7 +124,7 @@ def evaluate(
     """
     names = [system.name for system in systems]
     if not systems:
-        raise UsageError("there are no systems to evaluate")
+        raise UsageError("there are no systems to evaluate", hint="give at least one of `systems`")
     if len(set(names)) < len(names):
         raise UsageError(f"the names of the systems must differ: {', '.join(names)}")
     if reference is not None and reference not in names:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from genrec_edge.errors import DatasetError
 from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.profiles.tastes import Tastes
-from genrec_edge.storage.files import open_regular, path_errors
+from genrec_edge.storage.files import path_errors
+from genrec_edge.storage.kept_descriptors import close_gone, descriptor, make_empty, read_at
 from genrec_edge.storage.sqlite import SqliteFormat
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     with path_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        open_regular(path).close()
+            make_empty(path, 0o600)
+        with descriptor(path):  # it has to be a file: SQLite would wait for ever at a pipe
+            pass
         PROFILES.create_tables(path)
     with PROFILES.writing(path) as connection:
         _keep_private(path)
@@ -118,12 +120,13 @@ def remove_side_files(path: Path) -> None:
 def remove_profiles(path: Path, *, why: str) -> bool:
     """Remove a file of profiles as a whole; return False where it is no such file, or of a newer version."""
     with path_errors(path):
-        with open_regular(path) as file:
-            header = file.read(_HEADER_BYTES)
+        with descriptor(path) as number:
+            header = read_at(number, _HEADER_BYTES, 0)
         application_id, version = (int.from_bytes(header[start : start + 4], "big") for start in (68, 60))
         if application_id != PROFILES.application_id or version > PROFILES.version:
             return False
         path.unlink()
+    close_gone()
     remove_side_files(path)
     log.warning("the file of profiles was removed as a whole: %s", why)
     return True

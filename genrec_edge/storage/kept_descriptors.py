@@ -48,6 +48,29 @@ def descriptor(path: Path, *, writes: bool = False) -> Iterator[int]:
     yield found
 
 
+def make_empty(path: Path, mode: int) -> None:
+    """Make an empty file with these rights; its descriptor stays open, as another thread may open the file at once.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: it cannot be made.
+    """
+    with _lock:
+        number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), mode)
+        if os.name == "nt":
+            os.close(number)
+            return
+        _close_some()
+        status = os.fstat(number)
+        _kept[status.st_dev, status.st_ino, True] = number
+
+
+def close_gone() -> None:
+    """Close the descriptors of files that are gone: until then the disk keeps what was in them."""
+    with _lock:
+        _close_all([key for key, number in _kept.items() if not os.fstat(number).st_nlink])
+
+
 def read_at(number: int, n_bytes: int, offset: int) -> bytes:
     """Return at most `n_bytes` bytes of a file from an offset on."""
     if os.name != "nt":
@@ -85,5 +108,9 @@ def _close_some() -> None:
     gone = [key for key, number in _kept.items() if not os.fstat(number).st_nlink]
     if not gone and len(_kept) >= _MAX_KEPT:
         gone = [next(iter(_kept))]
-    for key in gone:
+    _close_all(gone)
+
+
+def _close_all(keys: list[tuple[int, int, bool]]) -> None:
+    for key in keys:
         os.close(_kept.pop(key))

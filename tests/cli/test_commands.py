@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,36 @@ def test_an_option_whose_name_python_has_taken_is_said_as_an_option(tmp_path: Pa
     assert result.exit_code == 2
     assert "--id" in result.stderr
     assert "`" not in result.stderr
+
+
+WITH_A_BUG = """
+from genrec_edge import cli
+from genrec_edge.hub.store import ModelStore
+
+def breaks(*arguments, **options):
+    raise LookupError("line 1\\nline 2")
+
+ModelStore.__init__ = breaks
+cli.main()
+"""
+
+
+def test_a_bug_is_one_json_object_and_a_traceback_on_stderr() -> None:
+    arguments = [sys.executable, "-c", WITH_A_BUG, "models", "list"]
+    done = subprocess.run([*arguments, "--json"], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "schema": "genrec-edge/error@1",
+        "error": {
+            "code": "bug",
+            "exit": 1,
+            "message": "LookupError: line 1\nline 2",
+            "hint": "report it with what stands on stderr",
+        },
+    }
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" in done.stderr
+    assert "in breaks" in done.stderr
+    plain = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
+    assert (plain.returncode, plain.stdout) == (1, "")
+    assert "LookupError: line 1" in plain.stderr

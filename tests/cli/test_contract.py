@@ -215,7 +215,8 @@ WRONG_TEXT = """
 2  convert --base {m} --out {new} --license MIT --keep-layers x  | x
 2  convert --base {m} --out {new} --license MIT --adapter {none}  | {none}
 2  convert --base {m} --out {new} --license MIT --as-adapter --keep-f16  | --keep-f16
-2  train --data {none} --base {m} --out {new}             | {none}
+2  train --data {none} --base {m} --out {new} --config {recipe} | {none}
+2  train --data {d} --base {m} --out {new}                | base.layers includes layer 29
 2  train --data {d} --base {none} --out {new}             | {none}
 2  train --data {d} --base {m} --out {new} --recipe nonsense  | nonsense
 2  train --data {d} --base {m} --out {new} --config {text}  | {text}
@@ -320,9 +321,10 @@ def files(broken_files: Path, tiny_llama: Path, small_data: Path, tricky_path: P
         "unknown": "No such film\n",
         "users": '{"user": 1, "history": ["Alien"]}\n',
         "items": "id,title\n1,Alien\n2,Heat\n",
+        "recipe": '[base]\nlayers = "0-1"\n',
         "events": "user,item,timestamp\n1,1,1\n1,2,2\n",
     }
-    endings = {"users": ".jsonl", "items": ".csv", "events": ".csv"}
+    endings = {"users": ".jsonl", "items": ".csv", "events": ".csv", "recipe": ".toml"}
     named = {name: folder / f"{name}{endings.get(name, '.txt')}" for name in texts}
     for name, text in texts.items():
         named[name].write_text(text, encoding="utf-8")

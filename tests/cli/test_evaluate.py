@@ -234,7 +234,7 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
     [
         (["--baselines", "popular"], 2, ": 'popular'; known: random, popularity,"),
         (["--baselines", "free"], 2, "the baseline 'free' needs a model"),
-        (["--baselines", "none"], 2, "there are no systems to evaluate"),
+        (["--baselines", "none"], 2, "no systems to evaluate; name a --model, or other --baselines, or"),
         (["--scores", "file.npz"], 2, "must be NAME=FILE.npz, got 'file.npz'"),
         (["--scores", "x=missing.npz"], 2, "missing.npz cannot be used"),
         (["--model", "no-such-model"], 4, "no-such-model"),

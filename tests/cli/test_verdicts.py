@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.commands import assert_one_line, run
+from tests.support.interactions import make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,3 +37,17 @@ def test_the_line_goes_into_a_record(smollm2: Path, facts_data: Path, tmp_path: 
     table = run(*arguments)
     assert "calibration error" in table.stdout
     assert run(*arguments, "--record", str(facts_data)).exit_code == 2
+
+
+@pytest.mark.slow
+def test_what_to_do_without_validation_items_names_no_option_of_other_commands(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    events = "user,item,timestamp\nx,a,1\nx,b,2\nx,b,3\nx,c,4\n"  # the item before the last one had been met before
+    data = make(tmp_path, events, "id,title\na,Alien\nb,Brazil\nc,Casablanca\nd,Dumbo\n")
+    result = run("verdicts", "--data", str(data), "--model", str(tiny_llama), "--threads", "1", "-q")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: no user of made has a validation item: too few events, or one they had met before; "
+        "name data whose users meet at least three different items\n"
+    )

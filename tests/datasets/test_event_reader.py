@@ -164,6 +164,13 @@ def test_events_of_items_without_a_title_are_left_out_where_that_is_asked(tmp_pa
         read(tmp_path, "user,item,timestamp\nx,c,1\n", skip_unknown=True)
 
 
+def test_what_was_decided_about_the_items_is_said(tmp_path: Path) -> None:
+    notes: list[str] = []
+    items = 'id,title,price\na,Alien,"1.234,5"\nb,Brazil,"2,5"\n'
+    make(tmp_path, items=items, on_note=notes.append)
+    assert notes == [f"{tmp_path / 'items.csv'}: price: numbers with ',' before decimals, '.' between thousands"]
+
+
 def test_rows_without_a_title_and_columns_that_are_not_used_are_said(tmp_path: Path) -> None:
     notes: list[str] = []
     make(tmp_path, "user,item,timestamp,device\nx,a,1,tv\n", on_note=notes.append)

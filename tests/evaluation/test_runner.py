@@ -87,8 +87,9 @@ def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str)
 def test_systems_must_differ_and_something_must_be_asked() -> None:
     with pytest.raises(UsageError, match="the names of the systems must differ: first, first"):
         evaluate(SPLIT, [FIRST, FIRST])
-    with pytest.raises(UsageError, match="there are no systems to evaluate"):
+    with pytest.raises(UsageError, match="there are no systems to evaluate") as nothing:
         evaluate(SPLIT, [])
+    assert nothing.value.hint == "give at least one of `systems`"
     nobody = make_split([[0, 1]], [-1], [3])
     with pytest.raises(UsageError, match="the split has no validation items"):
         evaluate(nobody, [FIRST], target="validation")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from genrec_edge.errors import DatasetError, GenRecError, UsageError
-from genrec_edge.profiles.db import parts_from_json, parts_to_json
+from genrec_edge.errors import DatasetError, GenRecError, LockedError, UsageError
+from genrec_edge.profiles.db import parts_from_json, parts_to_json, remove_profiles
 from genrec_edge.profiles.store import ProfileStore
 from genrec_edge.profiles.summaries import HistorySummary
 from genrec_edge.profiles.tastes import Tastes
@@ -141,3 +143,31 @@ def test_a_pipe_is_no_file_of_profiles(films: Catalog, store: ProfileStore) -> N
     os.mkfifo(store.path)
     with pytest.raises(UsageError, match=r"profiles\.db cannot be used \(it is not a file\)"):
         store.update("u", random_events(films, 1), films, RecordingSummarizer(films))
+
+
+OTHER_PROCESS = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('DELETE FROM events')"
+
+
+@pytest.mark.slow
+def test_what_another_thread_locked_stays_locked(
+    films: Catalog, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing any descriptor of the file would free this process's locks of it, and another process could write."""
+    monkeypatch.setattr("genrec_edge.storage.sqlite.BUSY_TIMEOUT_S", 0.1)
+    store.update("u", random_events(films, 1), films, RecordingSummarizer(films))
+
+    def refused() -> str:
+        command = [sys.executable, "-c", OTHER_PROCESS, str(store.path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LockedError):
+            store.update("u", random_events(films, 2), films, RecordingSummarizer(films))
+        assert "database is locked" in refused()
+        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA user_version = 99")
+        connection.execute("BEGIN EXCLUSIVE")
+        assert not remove_profiles(store.path, why="it is not removed: its version is a newer one")
+        assert "database is locked" in refused()
+    assert refused() == ""

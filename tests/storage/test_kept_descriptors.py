@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from genrec_edge.storage import kept_descriptors
-from genrec_edge.storage.kept_descriptors import descriptor, read_at, write_at
+from genrec_edge.storage.kept_descriptors import close_gone, descriptor, make_empty, read_at, write_at
 
 OTHER_PROCESS = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('INSERT INTO t VALUES (1)')"
 
@@ -57,3 +57,20 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(OSError, match="not a file"), descriptor(path):
             pass
+
+
+def test_an_empty_file_is_made_once_and_stays_open_until_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    make_empty(path, 0o600)
+    assert (path.stat().st_size, path.stat().st_mode & 0o777) == (0, 0o600)
+    with pytest.raises(FileExistsError):
+        make_empty(path, 0o600)
+
+    def is_open() -> bool:
+        return any(str(path) in str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+
+    close_gone()
+    assert is_open()
+    path.unlink()
+    close_gone()
+    assert not is_open()
