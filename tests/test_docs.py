@@ -400,8 +400,7 @@ def test_the_sqlite_files_are_described_with_their_ids_and_versions() -> None:
 
 def sessions(text: str) -> list[tuple[str, str]]:
     """Return each indented command line that begins with "$", and what is shown below it."""
-    found = re.findall(r"^ {4}\$ (genrec-edge .*)\n((?: {4}(?!\$ ).*\n)+)", text, re.MULTILINE)
-    return [(command, output) for command, output in found if "profile" not in command]  # these want a file of a reader
+    return re.findall(r"^ {4}\$ (genrec-edge .*)\n((?: {4}(?!\$ ).*\n)+)", text, re.MULTILINE)
 
 
 def words_of(output: str) -> list[str]:
@@ -423,13 +422,19 @@ def test_the_answers_that_are_shown_are_those_that_are_given(
     monkeypatch.setenv("COLUMNS", "110")
     output.console.cache_clear()  # an earlier test may have had it look at another width
     monkeypatch.setenv("GENREC_EDGE_KEEP_PROMPTS", "0")  # a prompt read from disk moves scores by some hundredths
+    monkeypatch.setenv("GENREC_EDGE_PROFILES", str(tmp_path / "profiles.db"))
+    monkeypatch.setenv("GENREC_EDGE_CACHE", str(tmp_path / "cache"))  # `profile forget` empties it of prompts
     titles = ["The Terminator", "Babe", "2001: A Space Odyssey", "Sense and Sensibility"]
     (tmp_path / "shelf.txt").write_text("\n".join(titles), encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
+    readme, words = (path.read_text(encoding="utf-8") for path in (README, DOCS / "words.md"))
+    watched = re.search(r"^ {4}\$ cat watched\.txt\n((?: {4}(?!\$ ).*\n)+)", words, re.MULTILINE)
+    assert watched
+    (tmp_path / "watched.txt").write_text(watched[1].replace("    ", ""), encoding="utf-8")
     first = re.search(r"&& (genrec-edge recommend .*)\n(?:.*\n)*?## First answer\n\n((?: {4}.*\n)+)", readme)
     assert first
-    shown = [(first[1], first[2]), *sessions((DOCS / "words.md").read_text(encoding="utf-8"))]
-    assert len(shown) > 7
+    shown = [(first[1], first[2]), *sessions(words)]
+    assert sum("profile" in command for command, _ in shown) == 3
+    assert len(shown) > 10
     for command, answer in shown:
         done = CliRunner().invoke(cli.app, command_words(command))
         assert done.exit_code == (3 if " resolve " in command else 0)  # one of the titles is ambiguous
