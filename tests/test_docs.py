@@ -275,6 +275,13 @@ def test_the_readme_is_short_and_each_of_its_commands_is_one_line() -> None:
         assert re.search(rf"^<!-- {mark} -->\n\n {{4}}\S.*\n\n", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_page_with_figures_of_models_says_for_which_instructions_llama_cpp_was_built(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tables = [line for line in text.splitlines() if line.lstrip().startswith("|") and re.search(r"HR@10|tokens/s", line)]
+    assert not tables or "AVX2" in text, tables[0]
+
+
 def test_the_index_of_documents_names_all_of_them() -> None:
     text = (DOCS / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in DOCS.glob("*.md") if path.name != "README.md" and f"]({path.name})" not in text] == []
