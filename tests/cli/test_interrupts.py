@@ -205,7 +205,12 @@ class Trials:
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGINT)
         found = exit_code, out, err = finished(running)
-        if (exit_code, err, len(out.splitlines())) == (0, "", self.n_lines):
+        if exit_code == 0 or (self.n_lines and len(out.splitlines()) == self.n_lines):
+            if (exit_code, err, len(out.splitlines())) not in {
+                (0, "", self.n_lines),
+                (130, "interrupted\n", self.n_lines),
+            }:
+                self.wrong.append((twice, found))
             return  # the work was done when the signal came
         self.n_tried += 1
         is_right = found == (130, "", "interrupted\n")
