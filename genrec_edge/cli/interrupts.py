@@ -1,8 +1,9 @@
 """Ctrl-C at the command line: one word and exit code 130, whatever the program does at that moment.
 
 Python raises KeyboardInterrupt between two of its own instructions: not while a library computes, and in vain inside a
-callback of a library. So a thread listens beside: what has not ended by itself after a while is ended. That is safe at
-any moment, as a kill is: files appear whole or not at all. Loaded first, and knows nothing of the rest.
+callback of a library or of a weak reference. So a thread listens beside: what has not ended by itself after a while is
+ended. That is safe at any moment, as a kill is: files appear whole or not at all. Loaded first, and knows nothing of
+the rest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import threading
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from sys import UnraisableHookArgs
     from types import FrameType
 
 EXIT_CODE = 130
@@ -36,6 +39,7 @@ def watch() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=_forget)
     atexit.register(_ignore)  # as the first, so that it is called last: Python then lets a signal kill
+    sys.unraisablehook = _said_by_us(sys.unraisablehook)
     signal.signal(signal.SIGINT, raise_once)
     threading.Thread(target=_listen, args=(reader,), daemon=True).start()
 
@@ -82,6 +86,16 @@ def _wait_for_ctrl_c(reader: int, seconds: float | None) -> bool:
         if os.read(reader, 1)[0] == signal.SIGINT:
             return True
     return False
+
+
+def _said_by_us(report: Callable[[UnraisableHookArgs], object]) -> Callable[[UnraisableHookArgs], None]:
+    """Leave a KeyboardInterrupt that a callback swallowed to the thread that listens; Python would print it."""
+
+    def hook(swallowed: UnraisableHookArgs) -> None:
+        if not (came() and swallowed.exc_type is KeyboardInterrupt):
+            report(swallowed)
+
+    return hook
 
 
 def _end(_signal: int = 0, _frame: FrameType | None = None) -> NoReturn:
