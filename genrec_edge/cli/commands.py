@@ -19,7 +19,7 @@ from genrec_edge.cli import interrupts
 from genrec_edge.cli.library_warnings import shown_warnings
 from genrec_edge.cli.output import emit_json
 from genrec_edge.errors import CancelledError, DiskError, DiskFullError, GenRecError, OutOfMemoryError, UsageError
-from genrec_edge.storage.process_memory import require_room_to_start
+from genrec_edge.storage.process_memory import no_room_error, require_room_to_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,6 +180,8 @@ def _expected(error: Exception) -> GenRecError | None:
         return CancelledError("the command was cancelled")
     if isinstance(error, MemoryError):
         return OutOfMemoryError("there is not enough memory for this", hint="close other programs, or ask for less")
+    if no_room := no_room_error(error):
+        return no_room
     return _of_system(error) if isinstance(error, OSError) else None
 
 

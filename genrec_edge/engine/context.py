@@ -15,6 +15,7 @@ import numpy as np
 from genrec_edge.engine.bindings import called, library, logged
 from genrec_edge.engine.forks import is_forked, note_threads, refuse_fork, refuse_threads_after_fork
 from genrec_edge.errors import EngineError, OutOfMemoryError, UsageError
+from genrec_edge.storage.process_memory import require_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class LlamaContext:
 
     Raises:
         UsageError: a number is out of range.
-        OutOfMemoryError: llama.cpp could not create the context.
+        OutOfMemoryError: llama.cpp could not create the context, or may not have the threads.
         ForkError: several threads, in a fork of a process that has computed with several.
     """
 
@@ -72,6 +73,7 @@ class LlamaContext:
             if not low <= number <= high:
                 raise UsageError(f"`{name}` must be from {low} to {high} for this model, got {number}")
         refuse_threads_after_fork(n_threads)
+        require_threads(n_threads - 1)
         self._pid, self._n_threads = os.getpid(), n_threads
         self._lib = lib = library()
         self._n_vocab = model.n_vocab

@@ -15,6 +15,8 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from genrec_edge.storage.process_memory import no_room_error
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,6 +38,9 @@ def run_apart(
         stop: called from the main thread after a signal has raised an exception there, again and again until the call
             has ended, which it should make it do.
         discard: called with the result of a call that had ended well when the exception came.
+
+    Raises:
+        OutOfMemoryError: a thread could not be started, this one or one that `work` needs.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
@@ -84,7 +89,7 @@ class _Job(Generic[_T]):
         try:
             self.result = run(work)
         except BaseException as e:  # raised again by the main thread
-            self.error = e
+            self.error = no_room_error(e) or e
         del self._work, run, work
 
     def end(self) -> None:
@@ -136,5 +141,8 @@ def _idle_thread() -> _OtherThread:
     for thread in _threads:
         if thread.is_idle:
             return thread
-    _threads.append(thread := _OtherThread())
+    try:
+        _threads.append(thread := _OtherThread())
+    except RuntimeError as e:
+        raise no_room_error(e) or e from e
     return thread

@@ -6,7 +6,9 @@ Limits are those of the machine, of control groups (containers, services) of bot
 from __future__ import annotations
 
 import os
+import re
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ that are mapped."""
 _ROOT = Path("/")
 _TO_START: Mapping[Kind, int] = {"resident": 64 << 20, "data": 96 << 20, "address space": 208 << 20}
 _KIB = 1 << 10
+_UNMAPPED = re.compile("failed to map segment|[Cc]annot allocate memory")
+"""How the loader of libraries says that it has no memory, in glibc and musl."""
 
 
 class _GroupFiles(NamedTuple):
@@ -95,6 +99,37 @@ def require_room_to_start() -> None:
                 " needed to start",
                 hint="raise the limit, or close other programs",
             )
+
+
+def require_threads(n_threads: int) -> None:
+    """Check that this process may have so many more threads at once: OpenMP ends a process that may not.
+
+    Raises:
+        OutOfMemoryError: it may not.
+    """
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(n_threads):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as e:
+        raise no_room_error(e) or e from e
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+
+
+def no_room_error(error: BaseException) -> OutOfMemoryError | None:
+    """Return the error for what Python raises if it cannot start a thread or map a library; None for another error."""
+    if type(error) is RuntimeError and str(error) == "can't start new thread":
+        limits = "raise the limits (`ulimit -u`, `ulimit -v`), or lower that of stacks (`ulimit -s`)"
+        return OutOfMemoryError("this process may have no more threads, or no memory for their stacks", hint=limits)
+    if isinstance(error, ImportError) and _UNMAPPED.search(str(error)):
+        return OutOfMemoryError(f"there is not enough memory to start ({error})", hint="raise the limit")
+    return None
 
 
 def _machine(root: Path) -> Iterator[MemoryRoom]:

@@ -123,3 +123,25 @@ except OutOfMemoryError as e:
 
 def test_a_system_that_tells_nothing_leaves_all_the_room(tmp_path: Path) -> None:
     assert memory_rooms(tmp_path) == []
+
+
+@linux
+def test_threads_that_find_no_memory_for_their_stacks_are_a_lack_of_memory() -> None:
+    program = f"""
+import resource, sys
+from genrec_edge.errors import OutOfMemoryError
+from genrec_edge.engine.run_apart import run_apart
+from genrec_edge.storage.process_memory import memory_rooms, require_threads
+require_threads(3)
+run_apart(lambda: None)  # its thread is there
+resource.setrlimit(resource.RLIMIT_AS, ({3000 * MIB}, {3000 * MIB}))
+require_threads(1)
+for work in (lambda: require_threads(3), lambda: run_apart(lambda: require_threads(3))):
+    try:
+        work()
+    except OutOfMemoryError as e:
+        print(e.message)
+"""
+    shell = ["sh", "-c", 'ulimit -s 1000000 && exec "$@"', "sh", sys.executable, "-c", program]
+    done = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert done.stdout == "this process may have no more threads, or no memory for their stacks\n" * 2
