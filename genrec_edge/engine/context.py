@@ -71,7 +71,7 @@ class LlamaContext:
             ("n_sequences", n_sequences, 2, _MAX_SEQUENCES),
         ):
             if not low <= number <= high:
-                raise UsageError(f"`{name}` must be from {low} to {high} for this model, got {number}")
+                raise UsageError(f"`{name}` must be from {low} to {high}, got {number}")
         refuse_threads_after_fork(n_threads)
         require_threads(n_threads - 1)
         self._pid, self._n_threads = os.getpid(), n_threads

@@ -206,6 +206,8 @@ def _experts(header: GgufHeader) -> Iterator[str]:
 def _weights(header: GgufHeader, *, to_convert: bool) -> Iterator[str]:
     tensors = {tensor.name: tensor for tensor in header.tensors}
     yield from type_problems(tensors)
+    if to_convert and len(getattr(tensors.get("token_embd.weight"), "shape", ())) != 2:
+        yield "token_embd.weight is missing or not a matrix"
     sizes = None if to_convert else model_sizes(header)
     if sizes is not None:
         yield from tensor_problems(tensors, sizes)

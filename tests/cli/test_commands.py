@@ -43,8 +43,8 @@ BAD_INPUT = [
     pytest.param(["-k", "61"], 3, "nothing", "61 items asked for, 60 allowed", id="k too large"),
     pytest.param(["-k", "0"], 2, "usage", "-k must be at least 1, got 0", id="k zero"),
     pytest.param(["-k", "-1"], 2, "usage", "-k must be at least 1, got -1", id="k negative"),
-    pytest.param(["--exclude", "no such film"], 2, "usage", "'no such film'", id="unknown exclusion"),
-    pytest.param(["--candidate", "no such film"], 2, "usage", "'no such film'", id="unknown candidate"),
+    pytest.param(["--exclude", "no such film"], 3, "nothing", "'no such film'", id="unknown exclusion"),
+    pytest.param(["--candidate", "no such film"], 3, "nothing", "'no such film'", id="unknown candidate"),
     pytest.param(["--ctx", "10"], 2, "usage", "must be from 256 to", id="context out of range"),
     pytest.param(
         ["--ctx", "256", "--history-file", "{}/long.txt"],

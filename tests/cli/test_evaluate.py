@@ -92,7 +92,7 @@ def test_the_json_object_is_the_documented_one(small_data: Path, tiny_llama: Pat
     assert model["cost"] == dict.fromkeys(cost, "float")
     test = {"difference": estimate, "p": "float"}
     assert shape(document["tests"]) == [{"system": "str", "against": "str", "hr@10": test, "ndcg@10": test}]
-    assert document.keys() == {"schema", "split", "protocol", "systems", "best_baseline", "tests"}
+    assert document.keys() == {"schema", "split", "protocol", "systems", "best_baseline", "tests", "machine"}
     assert (document["schema"], document["best_baseline"]) == ("genrec-edge/evaluation@1", "popularity")
     assert document["systems"][1]["about"]["score"] == "vocabulary"
     assert document["systems"][1]["answers"]["exact"] == 1

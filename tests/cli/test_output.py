@@ -159,10 +159,11 @@ def test_only_modules_of_the_extra_count_as_missing(name: str | None, missing: b
 
 
 @pytest.mark.slow
-def test_a_broken_module_is_not_a_missing_one(tmp_path: Path) -> None:
+def test_a_broken_module_is_not_a_missing_one(tmp_path: Path, tiny_llama: Path, tricky_path: Path) -> None:
     """One of an extra that is there and lacks something of its own."""
     (tmp_path / "gguf.py").write_text("import a_module_that_is_not_there\n")
-    script = BLOCKER.format(module="nothing").replace(
+    more = ["--base", str(tiny_llama), "--catalog", str(tricky_path)]
+    script = BLOCKER.format(module="nothing", more=more).replace(
         "import sys\n", f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -30,7 +30,9 @@ def test_a_report_is_written_whole_and_quantizations_of_one_model_get_a_picture(
     report = evaluate(SPLIT, [FIRST, SECOND])
     files = write(tmp_path / "plain", "schema@1", report)
     assert [path.name for path in files] == ["evaluation.json", "evaluation.md", "quality.png"]
-    assert json.loads(files[0].read_text(encoding="utf-8")) == {"schema": "schema@1", **report.to_json()}
+    assert json.loads(files[0].read_text(encoding="utf-8")) == json.loads(
+        json.dumps({"schema": "schema@1", **report.to_json()})
+    )
     assert files[1].read_text(encoding="utf-8") == report.markdown()
     assert files[2].read_bytes().startswith(PNG)
     about = [{"quant": "F16", "model_bytes": 2_000_000}, {"quant": "Q8_0", "model_bytes": 1_000_000}]

@@ -200,7 +200,7 @@ def test_failing_disk_leaves_results_whole_or_absent(
         failed = converter.run(root, fail_at=fail_at, error=error, stays=error == errno.ENOSPC)
 
         assert_whole_or_absent(root, expected)
-        if failed.status == 0:  # a folder could not be made, and was there already
+        if failed.status == 0:  # a folder could not be made, and was there already; or a record in a cache
             assert tree(root) == expected
             continue
         fatal += 1
@@ -209,7 +209,7 @@ def test_failing_disk_leaves_results_whole_or_absent(
         assert failed.output.startswith("error: ")
         start_again(converter, root, resume=fail_at % 2 == 0)
         assert tree(root) == expected
-    assert fatal > run.n_calls // 5 * 0.8
+    assert fatal > run.n_calls // 5 * 0.7
 
 
 def test_counting_ends_where_the_run_does(converter: Converter, undisturbed: tuple[Tree, Run], tmp_path: Path) -> None:
