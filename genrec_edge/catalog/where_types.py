@@ -32,7 +32,18 @@ _TEXT_FUNCTIONS = frozenset(
         "upper",
     }
 )
+_CHOOSING_FUNCTIONS = {
+    "coalesce": slice(None),
+    "ifnull": slice(None),
+    "max": slice(None),
+    "min": slice(None),
+    "nullif": slice(1),
+}
+"""Functions whose result is one of these arguments."""
 _NUMBER_FUNCTIONS = frozenset({"ceil", "floor", "instr", "length", "round", "sign", "unicode"})
+_MAX_CALLS = 20
+"""Calls within each other whose arguments are looked at."""
+_WORDS_BEFORE_BRACKETS = frozenset({"and", "between", "case", "else", "in", "is", "not", "or", "then", "when"})
 _TYPES = {"INTEGER": "number", "REAL": "number", "TEXT": "text"}
 _NO_TOKEN = Token("operator", "")
 
@@ -87,6 +98,7 @@ class _Checker:
         self._kinds = kinds
         self._list_columns = frozenset(list_columns)
         self._partners, self._openings = _partners_of(tokens)
+        self._n_calls = 0
 
     def check(self) -> None:
         for i, token in enumerate(self._tokens):
@@ -122,11 +134,11 @@ class _Checker:
 
     def _before(self, i: int) -> _Operand:
         """Return the operand that ends before token `i`."""
-        end = i - 1
+        end = i - 3 if self._token(i - 2).keyword == "collate" else i - 1
         start = end
         if self._token(end).text == ")":
             start = self._openings[end]
-            start -= self._token(start - 1).kind == "word"
+            start -= self._is_called(start - 1)
         previous = self._token(start - 1)
         if previous.text in _ARITHMETIC and self._ends_operand(start - 2):
             return _Operand("number", "a sum")
@@ -154,7 +166,7 @@ class _Checker:
         if token.kind == "word" and self._token(i + 1).text == "(":
             return self._function(i)
         if token.kind not in {"word", "quoted"}:
-            return _Operand("")
+            return self._in_brackets(i) if token.keyword == "(" else _Operand("")
         column = self._columns.get(token.name.casefold())
         if column is None:
             is_text = token.kind == "quoted" and token.text[0] == '"'
@@ -162,8 +174,35 @@ class _Checker:
         kind = _TYPES.get(self._kinds.get(column, ""), "")
         return _Operand(kind, column, column=column)  # type: ignore[arg-type]
 
+    def _is_called(self, i: int) -> bool:
+        """Whether token `i`, before a bracket, is the name of a function."""
+        return self._token(i).kind == "word" and self._token(i).keyword not in _WORDS_BEFORE_BRACKETS
+
+    def _in_brackets(self, i: int) -> _Operand:
+        """Return the operand that the brackets at token `i` hold alone; one without a type if they hold more."""
+        end = self._partners[i]
+        while self._token(i + 1).text == "(" and self._partners[i + 1] == end - 1:
+            i, end = i + 1, end - 1
+        is_call = self._is_called(i + 1) and self._token(i + 2).text == "("
+        last = self._partners[i + 2] if is_call else i + 1
+        return self._operand(i + 1) if last == end - 1 else _Operand("")
+
+    def _chosen(self, i: int, arguments: slice) -> _Operand:
+        """Return the argument that a function may give: a column of text, if one is among them."""
+        if self._n_calls >= _MAX_CALLS:
+            return _Operand("")
+        self._n_calls += 1
+        given = [self._after(at) for at in self._members(i)[arguments]]
+        self._n_calls -= 1
+        columns = sorted((operand for operand in given if operand.column), key=lambda operand: operand.type != "text")
+        if not columns or columns[0].type == "text":
+            return columns[0] if columns else _Operand("")
+        return _Operand(columns[0].type, columns[0].shown)
+
     def _function(self, i: int) -> _Operand:
         name = self._token(i).keyword
+        if name in _CHOOSING_FUNCTIONS:
+            return self._chosen(i, _CHOOSING_FUNCTIONS[name])
         if name in _TEXT_FUNCTIONS:
             return _Operand("text", f"{name}(...)")
         return _Operand("number", f"{name}(...)") if name in _NUMBER_FUNCTIONS else _Operand("")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from genrec_edge.storage.table_source import TableSource
 
@@ -98,6 +98,11 @@ def require_header(source: TableSource, usual: Sequence[str] = (*_TITLES, *_IDS,
         shown = ", ".join(repr(name) for name in source.columns[:4])
         message = f"{source.path} begins with data, not with names of columns: {shown}"
         raise UsageError(message, hint="name its columns with `columns`, such as id,title,genres")
+
+
+def has_title(names: Iterable[str]) -> bool:
+    """Whether one of the names is a usual one of titles alone; genres and people have a "name", too."""
+    return any(simple_name(name) in _TITLES[:-1] for name in names)
 
 
 def simple_name(name: str) -> str:

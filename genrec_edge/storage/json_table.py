@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING
 
+from genrec_edge.storage.column_roles import has_title
 from genrec_edge.storage.table_source import TableSource, distinct_names
 from genrec_edge.storage.text_files import open_text
 
@@ -32,18 +33,23 @@ class JsonTable(TableSource):
     def rows(self) -> Iterator[tuple[int, list[object]]]:
         """Yield (number of the item or of its first line, values)."""
         position = self._position
+        wrapped = ""
         for n_rows, (number, record) in enumerate(self._records()):
             if not isinstance(record, dict):
                 hint = _COLUMNS_HINT if isinstance(record, list) else "every item must be an object with a title"
                 raise self.error(number, "not a JSON object", hint)
             if not n_rows:
                 self._check_orientation(number, record)
+                wrapped = "" if self._is_array else _name_of_rows(record)
             if not record.keys() <= position.keys():
                 self._learn(record)
             cells: list[object] = [None] * len(position)
             for name, value in record.items():
                 cells[position[name]] = value
             yield number, cells
+        if wrapped and not n_rows:
+            hint = f"write the objects under {wrapped!r} alone"
+            raise self.error(number, f"one object holds the whole table, under {wrapped!r}", hint)
 
     def _learn(self, record: dict[str, object]) -> None:
         for name in record:
@@ -72,6 +78,14 @@ class JsonTable(TableSource):
                 if not n & 1023:
                     self.share_read = share()
                 yield number, value
+
+
+def _name_of_rows(record: dict[str, object]) -> str:
+    """Return the name under which an object holds rows that have a title themselves, "" if there is none."""
+    for name, value in record.items():
+        if isinstance(value, list) and value and all(isinstance(row, dict) and has_title(row) for row in value):
+            return name
+    return ""
 
 
 class _Values:

@@ -53,6 +53,19 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         "length(title) = '4'",
         "lower(title) > 5",
         "title || '' > 5",
+        "(length) >= 100",
+        "100 <= ((length))",
+        "NOT (length) >= 100",
+        "year > 1990 AND (length) BETWEEN 100 AND 200",
+        "length > (100)",
+        "(lower(title)) > 5",
+        "length COLLATE NOCASE >= 100",
+        "coalesce(length, 0) >= 100",
+        "100 <= ifnull(length, 0)",
+        "nullif(length, 'NA') >= 100",
+        "max(year, length) > 100",
+        "(min(coalesce(nullif(length, 'NA'), 0), 7)) > 100",
+        "coalesce(year, 0) > '1990'",
     ],
 )
 def test_a_text_and_a_number_are_not_compared(where: str, catalog: Catalog) -> None:
@@ -85,6 +98,16 @@ def test_a_text_and_a_number_are_not_compared(where: str, catalog: Catalog) -> N
         ("title > id", [1]),
         ("year > runtime", [1, 2]),
         ("round(score) = 8", [1]),
+        ("(year) >= 1990", [1]),
+        ("(year) >= '1990'", [1]),
+        ("(length + 0) >= 9", [2]),
+        ("coalesce(year, 0) BETWEEN 1990 AND 1999", [1]),
+        ("nullif(year, 1984) > 0", [1]),
+        ("max(year, 1990) = 1990", [2]),
+        ("(year > 1990) = (runtime > 110)", [1, 2]),
+        ("(title = 'Heat') = 1", [1]),
+        ("ifnull(length, 'x') = '9'", [2]),
+        ("('a') > title", [1, 2]),
         ("year IS NOT NULL AND length IS NOT NULL", [1, 2]),
     ],
 )
@@ -92,7 +115,9 @@ def test_other_comparisons_stay(where: str, rows: list[int], catalog: Catalog) -
     assert list(catalog.filter(where)) == rows
 
 
-@pytest.mark.parametrize("part", ["year in (", "year between ", "(year between year and ", "length(", "1 in (1,"])
+@pytest.mark.parametrize(
+    "part", ["year in (", "year between ", "(year between year and ", "length(", "1 in (1,", "max(2,", "max(2=", "("]
+)
 def test_long_conditions_are_checked_in_time(part: str, catalog: Catalog) -> None:
     where = part * (19_000 // (len(part) + 2)) + "1"
     where += ")" * where.count("(")

@@ -62,6 +62,26 @@ def test_tables_that_are_not_written_row_by_row(table: object, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    "outer", [{"title": "My export"}, {"id": 8, "name": "Best films", "description": ""}, {"page": 1, "total": 2}]
+)
+def test_an_object_around_the_rows_is_no_item(outer: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**outer, "items": [A, B]}))
+    with pytest.raises(UsageError, match=r"line 1: one object holds the whole table, under 'items'"):
+        list(open_source(path).rows())
+
+
+@pytest.mark.parametrize("after", ["", "\n" + json.dumps(B)])
+def test_an_item_may_have_lists_of_objects(after: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    item = {"title": "Alien", "genres": [{"id": 1, "name": "Horror"}], "cast": []}
+    path.write_text(json.dumps(item) + after)
+    assert next(open_source(path).rows()) == (1, list(item.values()))
+    path.write_text(json.dumps([{**item, "similar": [A]}]))
+    assert len(list(open_source(path).rows())) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('[{"a": 1}] {"a": 2}', "item 2: not valid JSON"),
