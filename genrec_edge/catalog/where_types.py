@@ -32,14 +32,14 @@ _TEXT_FUNCTIONS = frozenset(
         "upper",
     }
 )
-_CHOOSING_FUNCTIONS = {
-    "coalesce": slice(None),
-    "ifnull": slice(None),
-    "max": slice(None),
-    "min": slice(None),
-    "nullif": slice(1),
+_CHOOSING_FUNCTIONS: Mapping[str, int | None] = {
+    "coalesce": None,
+    "ifnull": None,
+    "max": None,
+    "min": None,
+    "nullif": 1,
 }
-"""Functions whose result is one of these arguments."""
+"""Functions whose result is one of their first arguments, and how many those are; None for all."""
 _NUMBER_FUNCTIONS = frozenset({"ceil", "floor", "instr", "length", "round", "sign", "unicode"})
 _MAX_CALLS = 20
 """Calls within each other whose arguments are looked at."""
@@ -187,12 +187,12 @@ class _Checker:
         last = self._partners[i + 2] if is_call else i + 1
         return self._operand(i + 1) if last == end - 1 else _Operand("")
 
-    def _chosen(self, i: int, arguments: slice) -> _Operand:
+    def _chosen(self, i: int, n_arguments: int | None) -> _Operand:
         """Return the argument that a function may give: a column of text, if one is among them."""
         if self._n_calls >= _MAX_CALLS:
             return _Operand("")
         self._n_calls += 1
-        given = [self._after(at) for at in self._members(i)[arguments]]
+        given = [self._after(at) for at in self._members(i)[:n_arguments]]
         self._n_calls -= 1
         columns = sorted((operand for operand in given if operand.column), key=lambda operand: operand.type != "text")
         if not columns or columns[0].type == "text":
