@@ -66,7 +66,12 @@ def say() -> None:
 
 
 def finish() -> None:
-    """Let Ctrl-C end the process at once from now on: all that is left to do is to exit."""
+    """Let Ctrl-C end the process at once from now on: all that is left to do is to exit.
+
+    After Ctrl-C that is done here: a thread of a library may still compute, and would do so in what Python takes down.
+    """
+    if came():
+        _end()
     if signal.getsignal(signal.SIGINT) is raise_once:
         signal.signal(signal.SIGINT, _end)
 
