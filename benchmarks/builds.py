@@ -1,6 +1,6 @@
 """The same evaluation with several builds of llama.cpp: how far an answer depends on the build and its CPU features.
 
-    python -m pip install --no-deps --no-binary llama-cpp-python --target avx llama-cpp-python==0.3.36   # CMAKE_ARGS=…
+    pip install --no-deps --no-binary llama-cpp-python --target avx llama-cpp-python==0.3.36   # CMAKE_ARGS=…
     python -m benchmarks.builds --data ml-100k --build avx=avx --build "no AVX2=plain" --model genrec-films --out builds
 
 A build is a folder with another `llama_cpp`, which a process of its own finds before the installed one. All rank all
