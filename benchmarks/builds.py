@@ -25,6 +25,8 @@ from benchmarks.setting import OTHERS, OURS, print_setting, print_table, setting
 from genrec_edge.cli.output import progress
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import split_of
+from genrec_edge.engine.build_info import build_info
+from genrec_edge.evaluation import metrics
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.hub.store import ModelStore, resolve_model
@@ -79,12 +81,7 @@ def compared(answers: list[dict[str, Any]], first: list[dict[str, Any]]) -> dict
 
     Differences of scores are those of items that both have among their ten, in nats.
     """
-    ranks = np.array(
-        [
-            answer["items"].index(answer["target"]) if answer["target"] in answer["items"] else np.inf
-            for answer in answers
-        ]
-    )
+    ranks = np.array([_rank(answer) for answer in answers])
     differences = [
         abs(score - dict(zip(other["items"], other["scores"], strict=True))[item])
         for answer, other in zip(answers, first, strict=True)
@@ -93,13 +90,18 @@ def compared(answers: list[dict[str, Any]], first: list[dict[str, Any]]) -> dict
     ]
     return {
         "users": len(answers),
-        "hr": float(np.isfinite(ranks).mean()),
-        "ndcg": float((1 / np.log2(ranks + 2)).mean()),
+        "hr": float(metrics.hit(ranks, K).mean()),
+        "ndcg": float(metrics.ndcg(ranks, K).mean()),
         "median_difference": float(np.median(differences)),
         "largest_difference": float(max(differences)),
         "other_items": sum(set(a["items"]) != set(b["items"]) for a, b in zip(answers, first, strict=True)),
         "other_first": sum(a["items"][0] != b["items"][0] for a, b in zip(answers, first, strict=True)),
     }
+
+
+def _rank(answer: dict[str, Any]) -> float:
+    """Return the rank of the target, from 1; inf if it is not among the items."""
+    return answer["items"].index(answer["target"]) + 1 if answer["target"] in answer["items"] else np.inf
 
 
 def _run(build: str, folder: str | None, arguments: list[str], users: int | None) -> list[dict[str, Any]]:
@@ -114,7 +116,7 @@ def _run(build: str, folder: str | None, arguments: list[str], users: int | None
         loaded = json.loads(process.stdout.readline())
         if folder and not Path(loaded["library"]).is_relative_to(Path(folder).resolve()):
             raise SystemExit(f"the process of {build} loaded {loaded['library']}, not the build in {folder}")
-        print(f"{build}: {loaded['features']}")
+        print(f"{build}: {loaded['build']}")
         with progress(build, loaded["users"]) as advance:
             for line in process.stdout:
                 answers.append(json.loads(line))
@@ -133,7 +135,7 @@ def _answer(data: str, users: int | None, model: str) -> None:
     cases = cases_of(split, users=users)
     loaded = {
         "library": llama_cpp.__file__,
-        "features": llama_cpp.llama_print_system_info().decode(),
+        "build": str(build_info()),
         "users": len(cases.histories),
     }
     print(json.dumps(loaded), flush=True)

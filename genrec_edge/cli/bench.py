@@ -14,7 +14,6 @@ from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.output import emit_json, print_table, progress
 from genrec_edge.cli.running import opened
-from genrec_edge.engine.build_info import build_info
 from genrec_edge.errors import UsageError
 from genrec_edge.options import OpenOptions
 from genrec_edge.records import Interaction
@@ -79,6 +78,8 @@ def _histories(r: Recommender, n: int, length: int, where: str | None, seed: int
 
 
 def _figures(results: Sequence[Result], extended: Sequence[Result]) -> dict[str, object]:
+    from genrec_edge.engine.build_info import build_info  # noqa: PLC0415 - no other command needs the engine this early
+
     timings = [result.timings for result in results]
     total_s = sorted(t.prompt_s + t.decode_s for t in timings)
     evaluated = sorted(t.evaluated_tokens for t in timings)

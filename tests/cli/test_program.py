@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -30,3 +32,9 @@ def test_json_before_a_command_is_refused() -> None:
     result = run("--json", "catalog", "info")
     assert (result.exit_code, result.stderr) == (2, "")
     assert json.loads(result.stdout)["error"]["message"] == "--json stands before the command"
+
+
+def test_what_every_command_loads_has_no_engine() -> None:
+    code = "import sys, genrec_edge.cli.program; print(*(name for name in sys.modules if 'genrec_edge.engine' in name))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
