@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -12,46 +11,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genrec_edge.errors import DiskFullError, ModelInvalidError, UsageError
-from genrec_edge.gguf.header import read_header, tokenizer_fingerprint
-from genrec_edge.hub.manifest import Manifest
 from genrec_edge.hub.store import ModelStore
+from tests.support.store import manifest_of, no_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from genrec_edge.hub.manifest import Manifest
     from genrec_edge.hub.registry import Registry
 
 
 @pytest.fixture
 def made(tiny_gguf: Callable[..., Path], tmp_path: Path) -> tuple[Path, Manifest]:
     path = tiny_gguf(tmp_path / "films-Q8_0.gguf")
-    data = path.read_bytes()
-    header = read_header(path)
-    manifest = Manifest(
-        name="films",
-        file=path.name,
-        size_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        architecture="llama",
-        quant="F32",
-        n_params=header.n_params,
-        licence="MIT",
-        base_model="tiny",
-        source=None,
-        tokenizer_fingerprint=tokenizer_fingerprint(header, path),
-        created="2026-01-01T00:00:00+00:00",
-        tool_version="0",
-    )
-    return path, manifest
+    return path, manifest_of(path, "films")
 
 
 @pytest.fixture
 def store(tiny_index: Registry, tmp_path: Path) -> ModelStore:
     return ModelStore(tmp_path / "models", registry=tiny_index)
-
-
-def no_event(*_: object) -> None:
-    pass
 
 
 def no_links(_self: Path, _target: Path) -> None:

@@ -35,10 +35,10 @@ def names(models: ModelStore) -> set[str]:
     return {p.name for p in models.root.iterdir()}
 
 
-def add_to_store(models: ModelStore, path: Path, name: str) -> Path:
-    """Put a GGUF into the store under a name, and return where it is there."""
+def manifest_of(path: Path, name: str) -> Manifest:
+    """Return what the store would write about a GGUF under a name."""
     header = read_header(path)
-    manifest = Manifest(
+    return Manifest(
         name=name,
         file=path.name,
         size_bytes=header.file_size,
@@ -53,5 +53,9 @@ def add_to_store(models: ModelStore, path: Path, name: str) -> Path:
         created="2026-01-01T00:00:00+00:00",
         tool_version="0",
     )
-    models.add(path, manifest, no_event)
+
+
+def add_to_store(models: ModelStore, path: Path, name: str) -> Path:
+    """Put a GGUF into the store under a name, and return where it is there."""
+    models.add(path, manifest_of(path, name), no_event)
     return models.get(name)[0]

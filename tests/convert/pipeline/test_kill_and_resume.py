@@ -8,18 +8,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import random
-import subprocess
-import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from genrec_edge.gguf.header import read_header
-from tests.support.folders import ROOT
+from tests.support.faulty_commands import ForkServer, Ran, fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SUPPORT = ROOT / "tests" / "support"
 N_KILLS = 100
 QUANTS = "Q4_0,Q8_0"
 SIGKILL = -9
@@ -35,47 +30,20 @@ FOLDER = "folder"
 Tree = dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What came of a run: exit code or minus a signal, seconds, calls that could have failed, and what it printed."""
-
-    status: int
-    seconds: float
-    n_calls: int
-    output: str
-
-
 class Converter:
     """Runs the same conversion into different folders, in forks of a process that has imported everything."""
 
-    def __init__(self, process: subprocess.Popen[str], inputs: list[str], scratch: Path) -> None:
-        self._process = process
+    def __init__(self, server: ForkServer, inputs: list[str]) -> None:
+        self._server = server
         self._inputs = inputs
-        self._output_path = scratch / "output.txt"
 
-    def run(self, root: Path, *more: str, kill_after_s: float | None = None, **fault: Any) -> Run:
-        """Convert to `root/out`, with the store and the caches in `root/home`.
+    def run(self, root: Path, *more: str, kill_after_s: float | None = None, **fault: Any) -> Ran:
+        """Convert to `root/out`, with the store and the caches in `root/home`; `fault` as for `ForkServer.run`."""
+        arguments = ["convert", *self._inputs, "--out", str(root / "out"), *more]
+        env = {"GENREC_EDGE_HOME": str(root / "home")}
+        return self._server.run(arguments, root, env, kill_after_s=kill_after_s, **fault)
 
-        `fault`: `fail_at`, which call below `root` fails; `error`, its errno; `stays`, whether the disk is full then.
-        """
-        request = {
-            "arguments": ["convert", *self._inputs, "--out", str(root / "out"), *more],
-            "env": {"GENREC_EDGE_HOME": str(root / "home")},
-            "folder": str(root),
-            "output": str(self._output_path),
-            "kill_after_s": kill_after_s,
-            "fail_at": 0,
-            "error": 0,
-            "stays": False,
-            **fault,
-        }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        outcome = json.loads(self._process.stdout.readline())
-        return Run(**outcome, output=self._output_path.read_text())
-
-    def run_to_the_end(self, root: Path, *more: str) -> Run:
+    def run_to_the_end(self, root: Path, *more: str) -> Ran:
         """Convert undisturbed."""
         run = self.run(root, *more)
         assert run.status == 0, run.output
@@ -86,19 +54,11 @@ class Converter:
 def converter(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, tricky_path: Path) -> Iterator[Converter]:
     """Returns what converts `tiny_llama` with an adapter to two types, keeping everything that can be kept."""
     scratch = tmp_path_factory.mktemp("atomic")
-    shim_path = scratch / "faults.so"
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", shim_path, SUPPORT / "faults.c", "-ldl"], check=True)
     adapter_path = write_adapter(scratch / "lora", tiny_llama)
     inputs = ["--base", str(tiny_llama), "--adapter", str(adapter_path), "--quant", QUANTS, "--name", "Tiny"]
     inputs += ["--license", "CC0-1.0", "--catalog", str(tricky_path), "--verify", "none", "--keep-f16"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GENREC_EDGE_")}
-    env = {**inherited, "LD_PRELOAD": str(shim_path), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, SUPPORT / "fork_server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    ) as process:
-        yield Converter(process, [*inputs, "--keep-checkpoint", "--threads", "2"], scratch)
-        assert process.stdin is not None
-        process.stdin.close()
+    with fork_server(scratch) as server:
+        yield Converter(server, [*inputs, "--keep-checkpoint", "--threads", "2"])
 
 
 def write_adapter(folder: Path, base: Path) -> Path:
@@ -120,7 +80,7 @@ def write_adapter(folder: Path, base: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(converter: Converter, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tree, Run]:
+def undisturbed(converter: Converter, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tree, Ran]:
     """Returns all files that an undisturbed run leaves, and the run."""
     root = tmp_path_factory.mktemp("undisturbed")
     run = converter.run_to_the_end(root)
@@ -165,7 +125,7 @@ def start_again(converter: Converter, root: Path, *, resume: bool) -> None:
     converter.run_to_the_end(root, *(() if fresh and not resume else ("--resume",)))
 
 
-def test_undisturbed_run_repeats_itself(undisturbed: tuple[Tree, Run], converter: Converter, tmp_path: Path) -> None:
+def test_undisturbed_run_repeats_itself(undisturbed: tuple[Tree, Ran], converter: Converter, tmp_path: Path) -> None:
     converter.run_to_the_end(tmp_path)
 
     assert tree(tmp_path) == undisturbed[0]
@@ -176,7 +136,7 @@ def test_undisturbed_run_repeats_itself(undisturbed: tuple[Tree, Run], converter
 
 @pytest.mark.parametrize("seed", range(N_KILLS))
 def test_kill_leaves_results_whole_or_absent(
-    seed: int, converter: Converter, undisturbed: tuple[Tree, Run], tmp_path: Path
+    seed: int, converter: Converter, undisturbed: tuple[Tree, Ran], tmp_path: Path
 ) -> None:
     expected, run = undisturbed
     killed = converter.run(tmp_path, kill_after_s=random.Random(seed).uniform(0, run.seconds))
@@ -189,7 +149,7 @@ def test_kill_leaves_results_whole_or_absent(
 
 @pytest.mark.parametrize(("error", "exit_codes"), [(errno.ENOSPC, {8}), (errno.EIO, {5, 9, 15})])
 def test_failing_disk_leaves_results_whole_or_absent(
-    error: int, exit_codes: set[int], converter: Converter, undisturbed: tuple[Tree, Run], tmp_path: Path
+    error: int, exit_codes: set[int], converter: Converter, undisturbed: tuple[Tree, Ran], tmp_path: Path
 ) -> None:
     expected, run = undisturbed
     fatal = 0
@@ -212,7 +172,7 @@ def test_failing_disk_leaves_results_whole_or_absent(
     assert fatal > run.n_calls // 5 * 0.7
 
 
-def test_counting_ends_where_the_run_does(converter: Converter, undisturbed: tuple[Tree, Run], tmp_path: Path) -> None:
+def test_counting_ends_where_the_run_does(converter: Converter, undisturbed: tuple[Tree, Ran], tmp_path: Path) -> None:
     run = converter.run(tmp_path, fail_at=undisturbed[1].n_calls + 1, error=errno.ENOSPC, stays=True)
 
     assert run.status == 0
