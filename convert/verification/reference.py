@@ -16,6 +16,7 @@ from genrec_edge.convert.verification.results import CheckpointCheck, Mismatch, 
 from genrec_edge.convert.verification.samples import MAX_SEQUENCE
 from genrec_edge.engine.bindings import Model
 from genrec_edge.engine.full_logits import FullLogitsModel
+from genrec_edge.storage.process_memory import memory_rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ _EXTRA = frozenset({"torch", "transformers"})
 _MAX_MISMATCHES = 5
 _MEMORY_FACTOR = 1.2
 """Memory of transformers per byte of float32 weights."""
-_MEMORY_FILES = (Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max"))
+_ROOT = Path("/")
 
 
 def skip_reason(n_params: int) -> str:
@@ -97,19 +98,10 @@ def open_full_logits(path: Path, n_threads: int) -> FullLogitsModel:
 def available_memory() -> int | None:
     """Return the bytes of memory that this process can still use, or None where the system does not report them.
 
-    On Linux the memory that is free or can be freed, or the limit of the container if that is lower; elsewhere all
-    physical memory.
+    On Linux what the machine, its control groups and `ulimit` leave; elsewhere all physical memory.
     """
-    meminfo, limit = _MEMORY_FILES
-    try:
-        fields = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
-        available = int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError):
-        return _physical_memory()
-    try:
-        return min(available, int(limit.read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no such file, or "max"
-        return available
+    rooms = [max(0, room.free_bytes) for room in memory_rooms(_ROOT)]
+    return min(rooms) if rooms else _physical_memory()
 
 
 def _physical_memory() -> int | None:

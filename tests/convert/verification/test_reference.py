@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
+def make_root(tmp_path: Path) -> Path:
+    """Make a file system in which this process is in a control group that uses nothing, and return its root."""
+    root = tmp_path / "root"
+    for name, content in {
+        "proc/self/cgroup": "0::/\n",
+        "proc/self/status": "",
+        "sys/fs/cgroup/memory.current": "0\n",
+        "sys/fs/cgroup/memory.stat": "",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
 def test_a_special_token_in_a_title_is_plain_text_on_both_sides(converted_models: ConvertedModels) -> None:
     with closing(Model(converted_models.f16, vocab_only=True)) as model:
         found = reference_module.check_tokenizer(
@@ -50,8 +64,9 @@ def test_a_folder_transformers_cannot_load_says_so(
 def test_a_checkpoint_larger_than_memory_is_not_loaded(
     converted_models: ConvertedModels, tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal:       8000000 kB\nMemAvailable:         100 kB\n")
-    monkeypatch.setattr(reference_module, "_MEMORY_FILES", (tmp_path / "meminfo", tmp_path / "none"))
+    root = make_root(tmp_path)
+    (root / "proc/meminfo").write_text("MemTotal:       8000000 kB\nMemAvailable:         100 kB\n")
+    monkeypatch.setattr(reference_module, "_ROOT", root)
     found = small_verify(converted_models, [], converted_models.checkpoint)
     assert found.checkpoint.status == "skipped"
     assert found.checkpoint.reason == "transformers needs 0.0 GB of memory for it, and 0.0 GB are available"
@@ -59,8 +74,9 @@ def test_a_checkpoint_larger_than_memory_is_not_loaded(
 
 
 def test_memory_is_what_the_kernel_and_the_container_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    meminfo, limit = tmp_path / "meminfo", tmp_path / "memory.max"
-    monkeypatch.setattr(reference_module, "_MEMORY_FILES", (meminfo, limit))
+    root = make_root(tmp_path)
+    meminfo, limit = root / "proc/meminfo", root / "sys/fs/cgroup/memory.max"
+    monkeypatch.setattr(reference_module, "_ROOT", root)
     assert (reference_module.available_memory() or 0) > 1 << 20  # all the machine has
     meminfo.write_text("MemTotal: 8000 kB\nMemAvailable: 3000 kB\nHugePages_Total: 0\n")
     assert reference_module.available_memory() == 3000 * 1024
