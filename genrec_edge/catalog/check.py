@@ -7,16 +7,13 @@ digest; a file without one, which another program changed, is checked by SQLite.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.catalog import schema, titles
 from genrec_edge.catalog.list_triggers import has_list_triggers, lists_left_behind
-from genrec_edge.errors import GenRecError
-from genrec_edge.storage import paths
-from genrec_edge.storage.files import atomic_write, open_regular
+from genrec_edge.storage import checked_files, paths
 from genrec_edge.storage.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ _MAX_BYTES_OF_WHOLE_CHECK = 64 << 20
 """Of a file without a digest; indexes of a larger one are not compared with their tables."""
 _FILE_NAME = "checked-catalogs.json"
 _MAX_REMEMBERED = 500
-_MAX_REMEMBERED_BYTES = 1 << 20
 _STEPS_PER_SIGNAL = 100_000
 """Steps of SQLite between two moments at which Ctrl-C is noticed."""
 
@@ -41,9 +37,10 @@ def check_file(path: Path, connection: sqlite3.Connection) -> bool:
     Raises:
         sqlite3.DatabaseError: it is damaged, or not as this program makes it.
     """
-    identity = _identity(path)
-    remembered = _remembered()
-    is_known = remembered.get(str(path.absolute())) == identity
+    stamp, started = checked_files.stamp_of(path), time.time_ns()
+    record = checked_files.read_record(paths.cache_path() / _FILE_NAME)
+    remembered = record if isinstance(record, dict) else {}
+    is_known = remembered.get(str(path.absolute())) == stamp
     if is_known and path.stat().st_size > _MAX_BYTES_OF_EACH_TIME:
         return True
     state = schema.CATALOG.digest_state(path, connection)
@@ -61,15 +58,9 @@ def check_file(path: Path, connection: sqlite3.Connection) -> bool:
             is_up_to_date = not lists_left_behind(connection, schema.list_names(connection))
     finally:
         connection.set_progress_handler(None, 0)
-    if is_up_to_date and _identity(path) == identity:
-        _remember(remembered, str(path.absolute()), identity)
+    if is_up_to_date and checked_files.stamp_of(path) == stamp and checked_files.are_settled([stamp], started):
+        _remember(remembered, str(path.absolute()), stamp)
     return is_up_to_date
-
-
-def _identity(path: Path) -> list[Any]:
-    """Return what changes whenever a file is written."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def _check_by_sqlite(connection: sqlite3.Connection, *, is_whole: bool) -> None:
@@ -115,19 +106,8 @@ def _check_lists_and_changes(connection: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError("its table changes has a wrong value")
 
 
-def _remembered() -> dict[str, Any]:
-    """Return the identities of the catalogs that were found right, by path; what cannot be read counts as nothing."""
-    with suppress(OSError, ValueError, RecursionError):
-        with open_regular(paths.cache_path() / _FILE_NAME) as file:
-            found = json.loads(file.read(_MAX_REMEMBERED_BYTES))
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _remember(remembered: dict[str, Any], path: str, identity: list[Any]) -> None:
-    """Keep the identity of a catalog that was found right; without a cache folder it is checked again next time."""
+def _remember(remembered: dict[str, Any], path: str, stamp: checked_files.Stamp) -> None:
+    """Keep the stamp of a catalog that was found right; without a cache folder it is checked again next time."""
     remembered.pop(path, None)
-    kept = dict([*remembered.items(), (path, identity)][-_MAX_REMEMBERED:])
-    with suppress(OSError, GenRecError), atomic_write(paths.cache_path() / _FILE_NAME) as file:
-        file.write(json.dumps(kept).encode())
+    kept = dict([*remembered.items(), (path, stamp)][-_MAX_REMEMBERED:])
+    checked_files.write_record(paths.cache_path() / _FILE_NAME, kept)

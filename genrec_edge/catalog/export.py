@@ -62,8 +62,7 @@ def export(
     if out_path.suffix not in _ENDS:
         raise UsageError(f"{out_path} must end in {' or '.join(_ENDS)}", hint="its end says what is written")
     files.require_other_file(out_path, [path])
-    if out_path.exists() and not force:
-        raise UsageError(f"{out_path} exists already", hint="set `force` to replace it, or choose another name")
+    files.refuse_existing(out_path, force=force)
     with files.path_errors(out_path), schema.CATALOG.opened(path, "ro") as connection:
         connection.execute("BEGIN")  # all queries see one state
         lists = schema.list_names(connection)

@@ -107,9 +107,7 @@ def build(
     """
     source_path, out_path = Path(source_path), Path(out_path)
     files.require_other_file(out_path, [source_path])
-    if out_path.exists() and not force:
-        message = f"{out_path} exists already"
-        raise UsageError(message, hint="set `force` to replace it, or choose another name")
+    files.refuse_existing(out_path, force=force)
     source = open_source(source_path, table, columns)
     require_header(source)
     report_progress = progress_reporter(source, progress)

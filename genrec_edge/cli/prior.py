@@ -13,6 +13,7 @@ from genrec_edge.cli.common_options import Json, Quiet
 from genrec_edge.cli.event_options import ItemColumn, SkipUnknown, TimestampColumn, TimeUnitOption, UserColumn
 from genrec_edge.cli.output import emit_json, say
 from genrec_edge.records import Ties, TrainingPart
+from genrec_edge.storage.files import refuse_existing
 
 prior_app = typer.Typer(help="Count which items are met, and which after which.", no_args_is_help=True)
 
@@ -41,7 +42,7 @@ def build(
     from genrec_edge.prior.fit import fit as fit_to  # noqa: PLC0415
     from genrec_edge.prior.model import DEFAULT  # noqa: PLC0415
 
-    build_module.refuse_existing(out, force=force)
+    refuse_existing(out, force=force)
     dataset = load(data)
     chosen = None if split == "all" else split_of(dataset, split, ties)
     train = user_histories(dataset, ties) if chosen is None else chosen.train

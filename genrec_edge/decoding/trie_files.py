@@ -12,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import stat
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +21,8 @@ import numpy as np
 from genrec_edge.coordinates import CatalogRows, TriePositions
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_checks import check_trie
-from genrec_edge.errors import DiskError, DiskFullError
-from genrec_edge.storage.files import atomic_write, disk_errors, open_regular, sync
+from genrec_edge.storage import checked_files
+from genrec_edge.storage.files import disk_errors, open_regular, sync
 from genrec_edge.storage.folders import install, work_folder
 
 if TYPE_CHECKING:
@@ -47,8 +45,6 @@ _SMALL_BYTES = 8 << 20
 """Indexes up to this size, of about 150,000 titles, are read and hashed every time, which takes 10 ms."""
 _SIZE = 2
 """The place of the size in the stamp of a file."""
-_CLOCK_NS = 2_000_000_000
-"""Files that changed so shortly before they were checked may have changed after it, at the same time of the clock."""
 
 
 class DamagedIndexError(Exception):
@@ -106,14 +102,15 @@ def read(path: Path) -> TitleTrie | None:
         arrays["namesakes"],
         key,
     )
-    if is_small or not _is_checked(path, stamps):
+    if is_small or checked_files.read_record(path / _CHECKED) != stamps:
+        started = time.time_ns()
         for name, content in contents.items():
             if hashes is not None and hashlib.sha256(content.data).hexdigest() != hashes[name]:
                 raise DamagedIndexError(f"{name}.npy is not what was written")
         if wrong := check_trie(trie):
             raise DamagedIndexError(wrong)
-        if not is_small:
-            _write_checked(path, stamps)
+        if not is_small and checked_files.are_settled(stamps.values(), started):
+            checked_files.write_record(path / _CHECKED, stamps)
     return trie
 
 
@@ -160,31 +157,10 @@ def _header(kind: np.dtype[Any], n: int) -> bytes:
     return file.getvalue()
 
 
-def _stamps(path: Path) -> dict[str, list[int]]:
-    """Return what changes when anything is done to a file of the index.
+def _stamps(path: Path) -> dict[str, checked_files.Stamp]:
+    """Return the stamp of each file of the index.
 
     Raises:
-        OSError: there is no such file, or it is not a file but something that could keep us waiting.
+        OSError: there is no such file, or it is not a file.
     """
-    stamps = {}
-    for name in (_KEY, *(f"{name}.npy" for name in ARRAYS)):
-        status = (path / name).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{name} is not a file")
-        stamps[name] = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return stamps
-
-
-def _is_checked(path: Path, stamps: dict[str, list[int]]) -> bool:
-    try:
-        with open_regular(path / _CHECKED) as file:
-            return bool(json.loads(file.read(_MAX_KEY_BYTES)) == stamps)
-    except (OSError, ValueError, RecursionError):
-        return False
-
-
-def _write_checked(path: Path, stamps: dict[str, list[int]]) -> None:
-    newest = max(max(modified, changed) for *_, modified, changed in stamps.values())
-    if newest < time.time_ns() - _CLOCK_NS:
-        with suppress(OSError, DiskError, DiskFullError), atomic_write(path / _CHECKED) as file:
-            file.write(json.dumps(stamps).encode())
+    return {name: checked_files.stamp_of(path / name) for name in (_KEY, *(f"{name}.npy" for name in ARRAYS))}

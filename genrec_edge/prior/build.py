@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.datasets.events import group_by_user
 from genrec_edge.datasets.folder import FILES
-from genrec_edge.errors import UsageError
 from genrec_edge.prior.content import write_hashes
 from genrec_edge.prior.db import PRIOR, ItemPrior, PriorCard
 from genrec_edge.prior.model import DEFAULT, Coefficients, PriorCounts
-from genrec_edge.storage.files import atomic_write, path_errors, require_other_file
+from genrec_edge.storage.files import atomic_write, path_errors, refuse_existing, require_other_file
 
 if TYPE_CHECKING:
     import sqlite3
@@ -82,12 +81,6 @@ def build(
     ):
         _write(connection, prior, events)
     return prior
-
-
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise UsageError if the path exists and may not be replaced."""
-    if path.exists() and not (force and path.is_file()):
-        raise UsageError(f"{path} exists already", hint="replace it with `force`, or choose another name")
 
 
 def _write(connection: sqlite3.Connection, prior: ItemPrior, events: Sequence[UserEvents]) -> None:

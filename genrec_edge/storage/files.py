@@ -126,6 +126,12 @@ def path_errors(path: Path) -> Iterator[None]:
         raise UsageError(message, hint="check its name and the permissions of its folder") from e
 
 
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise UsageError if there is something at `path`, unless it is a file and `force` lets it be replaced."""
+    if path.exists() and not (force and path.is_file()):
+        raise UsageError(f"{path} exists already", hint="set `force` to replace it, or choose another name")
+
+
 def require_other_file(out: Path, sources: Iterable[Path]) -> None:
     """Refuse to write a file or folder over what is read, by whatever name, link or folder around it.
 

@@ -17,7 +17,7 @@ from genrec_edge.catalog import check, edit
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
 from genrec_edge.errors import CatalogError, GenRecError
-from genrec_edge.storage import paths
+from genrec_edge.storage import checked_files, paths
 from genrec_edge.storage.sqlite_digest import digest_state, parse_header, write_digest
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ def test_values_are_looked_at_once_for_each_state_of_a_file(
         whole_check(connection)
 
     monkeypatch.setattr(check, "_check_values", counted)
+    monkeypatch.setattr(checked_files, "SETTLED_NS", -1)
     for _ in range(3):
         Catalog.open(nine_films_path).close()
     assert len(n_checks) == 1
@@ -212,8 +213,16 @@ def test_values_are_looked_at_once_for_each_state_of_a_file(
         Catalog.open(nine_films_path)
 
 
+def test_a_catalog_of_just_now_is_looked_at_again(nine_films_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could still change within one tick of the clock of the file system."""
+    monkeypatch.setattr(checked_files, "SETTLED_NS", 3600 * 10**9)
+    Catalog.open(nine_films_path).close()
+    assert not (paths.cache_path() / check._FILE_NAME).exists()
+
+
 @pytest.mark.parametrize("text", ["", "[1, 2]", "[" * 100_000, '{"a": ', "\xff"])
-def test_what_was_remembered_may_be_anything(text: str, nine_films_path: Path) -> None:
+def test_what_was_remembered_may_be_anything(text: str, nine_films_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked_files, "SETTLED_NS", -1)
     path = paths.cache_path() / "checked-catalogs.json"
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="latin-1")

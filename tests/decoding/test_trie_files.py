@@ -18,6 +18,7 @@ from genrec_edge.decoding.trie_build import build
 from genrec_edge.decoding.trie_checks import check_trie
 from genrec_edge.decoding.trie_files import ARRAYS, DamagedIndexError
 from genrec_edge.errors import DiskFullError
+from genrec_edge.storage import checked_files
 from tests.support.coordinates import token_list
 from tests.support.faults import flipped_bit, largest_file
 
@@ -180,7 +181,7 @@ def test_what_was_built_passes_the_checks() -> None:
 
 def test_a_large_index_is_hashed_once_and_after_every_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
-    monkeypatch.setattr(trie_files, "_CLOCK_NS", 0)
+    monkeypatch.setattr(checked_files, "SETTLED_NS", 0)
     checked: list[TitleTrie] = []
 
     def check(trie: TitleTrie) -> str:

@@ -13,6 +13,7 @@ from genrec_edge.errors import ModelInvalidError
 from genrec_edge.hub import contents
 from genrec_edge.hub.contents import holds
 from genrec_edge.hub.store import ModelStore, resolve_model
+from genrec_edge.storage import checked_files
 from genrec_edge.storage.files import sha256_file
 from tests.support.store import add_to_store
 
@@ -26,7 +27,7 @@ TICK_S = 0.02  # more than a tick of the clock of a file system
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
     """Has new files trusted as soon as they were hashed once."""
-    monkeypatch.setattr(contents, "_SETTLED_NS", -1)
+    monkeypatch.setattr(checked_files, "SETTLED_NS", -1)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_file_is_hashed_once_and_again_after_a_change(tmp_path: Path, hashed: 
 def test_a_file_of_just_now_is_not_trusted_yet(
     tmp_path: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_SETTLED_NS", 3600 * 10**9)
+    monkeypatch.setattr(checked_files, "SETTLED_NS", 3600 * 10**9)
     path = tmp_path / "model.gguf"
     path.write_bytes(b"x")
     for _ in range(2):
@@ -95,8 +96,8 @@ def test_bytes_that_change_below_the_file_system_are_noticed_in_the_samples(
 ) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(bytes(2 << 20))
-    digest, stamp = sha256_file(path), contents._stamp(path)
-    monkeypatch.setattr(contents, "_stamp", lambda _path: stamp)
+    digest, stamp = sha256_file(path), checked_files.stamp_of(path)
+    monkeypatch.setattr(checked_files, "stamp_of", lambda _path: stamp)
     assert holds(path, digest)
     with path.open("r+b") as file:
         file.seek((2 << 20) - 1)

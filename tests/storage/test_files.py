@@ -164,3 +164,13 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
             files.require_other_file(tmp_path / out, [tmp_path / "other", source])
     files.require_other_file(tmp_path / "other", [source])
     files.require_other_file(tmp_path / "new", [source, tmp_path / "missing"])
+
+
+def test_only_a_file_is_replaced_and_only_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "out.db"
+    files.refuse_existing(path, force=False)
+    path.write_text("x")
+    files.refuse_existing(path, force=True)
+    for force, there in ((False, path), (False, tmp_path), (True, tmp_path)):
+        with pytest.raises(UsageError, match=f"{there} exists already"):
+            files.refuse_existing(there, force=force)
