@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MOST_TITLES = 30
 """The latest titles of a history, each of which is left out once."""
 MOST_REASONS = 3
-LEAST_NATS = 0.01
-"""What a title has to add to be named: scores repeat to about a tenth of it."""
+LEAST_NATS = 0.1
+"""What a title has to add to be named: another build of llama.cpp moves differences of scores by some hundredths."""
 
 
 def reasons(

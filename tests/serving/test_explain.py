@@ -41,7 +41,7 @@ def test_free_text_that_names_nothing_needs_no_reasons(twelve_films: Recommender
 
 def test_reasons_are_the_titles_that_add_most_of_the_latest_thirty() -> None:
     """Scores that are sums over the history: a title adds its own part, whatever the others are."""
-    added = {row: 0.001 * row for row in range(1, 41)} | {3: 9.0, 20: 0.5, 35: LEAST_NATS / 2, 40: 2.0}
+    added = {row: 0.005 * row for row in range(1, 41)} | {3: 9.0, 20: 0.5, 35: LEAST_NATS / 2, 40: 2.0}
     liked = CatalogRows(np.array(list(added), np.int64))
     asked: list[int] = []
 
@@ -52,7 +52,7 @@ def test_reasons_are_the_titles_that_add_most_of_the_latest_thirty() -> None:
 
     found = reasons(liked, scores_of)
     assert [row for row, _ in found[CatalogRow(100)]] == [40, 20, 39]  # 3 is not one of the latest thirty
-    assert [nats for _, nats in found[CatalogRow(100)]] == pytest.approx([2.0, 0.5, 0.039])
+    assert [nats for _, nats in found[CatalogRow(100)]] == pytest.approx([2.0, 0.5, 0.195])
     assert (found[CatalogRow(101)], found[CatalogRow(102)]) == ([], [])
     assert asked == [40] + [39] * 30
 
