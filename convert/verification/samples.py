@@ -5,7 +5,6 @@ Knows catalogs and prompts; tokenizes, but does not run a model.
 
 from __future__ import annotations
 
-import json
 import random
 import reprlib
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from genrec_edge.catalog.titles import model_titles
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import CatalogError, UsageError, several
 from genrec_edge.records import Interaction
+from genrec_edge.storage.user_json import RepeatedKeyError, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,9 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
 def _parse_line(line: bytes) -> tuple[list[str], str] | str:
     """Return history and target of a line, or a message about what is wrong with it."""
     try:
-        value = json.loads(line)
+        value = parse_json(line)
+    except RepeatedKeyError as e:
+        return f"is ambiguous: {e}"
     except (ValueError, RecursionError) as e:
         return f"is not JSON ({e})"
     if not isinstance(value, dict) or not {"history", "target"} <= value.keys():

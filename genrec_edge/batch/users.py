@@ -6,7 +6,6 @@ Every row is checked before the first is answered. Knows files and requests; nei
 from __future__ import annotations
 
 import gzip
-import json
 import math
 import reprlib
 import zlib
@@ -19,6 +18,7 @@ from genrec_edge.option_fields import option_of, types_of
 from genrec_edge.records import Interaction
 from genrec_edge.serving.history_file import ParsedHistory, history_of
 from genrec_edge.storage.files import path_errors, sha256_file
+from genrec_edge.storage.user_json import RepeatedKeyError, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +126,9 @@ def _json_rows(path: Path, on_progress: Callable[[float], object]) -> Iterator[t
 
 def _object(line: bytes, where: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = parse_json(line.decode("utf-8-sig"))
+    except RepeatedKeyError as e:
+        raise UsageError(f"{where}: {e}", hint=e.hint) from e
     except (ValueError, RecursionError) as e:  # what is not UTF-8 is a ValueError, too
         raise UsageError(f"{where} is not JSON: {e}", hint="one object a line, in UTF-8") from e
     if not isinstance(row, dict):

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from genrec_edge.catalog import schema, titles
+from genrec_edge.catalog.item_ids import HiddenIds
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.cells import NULLS, parse_year, text_of
 from genrec_edge.storage.numbers import PLAIN, is_missing
@@ -62,6 +63,8 @@ class RowCounts:
     """Cells of the year column that hold something, and no year."""
     first_without_year: str = ""
     """The first of them, with its place."""
+    id_notes: Sequence[str] = ()
+    """What should be said of the ids."""
 
 
 _Row = tuple[int, tuple[object, ...], list[tuple[int, str, str]]]
@@ -129,7 +132,8 @@ def insert_rows(connection: sqlite3.Connection, plan: ColumnPlan, on_progress: C
     names = ['"row"', "id", "title", "year", '"key"', *(quoted(name) for name, _ in plan.columns)]
     statement = f"INSERT INTO items({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     counts, digest = RowCounts(), hashlib.blake2b(digest_size=8)
-    encoded = _encoded(plan, counts)
+    hidden = HiddenIds()
+    encoded = _encoded(plan, counts, hidden)
     while batch := list(islice(encoded, _BATCH_ROWS)):
         items = [item for _, item, _ in batch]
         digest.update(repr(items).encode())
@@ -142,10 +146,12 @@ def insert_rows(connection: sqlite3.Connection, plan: ColumnPlan, on_progress: C
         counts.n_items += len(batch)
         on_progress()
     counts.digest = digest.hexdigest()
+    query = "SELECT id FROM items"
+    counts.id_notes = hidden.notes(lambda: (str(item_id) for (item_id,) in connection.execute(query)))
     return counts
 
 
-def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
+def _encoded(plan: ColumnPlan, counts: RowCounts, hidden: HiddenIds) -> Iterator[_Row]:
     """Yield (number in the source, row of `items`, rows of `item_values`) for every row that has a title."""
     roles, n_columns = plan.roles, len(plan.source.columns)
     row = plan.last_row
@@ -159,6 +165,7 @@ def _encoded(plan: ColumnPlan, counts: RowCounts) -> Iterator[_Row]:
         row += 1
         id_number += 1
         item_id = str(id_number) if roles.id is None else _id(plan, number, roles.id, cells[roles.id])
+        hidden.see(item_id, f" in {plan.source.unit} {number}")
         kept: list[object] = []
         values: list[tuple[int, str, str]] = []
         for name, column in plan.columns:

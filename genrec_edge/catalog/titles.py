@@ -62,14 +62,20 @@ def clean(text: str) -> str:
         while text != previous:  # a dropped character may have hidden an entity, or kept two others from composing
             previous = text
             text = _SPACES.sub(" ", unicodedata.normalize("NFC", _ENTITY.sub(_character, text)))
-            text = _visible(text).strip()
+            text = visible(text).strip()
     if len(encoded := text.encode()) > MAX_TITLE_BYTES:
         text = encoded[:MAX_TITLE_BYTES].decode(errors="ignore").rstrip(f" {_NON_JOINER}")
     return text
 
 
-def _visible(text: str) -> str:
-    """Drop the characters that nobody sees; of joiners, those after letters that have no use for them."""
+def visible(text: str) -> str:
+    r"""Return `text` without the characters that nobody sees; of joiners, those after letters that use them stay.
+
+    >>> visible("a\u200bb"), visible("\ufeffa\u00ad")
+    ('ab', 'a')
+    """
+    if text.isprintable():
+        return text
     kept: list[str] = []
     for c in text:
         if unicodedata.category(c)[0] != "C" or (c in _JOINERS and kept and _JOINED_SCRIPTS(kept[-1])):

@@ -178,7 +178,7 @@ def import_report(path: Path, plan: ColumnPlan, counts: RowCounts) -> BuildRepor
         year_column=None if roles.year is None else names[roles.year],
         columns=tuple(name for name, _ in plan.columns),
         list_columns=tuple(plan.list_names),
-        decisions=(*_decisions(plan), *_about_years(plan, counts)),
+        decisions=(*_about_ids(plan, counts), *_decisions(plan), *_about_years(plan, counts)),
     )
 
 
@@ -186,6 +186,11 @@ def _decisions(plan: ColumnPlan) -> Iterator[str]:
     for name, column in plan.columns:
         for decision in column.decisions:
             yield f"{name}: {decision}"
+
+
+def _about_ids(plan: ColumnPlan, counts: RowCounts) -> Iterator[str]:
+    if plan.roles.id is not None:
+        yield from (f"{plan.source.columns[plan.roles.id]}: {note}" for note in counts.id_notes)
 
 
 def _about_years(plan: ColumnPlan, counts: RowCounts) -> Iterator[str]:

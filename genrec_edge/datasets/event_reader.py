@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrec_edge.catalog.item_ids import plain_id
+from genrec_edge.catalog.item_ids import HiddenIds, plain_id
 from genrec_edge.datasets.events import EventOptions, Events, counted, without_repeats
 from genrec_edge.errors import UsageError, several
 from genrec_edge.storage.cells import scalar
 from genrec_edge.storage.numbers import is_missing
 from genrec_edge.storage.times import TIME_HINT, UnclearTimesError, moment_of, number_of, rating_of, to_seconds
+from genrec_edge.storage.user_json import spelling, whole_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +118,7 @@ class _Reader:
             return None
         if self._options.is_ours:
             return str(text)
-        written = str(int(text)) if isinstance(text, float) and text.is_integer() else str(text)
+        written = whole_text(spelling(text)) if isinstance(text, float) and text.is_integer() else str(text)
         plain = plain_id(written)
         if is_user and (plain != written or isinstance(text, float)):
             self._n_respelled += 1
@@ -212,6 +213,10 @@ class _Reader:
             yield f"left out: {counted(sum(self._unknown.values()))} of {of_items} not in the item table: {names}"
         if unit:
             yield f"the times are read as {unit}"
+        hidden = HiddenIds()
+        for user in () if self._options.is_ours else self._user_index:
+            hidden.see(user, "")
+        yield from (f"user ids: {note}" for note in hidden.notes(lambda: self._user_index))
         if self._n_respelled:
             example = f"{self._respelled} as {plain_id(self._respelled)}"
             yield f"user ids with decimals are read as whole numbers, {example}, in {counted(self._n_respelled)}"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from genrec_edge.records import Interaction
 from genrec_edge.storage.cells import NULLS, parse_year
 from genrec_edge.storage.column_roles import simple_name
 from genrec_edge.storage.times import TIME_HINT, UnclearTimesError, moment_of, number_of, rating_of, to_seconds
+from genrec_edge.storage.user_json import RepeatedKeyError, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,7 +85,9 @@ def _values(lines: Iterable[bytes] | BinaryIO, name: str) -> Iterator[tuple[str,
 
 def _object(text: str, where: str) -> object:
     try:
-        return json.loads(text)
+        return parse_json(text)
+    except RepeatedKeyError as e:
+        raise UsageError(f"{where}: {e}", hint=e.hint) from e
     except (ValueError, RecursionError) as e:
         raise UsageError(f"{where} begins like JSON and is not: {e}", hint="one object a line") from e
 

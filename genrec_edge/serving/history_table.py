@@ -18,6 +18,7 @@ from genrec_edge.serving.history_file import (
 from genrec_edge.storage.spooled import in_memory
 from genrec_edge.storage.tables import open_source
 from genrec_edge.storage.text_files import first_bytes, lines_of, open_text
+from genrec_edge.storage.user_json import RepeatedKeyError, parse_json, repeated_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +119,9 @@ def _rows(path: Path) -> Iterator[tuple[str, object]]:
 
 def _array(path: Path, text: str) -> Iterator[tuple[str, object]]:
     try:
-        entries = json.loads(text)
+        entries = parse_json(text)
+    except RepeatedKeyError as e:
+        raise UsageError(f"{path}, entry {repeated_at(text)}: {e}", hint=e.hint) from e
     except (ValueError, RecursionError) as e:
         hint = "write one object or title a line, or one array of them"
         raise UsageError(f"{path} begins like a JSON array and is not: {e}", hint=hint) from e

@@ -7,8 +7,10 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from genrec_edge.storage.bare_lists import parse_bare_list
 from genrec_edge.storage.literals import parse_structure
 from genrec_edge.storage.numbers import is_held
+from genrec_edge.storage.user_json import WrittenFloat, spelling, whole_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,29 +74,37 @@ def checked_text(text: str) -> str:
     return text
 
 
-def split_list(cell: object, separator: str) -> list[str]:
+def split_list(cell: object, separator: str, *, may_be_bare: bool = False) -> list[str]:
     """Return the different values of a list cell, in order; of an object, its name. Case of A-Z makes no difference.
+
+    Values are as they were written: 1.0 and true are "1.0" and "true". null and an object without keys are none.
 
     >>> split_list("Action|Comedy", "|"), split_list('["Action", "Comedy"]', JSON_LIST)
     (['Action', 'Comedy'], ['Action', 'Comedy'])
 
+    Args:
+        cell: a text, a list, or a single value.
+        separator: what separates the values of a text.
+        may_be_bare: whether values in brackets without quotes are a list, too: [A, B].
+
     Raises:
-        ValueError: as `stored` does.
+        ValueError: as `stored` does; or an object has a key twice.
     """
     if isinstance(cell, str):
         text = cell.strip()
-        structure = parse_structure(text)
+        bare = parse_bare_list(text) if may_be_bare else None
+        structure = parse_structure(text) if bare is None else bare
         if structure is None:
             whole = text in NULLS or separator == JSON_LIST
             return _different([text] if whole else text.split(separator))
         cell = structure
-    return _different(cell if isinstance(cell, list) else [cell])
+    return _different(cell if isinstance(cell, list) else [] if cell == {} else [cell])
 
 
 def _different(values: Sequence[object]) -> list[str]:
     found: dict[str, str] = {}
     for value in values:
-        single = text_of(name_of(value))
+        single = written(name_of(value))
         if single is not None:
             found.setdefault(single.translate(_ASCII_LOWER), single)
     return list(found.values())
@@ -120,12 +130,39 @@ def text_of(cell: object) -> str | None:
     Raises:
         ValueError: as `stored` does.
     """
+    if isinstance(cell, float) and cell.is_integer():
+        return whole_text(spelling(cell))
+    return written(cell)
+
+
+def written(cell: object) -> str | None:
+    """Return a single cell as text, as it was written: JSON for lists and objects, None where it holds nothing.
+
+    >>> written(1.0), written(True), written([1.0, None])
+    ('1.0', 'true', '[1.0, null]')
+
+    Raises:
+        ValueError: as `stored` does; or it is nested too deeply.
+    """
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
+    if isinstance(cell, float):
+        return None if math.isnan(cell) else spelling(cell)
+    if isinstance(cell, list | dict):
+        try:
+            return checked_text(_json_of(cell))
+        except RecursionError as e:
+            raise ValueError("a list or an object is nested too deeply") from e
     value = stored(cell)
     return None if value is None else str(value)
+
+
+def _json_of(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_json_of(str(key))}: {_json_of(below)}' for key, below in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json_of, value))}]"
+    return spelling(value) if isinstance(value, WrittenFloat) else json.dumps(value, ensure_ascii=False)
 
 
 def parse_year(cell: object) -> int | None:

@@ -8,9 +8,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genrec_edge.storage.cells import NULLS, checked_text, name_of, split_list, stored, text_of
+from genrec_edge.storage.cells import NULLS, checked_text, name_of, split_list, text_of, written
 from genrec_edge.storage.literals import parse_structure
 from genrec_edge.storage.numbers import PLAIN, Kind, NumberFormat, is_held, is_missing, parse_plain
+from genrec_edge.storage.user_json import whole_text
 
 if TYPE_CHECKING:
     from genrec_edge.records import Value
@@ -27,6 +28,8 @@ class Column:
     """The SQL type; that of columns of lists is TEXT."""
     separator: str | None = None
     """What separates the values of a list, None for single values."""
+    may_be_bare: bool = False
+    """Whether cells of a list column may be lists without quotes: [A, B]."""
     is_empty: bool = False
     numbers: NumberFormat = PLAIN
     """How numbers are written."""
@@ -36,6 +39,8 @@ class Column:
     """Whether the cells are objects, whose names are the values."""
     are_whole: bool = False
     """Whether all are whole numbers, though some may be written with decimals: 7.0."""
+    are_bools: bool = False
+    """Whether all are true or false, kept as 1 and 0."""
     are_years: bool = False
     """Whether all are whole numbers from -99,999 to 9,999."""
     n_missing: int = 0
@@ -56,19 +61,19 @@ class Column:
         if isinstance(cell, float) and math.isnan(cell):
             return None
         if self.kind != "TEXT":
+            if isinstance(cell, bool) and not self.are_bools:
+                raise ValueError(f"{_shown(cell)} is not a number")
             return _number(cell)
-        if isinstance(cell, bool | float):
-            return "true" if cell is True else "false" if cell is False else repr(cell)
-        value = stored(name_of(cell) if self.has_objects else cell)
-        return None if value is None else str(value)
+        return written(name_of(cell) if self.has_objects else cell)
 
     def values(self, cell: object) -> list[str]:
         """Return the different values of a cell of a list column, in order.
 
         Raises:
-            ValueError: a text that SQLite cannot hold.
+            ValueError: a text that SQLite cannot hold, or an object with a key twice.
         """
-        return split_list(cell, "," if self.separator is None else self.separator)
+        separator = "," if self.separator is None else self.separator
+        return split_list(cell, separator, may_be_bare=self.may_be_bare)
 
     def id(self, cell: object) -> str | None:
         """Return a cell as an id: text as it is, whole numbers without decimals, None where it holds nothing.
@@ -82,8 +87,7 @@ class Column:
         if text is None:
             return None
         if self.kind == "REAL" and self.are_whole and isinstance(cell, str):
-            number = parse_plain(text)
-            text = text if number is None else str(int(number))
+            text = text if parse_plain(text) is None else whole_text(text)
         if not text.isprintable() and any(unicodedata.category(c) == "Cc" for c in text):
             raise ValueError(f"{text[:40]!r} has control characters")
         return text
@@ -101,7 +105,7 @@ class Column:
         if self.has_words_for_missing and is_missing(text):
             return None
         if self.has_objects:
-            return text_of(name_of(parse_structure(text)))
+            return written(name_of(parse_structure(text)))
         return checked_text(text)
 
     @property
@@ -123,7 +127,7 @@ def _number(cell: object) -> int | float | None:
     if isinstance(cell, int) and is_held(cell):
         return int(cell)
     if isinstance(cell, float) and math.isfinite(cell):
-        return cell
+        return float(cell)
     raise ValueError(f"{_shown(cell)} is not a number")
 
 

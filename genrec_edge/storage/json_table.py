@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 from genrec_edge.storage.column_roles import has_title
 from genrec_edge.storage.table_source import TableSource, distinct_names
 from genrec_edge.storage.text_files import open_text
+from genrec_edge.storage.user_json import RepeatedKeyError, spelled_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ class _Values:
         self._at = 0  # of the next character in the buffer
         self._line = 1
         self._n_values = 0
-        self._decode = json.JSONDecoder().raw_decode
+        self._decode = spelled_decoder().raw_decode
 
     def read(self) -> Iterator[tuple[int, object]]:
         """Yield (number of the item or of its first line, value)."""
@@ -155,6 +156,8 @@ class _Values:
                 value, end = self._decode(self._buffer, self._at)
                 if end < len(self._buffer) or not self._read_more():
                     return self._taken(value, end)
+            except RepeatedKeyError as e:
+                raise self._source.error(self._number(), str(e), e.hint) from e
             except (ValueError, RecursionError) as e:
                 # A value that the buffer cuts off fails at the end of it, or in a text that begins before.
                 at = e.pos if isinstance(e, json.JSONDecodeError) else 0

@@ -59,9 +59,9 @@ class ListEvidence:
             return ",", "a comma separates its values"
         return None, f"single values, though {n_commas:,} of {self._n_texts:,} have a comma"
 
-    def likeliest(self) -> str:
-        """Return the separator that most texts have."""
-        return max(SEPARATORS, key=self._counts.__getitem__)
+    def likeliest(self) -> str | None:
+        """Return the separator that most texts have, None if none has any."""
+        return max(SEPARATORS, key=self._counts.__getitem__) if self._counts else None
 
     def _share_that_show_it(self, with_comma: list[list[str]]) -> float:
         first = {parts[0].strip().casefold() for parts in (text.split(",") for text in self._texts)}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from genrec_edge.storage.user_json import spelling
+
 _MISSING_WORDS = """
     na n/a #n/a <na> n.a. n.a n.d. n.d nd n\\a #na nan -nan nat null (null) <null> [null] #null! nil none (none) <none>
     nothing undefined undef unknown (unknown) missing (missing) <missing> unspecified n.v. k.a. k.a s/d s.d. - -- ---
@@ -39,6 +41,9 @@ _MARKED = re.compile(
     r"(?P<body>[0-9.,](?:[0-9.,'\u2019 \u00a0\u2007\u2009\u202f]*[0-9])?)\s*"
     rf"(?P<after>{_CURRENCY}|[%\u2030\u066a])?"
 ).fullmatch
+_BEGINNING = re.compile(
+    rf"[-+\u2212]?(?:{_CURRENCY})?\s?[0-9][0-9.,'\u2019 \u00a0\u2007\u2009\u202f]*(?:[^\W\d_]+)?(?!\w)"
+).match
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " ") | {"\u2019": "'"})
 _FORMATS = [(group, decimal) for group, decimal in product(("", ",", ".", " ", "'"), ".,") if group != decimal]
 _MAX_EXACT = 2**53
@@ -100,6 +105,15 @@ def is_missing(text: str) -> bool:
     return text in MISSING
 
 
+def begins_with_number(text: str) -> bool:
+    """Whether a text is a number and something after it, such as a unit; a code such as 3f2a is none.
+
+    >>> begins_with_number("90 min"), begins_with_number("1.5K"), begins_with_number("3f2a"), begins_with_number("A 1")
+    (True, True, False, False)
+    """
+    return _BEGINNING(text[:80]) is not None
+
+
 class NumberCollector:
     """Takes in the cells of a column one by one, and says how they are numbers, or why they are none.
 
@@ -142,7 +156,7 @@ class NumberCollector:
             whole = value
         else:
             if not math.isfinite(value):
-                self.reason = f"{value} is not finite"
+                self.reason = f"{spelling(value)} is not finite"
                 return False
             self._is_real = True
             whole = int(value)

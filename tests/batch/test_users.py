@@ -29,6 +29,8 @@ BAD: list[tuple[str, str]] = [
     ('{"user": 9223372036854775808}\n', "more than 64 bits"),
     ('{"user": 1}\n[]\n', "line 2 is \\[\\], not an object"),
     ("{", "line 1 is not JSON"),
+    ('{"user": 1}\n{"user": 2, "k": 3, "k": 5}\n', "line 2: the key 'k' stands twice in one object"),
+    ('{"user": 1, "bias": {"004": 1, "004": 2}}\n', "line 1: the key '004' stands twice in one object"),
     ("", "has no users"),
     ('{"user": 1, "history": "Alien"}\n', "line 1: history is 'Alien'"),
     ('{"user": 1, "history": ["Alien", 7]}\n', "line 1: history, entry 2 is 7"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genrec_edge.catalog.item_ids import id_forms, plain_id
+from genrec_edge.catalog.item_ids import HiddenIds, id_forms, plain_id
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,9 @@ def test_whole_numbers_lose_their_decimals(text: str, plain: str) -> None:
         ("www.imdb.com/title/tt0133093", "tt0133093"),
         ("The Matrix (1999) {imdb-tt0133093}", "tt0133093"),
         ("b000x", "B000X"),
+        ("tt0133093\u200b", "tt0133093"),
+        ("\ufeffb7", "b7"),
+        ("a\u00adb", "ab"),
     ],
 )
 def test_an_id_is_found_in_what_people_write(text: str, item_id: str) -> None:
@@ -37,3 +40,32 @@ def test_an_id_is_found_in_what_people_write(text: str, item_id: str) -> None:
 @pytest.mark.parametrize("text", ["Rocky: 4", "Alien 3", "Toy Story 2", "tt1", "att0133093x", "hidden id: 7"])
 def test_a_title_that_ends_like_an_id_is_none(text: str) -> None:
     assert {form for group in id_forms(text) for form in group} == {text, text.lower(), text.upper()}
+
+
+def test_the_id_that_is_written_comes_before_the_one_that_is_seen() -> None:
+    assert id_forms("a\u200bb")[:2] == [["a\u200bb"], ["ab"]]
+
+
+def hidden_notes(ids: list[str]) -> list[str]:
+    hidden = HiddenIds()
+    for number, item_id in enumerate(ids, 1):
+        hidden.see(item_id, f" in line {number}")
+    return hidden.notes(lambda: ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "notes"),
+    [
+        (["a", "é", "x y", "\u0646\u200c\u0646"], []),
+        (["a", "b\u200b"], ["1 id holds invisible characters, which are kept, the first 'b\\u200b' in line 2"]),
+        (
+            ["b\ufeff", "b\u00ad", "\u202ec", "c", "d"],
+            [
+                "3 ids hold invisible characters, which are kept, the first 'b\\ufeff' in line 1",
+                "only invisible characters tell 'b\\ufeff' and 'b\\xad' apart, and 1 more",
+            ],
+        ),
+    ],
+)
+def test_ids_with_characters_that_nobody_sees_are_said(ids: list[str], notes: list[str]) -> None:
+    assert hidden_notes(ids) == notes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from genrec_edge.catalog.edit import add, add_item
+from genrec_edge.catalog.export import export
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import build, inspect
 from genrec_edge.errors import UsageError
@@ -194,3 +196,51 @@ def test_inspecting_makes_nothing(tmp_path: Path) -> None:
         ("runtime", "", "whole number", 1),
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_ids_keep_what_nobody_sees_and_it_is_said(end: str, tmp_path: Path) -> None:
+    ids = ["a\u200bb", "ab", "\ufeffz", "x\u00ady", "\u202eq\u202c"]
+    (tmp_path / "s.csv").write_text("id,title\n" + "".join(f"{i},T{n}\n" for n, i in enumerate(ids)), encoding="utf-8")
+    report = build(tmp_path / "s.csv", tmp_path / "c.db")
+    assert report.decisions == (
+        "id: 4 ids hold invisible characters, which are kept, the first 'a\\u200bb' in line 2",
+        "id: only invisible characters tell 'ab' and 'a\\u200bb' apart",
+    )
+    export(tmp_path / "c.db", tmp_path / f"out.{end}")
+    build(tmp_path / f"out.{end}", tmp_path / "again.db")
+    for name in ("c.db", "again.db"):
+        with Catalog.open(tmp_path / name) as catalog:
+            assert [item.id for item in catalog.items([1, 2, 3, 4, 5])] == ids
+    (tmp_path / "more.csv").write_text("id,title\nz,Z\n")
+    assert add(tmp_path / "c.db", tmp_path / "more.csv").decisions == ()
+    (tmp_path / "more.csv").write_text("id,title\nz\u200d,Z\n", encoding="utf-8")
+    assert add(tmp_path / "c.db", tmp_path / "more.csv").decisions[1:] == (
+        "id: only invisible characters tell 'ab' and 'a\\u200bb' apart, and 1 more",
+    )
+
+
+def test_values_of_json_lists_stay_as_they_are_written(tmp_path: Path) -> None:
+    lists = ["[5, true]", '[1.0, 1e3, null, "x"]', "[12345678901234567890123, [1.50]]"]
+    rows = "".join(f'{{"id": {n}, "title": "T{n}", "g": {cell}}}\n' for n, cell in enumerate(lists))
+    path = built(tmp_path, rows)
+    export(path, tmp_path / "out.jsonl")
+    found = [json.loads(line)["g"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert found == [["5", "true"], ["1.0", "1e3", "x"], ["12345678901234567890123", "[1.50]"]]
+
+
+def test_true_is_not_added_to_a_column_of_numbers(tmp_path: Path) -> None:
+    path = built(tmp_path, '{"title": "A", "n": 5}\n')
+    (tmp_path / "more").write_text('{"title": "B", "n": 7}\n{"title": "C", "n": true}\n')
+    with pytest.raises(UsageError, match="line 2: n: true is not a number"):
+        add(path, tmp_path / "more")
+
+
+@pytest.mark.parametrize("cell", ["{'Drama', 'War'}", "{Drama,War}", "[Drama, War]", "deque(['Drama', 'War'])"])
+def test_other_notations_of_lists_are_filtered_and_added(cell: str, tmp_path: Path) -> None:
+    path = built(tmp_path, f'id,title,moods\n1,A,"{cell}"\n2,B,\n')
+    (tmp_path / "more").write_text(f'id,title,moods\n3,C,"{cell}"\n')
+    add(path, tmp_path / "more")
+    add_item(path, "D", id="4", columns={"moods": cell.replace("Drama", "Noir")})
+    assert titles_where(path, "moods = 'War'") == ["A", "C", "D"]
+    assert titles_where(path, "moods = 'Noir'") == ["D"]

@@ -191,3 +191,14 @@ def test_reading_takes_bytes_by_the_event(ml_100k: Path) -> None:
         tracemalloc.stop()
     assert len(events.users) == 100_000
     assert peak < 4e6
+
+
+def test_user_ids_with_characters_that_nobody_sees_are_said(tmp_path: Path) -> None:
+    notes: list[str] = []
+    events = "user,item,timestamp\nu1,a,1\nu\u200b1,a,2\n"
+    dataset = load(make(tmp_path, events, on_note=notes.append))
+    assert dataset.user_ids == ("u1", "u\u200b1")
+    assert [note for note in notes if "invisible" in note] == [
+        "user ids: 1 id holds invisible characters, which are kept, the first 'u\\u200b1'",
+        "user ids: only invisible characters tell 'u1' and 'u\\u200b1' apart",
+    ]

@@ -139,6 +139,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_title() -> None:
         ('{"title": "Heat", "timestamp": "1/5/2024"}', "my.txt, line 1: timestamp is '1/5/2024'"),
         ('{"title": "Heat", "watched_at": "soon"}', "my.txt, line 1: watched_at is 'soon'"),
         ('{"title": "Heat", "timestamp": 1e25}', "my.txt: 1 times are of no clear unit: 1e+25"),
+        ('Ran\n{"title": "Heat", "title": "Alien"}', "my.txt, line 2: the key 'title' stands twice in one object"),
         ('{"a": ' * 100_000, "my.txt, line 1 begins like JSON and is not"),
         ('{"a": ' + "[" * 100_000, "my.txt, line 1 begins like JSON and is not"),
         ('{"id": ' + "9" * 10_000 + "}", "my.txt, line 1 begins like JSON and is not"),

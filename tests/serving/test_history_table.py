@@ -130,6 +130,8 @@ def test_a_title_a_line_or_an_array_of_titles(text: str, titles: list[str], tmp_
         ("title,year\nHeat,1995\n,1979\n,\n", "line 3 has neither a title nor an id"),
         ("title,year\nHeat,1995,x\n", "line 2: 3 fields, but the header names 2"),
         ('["Heat", 7]', "entry 2 is 7"),
+        ('["Heat", {"id": 1, "id": 2}]', "entry 2: the key 'id' stands twice in one object"),
+        ('{"title": "Heat",\n"year": 1995, "year": 1996}', "line 1: the key 'year' stands twice in one object"),
         ('["Heat"', "begins like a JSON array and is not"),
         ('[{"title": "Heat"}, {"rating": 5}]', "entry 2 has neither a title nor an id"),
         ('{\n"title": "Heat",\n', "not valid JSON"),

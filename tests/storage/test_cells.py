@@ -6,6 +6,8 @@ import pytest
 
 from genrec_edge.storage.cells import JSON_LIST, parse_year, split_list
 
+BIG = "12345678901234567890123"
+
 
 @pytest.mark.parametrize(
     ("cell", "separator", "values"),
@@ -17,12 +19,35 @@ from genrec_edge.storage.cells import JSON_LIST, parse_year, split_list
         ("(no genres listed)", "|", []),
         ("Drama|drama|DRAMA|Äb|äb", "|", ["Drama", "Äb", "äb"]),
         ([1, None, "x", 1], JSON_LIST, ["1", "x"]),
+        ([5, True], JSON_LIST, ["5", "true"]),
+        ("[5, true]", JSON_LIST, ["5", "true"]),
+        ("[5, True]", JSON_LIST, ["5", "true"]),
+        ("[1, 1.0, 1.50, 1e3, 1e400, 12345678901234567890123]", JSON_LIST, ["1", "1.0", "1.50", "1e3", "1e400", BIG]),
+        ("[[1.50, null], {'a': 1e3}]", JSON_LIST, ["[1.50, null]", '{"a": 1e3}']),
+        ([[]], JSON_LIST, ["[]"]),
+        ({}, JSON_LIST, []),
+        ("{}", "|", []),
+        ("{A|B}", "|", ["{A", "B}"]),
         ("plain", JSON_LIST, ["plain"]),
         (None, "|", []),
     ],
 )
 def test_split_list(cell: object, separator: str, values: list[str]) -> None:
     assert split_list(cell, separator) == values
+
+
+def test_lists_without_quotes_are_read_where_the_column_has_them() -> None:
+    assert split_list('{A,"B, C",NULL}', JSON_LIST, may_be_bare=True) == ["A", "B, C"]
+    assert split_list("[A, B]", JSON_LIST, may_be_bare=True) == ["A", "B"]
+    assert split_list("[A, B]", JSON_LIST) == ["[A, B]"]
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    cell: list[object] = []
+    for _ in range(100_000):
+        cell = [cell]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        split_list([cell], JSON_LIST)
 
 
 @pytest.mark.parametrize("cell", ["a|\ud800", ["a", "b\0"], '["\\ud800"]'])

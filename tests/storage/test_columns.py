@@ -6,6 +6,7 @@ import pytest
 
 from genrec_edge.storage.columns import Column
 from genrec_edge.storage.numbers import NumberFormat
+from genrec_edge.storage.user_json import WrittenFloat
 
 NUMBERS = Column("n", 0, "INTEGER", has_words_for_missing=True)
 TEXTS = Column("t", 0, "TEXT")
@@ -17,7 +18,11 @@ TEXTS = Column("t", 0, "TEXT")
         (NUMBERS, " 5 ", 5),
         (NUMBERS, "1.5", 1.5),
         (NUMBERS, "n/a", None),
-        (NUMBERS, True, 1),
+        (Column("n", 0, "INTEGER", are_bools=True), True, 1),
+        (Column("o", 0, "TEXT", has_objects=True), {"name": True}, "true"),
+        (TEXTS, WrittenFloat("1.50"), "1.50"),
+        (TEXTS, {"a": [WrittenFloat("1e3")]}, '{"a": [1e3]}'),
+        (Column("n", 0, "REAL"), WrittenFloat("1.50"), 1.5),
         (NUMBERS, float("nan"), None),
         (NUMBERS, None, None),
         (Column("n", 0, "INTEGER", numbers=NumberFormat(".", ",", "€")), "1.234 €", 1234),
@@ -43,6 +48,7 @@ def test_values(column: Column, cell: object, value: object) -> None:
     [
         (NUMBERS, "many", "'many' is not a number"),
         (NUMBERS, "1,000", "'1,000' is not a number"),
+        (NUMBERS, True, "true is not a number"),
         (NUMBERS, [1], r"\[1\] is not a number"),
         (NUMBERS, 2**63, "9223372036854775808 is not a number"),
         (NUMBERS, float("inf"), "Infinity is not a number"),
@@ -66,6 +72,9 @@ def test_cells_of_another_type_are_refused(column: Column, cell: object, message
         (TEXTS, "7.0", "7.0"),
         (Column("i", 0, "REAL", are_whole=True), "7.0", "7"),
         (Column("i", 0, "REAL"), "7.0", "7.0"),
+        (Column("i", 0, "REAL", are_whole=True), "9007199254740993.0", "9007199254740993"),
+        (TEXTS, WrittenFloat("9007199254740993.0"), "9007199254740993"),
+        (TEXTS, WrittenFloat("12345678901234567.9"), "12345678901234567.9"),
         (TEXTS, "", None),
         (TEXTS, None, None),
     ],

@@ -124,7 +124,43 @@ def test_words_are_missing_among_numbers_and_dates_and_texts_among_texts(word: s
         (["117", "9 min"], {}, "TEXT", "text, as '9 min' is not a number (line 3)"),
         (["unclear", "7", "8", "9"], {}, "TEXT", "text, as 'unclear' is not a number (line 2)"),
         (["99999999999999999999", "5"], {}, "TEXT", "text, as '99999999999999999999' has more than 64 bits (line 2)"),
-        (["[1]", "x"], {}, "TEXT", "text, though 1 of 2 values look like lists"),
+        (["[1]", "x"], {}, "TEXT", "text, though 1 of 2 values look like lists; the first other one is 'x' (line 3)"),
+        (
+            ["x", "[1]", "[2]"],
+            {},
+            "TEXT",
+            "text, though 2 of 3 values look like lists; the first other one is 'x' (line 2)",
+        ),
+        (
+            ["{'A'}", "['A' ... 'B']"],
+            {},
+            "TEXT",
+            "text, though 1 of 2 values look like lists; the first other one is \"['A' ... 'B']\" (line 3)",
+        ),
+        (
+            ["90 min", "95 min", "1 h"],
+            {},
+            "TEXT",
+            "text, as '90 min' is not a number (line 2); 3 of 3 values begin with a number",
+        ),
+        (
+            ["1.5K", "2K", "3.25M"],
+            {},
+            "TEXT",
+            "text, as '1.5K' is not a number (line 2); 3 of 3 values begin with a number",
+        ),
+        (
+            ["1 234 kB", "12 kB"],
+            {},
+            "TEXT",
+            "text, as '1 234 kB' is not a number (line 2); 2 of 2 values begin with a number",
+        ),
+        (
+            ["unclear", "9 min", "-7 min", "8"],
+            {},
+            "TEXT",
+            "text, as 'unclear' is not a number (line 2); 3 of 4 values begin with a number, such as '9 min'",
+        ),
         (["{'name': 'a'}", "{'name': 'b'}"], {}, "TEXT", "the names of its objects"),
     ],
 )
@@ -185,4 +221,88 @@ def test_native_values_of_json(tmp_path: Path) -> None:
     assert found["nan"].n_missing == 1
     assert found["o"].value({"name": "x", "id": 1}) == "x"
     assert found["big"].value(2**70) == str(2**70)
-    assert found["inf"].decisions == ("text, as inf is not finite (line 2)",)
+    assert found["inf"].decisions == ("text, as Infinity is not finite (line 2)",)
+    said = "1 of 2 values are written as lists; the first other one is 'b' (line 2)"
+    assert (found["tags"].decisions, found["tags"].values("b, c")) == ((said,), ["b, c"])
+
+
+@pytest.mark.parametrize(("first", "second"), [("5", "true"), ("true", "5"), ("2.50", "false"), ("true", '"5"')])
+def test_true_and_numbers_are_not_mixed(first: str, second: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f'[{{"x": {first}}}, {{"x": {second}}}]')
+    source = open_source(path)
+    (column,) = infer_columns(source)
+    assert [column.value(*cells) for _, cells in source.rows()] == [first, second.strip('"')]
+    assert len(column.decisions) == 1
+    assert column.decisions[0].startswith("text, as ")
+    assert column.decisions[0].endswith("(item 2)")
+
+
+LISTS = {
+    "set": ["{'A', 'B'}", '{"A"}', "set()"],
+    "frozenset": ["frozenset({'A', 'B'})", "frozenset({'A'})", "frozenset()"],
+    "array": ["array(['A', 'B'], dtype=object)", "array(['A'], dtype='<U1')", "array([], dtype=object)"],
+    "numpy": ["['A'\n 'B']", "['A']", "[]"],
+    "deque": ["deque(['A', 'B'])", "deque(['A'], maxlen=2)", "deque([])"],
+    "OrderedSet": ["OrderedSet(['A', 'B'])", "OrderedSet(['A'])", "OrderedSet()"],
+    "PostgreSQL": ['{"A",B}', "{A}", "{}"],
+    "brackets": ["[A, B]", "[A]", "[]"],
+    "mixed": ["{'A', 'B'}", "['A']", "{}"],
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("name", ["anything", "genres"])
+def test_lists_in_other_notations(name: str, kind: str, tmp_path: Path) -> None:
+    column, _ = decisions_of(table(**{name: LISTS[kind], "b": ["x"] * 3}), tmp_path)
+    assert [column.values(cell) for cell in LISTS[kind]] == [["A", "B"], ["A"], []]
+    bare = {"PostgreSQL": '{"A",B}', "brackets": "[A, B]"}.get(kind)
+    assert column.decisions == (() if bare is None else (f"lists without quotes, such as {bare!r} (line 2)",))
+
+
+@pytest.mark.parametrize("odd", ["A, B", "[A, B", "[A, [B]]", "{id: 1}", "[A, B] x", "['A', B", "[A,,B]"])
+def test_one_odd_cell_makes_no_list(odd: str, tmp_path: Path) -> None:
+    column, _ = decisions_of(table(a=["[A, B]", "[C]", odd], b=["x"] * 3), tmp_path)
+    assert (column.separator, column.value("[A, B]")) == (None, "[A, B]")
+    said = f"text, though 2 of 3 values look like lists; the first other one is {odd!r} (line 4)"
+    assert column.decisions == (said,)
+
+
+def test_objects_among_lists_are_others(tmp_path: Path) -> None:
+    column, _ = decisions_of(table(a=["['A']", "{'id': 1}"], b=["x"] * 2), tmp_path)
+    said = "text, though 1 of 2 values look like lists; the first other one is \"{'id': 1}\" (line 3)"
+    assert (column.separator, column.decisions) == (None, (said,))
+
+
+def test_a_single_text_in_brackets_is_no_list(tmp_path: Path) -> None:
+    column, country = decisions_of(table(a=["[REC]", "{x}"], country=["[unknown]", "Korea, South"]), tmp_path)
+    assert (column.separator, column.decisions) == (None, ())
+    assert (country.separator, country.may_be_bare) == (None, False)
+    assert country.value("[unknown]") == "[unknown]"
+
+
+def test_other_cells_of_a_list_column_are_read_with_their_separator(tmp_path: Path) -> None:
+    cells = ['["A, B", "C"]', "D|E", "{F,G}"]
+    genres, _ = decisions_of(table(genres=cells, b=["x"] * 3), tmp_path)
+    assert [genres.values(cell) for cell in cells] == [["A, B", "C"], ["D", "E"], ["F", "G"]]
+    assert genres.decisions == (
+        "lists without quotes, such as '{F,G}' (line 4)",
+        "2 of 3 values are written as lists; the first other one is 'D|E' (line 3)",
+    )
+
+
+def test_a_repeated_key_in_a_cell_is_refused_in_lists_and_said_of_texts(tmp_path: Path) -> None:
+    cells = ['[{"name": "A"}]', '[{"name": "B", "name": "C"}]']
+    with pytest.raises(UsageError, match="line 3: genres: the key 'name' stands twice in one object"):
+        decisions_of(table(genres=cells, b=["x"] * 2), tmp_path)
+    column, _ = decisions_of(table(a=cells, b=["x"] * 2), tmp_path)
+    assert column.value(cells[1]) == cells[1]
+    assert column.decisions[-1] == "text, as the key 'name' stands twice in one object (line 3)"
+
+
+@pytest.mark.parametrize(
+    "cells", [["3f2a", "4b9c", "5d1e"], ["1995-11-22", "2001-02-03"], ["12 Monkeys", "Heat", "Alien"]]
+)
+def test_nothing_is_said_of_texts_that_are_no_numbers(cells: list[str], tmp_path: Path) -> None:
+    column, _ = decisions_of(table(a=cells, b=["x"] * len(cells)), tmp_path)
+    assert (column.kind, column.decisions) == ("TEXT", ())

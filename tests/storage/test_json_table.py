@@ -90,6 +90,9 @@ def test_an_item_may_have_lists_of_objects(after: str, tmp_path: Path) -> None:
         ('{"a": 1}\n{"a": "x\n"}\n', "line 2: not valid JSON"),
         ('{"a": 1}\n\n{\n"a": [1,\n', "line 3: not valid JSON"),
         ('{"a": 1}, {"a": 2}', "line 1: not valid JSON"),
+        ('{"a": 1}\n{"a": 1, "b": 2, "a": 3}\n', "line 2: the key 'a' stands twice in one object"),
+        ('[{"a": 1}, {"b": {"a": 1, "a": 1}}]', "item 2: the key 'a' stands twice in one object"),
+        ('{"a": 1}\n{"b": 1}{\n"a": 1, "a": 3}', "line 2: the key 'a' stands twice in one object"),
         ('[{"a": 1}, ]', "item 2: not valid JSON"),
         ('[{"a": 1},, {}]', "item 2: not valid JSON"),
     ],
@@ -116,6 +119,16 @@ def test_a_value_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.M
     path.write_text('{"a": [' + "1," * 400_000)
     with pytest.raises(UsageError, match="line 1: a value has more than 262,144 characters"):
         list(open_source(path).rows())
+
+
+@pytest.mark.parametrize("chunk", range(1, 30))
+def test_a_repeated_key_is_found_wherever_the_buffer_ends(chunk: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"b": [{"key": 1, "key": 1}]}\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genrec_edge.storage.json_table._CHUNK_CHARACTERS", chunk)
+        with pytest.raises(UsageError, match="line 2: the key 'key' stands twice in one object"):
+            list(open_source(path).rows())
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())

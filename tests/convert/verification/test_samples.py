@@ -112,3 +112,10 @@ def test_everything_wrong_with_a_split_is_one_error(converted_models: ConvertedM
             samples.read_split(tmp_path / "empty.jsonl", catalog)
         with pytest.raises(UsageError, match="cannot be read"):
             samples.read_split(tmp_path / "missing.jsonl", catalog)
+
+
+def test_a_key_that_stands_twice_in_a_test_split_is_named(tmp_path: Path, nine_films_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"history": [], "target": "Heat", "target": "Alien"}\n')
+    with Catalog.open(nine_films_path) as catalog, pytest.raises(UsageError) as caught:
+        samples.read_split(tmp_path / "t.jsonl", catalog)
+    assert "line 1 is ambiguous: the key 'target' stands twice in one object" in caught.value.message
