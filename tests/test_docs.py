@@ -378,8 +378,18 @@ def examples(text: str) -> list[tuple[str, str | None]]:
     return [(code, shown or None) for code, shown in found]
 
 
+def test_python_is_shown_in_fences_where_it_is_run() -> None:
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        run = [code for code, _ in examples(text)]
+        assert [block for block in python_blocks(text) if block not in run] == [], path
+
+
+WITH_EXAMPLES = [path for path in DOCUMENTS if examples(path.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.model
-@pytest.mark.parametrize("path", [README, PYTHON], ids=name_of)
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=name_of)
 def test_the_python_that_is_shown_runs_and_prints_what_is_shown(
     path: Path, default_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
