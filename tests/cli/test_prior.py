@@ -179,10 +179,10 @@ def test_a_weighted_prior_is_added_to_the_score(
     truth = log_priors(prior_path, HISTORY, kind)
     assert document["exact"]
     assert by_id(document, "prior") == pytest.approx({i: truth[i] for i in alone}, abs=1e-9)
-    rounding = {"abs": 1e-3, "rel": 1e-5}  # titles of a random model reach -2,000 nats, in 32 bits
-    assert by_id(document) == pytest.approx(alone, **rounding)
+    # Titles of a random model reach -2,000 nats, in 32 bits.
+    assert by_id(document) == pytest.approx(alone, abs=1e-3, rel=1e-5)
     assert by_id(document, "bias") == pytest.approx({i: 0.5 * truth[i] for i in alone}, abs=1e-9)
-    assert by_id(document, "score") == pytest.approx({i: alone[i] + 0.5 * truth[i] for i in alone}, **rounding)
+    assert by_id(document, "score") == pytest.approx({i: alone[i] + 0.5 * truth[i] for i in alone}, abs=1e-3, rel=1e-5)
     scores = [item["score"] for item in document["items"]]
     assert scores == sorted(scores, reverse=True)
     model = document["model"]
