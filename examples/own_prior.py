@@ -13,8 +13,8 @@ from pathlib import Path
 
 from genrec_edge import Recommender
 from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.histories import user_histories
 from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
-from genrec_edge.datasets.splits import user_histories
 from genrec_edge.prior.build import build
 
 FOLDER = Path(__file__).parent

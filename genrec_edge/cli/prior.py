@@ -10,7 +10,15 @@ import typer
 
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.common_options import Json, Quiet
-from genrec_edge.cli.event_options import ItemColumn, SkipUnknown, TimestampColumn, TimeUnitOption, UserColumn
+from genrec_edge.cli.event_options import (
+    ItemColumn,
+    MinRating,
+    SkipUnknown,
+    TimestampColumn,
+    TimeUnitOption,
+    UserColumn,
+    load_rated,
+)
 from genrec_edge.cli.output import emit_json, say
 from genrec_edge.records import Ties, TrainingPart
 from genrec_edge.storage.files import refuse_existing
@@ -28,6 +36,7 @@ def build(
         typer.Option(help="Count the training part of a split, or all events, to which more can be added."),
     ] = "leave-one-out",
     ties: Annotated[Ties, typer.Option(help="Order of events of one user with equal timestamps.")] = "file",
+    min_rating: MinRating = None,
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the coefficients to these data instead of taking those of ML-100K.")
     ] = False,
@@ -36,14 +45,14 @@ def build(
     json: Json = False,
 ) -> None:
     """Count a data set into a file, whole or not at all."""
-    from genrec_edge.datasets.folder import load  # noqa: PLC0415
-    from genrec_edge.datasets.splits import split_of, user_histories  # noqa: PLC0415
+    from genrec_edge.datasets.histories import user_histories  # noqa: PLC0415
+    from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
     from genrec_edge.prior import build as build_module  # noqa: PLC0415
     from genrec_edge.prior.fit import fit as fit_to  # noqa: PLC0415
     from genrec_edge.prior.model import DEFAULT  # noqa: PLC0415
 
     refuse_existing(out, force=force)
-    dataset = load(data)
+    dataset = load_rated(data, min_rating, quiet=quiet)
     chosen = None if split == "all" else split_of(dataset, split, ties)
     train = user_histories(dataset, ties) if chosen is None else chosen.train
     fitted = fit_to(train, dataset.n_items) if fit else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ def train(
         from genrec_edge.convert.training.job import TrainJob, open_inputs  # noqa: PLC0415
         from genrec_edge.convert.training.memory_plan import memory_plan  # noqa: PLC0415
         from genrec_edge.convert.training.recipe_reader import find_recipe  # noqa: PLC0415
+        from genrec_edge.datasets.ratings import left_out_note  # noqa: PLC0415
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`; the others say nothing
     quiet = quiet or not is_main
     job = TrainJob(data, base, out, find_recipe(config, recipe), n_threads)
@@ -52,6 +54,8 @@ def train(
     if dry_run:
         _show_plan(plan, json=json)
         return
+    if (min_rating := job.recipe.data.min_rating) > -math.inf:
+        say(left_out_note(inputs.dataset, min_rating), quiet=quiet)
     say(_sentence(plan), quiet=quiet)
     with needs_extra("train"):
         from genrec_edge.convert.training.loop import train as run  # noqa: PLC0415 - seconds of imports

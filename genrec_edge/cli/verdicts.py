@@ -12,6 +12,7 @@ import typer
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import Json, Offline, Quiet
+from genrec_edge.cli.event_options import MinRating, load_rated
 from genrec_edge.cli.output import Bars, emit_json, needs_extra, print_table
 from genrec_edge.errors import UsageError
 from genrec_edge.gguf.training_keys import RECORD_NAME
@@ -34,6 +35,7 @@ def verdicts(
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
     options: OpenOptions,
     ties: Annotated[Ties, typer.Option(help="Order of equal timestamps.")] = "file",
+    min_rating: MinRating = None,
     users: Annotated[int | None, typer.Option(metavar="N", min=20, help="A sample of the users; all.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of samples and of the halves of the users.")] = 0,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write a reliability diagram.")] = None,
@@ -52,13 +54,13 @@ def verdicts(
     if record is not None and not (record / RECORD_NAME).is_file():
         raise UsageError(f"{record} has no {RECORD_NAME}", hint="name the folder of an adapter that `train` made")
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
-    from genrec_edge.datasets.folder import CATALOG, load  # noqa: PLC0415
+    from genrec_edge.datasets.folder import CATALOG  # noqa: PLC0415
     from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
     from genrec_edge.engine.build_info import build_info  # noqa: PLC0415
     from genrec_edge.evaluation.judge_quality import collect_margins, judge_quality_of  # noqa: PLC0415
     from genrec_edge.serving.session import Session  # noqa: PLC0415
 
-    dataset = load(data)
+    dataset = load_rated(data, min_rating, quiet=quiet)
     split = split_of(dataset, "leave-one-out", ties)
     options = replace(
         options,

@@ -209,7 +209,9 @@ class _Reader:
     def _notes(self, unit: str) -> Iterator[str]:
         if self._unknown:
             of_items = "an item" if len(self._unknown) == 1 else f"{len(self._unknown):,} items"
-            names = several([reprlib.repr(name) for name in self._unknown], most=_MAX_SHOWN, separator=", ")
+            # The most frequent ones first; of equal ones, the first in the file.
+            unknown = sorted(self._unknown, key=lambda name: -self._unknown[name])
+            names = several([reprlib.repr(name) for name in unknown], most=_MAX_SHOWN, separator=", ")
             yield f"left out: {counted(sum(self._unknown.values()))} of {of_items} not in the item table: {names}"
         if unit:
             yield f"the times are read as {unit}"

@@ -19,6 +19,7 @@ from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.event_columns import EventColumns
 from genrec_edge.datasets.event_reader import read_events
 from genrec_edge.datasets.events import EventOptions
+from genrec_edge.datasets.ratings import rated_at_least
 from genrec_edge.errors import DatasetError, UsageError
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, sha256_file
@@ -112,7 +113,7 @@ def load(spec: str | Path, *, min_rating: float | None = None) -> Dataset:
 
     Args:
         spec: a name or a folder.
-        min_rating: leave out events with a lower rating; those without a rating stay.
+        min_rating: see `rated_at_least`; None keeps all events.
 
     Raises:
         UsageError: there is no such data set, or no event has such a rating.
@@ -149,9 +150,7 @@ def load(spec: str | Path, *, min_rating: float | None = None) -> Dataset:
         timestamps=events.timestamps,
         ratings=events.ratings,
     )
-    if min_rating is None:
-        return dataset
-    return dataset.filtered(~(dataset.ratings < min_rating), f"rated {min_rating:g} or higher")
+    return dataset if min_rating is None else rated_at_least(dataset, min_rating)
 
 
 def read_items(path: Path) -> tuple[list[Item], str]:
@@ -197,7 +196,7 @@ def _folder(spec: str | Path) -> Path:
             return path
     folder = paths.datasets_path() / path
     if not folder.is_dir():
-        hint = "run `genrec-edge data pull ml-100k`, or make one of your files with `genrec-edge data import`"
+        hint = "run `genrec-edge data pull movietweetings`, or make one of your files with `genrec-edge data import`"
         raise UsageError(f"no data set {str(spec)!r} in {folder.parent}", hint=hint)
     return folder
 

@@ -7,7 +7,7 @@ catalogs disagree about films that were shown at a festival first. Items without
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from genrec_edge.catalog import writer
 from genrec_edge.catalog.default_catalog import default_catalog_path
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from genrec_edge.records import Item
 
 _COLUMNS = ("genres", "director", "cast", "country", "language", "runtime")
+
+
+class _Dated(Protocol):
+    @property
+    def year(self) -> int | None: ...
+
+
+_Film = TypeVar("_Film", bound=_Dated)
 
 
 def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) -> Path:
@@ -59,7 +67,7 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
     return joined
 
 
-def matching_film(item: Item, films: list[Item]) -> Item | None:
+def matching_film(item: _Dated, films: list[_Film]) -> _Film | None:
     """Return the film that an item is, among those with its title, or None if none or several match."""
     same = [film for film in films if film.year == item.year]
     near = same or [film for film in films if abs((film.year or 0) - (item.year or 0)) <= 1]

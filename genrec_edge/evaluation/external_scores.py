@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.records import Target
 
 _MAX_CARD_BYTES = 1 << 20

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.folder import Dataset
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.calibration import Bin
     from genrec_edge.evaluation.significance import Estimate
     from genrec_edge.records import Target

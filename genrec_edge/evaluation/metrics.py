@@ -70,8 +70,28 @@ def distinct_rate(rankings: NDArray[np.integer], k: int) -> float:
 
 def coverage(rankings: NDArray[np.integer], k: int, n_items: int) -> float:
     """Return the share of the catalog's items that are among the first k of at least one ranking."""
+    return items_shown(rankings, k) / n_items
+
+
+def items_shown(rankings: NDArray[np.integer], k: int) -> int:
+    """Return how many different items are among the first k of at least one ranking."""
     ranked = np.unique(rankings[:, :k])
-    return int((ranked >= 0).sum()) / n_items
+    return int((ranked >= 0).sum())
+
+
+def mean_overlap(rankings: NDArray[np.integer], k: int) -> float:
+    """Return the share of the first k places that two rankings have in common, the mean over all pairs; nan for one.
+
+    No pair is drawn: an item that is in m rankings is shared by m (m - 1) / 2 pairs. Items of a ranking must differ.
+    This is one minus the inter-user diversity of Zhou et al. 2010, "Solving the apparent diversity-accuracy dilemma of
+    recommender systems", equation 2.
+    """
+    n = len(rankings)
+    if n < 2:
+        return float("nan")
+    items = rankings[:, :k]
+    counts = np.unique(items[items >= 0], return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / (n * (n - 1)) / k)
 
 
 def mean_popularity_rank(rankings: NDArray[np.integer], k: int, event_counts: NDArray[np.integer]) -> float:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.negatives import WeekPopularity
+    from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.conditioning import Conditioner, Conditioning
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.floating]]
@@ -53,6 +54,8 @@ def cases_of(
     users: int | None = None,
     candidates: int | None = None,
     negative_scores: ScoresOf | None = None,
+    week_popularity: WeekPopularity | None = None,
+    counts: NDArray[np.bool_] | None = None,
     conditioner: Conditioner | None = None,
     seed: int = 0,
 ) -> EvaluationCases:
@@ -65,6 +68,8 @@ def cases_of(
         candidates: rank the target among so many negatives, drawn for each user from the items that are neither in the
             history nor held out; None ranks all items.
         negative_scores: the negatives are the items with the highest of these scores; None draws them at random.
+        week_popularity: draws the negatives by what everybody met in the week of the target; None draws them at random.
+        counts: whose targets count, (n_users,); None for all.
         conditioner: decides what the prompt contains for each user; None for the history alone.
         seed: of both draws.
 
@@ -74,22 +79,29 @@ def cases_of(
     held_out = {"test": split.test, "validation": split.validation}
     if target not in get_args(Target):
         raise UsageError(f"unknown `target` {target!r}", hint=f"known: {', '.join(get_args(Target))}")
-    chosen = np.flatnonzero(held_out[target] >= 0)
+    has_target = held_out[target] >= 0
+    chosen = np.flatnonzero(has_target if counts is None else has_target & counts)
     if not len(chosen):
         raise UsageError(f"the split has no {target} items", hint="choose another `target` or `split`")
     if users is not None:
         if users < 1:
             raise UsageError(f"`users` must be at least 1, got {users}")
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:users])
-    if negative_scores is not None and candidates is None:
-        raise UsageError("hard `negatives` need a number of candidates", hint="give `candidates`, too")
+    if candidates is None and not (negative_scores is None and week_popularity is None):
+        raise UsageError("`negatives` that are chosen need a number of candidates", hint="give `candidates`, too")
     targets = held_out[target][chosen]
-    histories = tuple(history_of(split, user, target) for user in chosen.tolist())
+    histories = tuple(split.history(user, target) for user in chosen.tolist())
     candidate_lists = None
     if candidates is not None:
         candidate_lists = tuple(
             _candidates(
-                split, user, candidates, target, seed, None if negative_scores is None else negative_scores(history)
+                split,
+                user,
+                candidates,
+                target,
+                np.random.default_rng([seed, user]),
+                None if negative_scores is None else negative_scores(history),
+                week_popularity,
             )
             for user, history in zip(chosen.tolist(), histories, strict=True)
         )
@@ -99,20 +111,23 @@ def cases_of(
     return EvaluationCases(chosen.astype(np.int32), targets, histories, candidate_lists, conditioning)
 
 
-def history_of(split: Split, user: int, target: Target) -> NDArray[np.int32]:
-    """Return the items of a user before the target, oldest first."""
-    train, validation = split.train[user], split.validation[user]
-    return np.append(train, validation) if target == "test" and validation >= 0 else train
-
-
 def _candidates(
-    split: Split, user: int, n_negatives: int, target: Target, seed: int, scores: NDArray[np.floating] | None
+    split: Split,
+    user: int,
+    n_negatives: int,
+    target: Target,
+    rng: np.random.Generator,
+    scores: NDArray[np.floating] | None,
+    week_popularity: WeekPopularity | None,
 ) -> NDArray[np.int32]:
-    """Return the user's target and `n_negatives` other items, ascending: at random, or those with the highest scores.
+    """Return the user's target and `n_negatives` other items, ascending.
 
-    Negatives are neither in the user's history nor held out.
+    They are neither in the user's history nor held out: at random, those with the highest scores, or what was popular.
     """
-    held_out = [split.validation[user], split.test[user]]
-    excluded = [*split.train[user].tolist(), *held_out]
-    drawn = candidate_negatives(excluded, split.n_items, n_negatives, np.random.default_rng([seed, user]), scores)
-    return np.sort(np.append(drawn, held_out[target == "test"])).astype(np.int32)
+    item = split.targets(target)[user]
+    if week_popularity is not None:
+        drawn = week_popularity.sample(user, float(split.times[target][user]), n_negatives, rng)
+    else:
+        excluded = [*split.history(user, "test").tolist(), split.validation[user], split.test[user]]
+        drawn = candidate_negatives(excluded, split.n_items, n_negatives, rng, scores)
+    return np.sort(np.append(drawn, item)).astype(np.int32)

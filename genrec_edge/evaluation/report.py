@@ -13,17 +13,21 @@ from genrec_edge.engine.build_info import build_info
 from genrec_edge.evaluation.ranker import FIT_FIRST
 from genrec_edge.evaluation.significance import Estimate, PairedDifference, compare
 from genrec_edge.evaluation.system_metrics import COLD, CUTOFFS, FULL_RANKING_METRICS, LONG, RARE, cutoff_of
+from genrec_edge.gguf.training_keys import filters_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from genrec_edge.evaluation.system_metrics import SystemMetrics
 
-_FULL_COLUMNS = ("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10", "coverage", "exact", "p50", "users/s")
+_FULL_COLUMNS = (
+    *("system", "HR@10", "NDCG@10", "rare", "cold", "HR@5", "MRR@10"),
+    *("coverage", "items", "overlap", "exact", "p50", "users/s"),
+)
 _MRRS = ("MRR@3", "MRR@5", "MRR@10")
 _SAMPLED_COLUMNS = ("system", "HR@1", "NDCG@3", "HR@3", "HR@5", "HR@10", *_MRRS, "long", "p50", "users/s")
 """Columns of the table. "rare" and "cold" are HR@10 of the users with such targets, "long" is HR@1 of those with long
-histories."""
+histories. "coverage" and "items" are what was shown to anybody, "overlap" what two users have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,9 @@ class EvaluationReport:
         ranked = f"all {split['items']:,} items ranked"
         if n is not None:
             ranked = f"1 + {n:,} items ranked, {protocol.get('negatives', 'sampled')}"
-        targets = f"the {protocol['target']} items of {protocol['users']:,} users"
+            if protocol.get("widened_weeks"):
+                ranked += f" ({protocol['widened_weeks']:,} of longer times: too few items in the week)"
+        targets = f"the {protocol['target']} items of {protocol['users']:,} users{_age(protocol)}"
         return f"{split['dataset']}, {', '.join(kind)}: {targets}, {ranked}, seen ones removed{self._conditioning()}"
 
     def _conditioning(self) -> str:
@@ -126,7 +132,8 @@ class EvaluationReport:
         row = [system.name, *(_interval(system.means[name.lower()]) for name in self.columns[1:3])]
         row += map(_share, self._quality(system)[2:])
         if self._ranks_all:
-            row += [f"{system.coverage:.1%}", f"{system.exact:.0%}"]
+            shown = [f"{system.coverage:.1%}", f"{system.items_shown:,}", _share(system.overlap)]
+            row += [*shown, f"{system.exact:.0%}"]
         return [*row, _seconds(system.cost["latency_p50_s"] or 0.0), _rate(system.cost["users_per_s"] or 0.0)]
 
     def _quality(self, system: SystemMetrics) -> list[float]:
@@ -166,9 +173,10 @@ class EvaluationReport:
         for system in self.systems:
             tuned_on = system.about.get("tuned_on")
             if tuned_on and self._may_contain_targets(tuned_on):
+                filters = f", {tuned_on['filters']}" if tuned_on.get("filters") else ""
                 lines.append(
-                    f"{system.name} was tuned on {tuned_on['split']}, ties by {tuned_on['ties']} order, of these data: "
-                    "its training data may contain the targets of this evaluation"
+                    f"{system.name} was tuned on {tuned_on['split']}{filters}, ties by {tuned_on['ties']} order, of "
+                    "these data: its training data may contain the targets of this evaluation"
                 )
         return [*lines, str(build_info())]
 
@@ -176,6 +184,8 @@ class EvaluationReport:
         """Whether a model was tuned on another part of these data than the training part of this split."""
         if tuned_on["sha256"] != self.split.get("sha256"):
             return False
+        if tuned_on.get("filters", "") != filters_text(self.split["filters"]):
+            return True
         return any(tuned_on[key] != self.split[key] for key in ("split", "ties"))
 
     def markdown(self) -> str:
@@ -214,6 +224,12 @@ def report_of(
         if ours is not theirs
     ]
     return EvaluationReport(split, protocol, tuple(systems), best.name if best else None, tuple(tests))
+
+
+def _age(protocol: Mapping[str, Any]) -> str:
+    """Return which items are asked for, where that is not all."""
+    years = protocol.get("min_age")
+    return "" if years is None else f", {years} year{'s' * (years > 1)} old or older"
 
 
 def _interval(value: Estimate) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
+from genrec_edge.datasets.negatives import WeekPopularity
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.answer_log import LoggedAnswer, open_answer_log
 from genrec_edge.evaluation.protocol import cases_of
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.conditioning import Conditioner, Conditioning
     from genrec_edge.evaluation.protocol import EvaluationCases, ScoresOf
     from genrec_edge.evaluation.ranker import Ranking
+    from genrec_edge.evaluation.target_age import OldTargets
     from genrec_edge.records import Target
 
 
@@ -94,7 +96,8 @@ def evaluate(
     users: int | None = None,
     target: Target = "test",
     candidates: int | None = None,
-    negatives: tuple[str, ScoresOf] | None = None,
+    negatives: tuple[str, ScoresOf] | WeekPopularity | None = None,
+    old: OldTargets | None = None,
     conditioner: Conditioner | None = None,
     seed: int = 0,
     reference: str | None = None,
@@ -110,8 +113,9 @@ def evaluate(
         users: see `cases_of`, as `target` and `candidates`.
         target: which of the held-out items.
         candidates: None ranks all items.
-        negatives: name and scores of a baseline whose best items are the candidates beside the target; None draws them
-            at random.
+        negatives: name and scores of a baseline whose best items are the candidates beside the target, or what draws
+            them by the popularity of the week; None draws them at random.
+        old: whose targets count; None for all.
         conditioner: decides what prompts contain; None for the history alone.
         seed: of the cases, the intervals and the tests.
         reference: the name of a system that all others are tested against, in addition to the best baseline.
@@ -137,16 +141,13 @@ def evaluate(
         target=target,
         users=users,
         candidates=candidates,
-        negative_scores=None if negatives is None else negatives[1],
+        negative_scores=negatives[1] if isinstance(negatives, tuple) else None,
+        week_popularity=negatives if isinstance(negatives, WeekPopularity) else None,
+        counts=None if old is None else old.users,
         conditioner=conditioner,
         seed=seed,
     )
-    protocol: dict[str, Any] = {"target": target, "candidates": candidates, "k": k}
-    protocol["seed"] = None if candidates is None and conditioner is None else seed
-    if negatives is not None:
-        protocol["negatives"] = f"the best of {negatives[0]}"
-    if conditioner is not None:
-        protocol |= conditioner.describe()
+    protocol = _protocol_of(target, candidates, k, seed, negatives, old, conditioner)
     evaluated = _evaluated_users(split, cases, k, candidates)
     all_metrics: list[SystemMetrics] = []
     for system in systems:
@@ -159,6 +160,8 @@ def evaluate(
             )
         all_metrics.append(metrics)
     described = {**protocol, "users": len(cases.users), "seed": seed, "seen": "removed", "equal scores": "mean rank"}
+    if isinstance(negatives, WeekPopularity):
+        described["widened_weeks"] = negatives.n_widened
     return report_of(
         split.card(),
         described,
@@ -167,6 +170,29 @@ def evaluate(
         seed=seed,
         segment_metrics=evaluated.segment_metrics,
     )
+
+
+def _protocol_of(
+    target: Target,
+    candidates: int | None,
+    k: int,
+    seed: int,
+    negatives: tuple[str, ScoresOf] | WeekPopularity | None,
+    old: OldTargets | None,
+    conditioner: Conditioner | None,
+) -> dict[str, Any]:
+    """Return what all answers depend on besides the split and the system."""
+    protocol: dict[str, Any] = {"target": target, "candidates": candidates, "k": k}
+    protocol["seed"] = None if candidates is None and conditioner is None else seed
+    if isinstance(negatives, tuple):
+        protocol["negatives"] = f"the best of {negatives[0]}"
+    elif negatives is not None:
+        protocol["negatives"] = "by the popularity of their week"
+    if old is not None:
+        protocol["min_age"] = old.min_age
+    if conditioner is not None:
+        protocol |= conditioner.describe()
+    return protocol
 
 
 def _evaluated_users(split: Split, cases: EvaluationCases, k: int, candidates: int | None) -> EvaluatedUsers:

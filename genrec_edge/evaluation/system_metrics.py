@@ -100,6 +100,8 @@ class SystemMetrics:
         valid: share of the first `CUTOFF` places, or of the generated texts, that hold an item of the catalog.
         distinct: share of these that are neither of the history nor repeated.
         coverage: share of the catalog that is among the first `CUTOFF` for at least one user.
+        items_shown: number of different items among the first `CUTOFF` of all users.
+        overlap: share of the first `CUTOFF` that two users have in common, the mean over all pairs; nan for one user.
         popularity_rank: mean over the first `CUTOFF`; 1 is the item with the most training events.
         cost: tokens, time and memory.
     """
@@ -114,6 +116,8 @@ class SystemMetrics:
     valid: float
     distinct: float
     coverage: float
+    items_shown: int
+    overlap: float
     popularity_rank: float
     cost: Mapping[str, float | None]
 
@@ -137,6 +141,8 @@ class SystemMetrics:
                 "valid": self.valid,
                 "distinct": self.distinct,
                 f"coverage@{CUTOFF}": self.coverage,
+                f"items@{CUTOFF}": self.items_shown,
+                f"overlap@{CUTOFF}": None if math.isnan(self.overlap) else self.overlap,
                 f"popularity_rank@{CUTOFF}": None if math.isnan(self.popularity_rank) else self.popularity_rank,
             },
             "cost": dict(self.cost),
@@ -182,6 +188,8 @@ def system_metrics_of(
         valid=n_valid / n_texts if n_texts else metrics.valid_rate(rankings, users.depth),
         distinct=1 - n_repeated / max(n_valid, 1) if n_texts else metrics.distinct_rate(rankings, users.depth),
         coverage=metrics.coverage(rankings, CUTOFF, len(users.event_counts)),
+        items_shown=metrics.items_shown(rankings, CUTOFF),
+        overlap=metrics.mean_overlap(rankings, CUTOFF),
         popularity_rank=metrics.mean_popularity_rank(rankings, CUTOFF, users.event_counts),
         cost=_cost(answers),
     )

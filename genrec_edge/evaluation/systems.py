@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
+from genrec_edge.datasets.negatives import WeekPopularity
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.baselines import BASELINES
 from genrec_edge.evaluation.conditioning import Conditioner
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.folder import Dataset
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.runner import RankingSystem
     from genrec_edge.records import IntentKind, PreferenceKind, PriorKind, SummaryKind, Target
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 FREE_TEXT, PRIOR = "free", "prior"
 """Names of the baselines that `BASELINES` does not hold: generated text of the models, and the item prior."""
+RANDOM, WEEK_POPULARITY = "random", "week-popularity"
+"""Names of the negatives that are not the best of a baseline."""
 
 
 def baseline_names(text: str, *, has_model: bool) -> list[str]:
@@ -63,15 +66,23 @@ def baseline_rankers(names: Sequence[str], split: Split, *, fit_first: bool = Fa
     ]
 
 
-def negative_scores(name: str, split: Split) -> tuple[str, ScoresOf]:
-    """Return the name and the scores of a baseline whose best items are the negatives.
+def negatives_of(
+    name: str, dataset: Dataset, split: Split, min_age: int | None = None
+) -> tuple[str, ScoresOf] | WeekPopularity | None:
+    """Return what chooses the negatives: None for "random", else the popularity of a week, or the best of a baseline.
+
+    `min_age` is that of the targets: what is drawn by the popularity of a week is at least as old.
 
     Raises:
         UsageError: there is no such baseline.
     """
+    if name == RANDOM:
+        return None
+    if name == WEEK_POPULARITY:
+        return WeekPopularity(dataset, min_age)
     if name not in {*BASELINES, PRIOR}:
-        message = f"`negatives` must be random or the name of a baseline, got {name!r}"
-        raise UsageError(message, hint=f"known: random, {', '.join([*BASELINES, PRIOR])}")
+        message = f"`negatives` must be {RANDOM}, {WEEK_POPULARITY} or the name of a baseline, got {name!r}"
+        raise UsageError(message, hint=f"known: {', '.join([RANDOM, WEEK_POPULARITY, *BASELINES, PRIOR])}")
     return name, _fitted(name, split)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from genrec_edge.records import ScoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 NAMESPACE = "genrec_edge"
 TRAIN_PREFIX = f"{NAMESPACE}.train."
@@ -22,12 +22,19 @@ SPLIT_KEYS = {
     "split": f"{TRAIN_PREFIX}split",
     "ties": f"{TRAIN_PREFIX}ties",
 }
+FILTERS_KEY = f"{TRAIN_PREFIX}filters"
+"""What was left out of the data before the split, as `filters_text` writes it; absent where nothing was."""
 
 RECORD_NAME = "genrec_edge.json"
 """What the training stage leaves in an adapter's folder: data, split, seed, measured quality; scalars only."""
 
 DEFAULT_PROMPT = "titles-1"
 """The prompt layout of models that do not say which one they were tuned with."""
+
+
+def filters_text(filters: Iterable[str]) -> str:
+    """Return the filters of a data set, in order, as one text."""
+    return ", ".join(filters)
 
 
 def score_kind_in(metadata: Mapping[str, object], otherwise: ScoreKind = "vocabulary") -> ScoreKind:

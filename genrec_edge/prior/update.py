@@ -13,6 +13,7 @@ from genrec_edge.datasets.event_columns import open_events
 from genrec_edge.datasets.event_reader import read_events
 from genrec_edge.datasets.events import EventOptions, counted, group_by_user
 from genrec_edge.errors import UsageError, several
+from genrec_edge.gguf.training_keys import filters_text
 from genrec_edge.prior.build import UserEvents, add_transitions, append_events, user_hash, write_ease
 from genrec_edge.prior.content import has_its_histories, write_hashes
 from genrec_edge.prior.cooccurrence import count_transitions, event_counts
@@ -108,7 +109,9 @@ def _update(path: Path, interactions: Path, columns: Mapping[str, str | None], o
         append_events(connection, new)
         write_ease(connection, EaseInverse.of(_all_histories(connection), len(index)))
         write_hashes(connection)
-    notes = (f"{counted(n_known)} had been counted before, with the same time",) if n_known else ()
+    notes = [f"{counted(n_known)} had been counted before, with the same time"] if n_known else []
+    if filters := card.split.get("filters"):
+        notes.append(f"this prior was counted from events {filters_text(filters)}; all new ones are counted")
     return PriorUpdate(len(events.users), len(new), len(new) - len(stored), (*events.notes, *notes))
 
 

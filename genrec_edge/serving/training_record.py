@@ -9,6 +9,7 @@ from genrec_edge.decoding import prompts
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.training_keys import (
     DEFAULT_PROMPT,
+    FILTERS_KEY,
     HISTORY_KEY,
     JUDGE_KEYS,
     PROMPT_KEY,
@@ -61,9 +62,12 @@ def judge_calibration_of(record: Mapping[str, object]) -> tuple[float, float] | 
 
 
 def training_split_of(record: Mapping[str, object]) -> dict[str, str] | None:
-    """Return whose training part a model was tuned on: the events' "sha256", the "split" and its "ties"."""
+    """Return whose training part a model was tuned on: the events' "sha256", the "split", its "ties", the "filters"."""
     found = {name: record[key] for name, key in SPLIT_KEYS.items() if key in record}
-    return {name: str(value) for name, value in found.items()} if len(found) == len(SPLIT_KEYS) else None
+    if len(found) < len(SPLIT_KEYS):
+        return None
+    filters = {"filters": record[FILTERS_KEY]} if FILTERS_KEY in record else {}
+    return {name: str(value) for name, value in (found | filters).items()}
 
 
 def prompt_layout_of(model_file: ModelFile, adapter: GgufHeader | None) -> str:

@@ -68,6 +68,24 @@ def test_pull_prints_one_json_object(ml_100k: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
+def test_the_package_has_a_data_set_of_its_own(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENREC_EDGE_OFFLINE", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    folder = own_home / "datasets" / "movietweetings"
+    pulled = run("pull", "movietweetings")
+    assert pulled.stdout == f"{folder}\n"
+    origin, terms, left_out = pulled.stderr.splitlines()
+    assert origin == "reading MovieTweetings out of the package itself"
+    assert terms.startswith("MIT AND CC0-1.0: ")
+    assert "Copyright (c) 2013 Simon Dooms" in terms
+    assert left_out.startswith("left out: ")
+    assert run("pull", "movietweetings").stderr == ""
+    shown = run("show", "movietweetings").stdout
+    assert "2013-02-28 to 2013-11-06" in shown
+    assert "films.jsonl.xz" in shown
+
+
 def test_show_says_what_a_data_set_holds(ml_100k: Path) -> None:
     text = run("show", str(ml_100k)).stdout
     for part in (
@@ -155,8 +173,14 @@ def test_times_that_are_no_dates_are_shown_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["pull", "ml-20m"], 2, "unknown data set 'ml-20m'; known data sets: ml-100k"),
+        (["pull", "ml-20m"], 2, "unknown data set 'ml-20m'; known data sets: goodbooks, ml-100k, mov"),
         (["pull", "ml-100k", "--offline"], 12, "the network is forbidden"),
+        (["pull", "ml-100k", "--from", "."], 2, "is fetched with pip, not made of a folder; leave --from out"),
+        (
+            ["pull", "goodbooks", "--from", "."],
+            2,
+            "does not have ratings.csv.xz and books.csv.xz, which",
+        ),
         (["show", "nothing"], 2, "no data set 'nothing' in"),
         (["show", "."], 2, "it has no card.json"),
         ([*IMPORT, "--item", "userId"], 2, "3 events cannot be used: line 2: unknown item '1'"),

@@ -87,7 +87,10 @@ def test_the_json_object_is_the_documented_one(small_data: Path, tiny_llama: Pat
         part in ({"users": "int", "hr@10": e, "ndcg@10": e} for e in (estimate, nothing))
         for part in model["segments"].values()
     )
-    assert model["answers"].keys() == {"exact", "valid", "distinct", "coverage@10", "popularity_rank@10"}
+    assert model["answers"].keys() == {
+        *("exact", "valid", "distinct"),
+        *("coverage@10", "items@10", "overlap@10", "popularity_rank@10"),
+    }
     cost = ("tokens_per_user", "latency_p50_s", "latency_p95_s", "users_per_s", "peak_memory_mib")
     assert model["cost"] == dict.fromkeys(cost, "float")
     test = {"difference": estimate, "p": "float"}
@@ -181,7 +184,7 @@ def test_a_folder_of_pictures_with_the_curve_of_file_types(small_data: Path, tin
 @pytest.mark.parametrize(
     ("options", "kind", "n_users"),
     [
-        (["--split", "time"], "by time", None),
+        (["--split", "time"], "global temporal", None),
         (["--split", "cold"], "cold items", None),
         (["--target", "validation"], "leave-one-out", 6),
         (["--users", "2", "--seed", "3"], "leave-one-out", 2),
@@ -242,6 +245,11 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
         (["--min-count", "50"], 2, "no event of small is left"),
         (["--users", "0"], 2, "must be at least 1, got 0"),
         (["--candidates", "12"], 2, "must be from 1 to "),
+        (["--negatives", "week-popularity"], 2, "--negatives that are chosen need a number of candidates; give --cand"),
+        (["--negatives", "month"], 2, "--negatives must be random, week-popularity or the name of a baseline, got 'm"),
+        (["--min-rating", "7"], 2, "--min-rating 7 leaves all events of small: none has a rating; leave it out, or im"),
+        (["--min-rating", "nan"], 2, "--min-rating must be a number, got nan"),
+        (["--min-age", "1"], 2, "no test item of small was 1 years old or older when its user met it; take a smaller"),
         (["--reference", "x"], 2, "'x' is not the name of a system"),
         (["--data", "nothing"], 2, "no data set 'nothing'"),
         (["--max-history", "0", "--model", "TINY"], 2, "--max-history must be at least 1, got 0"),
@@ -275,3 +283,28 @@ def test_users_who_are_not_asked_about_are_counted(tmp_path: Path) -> None:
     said = "2 users have no test item: too few events, or one they had met before\n"
     assert said in run(*options).stderr
     assert run(*options, "--quiet").stderr == ""
+
+
+def test_likes_old_films_and_films_of_the_week(tmp_path: Path) -> None:
+    """Each user met three films they liked, the last of them in turn of 1990 and of 2013, and then one they did not."""
+    items = "id,title,year\n" + "".join(f"{i},F {i},{2013 if i % 2 else 1990}\n" for i in range(40))
+    rows = []
+    for user in range(30):
+        liked = ((user, 9), (user + 3, 7), ((user + 2) % 40, 8))
+        rows += [f"{user},{item},1372636{user:02d}{place},{rating}" for place, (item, rating) in enumerate(liked)]
+        rows.append(f"{user},39,1372636{user:02d}9,2")
+    made(tmp_path, "user,item,timestamp,rating\n" + "\n".join(rows), items)
+    options = ["--data", str(tmp_path / "made"), "--baselines", "popularity", "--min-rating", "7", "--min-age", "1"]
+    result = run(*options, "--candidates", "4", "--negatives", "week-popularity")
+    assert "left out: 30 of 120 events, rated below 7\n" in result.stderr
+    assert "left out: 15 of 30 targets younger than 1 year\n" in result.stderr
+    said = (
+        "rated 7 or higher, ties by file order: the test items of 15 users, 1 year old or older, 1 + 4 items ranked, "
+    )
+    assert f"{said}by the popularity of their week" in result.stdout.replace("\n", " ")
+    document = run_json(*options)
+    assert document["split"]["filters"] == ["rated 7 or higher"]
+    assert (document["protocol"]["users"], document["protocol"]["min_age"]) == (15, 1)
+    (system,) = document["systems"]
+    assert 10 <= system["answers"]["items@10"] <= 40
+    assert 0 < system["answers"]["overlap@10"] <= 1

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from genrec_edge import Recommender, cli
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import leave_one_out, user_histories
+from genrec_edge.datasets.histories import user_histories
+from genrec_edge.datasets.splits import leave_one_out
 from genrec_edge.errors import UsageError
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.model import DEFAULT, SEEN_LOGPROB, PriorCounts
+from tests.support.interactions import make
 from tests.support.prior_files import import_events, log_priors, write_events
 
 if TYPE_CHECKING:
@@ -140,7 +142,22 @@ def test_fitted_coefficients_are_kept_in_the_file(prior_data: Path, tmp_path: Pa
 @pytest.mark.parametrize("split", ["time", "cold"])
 def test_other_splits_can_be_counted(prior_data: Path, tmp_path: Path, split: str) -> None:
     document = run_json("prior", "build", "--data", prior_data, "--out", tmp_path / "prior.db", "--split", split)
-    assert document["split"]["split"] == {"time": "by time", "cold": "cold items"}[split]
+    assert document["split"]["split"] == {"time": "global temporal", "cold": "cold items"}[split]
+
+
+def test_only_likes_are_counted_and_an_update_says_that_it_counts_all(tmp_path: Path) -> None:
+    rows = ["x,a,1,7", "x,b,2,6", "x,c,3,9", "y,b,4,8", "y,a,5,3", "y,c,6,"]
+    made = make(tmp_path, "user,item,timestamp,rating\n" + "\n".join(rows), "id,title\na,A\nb,B\nc,C\n")
+    out = tmp_path / "prior.db"
+    command = ("prior", "build", "--data", made, "--split", "all", "--out", out, "--min-rating", 7)
+    assert "left out: 2 of 6 events, rated below 7; kept: 1 event without a rating\n" in run(*command).stderr
+    prior = ItemPrior.open(out)
+    assert prior.counts.events.tolist() == [1, 1, 2]
+    assert prior.card.split["filters"] == ["rated 7 or higher"]
+    new = tmp_path / "new.csv"
+    new.write_text("user,item,timestamp\nz,a,7\n", encoding="utf-8")
+    said = "this prior was counted from events rated 7 or higher; all new ones are counted\n"
+    assert said in run("prior", "update", "--prior", out, "--interactions", new).stderr
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from genrec_edge.datasets.negatives import NegativeSampler, candidate_negatives
+from genrec_edge.datasets.negatives import NegativeSampler, WeekPopularity, candidate_negatives
 from genrec_edge.errors import UsageError
+from tests.support.event_tables import dataset_of
 
 N_ITEMS = 6
 HISTORIES = [np.array([0, 1, 1]), np.array([2]), np.array([1, 3])]
@@ -35,6 +36,35 @@ def test_popular_negatives_are_any_where_too_few_have_events() -> None:
 def test_more_negatives_than_there_are_is_an_error_and_no_endless_search() -> None:
     with pytest.raises(UsageError, match="a user has met 2 of the 6 items, and 5 others are needed"):
         NegativeSampler(HISTORIES, N_ITEMS).sample(0, np.random.default_rng(1), 5)
+
+
+def test_what_a_week_liked_is_drawn_as_often_as_it_was_met() -> None:
+    """In the week of day 100: 1 three times, 2 once, 3 twice at its ends; 4 is just outside, 5 is the user's own."""
+    day = 86400.0
+    week = [(1, 1, 100.0), (2, 1, 101.0), (3, 1, 99.0), (1, 2, 100.0), (2, 3, 96.5), (3, 3, 103.5)]
+    outside = [(1, 4, 96.4), (2, 4, 103.6), (3, 5, 100.0), (0, 5, 0.0), (0, 0, 100.0)]
+    dataset = dataset_of([(user, item, time * day) for user, item, time in (*week, *outside)])
+    popular, rng = WeekPopularity(dataset), np.random.default_rng(1)
+    drawn = Counter(int(popular.sample(0, 100 * day, 1, rng)[0]) for _ in range(1200))
+    assert set(drawn) == {1, 2, 3}
+    for item, share in ((1, 3 / 6), (2, 1 / 6), (3, 2 / 6)):
+        assert drawn[item] / 1200 == pytest.approx(share, abs=0.05)
+    assert sorted(popular.sample(0, 100 * day, 3, rng).tolist()) == [1, 2, 3]
+    assert popular.n_widened == 0
+    assert sorted(popular.sample(0, 100 * day, 4, rng).tolist()) == [1, 2, 3, 4]  # two weeks
+    assert popular.n_widened == 1
+    with pytest.raises(UsageError, match="`candidates` must be from 1 to 4, the items that only other users have met"):
+        popular.sample(0, 100 * day, 5, rng)
+    with pytest.raises(UsageError, match=r"`candidates` must be from 1 to 3, .*, got 0"):
+        popular.sample(0, 100 * day, 0, rng)
+
+
+def test_old_targets_stand_among_old_items() -> None:
+    events = [(1, 1, 0.0), (1, 2, 0.0), (1, 3, 0.0), (0, 0, 0.0)]
+    dataset = dataset_of(events, years=[1960, 1969, 1970, None, 1950, 1950])  # the events are of 1970
+    drawn = {int(WeekPopularity(dataset, 1).sample(0, 0.0, 1, np.random.default_rng(n))[0]) for n in range(20)}
+    assert drawn == {1}
+    assert {int(WeekPopularity(dataset).sample(0, 0.0, 1, np.random.default_rng(n))[0]) for n in range(20)} == {1, 2, 3}
 
 
 def test_candidates_are_drawn_uniformly_outside_of_the_events() -> None:

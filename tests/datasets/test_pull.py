@@ -79,7 +79,7 @@ def test_a_data_set_that_is_there_is_kept_until_it_is_forced(
 def test_pull_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="unknown data set 'ml-1m'") as caught:
         pull("ml-1m", None, offline=False, force=False, on_event=no_event)
-    assert caught.value.hint == "known data sets: ml-100k"
+    assert caught.value.hint == "known data sets: goodbooks, ml-100k, movietweetings"
     with pytest.raises(OfflineError, match="network is forbidden"):
         bring(tmp_path / "out", offline=True)
     monkeypatch.setenv("GENREC_EDGE_OFFLINE", "1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,60 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_edge.datasets.folder import Dataset, load
-from genrec_edge.datasets.splits import (
-    Split,
-    k_core,
-    leave_one_out,
-    split_by_time,
-    split_cold_items,
-    summarize,
-    user_histories,
-)
+from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.histories import user_histories
+from genrec_edge.datasets.splits import k_core, leave_one_out, split_cold_items
+from genrec_edge.datasets.summary import summarize
 from genrec_edge.errors import UsageError
+from tests.support.event_tables import EVENTS, N_ITEMS, N_USERS, TIES, Event, dataset_of, sorted_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from genrec_edge.datasets.split import Split
     from genrec_edge.records import Ties
-
-
-Event = tuple[int, int, int]
-"""User, item, time."""
-
-
-N_USERS, N_ITEMS = 4, 6
-
-
-EVENTS = st.lists(
-    st.tuples(st.integers(0, N_USERS - 1), st.integers(0, N_ITEMS - 1), st.integers(0, 5)), min_size=1, max_size=40
-)
-
-
-TIES: tuple[Ties, ...] = ("file", "item")
-
-
-def dataset_of(events: list[Event], n_users: int = N_USERS, n_items: int = N_ITEMS) -> Dataset:
-    users, items, times = (list(column) for column in zip(*events, strict=True))
-    return Dataset(
-        name="made",
-        path=Path("made"),
-        card={"interactions": {"sha256": "0"}},
-        user_ids=tuple(f"u{i}" for i in range(n_users)),
-        item_ids=tuple(f"i{i}" for i in range(n_items)),
-        rows=np.arange(1, n_items + 1),
-        titles=tuple((f"Title {i}", None) for i in range(n_items)),
-        users=np.array(users, np.int32),
-        items=np.array(items, np.int32),
-        timestamps=np.array(times, np.float64),
-        ratings=np.full(len(events), np.nan, np.float32),
-    )
-
-
-def sorted_lists(events: list[Event], ties: Ties, n_users: int = N_USERS) -> list[list[tuple[int, int]]]:
-    """Return (item, time) of each user in order, by Python's own stable sort."""
-    order = sorted(events, key=lambda e: (e[2], e[1]) if ties == "item" else e[2])
-    return [[(item, time) for user, item, time in order if user == wanted] for wanted in range(n_users)]
 
 
 @given(EVENTS, st.sampled_from(TIES))
@@ -109,6 +67,15 @@ def check(split: Split, expected: tuple[list[list[int]], list[int], list[int]]) 
     assert split.users.tolist() == [user for user, item in enumerate(expected[2]) if item >= 0]
 
 
+def times_of_targets(split: Split, timed: list[list[tuple[int, int]]]) -> None:
+    """Each target has the time of its event, which is one of the last two."""
+    for target, place in (("test", -1), ("validation", -2)):
+        for user, item in enumerate(split.targets(target).tolist()):  # type: ignore[arg-type]
+            expected = timed[user][place] if item >= 0 else (-1, None)
+            found = split.times[target][user]  # type: ignore[index]
+            assert (item, None if np.isnan(found) else found) == expected
+
+
 @given(EVENTS, st.sampled_from(TIES), st.integers(3, 5))
 def test_leave_one_out_holds_out_the_last_two(events: list[Event], ties: Ties, min_events: int) -> None:
     sequences = [[item for item, _ in h] for h in sorted_lists(events, ties)]
@@ -120,22 +87,7 @@ def test_leave_one_out_holds_out_the_last_two(events: list[Event], ties: Ties, m
     split = leave_one_out(dataset_of(events), ties, min_events=min_events)
     check(split, expected)
     assert (split.ties, split.kind, split.card()["min_events"]) == (ties, "leave-one-out", min_events)
-
-
-@pytest.mark.slow
-@given(EVENTS, st.sampled_from(TIES), st.sampled_from([0.1, 0.5, 0.9]))
-def test_a_split_by_time_trains_on_what_was_before_the_cut(events: list[Event], ties: Ties, share: float) -> None:
-    cut = sorted(time for _, _, time in events)[int(share * len(events))]
-    timed = sorted_lists(events, ties)
-    sequences = [[item for item, _ in h] for h in timed]
-    expected = expected_split(sequences, [sum(time < cut for _, time in h) for h in timed])
-    if max(expected[2]) < 0:
-        with pytest.raises(UsageError, match="no user of made has a test target"):
-            split_by_time(dataset_of(events), ties, share=share)
-        return
-    split = split_by_time(dataset_of(events), ties, share=share)
-    check(split, expected)
-    assert (split.card()["cut"], split.card()["train_events"]) == (cut, sum(time < cut for _, _, time in events))
+    times_of_targets(split, sorted_lists(events, ties))
 
 
 @given(EVENTS, st.integers(0, 3))
@@ -164,7 +116,6 @@ def test_splits_refuse_what_they_cannot_do() -> None:
     whole = leave_one_out(dataset, "file")
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: leave_one_out(dataset, "file", min_events=2), "`min_events` must be at least 3, got 2"),
-        (lambda: split_by_time(dataset, "file", share=1.0), "`share` must be between 0 and 1, got 1"),
         (lambda: split_cold_items(whole, share=0.01), "a share of 0.01 of 6 items is less than one cold item"),
         (lambda: user_histories(dataset, "random"), "unknown `ties` 'random'"),  # type: ignore[arg-type]
     ]

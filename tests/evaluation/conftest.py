@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genrec_edge.datasets.folder import Dataset
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
 
 
 @pytest.fixture(scope="module")

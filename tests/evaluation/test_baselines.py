@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import Split, k_core, leave_one_out
+from genrec_edge.datasets.splits import k_core, leave_one_out
 from genrec_edge.evaluation.baselines import BASELINES, ItemKNN, Popularity, Random, SequentialItemItem
 from genrec_edge.evaluation.metrics import hit, ndcg, rank_of
 from genrec_edge.records import Ties
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.baselines import Baseline
 
 N_ITEMS = 7

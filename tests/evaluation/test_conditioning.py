@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.item_facts import ItemFacts
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.report import EvaluationReport
     from genrec_edge.hub.store import ModelFile
 

@@ -18,6 +18,8 @@ from genrec_edge.evaluation.metrics import (
     distinct_rate,
     history_segments,
     hit,
+    items_shown,
+    mean_overlap,
     mean_popularity_rank,
     ndcg,
     rank_of,
@@ -148,6 +150,17 @@ def test_what_is_shown_of_the_catalog() -> None:
     assert mean_popularity_rank(lists, 3, counts) == pytest.approx((2.5 + 1 + 1 + 2.5 + 2.5 + 1 + 4) / 7)
     assert mean_popularity_rank(lists, 1, counts) == 2.5
     assert math.isnan(mean_popularity_rank(np.full((2, 3), -1), 3, counts))
+
+
+def test_lists_that_all_users_share_overlap() -> None:
+    lists = np.array([[0, 1, 2], [2, 0, 3], [4, 5, -1], [0, 6, 7]])
+    # of the six pairs: two films, none, one; none, one; none
+    assert mean_overlap(lists, 3) == pytest.approx(4 / 6 / 3)
+    # the first places alone: 0, 2, 4, 0
+    assert mean_overlap(lists, 1) == pytest.approx(1 / 6)
+    assert mean_overlap(np.array([[3, 1], [1, 3], [3, 1]]), 2) == 1
+    assert math.isnan(mean_overlap(lists[:1], 3))
+    assert (items_shown(lists, 3), items_shown(lists, 1), items_shown(np.full((2, 2), -1), 2)) == (8, 3, 0)
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40), st.integers(1, 4))

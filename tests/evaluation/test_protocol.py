@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from genrec_edge.datasets.splits import Split
+from genrec_edge.datasets.negatives import WeekPopularity
+from genrec_edge.datasets.splits import leave_one_out
 from genrec_edge.errors import UsageError
-from genrec_edge.evaluation.protocol import cases_of, history_of
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.ranker import ScoreRanker
 from genrec_edge.evaluation.runner import evaluate
+from genrec_edge.evaluation.target_age import old_targets
 from tests.support.evaluation import HISTORIES, N_ITEMS, SPLIT, Scripted, make_split
+from tests.support.event_tables import dataset_of
 
 if TYPE_CHECKING:
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.records import Target
 
 
@@ -29,7 +32,7 @@ def test_the_history_is_what_came_before_the_target() -> None:
     assert validation.users.tolist() == [0, 1, 3]
     assert validation.targets.tolist() == [4, 5, 6]
     assert [history.tolist() for history in validation.histories] == [[0, 1], [1, 2, 3], [0, 1, 2, 3]]
-    assert history_of(SPLIT, 2, "test").tolist() == [1]
+    assert SPLIT.history(2, "test").tolist() == [1]
 
 
 def test_all_systems_are_asked_the_same_sample_and_a_larger_one_contains_it() -> None:
@@ -83,5 +86,46 @@ def test_hard_negatives_are_the_best_of_a_baseline_that_the_user_never_meets(spl
         met = {*split.train[user].tolist(), int(split.validation[user]), int(split.test[user])}
         best = sorted((i for i in range(split.n_items) if i not in met), key=lambda i: -scores[i])[:3]
         assert sorted(pool.tolist()) == sorted([*best, int(target)])
-    with pytest.raises(UsageError, match="hard `negatives` need a number of candidates"):
+    with pytest.raises(UsageError, match="`negatives` that are chosen need a number of candidates"):
         cases_of(split, negative_scores=lambda _history: scores)
+
+
+def test_the_target_stands_among_what_was_met_in_its_week() -> None:
+    """Users 2 to 9 meet 4 and 5 in the week of user 0, and 6 to 9 long before."""
+    day = 86400.0
+    others = [(user, item, when * day) for user in range(2, 10) for item, when in ((6, 1), (7, 2), (4, 100), (5, 101))]
+    dataset = dataset_of([(0, 0, 0), (0, 1, 50 * day), (0, 2, 100 * day), *others], n_users=10, n_items=10)
+    split, popular = leave_one_out(dataset, "file"), WeekPopularity(dataset)
+    asked = cases_of(split, candidates=2, week_popularity=popular)
+    pools = dict(zip(asked.users.tolist(), asked.candidates or (), strict=True))
+    assert pools[0].tolist() == [2, 4, 5]
+    assert popular.n_widened > 0  # the others have met all of each other's films
+    again = cases_of(split, candidates=2, week_popularity=WeekPopularity(dataset))
+    assert [pool.tolist() for pool in again.candidates or ()] == [pool.tolist() for pool in asked.candidates or ()]
+    report = evaluate(
+        split, [ScoreRanker("a", lambda: lambda _: np.arange(10.0))], candidates=2, negatives=popular, k=3
+    )
+    assert "1 + 2 items ranked, by the popularity of their week (" in report.headline()
+    with pytest.raises(UsageError, match="`negatives` that are chosen need a number of candidates"):
+        cases_of(split, week_popularity=popular)
+
+
+def test_only_old_targets_are_asked_for_and_that_is_said() -> None:
+    """Of 2013-07: 2012 is a year old, 2013 is not, and one film has no year."""
+    july = 1_372_636_800.0
+    years = [2013, 2012, None, 1990, 2000, 2001]
+    rows = [(user, item, july + place) for user in range(4) for place, item in enumerate((4, 5, user))]
+    dataset = dataset_of(rows, years=years)
+    split = leave_one_out(dataset, "file")
+    old = old_targets(dataset, split, "test", 1)
+    assert (old.users.tolist(), old.n_younger, old.n_undated) == ([False, True, False, True], 1, 1)
+    assert old.note() == "left out: 1 of 4 targets younger than 1 year, 1 without a year"
+    assert old_targets(dataset, split, "test", 2).users.tolist() == [False, False, False, True]
+    assert old_targets(dataset, split, "validation", 12).users.tolist() == [True] * 4
+    report = evaluate(split, [ScoreRanker("a", lambda: lambda _: np.arange(6.0))], old=old)
+    assert (report.protocol["users"], report.protocol["min_age"]) == (2, 1)
+    assert "the test items of 2 users, 1 year old or older, all 6 items" in report.headline()
+    with pytest.raises(UsageError, match="no test item of made was 24 years old or older when its user met it"):
+        old_targets(dataset, split, "test", 24)
+    with pytest.raises(UsageError, match="`min_age` must be at least 1, got 0"):
+        old_targets(dataset, split, "test", 0)

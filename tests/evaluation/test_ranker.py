@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.item_facts import ItemFacts
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
 
     BigramLlama = Callable[[Path, Mapping[str, Mapping[str, float]]], Path]
 

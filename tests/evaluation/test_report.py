@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from genrec_edge.datasets.splits import Split
+from genrec_edge.datasets.split import Split
 from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.ranker import ScoreRanker
@@ -17,7 +17,7 @@ from tests.support.evaluation import FIRST, HISTORIES, SECOND, SPLIT, Scripted
 
 if TYPE_CHECKING:
     from genrec_edge.datasets.item_facts import ItemFacts
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
 
 
 def test_every_system_is_tested_against_the_best_baseline_and_the_reference() -> None:
@@ -41,6 +41,10 @@ def test_every_system_is_tested_against_the_best_baseline_and_the_reference() ->
         ({"ties": "item"}, ["first was tuned on leave-one-out, ties by item order, of these data"]),
         ({"split": "all"}, ["first was tuned on all, ties by file order, of these data"]),
         ({"ties": "item", "sha256": "1"}, []),
+        (
+            {"filters": "rated 7 or higher"},
+            ["first was tuned on leave-one-out, rated 7 or higher, ties by file order, of these data"],
+        ),
     ],
 )
 def test_a_model_that_may_have_met_the_targets_is_named(changed: dict[str, str], said: list[str]) -> None:

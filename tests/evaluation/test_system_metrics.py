@@ -56,6 +56,8 @@ def test_figures_by_hand() -> None:
             "valid": 20 / 40,
             "distinct": 1.0,
             "coverage@10": len(set(shown)) / N_ITEMS,
+            "items@10": len(set(shown)),
+            "overlap@10": 3 / 6 / 10,  # 9 is in three of the four rankings
             "popularity_rank@10": np.mean(ranks),
         }
     )

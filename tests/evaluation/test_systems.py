@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from genrec_edge.datasets.negatives import WeekPopularity
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.external_scores import save_scores
 from genrec_edge.evaluation.systems import (
@@ -15,9 +16,10 @@ from genrec_edge.evaluation.systems import (
     baseline_rankers,
     external_ranker,
     model_variants,
-    negative_scores,
+    negatives_of,
 )
 from tests.support.evaluation import N_ITEMS, SPLIT
+from tests.support.event_tables import dataset_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +52,19 @@ def test_free_text_is_a_variant_of_models_and_no_baseline_of_its_own() -> None:
 
 
 def test_hard_negatives_come_from_a_baseline() -> None:
-    name, scores_of = negative_scores("popularity", SPLIT)
+    dataset = dataset_of([(0, 0, 0)])
+    found = negatives_of("popularity", dataset, SPLIT)
+    assert isinstance(found, tuple)
+    name, scores_of = found
     assert name == "popularity"
     assert scores_of(np.array([], np.int32)).argmax() == 1
-    assert math.isfinite(negative_scores("prior", SPLIT)[1](np.array([1], np.int32)).max())
-    with pytest.raises(UsageError, match="`negatives` must be random or the name of a baseline, got 'free'"):
-        negative_scores("free", SPLIT)
+    prior = negatives_of("prior", dataset, SPLIT)
+    assert isinstance(prior, tuple)
+    assert math.isfinite(prior[1](np.array([1], np.int32)).max())
+    assert negatives_of("random", dataset, SPLIT) is None
+    assert isinstance(negatives_of("week-popularity", dataset, SPLIT), WeekPopularity)
+    with pytest.raises(UsageError, match="`negatives` must be random, week-popularity or the name of a baseline"):
+        negatives_of("free", dataset, SPLIT)
 
 
 def test_a_file_of_scores_has_a_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.datasets.folder import Dataset
-from genrec_edge.datasets.splits import user_histories
+from genrec_edge.datasets.histories import user_histories
 from genrec_edge.prior import build
 from genrec_edge.prior.bind import BoundPrior, bind
 from genrec_edge.prior.db import ItemPrior

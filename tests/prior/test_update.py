@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import leave_one_out, user_histories
+from genrec_edge.datasets.histories import user_histories
+from genrec_edge.datasets.splits import leave_one_out
 from genrec_edge.errors import UsageError
 from genrec_edge.prior import build
 from genrec_edge.prior.db import ItemPrior

@@ -16,5 +16,12 @@ if TYPE_CHECKING:
 def test_what_a_model_was_tuned_on_is_read_from_its_record() -> None:
     record = {f"genrec_edge.train.{key}": key for key in ("data_sha256", "split", "ties", "seed")}
     assert training_split_of(record) == {"sha256": "data_sha256", "split": "split", "ties": "ties"}
+    record["genrec_edge.train.filters"] = "rated 7 or higher"
+    assert training_split_of(record) == {
+        "sha256": "data_sha256",
+        "split": "split",
+        "ties": "ties",
+        "filters": "rated 7 or higher",
+    }
     del record["genrec_edge.train.ties"]
     assert training_split_of(record) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from genrec_edge.datasets.splits import Split
+from genrec_edge.datasets.split import Split
 from genrec_edge.evaluation.ranker import Ranking
 
 if TYPE_CHECKING:

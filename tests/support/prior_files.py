@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from genrec_edge.datasets.folder import load
+from genrec_edge.datasets.histories import user_histories
 from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
-from genrec_edge.datasets.splits import user_histories
 from genrec_edge.prior.build import build as build_prior
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.prior.model import log_prob

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from genrec_edge.datasets.folder import Dataset
-from genrec_edge.datasets.splits import user_histories
+from genrec_edge.datasets.histories import user_histories
 from genrec_edge.prior import build
 from genrec_edge.prior.model import DECAYS, SEEN_LOGPROB, Coefficients
 

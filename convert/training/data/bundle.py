@@ -19,8 +19,10 @@ from genrec_edge.convert.training.data.trie_targets import TrieTargets
 from genrec_edge.convert.training.data.windows import WindowSampler
 from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.datasets.events import group_by_user
+from genrec_edge.datasets.histories import user_histories
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
-from genrec_edge.datasets.splits import Split, k_core, split_of, user_histories
+from genrec_edge.datasets.ratings import rated_at_least
+from genrec_edge.datasets.splits import k_core, split_of
 from genrec_edge.decoding import prompts
 from genrec_edge.decoding.trie import TrieKey
 from genrec_edge.decoding.trie_build import build
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from genrec_edge.convert.training.data.sequences import Example
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.datasets.split import Split
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
@@ -141,6 +144,7 @@ def _filter_and_split(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Split 
     Raises:
         UsageError: no events are left, or no user has a validation item.
     """
+    dataset = rated_at_least(dataset, recipe.data.min_rating)
     if recipe.data.min_count:
         dataset = k_core(dataset, recipe.data.min_count)
     if recipe.data.split == "all":

@@ -21,9 +21,10 @@ from genrec_edge.convert.training.data.fill_template import fill_template
 from genrec_edge.convert.training.data.sequences import PickPiece, TitlesPiece, WordsPiece
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.convert.training.data.windows import WindowSampler
-from genrec_edge.datasets.folder import CATALOG, FILES, load
+from genrec_edge.datasets.folder import CATALOG, FILES
+from genrec_edge.datasets.histories import user_histories
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
-from genrec_edge.datasets.splits import split_of, user_histories
+from genrec_edge.datasets.splits import split_of
 from genrec_edge.decoding.prompts import NO, YES
 from genrec_edge.errors import UsageError
 from genrec_edge.profiles.llm_summarizer import ModelSummarizer
@@ -52,7 +53,7 @@ _MAX_ATTEMPTS = 50
 
 
 def export_instructions(
-    data: str,
+    dataset: Dataset,
     path: Path,
     *,
     n: int,
@@ -65,7 +66,7 @@ def export_instructions(
     """Write `n` instructions made of the training part of a data set; see `write_instructions`.
 
     Args:
-        data: name or folder of the data set.
+        dataset: the data set.
         path: the file to write.
         n: number of instructions.
         split: how the data set is split; "all" uses all events.
@@ -79,12 +80,10 @@ def export_instructions(
         The number of instructions in each cell.
 
     Raises:
-        UsageError: there is no such data set, or its catalog has no facts.
-        DatasetError: the data set is damaged.
+        UsageError: its catalog has no facts.
         ModelInvalidError: llama.cpp cannot load the teacher.
         DiskFullError: there is no space left.
     """
-    dataset = load(data)
     require_other_file(path, [dataset.path / name for name in FILES])
     facts = facts_of(dataset)
     if not any(facts):

@@ -17,7 +17,7 @@ from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.checkpoint.hf_reader import read_folder
 from genrec_edge.convert.checkpoint.types import Tensor
 from genrec_edge.convert.tokenizer.gguf import read_gguf_tokenizer
-from genrec_edge.convert.training.data.bundle import prepare_training_data, write_vocabulary
+from genrec_edge.convert.training.data.bundle import _filter_and_split, prepare_training_data, write_vocabulary
 from genrec_edge.convert.training.data.sequences import titles_example
 from genrec_edge.convert.training.data.windows import Window
 from genrec_edge.convert.training.recipe_reader import recipe_of
@@ -27,6 +27,7 @@ from genrec_edge.decoding import prompts
 from genrec_edge.engine.bindings import Model
 from genrec_edge.gguf.header import read_header
 from genrec_edge.recommender import Recommender
+from tests.support.event_tables import dataset_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +120,14 @@ def test_steps_use_the_titles_of_the_data_set_with_and_without_extra_titles(
     drawn_for = [data.collators.index(data.collator(step)) for step in range(400)]
     assert np.bincount(drawn_for).min() > 60
     assert drawn_for == [data.collators.index(data.collator(step)) for step in range(400)]
+
+
+def test_training_sees_likes_alone() -> None:
+    dataset = dataset_of([(0, item, item) for item in range(5)], ratings=[8, 3, 7, 9, 7])
+    recipe = recipe_of({"data": {"min_rating": 7}}, "made")
+    rated, split = _filter_and_split(dataset, recipe)
+    assert split is not None
+    assert (split.train[0].tolist(), split.validation[0], split.test[0]) == ([0, 2], 3, 4)
+    assert rated.filters == ("rated 7 or higher",)
+    assert recipe.document()["data"]["min_rating"] == 7
+    assert "min_rating" not in recipe_of({}, "made").document()["data"]

@@ -11,6 +11,7 @@ import pytest
 from genrec_edge.convert.training.data.export_jsonl import export_instructions, write_instructions
 from genrec_edge.convert.training.data.templates import TEMPLATES
 from genrec_edge.convert.training.data.windows import WindowSampler
+from genrec_edge.datasets.folder import load
 from genrec_edge.errors import UsageError
 from tests.support.instructions import (
     HISTORIES,
@@ -70,5 +71,5 @@ def test_instructions_are_not_written_over_their_data(tmp_path: Path) -> None:
     (tmp_path / "link.jsonl").symlink_to(out / "interactions.csv")
     before = (out / "interactions.csv").read_bytes()
     with pytest.raises(UsageError, match="over what is read"):
-        export_instructions(str(out), tmp_path / "link.jsonl", n=1, split="all", ties="file", seed=0)
+        export_instructions(load(out), tmp_path / "link.jsonl", n=1, split="all", ties="file", seed=0)
     assert (out / "interactions.csv").read_bytes() == before
