@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from genrec_edge.decoding import trie_files, trie_update
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
-from genrec_edge.decoding.trie_files import DamagedIndexError
-from genrec_edge.errors import DiskError, DiskFullError, LockedError
+from genrec_edge.errors import LockedError
 from genrec_edge.storage import paths
-from genrec_edge.storage.folders import locked_root, remove_leftovers, remove_root
+from genrec_edge.storage.folders import remove_leftovers, remove_root
+from genrec_edge.storage.made_folder import MadeFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from genrec_edge.catalog.reader import Catalog
@@ -62,15 +62,14 @@ def load(
         LockedError: another process has been building the same index for ten minutes.
     """
     path = index_path(catalog, fingerprint)
-    known = None
-    with suppress(DamagedIndexError):  # said below, where no other process may be about to replace it
-        known = trie_files.read(path)
+    folder = MadeFolder("the title index", path, trie_files.read, trie_files.write)
+    known = folder.peek()
     if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
         remove_leftovers(path.parent)
         _mark_as_used(path.parent)
         return known
-    with _writing(path, on_wait) as can_write:
-        known = _read(path)
+    with folder.writing(on_wait) as can_write:
+        known = folder.read()
         if known is not None and known.key == TrieKey(catalog.revision, fingerprint):
             return known
         made = None if known is None else _updated(known, catalog, tokenize, fingerprint, on_title)
@@ -81,53 +80,13 @@ def load(
                 # A list of its own would be held until the index is built; an iterator lets go of it when it has ended.
                 items = iter(catalog.query('SELECT "row", title, year FROM items ORDER BY "row"'))
             made = build(items, tokenize, key, on_title, n_threads)
-        is_kept = can_write and _keep(made, path)
+        is_kept = can_write and folder.keep(made)
     if not is_kept:
         return made
     _mark_as_used(path.parent)
     with suppress(OSError):  # others may remove some meanwhile
         _remove_longest_unused(path.parent)
-    with suppress(DamagedIndexError):
-        return trie_files.read(path) or made  # a large one is mapped: no memory of its own
-    return made
-
-
-@contextmanager
-def _writing(path: Path, on_wait: Callable[[], object]) -> Iterator[bool]:
-    """Hold the lock of the folder around an index, and yield whether it can be written."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked_root(path.parent, on_poll=on_wait))
-        except (OSError, DiskError, DiskFullError) as e:
-            _warn_of_unkept(path, e)
-            can_write = False
-        else:
-            can_write = True
-        yield can_write
-
-
-def _keep(made: TitleTrie, path: Path) -> bool:
-    """Write an index, and return whether that was possible."""
-    try:
-        trie_files.write(made, path)
-    except (OSError, DiskError, DiskFullError) as e:
-        _warn_of_unkept(path, e)
-        return False
-    return True
-
-
-def _warn_of_unkept(path: Path, error: Exception) -> None:
-    why = getattr(error, "strerror", None) or error
-    log.warning("the title index is not kept in %s, and is built again at the next start: %s", path.parent, why)
-
-
-def _read(path: Path) -> TitleTrie | None:
-    """Return the index in a folder, None if there is none that can be used."""
-    try:
-        return trie_files.read(path)
-    except DamagedIndexError as e:
-        log.warning("the title index in %s is damaged (%s); it is built again", path, e)
-        return None
+    return folder.peek() or made  # a large one is mapped: no memory of its own
 
 
 def _mark_as_used(folder: Path) -> None:

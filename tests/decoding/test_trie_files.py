@@ -16,9 +16,10 @@ from genrec_edge.decoding import trie_files
 from genrec_edge.decoding.trie import TitleTrie, TrieKey
 from genrec_edge.decoding.trie_build import build
 from genrec_edge.decoding.trie_checks import check_trie
-from genrec_edge.decoding.trie_files import ARRAYS, DamagedIndexError
+from genrec_edge.decoding.trie_files import ARRAYS
 from genrec_edge.errors import DiskFullError
-from genrec_edge.storage import checked_files
+from genrec_edge.storage import array_folder, checked_files
+from genrec_edge.storage.array_folder import DamagedArraysError
 from tests.support.coordinates import token_list
 from tests.support.faults import flipped_bit, largest_file
 
@@ -51,7 +52,7 @@ def test_read_again_it_is_the_same_and_memory_mapped_unless_small(
     path: Path, is_small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_small:
-        monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(array_folder, "_SMALL_BYTES", 0)
     index = index_of(WORDS)
     trie_files.write(index, path)  # over the old one
     found = trie_files.read(path)
@@ -91,7 +92,7 @@ def test_a_damaged_index_is_said_to_be(path: Path, name: str, damage: str) -> No
         shutil.copyfile(path / ("rows.npy" if name != "rows.npy" else "by_row.npy"), file)
     elif damage == "garbage":
         file.write_bytes(random.Random(name).randbytes(len(whole)))
-    with pytest.raises(DamagedIndexError):
+    with pytest.raises(DamagedArraysError):
         trie_files.read(path)
 
 
@@ -105,7 +106,7 @@ def test_each_flipped_bit_is_noticed_or_harmless(path: Path, trials: Callable[[i
         with flipped_bit(file, rng):
             try:
                 found = trie_files.read(path)
-            except DamagedIndexError:
+            except DamagedArraysError:
                 noticed += 1
                 continue
         assert found is not None
@@ -118,7 +119,7 @@ def test_each_flipped_bit_is_noticed_or_harmless(path: Path, trials: Callable[[i
 @pytest.mark.parametrize("document", ["{}", "[]", "7", "[" * 5_000, '{"revision": 1, "tokenizer": 2}'])
 def test_a_key_that_is_none(path: Path, document: str) -> None:
     (path / "key.json").write_text(document)
-    with pytest.raises(DamagedIndexError, match=r"key\.json"):
+    with pytest.raises(DamagedArraysError, match=r"key\.json"):
         trie_files.read(path)
 
 
@@ -163,7 +164,7 @@ def test_whatever_passes_the_checks_can_be_walked(path: Path, trials: Callable[[
         file.write_bytes(damaged)
         try:
             found = trie_files.read(path)
-        except DamagedIndexError:
+        except DamagedArraysError:
             found = None
         if found is not None:
             passed += 1
@@ -180,7 +181,7 @@ def test_what_was_built_passes_the_checks() -> None:
 
 
 def test_a_large_index_is_hashed_once_and_after_every_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(array_folder, "_SMALL_BYTES", 0)
     monkeypatch.setattr(checked_files, "SETTLED_NS", 0)
     checked: list[TitleTrie] = []
 
@@ -201,14 +202,14 @@ def test_a_large_index_is_hashed_once_and_after_every_change(path: Path, monkeyp
     damaged[-1] ^= 1
     tokens.write_bytes(damaged)
     os.utime(tokens, ns=(before.st_atime_ns, before.st_mtime_ns))  # the time of the change itself cannot be set
-    with pytest.raises(DamagedIndexError):
+    with pytest.raises(DamagedArraysError):
         trie_files.read(path)
 
 
 def test_what_has_just_been_written_may_be_written_again_at_the_same_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trie_files, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(array_folder, "_SMALL_BYTES", 0)
     assert trie_files.read(path) is not None
     assert not (path / ".checked.json").exists()
 
