@@ -149,6 +149,12 @@ class OpenOptions:
         default=None,
         metadata=option("Nats for each nat of the prior; what the model was tuned for, else 4.", metavar="W", least=0),
     )
+    facts_weight: float = field(
+        default=0.0,
+        metadata=option(
+            "Nats for each nat of what an item has in common with the history by its columns.", metavar="W", least=0
+        ),
+    )
     calibrate: float = field(
         default=0.0,
         metadata=option("Take ALPHA times what a title gets without a history off.", metavar="ALPHA", least=0),

@@ -115,7 +115,7 @@ class Reason:
 class Recommendation:
     """One answer. `score = logprob + bias`; `logprob` is in natural logs, so `exp(logprob)` is the probability.
 
-    A prior below the logits is part of `logprob`; one with a weight is part of `bias`, as is a calibration.
+    A prior below the logits is part of `logprob`; one with a weight is part of `bias`, as are facts and a calibration.
     """
 
     rank: int
@@ -127,6 +127,8 @@ class Recommendation:
     """How free text became this item; None where the search itself only walks over items."""
     prior: float | None = None
     """What counting alone says of the item, in nats; None where no prior is used."""
+    facts: float | None = None
+    """What the item has in common with the history adds so many nats to `bias`; None where that is not used."""
     fits: bool | None = None
     """Of a reranked candidate: whether it has the facts of the intention; None where that names none."""
     reasons: tuple[Reason, ...] = ()

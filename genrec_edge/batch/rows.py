@@ -107,7 +107,7 @@ def _utf8(value: Any) -> Any:
 
 def _schema(pa: Any, *, are_numbers: bool) -> Any:
     named = [("id", pa.string()), ("title", pa.string()), ("year", pa.int64())]
-    figures = [(name, pa.float64()) for name in ("score", "logprob", "bias", "prior")]
+    figures = [(name, pa.float64()) for name in ("score", "logprob", "bias", "prior", "facts")]
     near = pa.list_(pa.struct(named))
     unresolved = pa.struct([("input", pa.string()), ("method", pa.string()), ("candidates", near)])
     return pa.schema(

@@ -98,6 +98,8 @@ class WorkerSetup:
                 "prior_weight": options.prior_weight,
                 "budget": options.budget,
                 "calibrate": options.calibrate,
+                # Named where they are used: jobs of the version before, which had none, go on.
+                **({"facts_weight": options.facts_weight} if options.facts_weight else {}),
             },
             "versions": {
                 "genrec-edge": __version__,

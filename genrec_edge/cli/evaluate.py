@@ -30,7 +30,7 @@ SCHEMA = "genrec-edge/evaluation@1"
 _LEAST_COLUMNS = 3
 
 
-@takes(OpenOptions, "adapter score n_threads n_ctx", into="options")
+@takes(OpenOptions, "adapter score facts_weight n_threads n_ctx", into="options")
 def evaluate(
     *,
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
@@ -58,8 +58,8 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAMES",
-            help="random, popularity, item-knn, ease, sequential, prior; all of these, or none. free: the models' own "
-            "free text, grounded afterwards.",
+            help="random, popularity, item-knn, ease, sequential, prior, facts; all of these, or none. free: the "
+            "models' own free text, grounded afterwards.",
         ),
     ] = "all",
     scores: Annotated[
@@ -168,7 +168,7 @@ def evaluate(
     turns = (False, True) if fit_first else (False,)
     systems: list[RankingSystem] = []
     for first in turns:
-        systems += baseline_rankers(names, asked, fit_first=first)
+        systems += baseline_rankers(names, dataset, asked, fit_first=first)
         systems += [external_ranker(text, asked, target, fit_first=first) for text in scores or ()]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
     for first, (decode, added) in product(turns, list(model_variants(names, prior, prior_weight or [], asked))):
@@ -179,6 +179,7 @@ def evaluate(
                 adapter=None if options.adapter is None else Path(options.adapter),
                 score=options.score,
                 prior=added,
+                facts_weight=options.facts_weight,
                 max_history=max_history,
                 fit_first=first,
                 decode=decode,
@@ -215,9 +216,10 @@ def _check_model_options(
     options: OpenOptions, models: Sequence[str], prior_weights: Sequence[float], max_history: int | None
 ) -> None:
     """Raise UsageError for an option of models that is out of range, or given without a model."""
-    for weight in prior_weights:
+    weights = [("prior_weight", weight) for weight in prior_weights] + [("facts_weight", options.facts_weight)]
+    for name, weight in weights:
         if not 0 <= weight < math.inf:
-            raise UsageError(f"`prior_weight` must be finite and at least 0, got {weight}")
+            raise UsageError(f"`{name}` must be finite and at least 0, got {weight}")
     if max_history is not None and max_history < 1:
         raise UsageError(f"`max_history` must be at least 1, got {max_history}")
     given = {
@@ -225,6 +227,7 @@ def _check_model_options(
         "max_history": max_history is not None,
         "adapter": options.adapter is not None,
         "score": options.score is not None,
+        "facts_weight": options.facts_weight != 0,
     }
     if not models and any(given.values()):
         names = ", ".join(f"`{name}`" for name, is_given in given.items() if is_given)

@@ -38,7 +38,7 @@ def recommend(
         if not result.items:
             raise typer.Exit(NothingToRecommendError.exit_code)
     elif result.items:
-        show(result, quiet=command.quiet)
+        show(result, quiet=command.quiet, explain=request.explain)
     else:  # only free text may find nothing
         none = f"none of the {result.refused} titles that the model wrote can be recommended"
         message = none if result.refused else "the model wrote no title"

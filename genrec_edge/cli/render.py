@@ -61,8 +61,8 @@ def _reading_json(reading: Reading) -> dict[str, object]:
     }
 
 
-def show(result: Result, *, quiet: bool) -> None:
-    """Print the table on stdout; what was understood, and what it cost, on stderr."""
+def show(result: Result, *, quiet: bool, explain: bool = False) -> None:
+    """Print the table on stdout, and why if that was asked; what was understood, and what it cost, on stderr."""
     if not quiet:
         say_understood(*result.resolved, *result.unresolved, *result.left_out)
         _say_reading(result)
@@ -75,10 +75,9 @@ def show(result: Result, *, quiet: bool) -> None:
     longest = max((len(r.item.title) for r in result.items), default=0)
     room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS - _FITS * fitting)
     print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
-    for r in result.items:
-        if r.reasons:
-            because = ", ".join(f"{label(reason.item)} +{reason.nats:.2f}" for reason in r.reasons)
-            typer.echo(printable(f"{r.item.title}: because of {because}"))
+    for r in result.items if explain else ():
+        if why := _why(r):
+            typer.echo(printable(f"{r.item.title}: {why}"))
     if not quiet:
         say(_cost(result))
 
@@ -105,6 +104,15 @@ def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
     if r.fits is not None:
         middle.append("yes" if r.fits else "no")
     return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
+
+
+def _why(r: Recommendation) -> str:
+    """Return the titles that speak for an item, and what it has in common with the history, in nats; may be empty."""
+    named = ", ".join(f"{label(reason.item)} +{reason.nats:.2f}" for reason in r.reasons)
+    parts = [f"because of {named}"] if named else []
+    if r.facts is not None:
+        parts.append(f"facts in common +{r.facts:.2f}")
+    return "; ".join(parts)
 
 
 def _short(text: str, room: int) -> str:

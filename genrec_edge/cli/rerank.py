@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @takes(HistoryOptions, into="user")
 @takes(Request, "preference intent context explain timeout_s", into="request")
-@takes(OpenOptions, "model adapter catalog score prior prior_kind prior_weight n_threads n_ctx", into="options")
+@takes(
+    OpenOptions,
+    "model adapter catalog score prior prior_kind prior_weight facts_weight n_threads n_ctx",
+    into="options",
+)
 @takes(CommandOptions, into="command")
 def rerank(
     *,
@@ -47,7 +51,7 @@ def rerank(
     if command.json:
         emit_json("genrec-edge/rerank@1", to_json(result))
     else:
-        show(result, quiet=command.quiet)
+        show(result, quiet=command.quiet, explain=request.explain)
 
 
 def _name(entry: Interaction, catalog: Catalog) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from genrec_edge.evaluation.prior_term import PriorTerm
     from genrec_edge.hub.store import ModelFile
     from genrec_edge.records import ScoreKind
+    from genrec_edge.serving.score_fusion import FusedScores
 
 N_TEXTS = 10
 """Texts of free generation, as many as GenRec takes from its beams."""
@@ -61,6 +62,7 @@ class LlmRanker:
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes the score that the model was tuned for.
         prior: added to the score of each item, or None; free text ignores it.
+        facts_weight: of what an item has in common with the history by its columns; free text ignores it.
         max_history: how many of the latest titles the prompt contains; None for the default of `PromptBuilder.build`.
         fit_first: whether items with the facts of the intent come before all others.
         decode: "exact", or "free" for a baseline of generated texts that are resolved to items afterwards.
@@ -68,7 +70,7 @@ class LlmRanker:
         n_ctx: of each context, as in `Session.open`.
 
     Raises:
-        UsageError: `max_history`, `n_threads` or the weight of the prior is out of range.
+        UsageError: `max_history`, `n_threads` or the weight of the prior or of facts is out of range.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LlmRanker:
         adapter: Path | None = None,
         score: ScoreKind | None = None,
         prior: PriorTerm | None = None,
+        facts_weight: float = 0.0,
         max_history: int | None = None,
         fit_first: bool = False,
         decode: Literal["exact", "free"] = "exact",
@@ -95,12 +98,14 @@ class LlmRanker:
             prior = None
         if prior is not None and prior.weight is not None and not 0 <= prior.weight < math.inf:
             raise UsageError(f"`prior_weight` must be finite and at least 0, got {prior.weight}")
-        self.name = name or _name(model_file, adapter, prior, fit_first=fit_first, decode=decode)
+        if not 0 <= facts_weight < math.inf:
+            raise UsageError(f"`facts_weight` must be finite and at least 0, got {facts_weight}")
+        self.name = name or _name(model_file, adapter, prior, facts_weight, fit_first=fit_first, decode=decode)
         self._fit_first = fit_first
         self.is_baseline = decode == "free"
         self._model_file, self._adapter = model_file, adapter
         self._dataset = dataset
-        self._prior = prior
+        self._prior, self._facts_weight = prior, facts_weight
         self._max_history = max_history
         self._decode = decode
         n_threads = threads_or_default(n_threads)
@@ -112,6 +117,7 @@ class LlmRanker:
                 adapter=adapter,
                 score=score,
                 prior_kind="none",
+                facts_weight=facts_weight,
                 n_threads=n_threads // self._n_contexts,
                 n_ctx=n_ctx,
             )
@@ -216,10 +222,7 @@ class LlmRanker:
         bias = np.where(allowed, 0.0, -np.inf)
         if self._fit_first and conditioning.matches_intent is not None:
             bias = bias + np.where(conditioning.matches_intent, _FIT_FIRST_NATS, 0.0)
-        fused = None
-        if self._prior is not None:
-            visible = conditioning.visible_history(history)
-            fused = self._prior.fused_scores(visible, self._item_at, self._learned)
+        fused = self._fused_scores(session, conditioning.visible_history(history))
         search = session.search(bias[self._item_at], min(k, int(allowed.sum())), fused)
         answer = search.exact(logits, Budget())
         return Ranking(
@@ -230,6 +233,14 @@ class LlmRanker:
             tokens=session.engine.usage.tokens,
             seconds=time.perf_counter() - started,
         )
+
+    def _fused_scores(self, session: Session, history: NDArray[np.int32]) -> FusedScores | None:
+        """Return what prior and facts add after what the prompt has of a history."""
+        fused = None if self._prior is None else self._prior.fused_scores(history, self._item_at, self._learned)
+        if not self._facts_weight:
+            return fused
+        own = session.fused_scores(CatalogRows(self._dataset.rows[_each_once(history)]))
+        return own if fused is None or own.facts is None else fused.with_facts(own.facts)
 
     def _free_text(
         self,
@@ -271,8 +282,8 @@ class LlmRanker:
 
     def _evaluate_prompt(self, session: Session, conditioning: Conditioning) -> NDArray[np.float32]:
         """Evaluate the prompt, each title once at its latest place, and return the logits after it, (n_vocab,)."""
-        latest_first = list(dict.fromkeys(reversed(conditioning.titles.tolist())))
-        latest = latest_first[: self._max_history][::-1]
+        titles = _each_once(conditioning.titles)
+        latest = titles if self._max_history is None else titles[-self._max_history :]
         engine = session.engine
         engine.usage = EngineUsage()
         rows = CatalogRows(self._dataset.rows[latest])
@@ -280,12 +291,27 @@ class LlmRanker:
         return engine.prompt(token_ids)[0]
 
 
-def _name(model_file: ModelFile, adapter: Path | None, prior: PriorTerm | None, *, fit_first: bool, decode: str) -> str:
+def _each_once(items: NDArray[np.int32]) -> list[int]:
+    """Return items, each once, at its latest place."""
+    return list(dict.fromkeys(reversed(items.tolist())))[::-1]
+
+
+def _name(
+    model_file: ModelFile,
+    adapter: Path | None,
+    prior: PriorTerm | None,
+    facts_weight: float,
+    *,
+    fit_first: bool,
+    decode: str,
+) -> str:
     name = model_file.manifest.name if model_file.manifest else model_file.path.stem
     if adapter is not None:
         name += f" + {adapter.stem}"
     if prior is not None:
         name += f" + {prior.name}" if prior.weight is None else f" + {prior.weight:g} {prior.name}"
+    if facts_weight and decode != "free":
+        name += f" + {facts_weight:g} facts"
     if fit_first:
         name += FIT_FIRST
     if decode == "free":

@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.coordinates import CatalogRows
+from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.negatives import WeekPopularity
 from genrec_edge.errors import UsageError
@@ -17,6 +20,7 @@ from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.external_scores import read_scores
 from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
+from genrec_edge.prior import fact_table
 from genrec_edge.prior.model import PriorCounts, log_prob
 
 if TYPE_CHECKING:
@@ -32,8 +36,11 @@ if TYPE_CHECKING:
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 
-FREE_TEXT, PRIOR = "free", "prior"
-"""Names of the baselines that `BASELINES` does not hold: generated text of the models, and the item prior."""
+FREE_TEXT, PRIOR, FACTS = "free", "prior", "facts"
+"""Names of the baselines that `BASELINES` does not hold: generated text of the models, the item prior, and what items
+have in common by the columns of the data set's catalog."""
+_SCORED = (*BASELINES, PRIOR, FACTS)
+"""Those that score every item."""
 RANDOM, WEEK_POPULARITY = "random", "week-popularity"
 """Names of the negatives that are not the best of a baseline."""
 
@@ -45,11 +52,11 @@ def baseline_names(text: str, *, has_model: bool) -> list[str]:
         UsageError: a name is unknown, or needs a model.
     """
     if text == "all":
-        return [*BASELINES, PRIOR]
+        return list(_SCORED)
     if text == "none":
         return []
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    known = [*BASELINES, PRIOR, FREE_TEXT]
+    known = [*_SCORED, FREE_TEXT]
     unknown = [name for name in names if name not in known]
     if unknown:
         message = f"unknown `baselines`: {', '.join(map(repr, unknown))}"
@@ -59,10 +66,14 @@ def baseline_names(text: str, *, has_model: bool) -> list[str]:
     return names
 
 
-def baseline_rankers(names: Sequence[str], split: Split, *, fit_first: bool = False) -> list[RankingSystem]:
+def baseline_rankers(
+    names: Sequence[str], dataset: Dataset, split: Split, *, fit_first: bool = False
+) -> list[RankingSystem]:
     """Return the baselines but free text; each is fitted on the training part when it is entered."""
     return [
-        ScoreRanker(name, partial(_fitted, name, split), fit_first=fit_first) for name in names if name != FREE_TEXT
+        ScoreRanker(name, partial(_fitted, name, dataset, split), fit_first=fit_first)
+        for name in names
+        if name != FREE_TEXT
     ]
 
 
@@ -80,10 +91,10 @@ def negatives_of(
         return None
     if name == WEEK_POPULARITY:
         return WeekPopularity(dataset, min_age)
-    if name not in {*BASELINES, PRIOR}:
+    if name not in _SCORED:
         message = f"`negatives` must be {RANDOM}, {WEEK_POPULARITY} or the name of a baseline, got {name!r}"
-        raise UsageError(message, hint=f"known: {', '.join([RANDOM, WEEK_POPULARITY, *BASELINES, PRIOR])}")
-    return name, _fitted(name, split)
+        raise UsageError(message, hint=f"known: {', '.join([RANDOM, WEEK_POPULARITY, *_SCORED])}")
+    return name, _fitted(name, dataset, split)
 
 
 def conditioner_of(
@@ -136,9 +147,13 @@ def model_variants(
         yield "exact", None if weight == 0 else PriorTerm(prior, scores_of, weight)
 
 
-def _fitted(name: str, split: Split) -> ScoresOf:
+def _fitted(name: str, dataset: Dataset, split: Split) -> ScoresOf:
     if name == PRIOR:
         return _prior_scores("sequence", split)
+    if name == FACTS:  # nothing is fitted: no event counts
+        with Catalog.open(dataset.path / CATALOG) as catalog:
+            index = fact_table.read(catalog, CatalogRows(dataset.rows))
+        return lambda history: index.scores(history.tolist())
     baseline = BASELINES[name]()
     baseline.fit(split.train, split.n_items)
     return baseline.scores

@@ -139,7 +139,15 @@ def _decode(
     found = search.exact(logits, session.config.budget) if request.decode == "exact" else search.beam(logits)
     best = session.catalog.items([trie.row_at(title.position) for title in found.found])
     recommendations = tuple(
-        Recommendation(rank, item, title.score, title.logprob, title.bias, prior=fused.prior_of(title.position))
+        Recommendation(
+            rank,
+            item,
+            title.score,
+            title.logprob,
+            title.bias,
+            prior=fused.prior_of(title.position),
+            facts=fused.facts_of(title.position),
+        )
         for rank, (item, title) in enumerate(zip(best, found.found, strict=True), start=1)
     )
     return recommendations, found.exact, found.gap, 0

@@ -1,4 +1,4 @@
-"""What answers depend on and that follows the catalog: its title index, the prior of its items, a calibration."""
+"""What answers depend on and that follows the catalog: its title index, prior and facts of its items, a calibration."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from genrec_edge.coordinates import CatalogRows
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.gguf.header import tokenizer_fingerprint
+from genrec_edge.prior import fact_cache
 from genrec_edge.prior.db import ItemPrior
 from genrec_edge.serving import unconditional
 from genrec_edge.serving.config import default_threads
-from genrec_edge.serving.score_fusion import ScoreFusion
+from genrec_edge.serving.score_fusion import FactTerm, ScoreFusion
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class CatalogIndexer:
         return clone
 
     def index(self, last: IndexedCatalog | None, alpha: float, on_title: OnTitle) -> IndexedCatalog:
-        """Return index, prior and calibration of the catalog as it is now; what of the last one fits is taken over."""
+        """Return what answers depend on of the catalog as it is now; what of the last one fits is taken over."""
         trie, fusion = (None, None) if last is None else (last.trie, replace(last.fusion, unconditional=None))
         if trie is None or fusion is None or trie.key.revision != self._catalog.revision:
             trie = trie_cache.load(
@@ -96,10 +97,15 @@ class CatalogIndexer:
                 default_threads(),
                 on_wait=self._engine.check,
             )
-            fusion = ScoreFusion.of(self._config.prior, self._prior, self._catalog, trie)
+            fusion = ScoreFusion.of(self._config.prior, self._prior, self._catalog, trie, self._facts(trie))
         if alpha:
             fusion = replace(fusion, unconditional=(alpha, self._unconditional(trie, on_title)))
         return IndexedCatalog(trie, fusion)
+
+    def _facts(self, trie: TitleTrie) -> FactTerm | None:
+        """Return what items have in common with a history as a part of their score; nothing is read for weight 0."""
+        weight = self._config.facts_weight
+        return FactTerm(weight, fact_cache.load(self._catalog, trie, self._engine.check), trie) if weight else None
 
     def _unconditional(self, trie: TitleTrie, on_title: OnTitle) -> NDArray[np.float64]:
         """Return what the model thinks of all titles of an index after an empty history, (n_items,) nats."""

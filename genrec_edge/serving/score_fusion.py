@@ -1,9 +1,10 @@
-"""What is added to a model's scores: a counted prior, and a correction of what the model likes without any history.
+"""What is added to a model's scores: a counted prior, facts in common, a correction of what is liked without a history.
 
 A prior enters in one of two ways. Below the logits of the catalog score (`decoder.ChildPrior`), where the model was
 tuned to say what counting does not know; its training record has tau and lambda. Or as a bias: `weight` times the
-prior's log-probability of an item, for any model and either kind of score. The correction is a bias as well: minus
-alpha times the log-probability of a title after an empty history.
+prior's log-probability of an item, for any model and either kind of score. Biases as well are a weight times what an
+item has in common with the history by its columns (`prior.facts`), and the correction: minus alpha times the
+log-probability of a title after an empty history.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from genrec_edge.coordinates import CatalogRows
 from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
 from genrec_edge.prior.bind import bind
+from genrec_edge.prior.facts import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.coordinates import CatalogRows, TriePosition
+    from genrec_edge.coordinates import TriePosition
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.options import OpenOptions
     from genrec_edge.prior.bind import BoundPrior
     from genrec_edge.prior.db import ItemPrior
+    from genrec_edge.prior.facts import FactIndex
     from genrec_edge.records import PriorKind, ScoreKind
 
 DEFAULT_WEIGHT = 4.0
@@ -99,6 +103,8 @@ class FusedScores:
     bias: NDArray[np.float64]
     below: ChildPrior | None
     log_prior: NDArray[np.float64] | None
+    facts: NDArray[np.float64] | None = None
+    """The part of the bias that facts in common with the history are."""
 
     @classmethod
     def of_prior(cls, log_prior: NDArray[np.float64], weight: float | None, tau: float, lambda_: float) -> FusedScores:
@@ -114,16 +120,46 @@ class FusedScores:
         """Return the log-probability of one item by the prior, if there is one."""
         return None if self.log_prior is None else float(self.log_prior[position])
 
+    def facts_of(self, position: TriePosition) -> float | None:
+        """Return what facts in common with the history add to one item, in nats, if they are used."""
+        return None if self.facts is None else float(self.facts[position])
+
+    def with_facts(self, nats: NDArray[np.float64]) -> Self:
+        """Return these scores and what facts in common add, (n_items,) nats."""
+        return replace(self, bias=self.bias + nats, facts=nats)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FactTerm:
+    """What items have in common with a history as a part of their score: `weight` times the nats of an index."""
+
+    weight: float
+    index: FactIndex
+    trie: TitleTrie
+
+    def nats(self, history_rows: CatalogRows) -> NDArray[np.float64]:
+        """Return what is added to each item after a history of catalog rows, oldest first, (n_items,).
+
+        Raises:
+            LookupError: the trie does not have one of the rows that count.
+        """
+        latest = history_rows[-LATEST:]  # each comes once
+        positions = [self.trie.positions(CatalogRows(latest[i : i + 1])) for i in range(len(latest))]
+        if not all(map(len, positions)):
+            raise LookupError("a title of the history is not in the title index")
+        return self.weight * self.index.scores([int(found[0]) for found in positions])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreFusion:
-    """A prior bound to the trie of a catalog, how it is used, and a calibration; all but the size may be missing.
+    """A prior bound to the trie of a catalog, how it is used, facts, a calibration; all but the size may be missing.
 
     Attributes:
         n_items: of the trie.
         use: what `prior_use` says.
         prior: as it was read.
         bound: its items found in the catalog.
+        facts: what items have in common with a history.
         unconditional: alpha, and the log-probability of each title after an empty history, (n_items,).
     """
 
@@ -131,13 +167,21 @@ class ScoreFusion:
     use: PriorUse | None = None
     prior: ItemPrior | None = None
     bound: BoundPrior | None = None
+    facts: FactTerm | None = None
     unconditional: tuple[float, NDArray[np.float64]] | None = None
 
     @classmethod
-    def of(cls, use: PriorUse | None, prior: ItemPrior | None, catalog: Catalog, trie: TitleTrie) -> Self:
-        """Return the use of a prior for a catalog, uncalibrated; to be made anew when the catalog has changed."""
+    def of(
+        cls,
+        use: PriorUse | None,
+        prior: ItemPrior | None,
+        catalog: Catalog,
+        trie: TitleTrie,
+        facts: FactTerm | None = None,
+    ) -> Self:
+        """Return the use of prior and facts for a catalog, uncalibrated; to be made anew when it has changed."""
         bound = None if prior is None else bind(prior, catalog, trie.rows)
-        return cls(trie.n_items, use, prior, bound)
+        return cls(trie.n_items, use, prior, bound, facts)
 
     def after(self, history_rows: CatalogRows) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first."""
@@ -145,6 +189,8 @@ class ScoreFusion:
         if self.use is not None and self.bound is not None:
             log_prior = self.bound.log_prob(history_rows, self.use.kind)
             fused = FusedScores.of_prior(log_prior, self.use.weight, self.use.tau, self.use.lambda_)
+        if self.facts is not None:
+            fused = fused.with_facts(self.facts.nats(history_rows))
         if self.unconditional is None:
             return fused
         alpha, logprobs = self.unconditional
@@ -161,4 +207,6 @@ class ScoreFusion:
                 found |= {"prior_tau": self.use.tau, "prior_lambda": self.use.lambda_}
             else:
                 found |= {"prior_weight": self.use.weight}
+        if self.facts is not None:
+            found |= {"facts_weight": self.facts.weight}
         return found | ({} if self.unconditional is None else {"calibrate": self.unconditional[0]})

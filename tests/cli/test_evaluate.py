@@ -194,7 +194,7 @@ def test_a_folder_of_pictures_with_the_curve_of_file_types(small_data: Path, tin
 def test_splits_and_protocols(small_data: Path, options: list[str], kind: str, n_users: int | None) -> None:
     document = run_json("--data", str(small_data), *options)
     assert document["split"]["split"] == kind
-    names = ["random", "popularity", "item-knn", "ease", "sequential", "prior"]
+    names = ["random", "popularity", "item-knn", "ease", "sequential", "prior", "facts"]
     assert [system["name"] for system in document["systems"]] == names
     assert n_users in (None, document["protocol"]["users"])
     if "--candidates" in options:
@@ -259,6 +259,8 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
         (["--prior-weight", "-1"], 2, "--prior-weight must be finite and at least 0, got -1.0"),
         (["--prior-weight", "nan", "--model", "TINY"], 2, "--prior-weight must be finite and at least 0, got nan"),
         (["--prior-weight", "inf", "--model", "TINY"], 2, "--prior-weight must be finite and at least 0, got inf"),
+        (["--facts-weight", "2"], 2, "--facts-weight is about models, and none is given"),
+        (["--facts-weight", "nan", "--model", "TINY"], 2, "--facts-weight must be finite and at least 0, got nan"),
         (["--threads", "0", "--model", "TINY"], 2, "--threads must be from 1 to 512, got 0"),
         (["--threads", "99999", "--model", "TINY"], 2, "--threads must be from 1 to 512, got 99999"),
         (["--plot", "file"], 2, "file"),

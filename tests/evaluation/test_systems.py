@@ -24,11 +24,13 @@ from tests.support.event_tables import dataset_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genrec_edge.datasets.folder import Dataset
+
 
 def test_names_of_baselines_are_read_in_order_each_once() -> None:
     assert baseline_names("prior, ease,prior", has_model=False) == ["prior", "ease"]
     assert baseline_names("none", has_model=False) == []
-    everything = ["random", "popularity", "item-knn", "ease", "sequential", "prior"]
+    everything = ["random", "popularity", "item-knn", "ease", "sequential", "prior", "facts"]
     assert baseline_names("all", has_model=True) == everything
     assert baseline_names("free,ease", has_model=True) == ["free", "ease"]
     with pytest.raises(UsageError, match="unknown `baselines`: 'x', 'y'"):
@@ -37,8 +39,10 @@ def test_names_of_baselines_are_read_in_order_each_once() -> None:
         baseline_names("free", has_model=False)
 
 
-def test_free_text_is_a_variant_of_models_and_no_baseline_of_its_own() -> None:
-    assert [system.name for system in baseline_rankers(["free", "ease"], SPLIT, fit_first=True)] == ["ease, fit first"]
+def test_free_text_is_a_variant_of_models_and_no_baseline_of_its_own(dataset: Dataset) -> None:
+    assert [system.name for system in baseline_rankers(["free", "ease"], dataset, SPLIT, fit_first=True)] == [
+        "ease, fit first"
+    ]
     variants = list(model_variants(["free"], "sequence", [0, 2.0], SPLIT))
     assert [(decode, prior and prior.weight) for decode, prior in variants] == [
         ("free", None),

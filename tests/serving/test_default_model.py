@@ -37,7 +37,9 @@ def test_it_is_as_good_as_its_card_says_and_better_than_popularity(
     dataset = load(ml_100k)
     split = split_of(dataset, "leave-one-out", "file")
     model_file = resolve_model("genrec-films", ModelStore(real_models_path))
-    report = evaluate(split, [*baseline_rankers(["popularity"], split), LlmRanker(model_file, dataset)], users=USERS)
+    report = evaluate(
+        split, [*baseline_rankers(["popularity"], dataset, split), LlmRanker(model_file, dataset)], users=USERS
+    )
     popularity, tuned = report.systems
     said = next(system for system in card["systems"] if system["name"] == "genrec-films")
     for metric in ("hr@10", "ndcg@10"):
