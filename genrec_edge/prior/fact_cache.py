@@ -1,6 +1,7 @@
 """The indexes of facts on this machine: one beside each title index, in the order of its positions.
 
-It follows the catalog's revision as the title index does, and is built again after any change of the catalog.
+It follows the catalog's revision as the title index does, and is built again after any change of the items. What
+another program does in `item_values` alone, without changing the column of the item, does not change the revision.
 """
 
 from __future__ import annotations
