@@ -15,13 +15,13 @@ from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.prior_term import PriorTerm
-from genrec_edge.evaluation.systems import baseline_rankers, negative_scores
+from genrec_edge.evaluation.systems import baseline_rankers, negatives_of
 from tests.support.facts import Film, facts_in_common
 
 if TYPE_CHECKING:
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.item_facts import ItemFacts
-    from genrec_edge.datasets.splits import Split
+    from genrec_edge.datasets.split import Split
     from genrec_edge.hub.store import ModelFile
 
 HISTORY = np.array([1, 4, 7, 4], np.int32)
@@ -50,7 +50,9 @@ def test_the_baseline_reads_the_catalog_of_the_data_set(dataset: Dataset, split:
     assert system.name == "facts"
     assert len(ranking.items) == 21
     assert ranking.scores.tolist() == pytest.approx([expected[item] for item in ranking.items])
-    name, scores_of = negative_scores("facts", dataset, split)
+    negatives = negatives_of("facts", dataset, split)
+    assert isinstance(negatives, tuple)
+    name, scores_of = negatives
     assert (name, scores_of(HISTORY).tolist()) == ("facts", pytest.approx(expected))
 
 
