@@ -55,7 +55,7 @@ def films(database_path: Path) -> Iterator[dict[str, object]]:
                 "year": year,
             }
             used.add(imdb_id)
-            film |= {name: _values(text) for name, text in zip(_LISTS, lists, strict=True)}
+            film |= {name: split_names(text) for name, text in zip(_LISTS, lists, strict=True)}
             film["runtime"] = None if runtime is None else round(runtime)
             film["awards"] = awards
             yield {name: value for name, value in film.items() if value not in (None, [])}
@@ -68,11 +68,11 @@ def pack(records: Iterator[dict[str, object]]) -> bytes:
     return lzma.compress(text.encode(), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
 
 
-def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
-    """Read the wheel (or the database out of it) and write the data file; return its size in bytes.
+def database(wheel_path: Path, folder: Path) -> Path:
+    """Write the database of the wheel (or the database itself) into a folder; return its path.
 
     Raises:
-        GenRecError: the database is not the pinned one, or the result is too large to ship.
+        GenRecError: the database is not the pinned one.
     """
     data = wheel_path.read_bytes()
     if zipfile.is_zipfile(wheel_path):
@@ -81,10 +81,19 @@ def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
     if (found := hashlib.sha256(data).hexdigest()) != SHA256:
         message = f"{wheel_path} does not hold the pinned films: its sha256 is {found}, expected {SHA256}"
         raise GenRecError(message, hint="pip download --no-deps bokeh-sampledata==2026.1")
+    path = folder / "movies.db"
+    path.write_bytes(data)
+    return path
+
+
+def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
+    """Read the wheel (or the database out of it) and write the data file; return its size in bytes.
+
+    Raises:
+        GenRecError: the database is not the pinned one, or the result is too large to ship.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        database_path = Path(folder, "movies.db")
-        database_path.write_bytes(data)
-        packed = pack(films(database_path))
+        packed = pack(films(database(wheel_path, Path(folder))))
     if len(packed) > MAX_BYTES:
         message = f"the packed films take {len(packed):,} bytes; at most {MAX_BYTES:,} can be shipped"
         raise GenRecError(message)
@@ -93,7 +102,7 @@ def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
     return len(packed)
 
 
-def _values(text: str | None) -> list[str]:
+def split_names(text: str | None) -> list[str]:
     """Split a text at its commas, except inside names such as "Robert Smigel, Jr."."""
     values: list[str] = []
     for value in map(str.strip, (text or "").split(",")):

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDERS = {"genrec_edge": "genrec_edge", "convert": "genrec_edge/convert", "models": "genrec_edge/models"}
+SOURCES = ROOT / "models" / "sources"  # leads under a share-alike licence are among them
 MIN_SETUPTOOLS = 77
 MAX_BYTES = 48 * 2**20
 
 
 def expected() -> set[str]:
-    """Return where every file of the three source folders has to be in the wheel."""
+    """Return where every file of the three source folders has to be in the wheel: all but the raw data of the films."""
     files = set()
     for folder, target in FOLDERS.items():
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts and SOURCES not in path.parents:
                 files.add(f"{target}/{path.relative_to(ROOT / folder).as_posix()}")
     return files
 
@@ -72,6 +73,15 @@ def test_the_settings_name_every_file_of_the_tree(settings: dict[str, Any]) -> N
                 f"{package.replace('.', '/')}/{p.relative_to(folder).as_posix()}" for p in folder.glob(pattern)
             }
     assert packaged == expected()
+
+
+def test_no_pattern_packs_the_raw_data_of_the_films(settings: dict[str, Any]) -> None:
+    assert (SOURCES / "wikipedia" / "american-films.jsonl.xz").is_file()
+    tool = settings["tool"]["setuptools"]
+    for package, patterns in tool["package-data"].items():
+        folder = ROOT / folder_of(package, tool["package-dir"])
+        assert not [path for pattern in patterns for path in folder.glob(pattern) if SOURCES in path.parents]
+    assert not any("sources" in package for package in tool["packages"])
 
 
 def test_every_pattern_of_the_settings_matches_something(settings: dict[str, Any]) -> None:

@@ -1,0 +1,27 @@
+"""Makes the catalog data that the package ships.
+
+    pip download --no-deps bokeh-sampledata==2026.1
+    python -m genrec_edge.convert.films bokeh_sampledata-2026.1-py3-none-any.whl [OUT [ALIASES]]
+
+The output is the same, byte for byte, on every machine. OUT is the shipped file unless given.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from genrec_edge.convert.build_films import OUT_PATH
+from genrec_edge.convert.films.build import main
+from genrec_edge.errors import GenRecError
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 4:
+        sys.exit(__doc__)
+    out_path = Path(sys.argv[2]) if len(sys.argv) > 2 else OUT_PATH
+    try:
+        for line in main(Path(sys.argv[1]), out_path, Path(sys.argv[3]) if len(sys.argv) > 3 else None):
+            sys.stdout.write(f"{line}\n")
+    except GenRecError as e:
+        sys.stderr.write(f"{e}\n")
+        sys.exit(e.exit_code)
