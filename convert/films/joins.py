@@ -67,6 +67,10 @@ class Index:
         """Return the films of this title, of any year."""
         return list(self._exact.get(exact_key(title), ()))
 
+    def akin(self, title: str) -> list[Film]:
+        """Return the films of a similar title, of any year."""
+        return list(dict.fromkeys(film for key in loose_keys(title) for film in self._loose.get(key, ())))
+
     def remove(self, film: Film) -> None:
         """Forget a film that turned out to be another."""
         for table in (self._exact, self._loose):

@@ -27,7 +27,7 @@ _STARS, _STARS_LISTED, _CAST, _AWARDS = 0.06, 0.3, 0.22, 8.6
 _RENOWN = 6.0
 _LISTS_END = 2023
 """The last year of Wikipedia's American lists."""
-_SHARES = ((2012, 1.0, 0.13), (2013, 0.6, 0.5), (2017, 1.0, 0.4), (2018, 0.4, 0.8), (9999, 0.0, 1.0))
+_SHARES = ((2012, 1.0, 0.2), (2013, 0.6, 0.5), (2017, 1.0, 0.4), (2018, 0.4, 0.8), (9999, 0.0, 1.0))
 """To which year counts and facts weigh how much: ratings end in 2013, mentions early in 2018."""
 
 

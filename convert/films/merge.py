@@ -21,7 +21,9 @@ MIN_CAST = 3
 MAX_SHARED = 3
 """So many people a film and its remake may have in common."""
 OLD = 1940
-"""Films before are picked by mistake, or by people who know them: then other lists have them, too."""
+"""Films before that no other list has are picked by mistake."""
+NAMESAKE = 3
+"""A namesake that is so many times as well known was meant."""
 MODERN = 2015
 """From here on Wikidata's list lacks kinds of films, and Wikipedia's is taken over."""
 
@@ -127,7 +129,13 @@ def add_wikipedia(merged: Merged, rows: Iterable[Film]) -> Index:
                 found.year = year
             found.absorb(film)
             merged.counts["wikipedia: joined"] += 1
-        elif film.year < MODERN or not film.lead or len(film.facts["cast"]) < MIN_CAST or not film.facts["genres"]:
+        elif (
+            film.year < MODERN
+            or film.title.startswith("Untitled ")
+            or not film.lead
+            or len(film.facts["cast"]) < MIN_CAST
+            or not film.facts["genres"]
+        ):
             rest.add(film)
         elif is_rerelease(film, merged.index):
             merged.drop(film, "a re-release")
@@ -174,8 +182,11 @@ def add_redial(merged: Merged, rows: Iterable[Film], rest: Index, numbers: Index
 
 def _is_mistaken(film: Film, index: Index) -> bool:
     """Whether somebody who picked this film from a list meant its namesake: "Signs" of 2002, not the short of 2008."""
-    is_obscure = film.year < OLD or not (film.people("director") or film.people("cast"))
-    return is_obscure and any(other.ratings + other.mentions > film.mentions for other in index.named(film.title))
+    if film.year < OLD:
+        return True
+    is_obscure = not (film.people("director") or film.people("cast"))
+    least = film.mentions * (1 if is_obscure else NAMESAKE)
+    return any(other.ratings + other.mentions > least for other in index.akin(film.title))
 
 
 def drop_rereleases(merged: Merged) -> None:
