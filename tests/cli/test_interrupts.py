@@ -174,9 +174,12 @@ def left_over(session: int) -> list[str]:
 
 
 def files(home: Path) -> set[str]:
-    """Return what lies in a home, but the locks: they are named after whole paths, and stay."""
+    """Return what lies in a home, but the locks, which are named after whole paths and stay, and one record.
+
+    A catalog is remembered as checked unless it was made just now, which depends on how fast this test is.
+    """
     found = {path.relative_to(home) for path in home.rglob("*")}
-    return {str(path) for path in found if path.parent.name != "locks"}
+    return {str(path) for path in found if path.parent.name != "locks" and path.name != "checked-catalogs.json"}
 
 
 @dataclass
