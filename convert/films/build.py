@@ -31,8 +31,8 @@ def films(base: Iterable[Mapping[str, Any]]) -> merge.Merged:
     for film in sources.shipped(base, sources.corrections()):
         merged.add(film)
     listed = list(sources.movietweetings(sources.text("movietweetings/films-2018.tsv.xz"), "\t"))
-    rated = list(sources.movietweetings(sources.text("movietweetings/movies.dat.xz"), "::"))
-    ratings = sources.ratings(sources.text("movietweetings/ratings.dat.xz"))
+    rated = list(sources.movietweetings(sources.text("movietweetings/movies.dat.xz", sources.SHIPPED), "::"))
+    ratings = sources.ratings(sources.text("movietweetings/ratings.dat.xz", sources.SHIPPED))
     american = list(sources.wikipedia(sources.text("wikipedia/american-films.jsonl.xz")))
     mentioned = list(sources.redial(sources.text("redial/mentions.tsv.xz")))
     known_films = list(sources.by_hand(sources.plain_text(sources.BY_HAND)))

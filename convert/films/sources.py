@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 FOLDER = Path(__file__).parents[2] / "models" / "sources"
+SHIPPED = Path(__file__).parents[2] / "genrec_edge" / "data"
+"""Where the files lie that the package ships as a data set, too."""
 PINS = {
     "movietweetings/films-2018.tsv.xz": "39bf90c147e850b24a9a5b9321c8b71033aa6c898357a6c35eed6ac7398b2a0d",
     "movietweetings/movies.dat.xz": "2526859d07ae3f9f9c30273677920c5fb3f6ce9171a1c34839cf8a5382256207",
