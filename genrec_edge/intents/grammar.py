@@ -80,11 +80,16 @@ def confirm_mentions(sentence: Sentence, candidates: Sequence[Mention]) -> list[
         end = found[-1].end if found else 0
         link = link_between(sentence, end, mention.start) if found else ""
         negated = excluded = is_excluded(sentence, end, mention.start)
-        if excluded is False and found and found[-1].is_excluded:
+        if excluded is False and found and found[-1].is_excluded and not _is_a_prefix(sentence, found[-1].start, link):
             excluded = link in {"or", "with"} or (link == "and" and sentence.before(mention.start) in CONJUNCTIONS)
         if excluded is not None:
             found.append(replace(mention, link=link, is_excluded=excluded, is_negated=bool(negated)))
     return found
+
+
+def _is_a_prefix(sentence: Sentence, start: int, link: str) -> bool:
+    """Whether a negation excludes one fact of a phrase: "non-US horror" is horror, where "no US horror" is none."""
+    return link == "with" and sentence.before(start) == "non"
 
 
 def _kept(sentence: Sentence, mentions: Sequence[Mention]) -> list[Mention]:
@@ -109,7 +114,7 @@ def _is_confirmed(sentence: Sentence, mention: Mention, kept: Mapping[int, Menti
         )
     if mention.kind == "year" and mention.cue is None:
         return before not in SETTING_WORDS
-    has_noun = _has_noun(sentence, mention.end, kept)
+    has_noun = _has_noun(sentence, mention.end, kept) or _shares_noun(sentence, mention, kept)
     if not has_noun and (mention.needs_noun or not _ends_its_phrase(sentence, mention.end, kept)):
         return False
     if mention.kind == "year":
@@ -156,6 +161,14 @@ def _has_noun(sentence: Sentence, end: int, kept: Mapping[int, Mention]) -> bool
         if sentence.key(i) in PHRASE_OPENERS | CONJUNCTIONS | ARTICLES | DETERMINERS | PREPOSITIONS:
             return False
     return False
+
+
+def _shares_noun(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention]) -> bool:
+    """Whether a country or a language is joined to one with a noun: "french or italian comedies"."""
+    other = kept.get(mention.end + 1)
+    if other is None or sentence.key(mention.end) not in CONJUNCTIONS or sentence.ends_at(mention.end):
+        return False
+    return {mention.kind, other.kind} <= {"place", "language"} and _has_noun(sentence, other.end, kept)
 
 
 def _ends_its_phrase(sentence: Sentence, end: int, kept: Mapping[int, Mention]) -> bool:

@@ -36,11 +36,13 @@ CONJUNCTIONS = word_set("and or nor plus")
 CREATOR_CUES = word_set("by directed written director author artist writer creator composer")
 PERFORMER_CUES = word_set("with starring featuring stars star cast actor actress")
 NEGATIONS = word_set(
-    "no not non without nothing never except dont doesnt isnt wont cant hate avoid dislike neither nor"
+    "no not non without nothing none never except exclude excludes excluding minus skip outside hate avoid dislike "
+    "neither nor dont doesnt didnt isnt arent wasnt werent wont cant"
 )
 PHRASE_OPENERS = word_set(
     "about with without from in by for that which where who whose like set starring featuring directed made released "
-    "before after since between during but not no nothing except please tonight today now on if when because"
+    "before after since between during but not no nothing except excluding minus outside only please tonight today now "
+    "on if when because"
 )
 """What may follow a noun phrase; any other word makes a value of the catalog a part of another phrase."""
 PREPOSITIONS = word_set("of about for with in to at on during after before against over into as through across around")

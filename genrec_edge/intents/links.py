@@ -27,7 +27,7 @@ _AFTER_NEGATION = (
     | ITEM_NOUNS
     | CREATOR_CUES
     | PERFORMER_CUES
-    | word_set("from in of for like want to see watch too much")
+    | word_set("from in of for like want to see watch too much made")
 )
 """Words between a negation and what it excludes."""
 
@@ -45,6 +45,8 @@ def link_between(sentence: Sentence, end: int, start: int) -> str:
 
 def is_excluded(sentence: Sentence, end: int, start: int) -> bool | None:
     """Whether a negation between words `end` and `start` excludes what starts there; None if that is unclear."""
+    if _has_minus_sign(sentence, start):
+        return True
     i = start
     n_others = 0
     while i > end and n_others < MAX_WORDS_BACK:
@@ -59,3 +61,9 @@ def is_excluded(sentence: Sentence, end: int, start: int) -> bool | None:
             n_others += 1
         i -= 1
     return False
+
+
+def _has_minus_sign(sentence: Sentence, start: int) -> bool:
+    """Whether a word is written as search engines exclude one: "comedy -romance"."""
+    before = sentence.text[: sentence.words[start].start]
+    return before == "-" or before.endswith(" -")

@@ -42,6 +42,7 @@ _COLUMNS_BY_ROLE: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(PERFORMER_CUES, PERFORMERS),
 }
 """The columns of people that a word before a name asks for."""
+_PLACES = {key_of(name) for names in (*NATIONALITIES.values(), *COUNTRY_NAMES) for name in names} | {*NATIONALITIES}
 _FUNCTION_WORDS = NEGATIONS | word_set("something anything everything other another all any some")
 _ORDINARY_WORDS = FILLERS | NEGATIONS | CONJUNCTIONS | PREPOSITIONS | ITEM_NOUNS | word_set("be as go so")
 _SURNAME_PARTICLES = word_set("de del della di da von van der den ten la le du el ben bin")
@@ -239,10 +240,19 @@ def _is_only_a_word(sentence: Sentence, start: int, end: int) -> bool:
     """Whether what could be the short name of a country is a word such as "us" or "it", by how it is written."""
     if end - start > 1 or sentence.key(start) not in _ORDINARY_WORDS:
         return False
-    if sentence.key(start) == "us" and (sentence.before(start) in {"the", "from"} or sentence.words[start].gap == "-"):
+    if sentence.key(start) == "us" and _stands_like_a_country(sentence, start):
         return False
     word = sentence.words[start]
     return not sentence.text[word.start : word.end].isupper() or sentence.text.isupper()
+
+
+def _stands_like_a_country(sentence: Sentence, start: int) -> bool:
+    """Whether "us" stands where the country does: "the us", "no us", "non-us", "the uk or us"."""
+    before = sentence.before(start)
+    if before in {"the", "from"} or before in NEGATIONS or sentence.words[start].gap == "-":
+        return True
+    is_joined_before = before in CONJUNCTIONS and sentence.key(start - 2) in _PLACES
+    return is_joined_before or (sentence.key(start + 1) in CONJUNCTIONS and sentence.key(start + 2) in _PLACES)
 
 
 def role_before(sentence: Sentence, start: int) -> str:
