@@ -87,7 +87,7 @@ def run(
         GenRecError: what a worker found that is not the fault of one user; finished chunks are kept.
     """
     check_ending(out_path)
-    require_other_file(out_path, [users_path])
+    require_other_file(out_path, [users_path, *setup.files()])
     before = _state(users_path)
     found = check_users_file(users_path, common, on_read)
     for note in found.notes:

@@ -67,6 +67,11 @@ class WorkerSetup:
             Session.open(replace(self.options, model=model_file, n_threads=n_threads, on_title=on_title))
         )
 
+    def files(self) -> list[Path]:
+        """Return the files that workers read."""
+        named = (self.options.model, self.options.catalog, self.options.adapter, self.options.prior)
+        return [Path(path) for path in named if isinstance(path, str | Path)]
+
     def hashes(self, on_bytes: Callable[[int], object] = lambda _: None) -> tuple[tuple[str, str], ...]:
         """Return the sha256 of model, adapter and prior; that of a model of the store is its manifest's."""
         named = {"model": self._model_path(), "adapter": self.options.adapter, "prior": self.options.prior}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,8 @@ from genrec_edge.catalog.check import check_file
 from genrec_edge.catalog.list_triggers import follow_lists, importing
 from genrec_edge.catalog.rows import ColumnPlan, insert_rows, list_separators, matching_columns
 from genrec_edge.catalog.writer import import_report, progress_reporter
-from genrec_edge.errors import UsageError
+from genrec_edge.errors import CatalogError, UsageError
+from genrec_edge.storage.cells import MAX_YEAR, MIN_YEAR, parse_year
 from genrec_edge.storage.column_roles import Roles, choose_roles, require_header
 from genrec_edge.storage.infer_columns import Choices, infer_columns
 from genrec_edge.storage.tables import TableSource, distinct_names, open_source
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
     from genrec_edge.catalog.writer import BuildReport
     from genrec_edge.records import Value
+
+_MAX_ROW = 2**62
+"""Row numbers of SQLite end at twice that; only a catalog that another program wrote comes near."""
 
 
 def add(
@@ -60,11 +66,30 @@ def add_item(
     columns: Mapping[str, Value] | None = None,
 ) -> BuildReport:
     """Add one item to a catalog; without an id it gets the next free number. Raises as `add` does."""
-    cells: list[tuple[str, object]] = [("title", title), ("year", year), *(columns or {}).items()]
+    if year is not None and parse_year(year) is None:
+        hint = f"give a whole number from {MIN_YEAR:,} to {MAX_YEAR:,} but 0; years before Christ are negative"
+        raise UsageError(f"`year` is {year!r:.60}, which is no year", hint=hint)
+    values = ((name, _plain_value(name, value)) for name, value in (columns or {}).items())
+    cells: list[tuple[str, object]] = [("title", title), ("year", year), *values]
     roles = Roles(title=0, year=1, id=None if id is None else len(cells))
     if id is not None:
         cells.append(("id", id))
     return _add(Path(path), _SingleItem(cells), lambda _: roles, None)
+
+
+def _plain_value(name: str, value: object) -> object:
+    """Return the value of a column as Python's own number, if it is one of NumPy or `decimal`.
+
+    Raises:
+        UsageError: it is of a kind that no column holds, or is given by another argument.
+    """
+    if name.casefold() in {"title", "year", "id"}:
+        raise UsageError(f"{name!r} is not a value among others", hint=f"set `{name.casefold()}` instead")
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise UsageError(f"{name}: bytes are no value of a catalog", hint="give a text or a number")
+    if isinstance(value, numbers.Real | Decimal) and not isinstance(value, int | float):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    return value
 
 
 def remove(path: str | Path, ids: Iterable[str]) -> int:
@@ -121,6 +146,9 @@ def _add(
     roles = roles_of(source.columns)
     with changing(path) as connection, importing(connection):
         (last_row,) = connection.execute('SELECT max("row") FROM items').fetchone()
+        if last_row is not None and last_row >= _MAX_ROW:
+            hint = "export it with `genrec-edge catalog export`, and build it again of that file"
+            raise CatalogError(f"the catalog {path} has no row numbers left: its last is {last_row}", hint=hint)
         last_number = 0
         if roles.id is None:  # reads all ids: 0.2 s for a million
             (last_number,) = connection.execute("SELECT max(CAST(id AS INTEGER)) FROM items").fetchone()

@@ -95,7 +95,9 @@ def matching_columns(
         own_name = existing.get(name.casefold())
         if own_name is None:
             if column.position != roles.year:
-                message = f"{path} has no column {name!r}; its columns are: {', '.join(existing.values()) or 'none'}"
+                message = (
+                    f"{path} has no column {column.name!r}; its columns are: {', '.join(existing.values()) or 'none'}"
+                )
                 raise UsageError(message, hint="rename or remove the column in the source")
         elif own_name in separators:
             found.append((own_name, replace(column, separator=column.separator or separators[own_name])))
@@ -211,7 +213,8 @@ def _title_and_year(
         kind = {bool: "true or false", list: "a list", dict: "an object"}.get(type(cell), "bytes")
         what = f"{plan.source.columns[roles.title]}: the title is {kind}, not text"
         raise plan.source.error(number, what, "name the column of the titles with `title`")
-    title = titles.clean(cell if isinstance(cell, str) else text_of(cell) or "")
+    text = cell.strip() if isinstance(cell, str) else text_of(cell) or ""
+    title = "" if text in NULLS else titles.clean(text)
     year_cell = None if roles.year is None else cells[roles.year]
     year = parse_year(year_cell)
     if year is None and year_cell is not None and _says_something(year_cell):

@@ -167,7 +167,13 @@ def add(
     if file is None:
         if title is None:
             raise UsageError("nothing to add", hint="name a file, or one item with `title`")
-        cells = dict(_assignment(text) for text in values or ())
+        cells: dict[str, str] = {}
+        for column, value in map(_assignment, values or ()):
+            if column.casefold() in map(str.casefold, cells):
+                raise UsageError(
+                    f"--set gives {column!r} twice", hint="values of a list stand in one: --set tags='a|b'"
+                )
+            cells[column] = value
         report = edit.add_item(path, title, id=id_, year=_year(year), columns=cells)
     elif values:
         raise UsageError("--set is for one item; the values of a file stand in it", hint="leave out --set")

@@ -80,7 +80,8 @@ class Group(TyperGroup):
 def wants_json(given: Any) -> bool:
     """Whether a command line, or the one of a context, asks for JSON; known before it is understood."""
     if isinstance(given, list):
-        return "--json" in given[: given.index("--")] if "--" in given else "--json" in given
+        options = given[: given.index("--")] if "--" in given else given
+        return any(option == "--json" or option.startswith("--json=") for option in options)
     return bool(given.meta[_JSON])
 
 
@@ -200,7 +201,11 @@ def _of_system(error: OSError) -> GenRecError | None:
 def _wrong_call(error: TyperException, command: str) -> UsageError:
     """Return what Typer says of a call that it does not understand, in one sentence."""
     text = " ".join(error.format_message().split()).removesuffix(".")
-    text = text.replace(": Input should be", ": it should be").partition(", unable to parse")[0]
+    text = (
+        text.replace(": Input should be", ": it should be")
+        .replace(": Value error, ", ": ")
+        .partition(", unable to parse")[0]
+    )
     return UsageError(text[:1].lower() + text[1:], hint=f"`{command} --help` lists what it takes")
 
 

@@ -21,6 +21,7 @@ from genrec_edge.cli.event_options import (
     load_rated,
 )
 from genrec_edge.cli.output import Bars, emit_json, print_table, require_file_name, say
+from genrec_edge.errors import UsageError
 from genrec_edge.records import Repeats, Ties, TrainingPart
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ def instructions(
     from genrec_edge.convert.training.data.export_jsonl import export_instructions  # noqa: PLC0415
 
     require_file_name(out)
+    if out.suffix != ".jsonl":  # an older one is replaced, and nothing else
+        raise UsageError(f"{out} must end in .jsonl; its end says what is written")
     writer = None if teacher is None else ensure_model(teacher, offline=offline, quiet=quiet)
     with Bars({"instances": "writing"}, quiet=quiet) as bars:
         counts = export_instructions(

@@ -49,6 +49,8 @@ def verdicts(
 ) -> None:
     """Ask a model for verdicts on what users met next and on what they never met, and say how good they are."""
     if plot is not None:
+        if plot.suffix.lower() != ".png":  # an older picture is replaced, and nothing else
+            raise UsageError(f"{plot} must end in .png; its end says what is written")
         with needs_extra("convert"):
             from genrec_edge.evaluation.reliability_plot import write  # noqa: PLC0415 - before minutes of work
     if record is not None and not (record / RECORD_NAME).is_file():

@@ -30,7 +30,7 @@ from genrec_edge.errors import UsageError, several
 from genrec_edge.storage import paths
 from genrec_edge.storage.files import path_errors, require_other_file, sha256_file, sync
 from genrec_edge.storage.folders import install, partial_folder
-from genrec_edge.storage.spooled import as_file
+from genrec_edge.storage.spooled import STDIN, as_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +118,14 @@ def import_files(
         as_file(items) as item_file,
         creating_dataset(folder, force=force) as work,
     ):
-        write_dataset(work, event_file, item_file, about, columns, on_event, options, on_note)
+
+        def named(note: str) -> None:
+            """Call the copy of a pipe what it is a copy of."""
+            for copy, path in ((event_file, interactions), (item_file, items)):
+                note = note.replace(str(copy), str(STDIN if str(path) == "-" else path))
+            on_note(note)
+
+        write_dataset(work, event_file, item_file, about, columns, on_event, options, named)
     return folder
 
 

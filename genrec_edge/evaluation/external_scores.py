@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 
 from genrec_edge.errors import UsageError, several
 from genrec_edge.evaluation.protocol import cases_of
-from genrec_edge.storage.files import atomic_write, path_errors
+from genrec_edge.storage.files import atomic_write, open_regular, path_errors
 from genrec_edge.storage.json_diff import differences
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read_scores(path: Path, split: Split, target: Target) -> Callable[[NDArray[n
     """
     shape = (len(split.train), split.n_items)
     try:
-        with path_errors(path), zipfile.ZipFile(path) as archive:
+        with path_errors(path), open_regular(path) as file, zipfile.ZipFile(file) as archive:
             card = json.loads(str(_array(archive, "card", _MAX_CARD_BYTES)))
             scores = _array(archive, "scores", 4 * shape[0] * shape[1])
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as e:

@@ -116,7 +116,8 @@ class ModelStore:
         if not force and (manifest := self._current(name, known)):
             return manifest
         if offline or paths.offline():
-            message = f"this version's model {name!r} is not in {self.root}, and the network is forbidden"
+            what = "is to be fetched again" if force else f"is not in {self.root}"
+            message = f"this version's model {name!r} {what}, and the network is forbidden"
             hint = f"leave out `offline` and GENREC_EDGE_OFFLINE, and run `{_pull_command(name)}`"
             raise OfflineError(message, hint=hint)
         with disk_errors(self.root), locked_root(self.root, partial(on_event, "wait", 0, 0)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,10 +62,10 @@ def describe_history(session: Session, request: Request) -> Description:
     facts = session.facts.of(liked.tolist())
     counts = facts_of_many(facts, session.facts.share)
     if not counts:
-        raise NothingToRecommendError(
-            "the catalog says nothing of these items but their titles",
-            hint="use a catalog that has genres, people or years",
-        )
+        finding, hint = "says nothing of these items but their titles", "use a catalog that has genres, people or years"
+        if any(map(is_in_words, chain(*facts))):
+            finding, hint = "says nothing of these items that is rarer elsewhere", "name more titles"
+        raise NothingToRecommendError(f"the catalog {finding}", hint=hint)
     unbiased = np.zeros(session.trie.n_items)
 
     def nats_of(wanted: Sequence[prompts.PromptLine]) -> float:

@@ -90,6 +90,7 @@ class Session:
         self._pid = os.getpid()
         self._closed = False
         self._call: Call | None = None
+        self._holder: int | None = None
         self.prompts = PromptBuilder(engine, config.prompt, config.max_titles, self.title_tokens)
         if like is None:
             self._indexer = CatalogIndexer(model_file, catalog, engine, config, self.prompts)
@@ -292,6 +293,7 @@ class Session:
         """Free the model and close the catalog, after the running request if there is one; in a fork, do nothing."""
         if is_forked(self._pid):
             return
+        self._refuse_inner_call()
         with self._lock:
             self._closed = True
             self.engine.close()
@@ -315,15 +317,24 @@ class Session:
             DeadlineError, CancelledError: the call was ended while it waited.
         """
         refuse_fork(self._pid, "this recommender")
+        self._refuse_inner_call()
         call.wait_for(self._lock)
         try:
+            self._holder = threading.get_ident()
             self._check_open()
             self._call = call
             with self.engine.during(call), ended_by(call.check):
                 yield
         finally:
-            self._call = None
+            self._call = self._holder = None
             self._lock.release()
+
+    def _refuse_inner_call(self) -> None:
+        """Raise UsageError for a call from a callback of the call that this thread is at: it would wait for itself."""
+        if self._holder == threading.get_ident():
+            raise UsageError(
+                "this recommender is used in a callback of its own call", hint="use it after the call has returned"
+            )
 
     def _check_open(self) -> None:
         refuse_fork(self._pid, "this recommender")

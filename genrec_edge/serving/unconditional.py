@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ROUNDING = 1e-6
+"""A log-probability above it is none."""
+
 
 def load(
     folder: Path,
@@ -56,10 +59,10 @@ def _read(path: Path, catalog: str, n_items: int) -> NDArray[np.float64] | None:
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             logprobs, made_for = archive["logprobs"], str(archive["catalog"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as e:
         log.warning("the calibration in %s is damaged (%s); it is computed again", path, type(e).__name__)
         return None
     is_usable = made_for == catalog and logprobs.shape == (n_items,) and logprobs.dtype == np.float64
-    return logprobs if is_usable and np.isfinite(logprobs).all() else None
+    return logprobs if is_usable and np.isfinite(logprobs).all() and logprobs.max(initial=0.0) < _ROUNDING else None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import replace
+from dataclasses import fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING, TypeVar
 
 from genrec_edge.errors import UsageError
 from genrec_edge.option_fields import check_options
+from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from genrec_edge.options import Request
 
 _Entry = TypeVar("_Entry")
+_NUMBERS = ("timestamp", "rating", "year")
 _N_CANDIDATES = {"pointwise": (1, "one item"), "pairwise": (2, "two items")}
 
 
@@ -26,7 +29,27 @@ def listed(name: str, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
             f"`{name}` must be a list of titles, got the text {reprlib.repr(entries)}",
             hint="put it in square brackets",
         )
-    return tuple(entries)
+    found = tuple(entries)
+    for entry in found:
+        _check_entry(name, entry)
+    return found
+
+
+def _check_entry(name: str, entry: object) -> None:
+    """Refuse what is neither a title nor an interaction with texts and finite numbers where they belong."""
+    if isinstance(entry, str):
+        return
+    if not isinstance(entry, Interaction):
+        raise UsageError(
+            f"`{name}` holds {reprlib.repr(entry)}, which is neither a title nor an Interaction",
+            hint='write Interaction(title="Heat", year=1995), or the title alone',
+        )
+    for field in fields(entry):
+        value = getattr(entry, field.name)
+        is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not (is_number if field.name in _NUMBERS else isinstance(value, str)):
+            kind = "a finite number" if field.name in _NUMBERS else "a text"
+            raise UsageError(f"`{name}` holds an Interaction whose {field.name} is {reprlib.repr(value)}, not {kind}")
 
 
 def checked(request: Request) -> Request:

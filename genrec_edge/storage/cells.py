@@ -29,6 +29,11 @@ _ISO_DATE = re.compile(r"(?P<sign>[-+\u2212]?)(?P<digits>[0-9]{4,6})-[0-9]{2}").
 _BEFORE_CHRIST = re.compile(
     r"(?<![0-9])(?P<digits>[0-9]{1,5})\s*(?:BCE?\b|B\.\s?C\.|v\.\s?Chr|a\.\s?C\.|av\.\s?J)", re.IGNORECASE
 ).search
+_AFTER_CHRIST = re.compile(
+    r"\b(?:AD|A\.\s?D\.)\s*(?P<after>[0-9]{1,4})(?![0-9])"
+    r"|(?<![0-9])(?P<digits>[0-9]{1,4})\s*(?:AD\b|CE\b|A\.\s?D\.|C\.\s?E\.|n\.\s?Chr|d\.\s?C\.|ap\.\s?J)",
+    re.IGNORECASE,
+).search
 _ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -169,7 +174,8 @@ def parse_year(cell: object) -> int | None:
     """Return the year of a cell, None without one. Years before Christ are negative; there is no year 0.
 
     A whole number from -99,999 to 9,999 is a year as it is. Of other texts it is that of an ISO date, the number before
-    "BC", or the first number of four digits: "1995-11-22" and "22/11/1995" are 1995, "-0720-01-01" and "720 BC" -720.
+    "BC" or beside "AD", or the first number of four digits: "1995-11-22" and "22/11/1995" are 1995, "-0720-01-01" and
+    "720 BC" -720.
     """
     if isinstance(cell, bool) or cell is None:
         return None
@@ -179,6 +185,8 @@ def parse_year(cell: object) -> int | None:
         year = int(match["digits"]) * (-1 if match["sign"] in {"-", "\u2212"} else 1)
     elif (match := _BEFORE_CHRIST(text)) is not None:
         year = -int(match["digits"])
+    elif (match := _AFTER_CHRIST(text)) is not None:
+        year = int(match["after"] or match["digits"])
     else:
         match = _YEAR(text)
         year = int(match[0]) if match else 0

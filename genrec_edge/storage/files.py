@@ -170,7 +170,7 @@ def open_regular(path: Path) -> BinaryIO:
 def sha256_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
     """Return the hex sha256 of a file; `on_bytes` is called with the size of each chunk. Read-only."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with open_regular(Path(path)) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             if on_bytes is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,19 @@ def test_the_rows_are_what_the_library_answers_one_by_one(
     assert [row["user"] for row in rows if row["error"]] == ["u3", "u20", "u21"]
     assert {row["error"]["code"] for row in rows if row["error"]} == {"nothing", "usage"}
     assert sorted(set(n_items)) == [2, 5, 13]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--model", "--catalog"])
+def test_no_file_that_is_read_is_written_over(batch_command: list[str], tmp_path: Path, option: str) -> None:
+    at = batch_command.index(option) + 1
+    own = tmp_path / "own.jsonl"
+    shutil.copy(batch_command[at], own)
+    before = own.read_bytes()
+    done = run([*batch_command[:at], str(own), *batch_command[at + 1 :]], own, "--force")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{own} would be written over what is read: {own}" in done.stderr
+    assert own.read_bytes() == before
 
 
 @pytest.mark.slow

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from genrec_edge.catalog.edit import add, add_item, remove
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.coordinates import CatalogRow
-from genrec_edge.errors import LockedError, UsageError
+from genrec_edge.errors import CatalogError, LockedError, UsageError
 from genrec_edge.records import Item
 from tests.support.catalogs import catalog_content
 
@@ -69,6 +71,11 @@ def test_a_file_is_added_whole_or_not_at_all(nine_films_path: Path, tmp_path: Pa
         ({"title": "A", "columns": {"gender": "x"}}, "no column 'gender'; its columns are: genres, length"),
         ({"title": " \u200b"}, "no title"),
         ({"title": "A", "id": ""}, "every item needs an id"),
+        ({"title": "A", "year": "soon"}, "`year` is 'soon', which is no year"),
+        ({"title": "A", "year": 10**6}, "`year` is 1000000, which is no year"),
+        ({"title": "A", "columns": {"Year": 1990}}, "'Year' is not a value among others"),
+        ({"title": "A", "columns": {"key": "a"}}, "no column 'key'; its columns are"),
+        ({"title": "A", "columns": {"length": b"117"}}, "length: bytes are no value"),
     ],
 )
 def test_items_that_cannot_be_added(arguments: dict[str, Any], message: str, nine_films_path: Path) -> None:
@@ -76,6 +83,20 @@ def test_items_that_cannot_be_added(arguments: dict[str, Any], message: str, nin
     with pytest.raises(UsageError, match=message):
         add_item(nine_films_path, **arguments)
     assert catalog_content(nine_films_path) == before
+
+
+@pytest.mark.parametrize("length", [117, 117.0, np.int64(117), np.float32(117), Decimal(117)])
+def test_numbers_of_other_libraries_are_numbers(length: Any, nine_films_path: Path) -> None:
+    add_item(nine_films_path, "Short", id="s", columns={"length": length})
+    with Catalog.open(nine_films_path) as catalog:
+        assert catalog.by_ids(["s"])["s"].columns["length"] == 117
+
+
+def test_a_catalog_without_row_numbers_left(nine_films_path: Path) -> None:
+    with closing(sqlite3.connect(nine_films_path)) as connection, connection:
+        connection.execute("UPDATE items SET \"row\" = 9223372036854775807 WHERE id = '2'")
+    with pytest.raises(CatalogError, match="no row numbers left"):
+        add_item(nine_films_path, "One more")
 
 
 def test_items_that_cannot_be_removed(nine_films_path: Path) -> None:

@@ -210,6 +210,7 @@ def test_add_and_remove(messy_catalog_path: Path, tmp_path: Path) -> None:
     [
         (["add"], "nothing to add"),
         (["add", "--title", "x", "--set", "genres"], "not of the form COLUMN=VALUE"),
+        (["add", "--title", "x", "--set", "genres=a", "--set", "Genres=b"], "--set gives 'Genres' twice"),
         (["add", "--title", "x", "--year", "soon"], "--year 'soon' is not a number"),
         (["add", "more.csv", "--set", "a=b"], "--set is for one item"),
         (["add", "--title", "x", "--id", "007"], "has the id '007'"),

@@ -175,6 +175,7 @@ WRONG_TEXT = """
 2  batch {badjson} -o {new}.jsonl ASK                           | line
 2  batch {users} -o {users} ASK                           | {users}
 2  batch {users} -o {text} ASK                            | {text}
+2  batch {users} -o {m} ASK --force                    | {m}
 2  batch {users} -o {dir} ASK                             | {dir}
 2  batch {users} -o {under}/x.jsonl ASK                   | {under}
 2  batch {users} -o {new}.jsonl ASK --workers 0                 | --workers
@@ -236,6 +237,7 @@ WRONG_TEXT = """
 2  verdicts --data no-such-data --model {m}               | no-such-data
 2  verdicts --data {d} --model {m} --record {none}        | {none}
 2  verdicts --data {d} --model {m} --users 1              | --users
+2  verdicts --data {d} --model {m} --plot {text}          | {text}
 2  catalog build {none} -o {new}                          | {none}
 2  catalog build {dir} -o {new}                           | {dir}
 2  catalog build {loop} -o {new}                          | {loop}
@@ -260,6 +262,7 @@ WRONG_TEXT = """
 2  catalog add --title X --year abc --catalog {c}         | --year
 2  catalog add --title X --set nonsense --catalog {c}     | --set
 2  catalog add --title X --set nonsense=1 --catalog {c}   | nonsense
+2  catalog add --title X --set year=1990 --catalog {c}    | --year
 2  catalog remove no-such-id --catalog {c}                | no-such-id
 2  catalog remove x --catalog {none}                      | {none}
 2  models pull nonsense                                   | nonsense
@@ -277,10 +280,11 @@ WRONG_TEXT = """
 2  data import --interactions {events} --items {items} --name n --license MIT --out {dir}  | {dir}
 2  data show nonsense                                     | nonsense
 2  data show {dir}                                        | {dir}
-2  data instructions --data nonsense --out {new}          | nonsense
+2  data instructions --data nonsense --out {new}.jsonl    | nonsense
 2  data instructions --data {d} --out {dir} -n 5             | {dir}
 2  data instructions --data {d} --out {new} -n 0          | -n
-4  data instructions --data {d} --out {new} --teacher nonsense  | nonsense
+4  data instructions --data {d} --out {new}.jsonl --teacher nonsense  | nonsense
+2  data instructions --data {d} --out {text} -n 5      | {text}
 2  prior build --data nonsense --out {new}                | nonsense
 2  prior build --data {d} --out {text}                    | {text}
 2  prior build --data {d} --out {under}/x                 | {under}

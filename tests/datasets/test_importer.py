@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,19 @@ def test_a_data_set_is_not_written_over_what_it_is_made_of(tmp_path: Path) -> No
         with pytest.raises(UsageError, match="over what is read"):
             import_files(interactions, items, out, ABOUT, ColumnNames(), force=True, on_event=no_event)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_notes_name_a_pipe_and_not_its_copy(tmp_path: Path) -> None:
+    pipe = tmp_path / "items.fifo"
+    notes: list[str] = []
+    (tmp_path / "events.csv").write_text("user,item,timestamp\nann,1,5\n")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("id,title\n1,Heat\n2,\n3,\\N\n",))
+    writer.start()
+    files = (tmp_path / "events.csv", pipe, tmp_path / "made")
+    import_files(*files, ABOUT, ColumnNames(), force=False, on_event=no_event, on_note=notes.append)
+    writer.join()
+    assert notes == [f"{pipe}: left out: 2 rows without a title"]
 
 
 def test_without_a_folder_it_goes_to_its_place(tmp_path: Path, own_home: Path) -> None:

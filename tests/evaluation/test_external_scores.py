@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ def test_scores_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         assert "\n" not in raised.value.message
 
     refused_with("scores.npz cannot be used")
+    os.mkfifo(path)
+    refused_with("scores.npz cannot be used")
+    path.unlink()
     save_scores(path, good, SPLIT, "validation")
     refused_with("made for another evaluation: target differ")
     save_scores(path, good, replace(SPLIT, ties="item"))

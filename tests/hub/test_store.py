@@ -96,6 +96,8 @@ def test_a_model_that_this_version_makes_otherwise_is_made_again(
     assert later.get("tiny")[0].name == "tiny-F32.gguf"  # what is there goes on working
     with pytest.raises(OfflineError, match="this version's model 'tiny' is not in"):
         bring(later, offline=True)
+    with pytest.raises(OfflineError, match="'tiny' is to be fetched again, and the network is forbidden"):
+        bring(models, offline=True, force=True)
     assert bring(later).file == "tiny-v2-F32.gguf"
     assert later.verify("tiny").file == "tiny-v2-F32.gguf"
     assert names(models) == {".lock", "tiny"}

@@ -234,6 +234,25 @@ def test_a_calibration_that_fails_leaves_the_one_before(recommender: Recommender
     assert [item.score for item in after.items] == [item.score for item in before.items]
 
 
+@pytest.mark.parametrize("name", ["recommend", "forget", "close"])
+@pytest.mark.parametrize("is_main_thread", [True, False])
+def test_a_call_from_a_callback_of_a_call_is_refused(
+    recommender: Recommender, name: str, *, is_main_thread: bool
+) -> None:
+    arguments = (["Jaws"],) if name == "recommend" else ()
+    expected = recommender.recommend(["Jaws"], k=3)
+    shutil.rmtree(paths.cache_path() / "indexes", ignore_errors=True)  # so that there is a calibration to learn
+
+    def calibrate() -> None:
+        recommender.calibrate(1, lambda _done, _total: getattr(recommender, name)(*arguments))
+
+    with ThreadPoolExecutor(1) as pool:
+        call = calibrate if is_main_thread else lambda: pool.submit(calibrate).result(60)
+        with pytest.raises(UsageError, match="in a callback of its own call"):
+            call()
+    assert [item.score for item in recommender.recommend(["Jaws"], k=3).items] == scores(expected)
+
+
 def test_waiting_for_another_request_counts_for_the_deadline(recommender: Recommender) -> None:
     expected = recommender.recommend(["Jaws"], k=3)
     begun, go_on = threading.Event(), threading.Event()

@@ -117,6 +117,20 @@ def test_what_is_no_file_is_no_cache(tmp_path: Path, kind: str, caplog: pytest.L
     assert ("is not kept" in caplog.text) == (kind == "folder")
 
 
+def test_no_title_is_likelier_than_sure(tmp_path: Path) -> None:
+    expected, _ = loaded(tmp_path)
+    (path,) = tmp_path.iterdir()
+    with np.load(path) as archive:
+        np.savez(path, logprobs=-archive["logprobs"], catalog=archive["catalog"])
+    assert loaded(tmp_path) == (expected, 1)
+
+
+def test_a_folder_that_is_a_file_holds_no_damaged_calibration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    loaded(tmp_path / "file")
+    assert "damaged" not in caplog.text
+
+
 def test_what_cannot_be_kept_is_an_answer_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with largest_file(100):
         assert loaded(tmp_path) == ([-1.0, -2.0, -3.0, -4.0], 1)

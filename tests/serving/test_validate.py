@@ -9,6 +9,7 @@ import pytest
 
 from genrec_edge.errors import UsageError
 from genrec_edge.options import Request
+from genrec_edge.records import Interaction
 
 if TYPE_CHECKING:
     from genrec_edge import Recommender
@@ -37,6 +38,16 @@ if TYPE_CHECKING:
         ({"history": "Toy Story"}, "list"),
         ({"exclude": "Toy Story"}, "list"),
         ({"candidates": "Toy Story"}, "list"),
+        ({"history": ["Jaws", None]}, "`history` holds None, which is neither a title nor an Interaction"),
+        ({"history": [{"title": "Jaws"}]}, "neither a title nor an Interaction"),
+        ({"history": [("Jaws", 1975)]}, "neither a title nor an Interaction"),
+        ({"exclude": [5]}, "`exclude` holds 5, which"),
+        ({"candidates": [b"Jaws"]}, "`candidates` holds b'Jaws', which"),
+        ({"history": [Interaction(title="Jaws", rating="5")]}, "rating is '5', not a finite number"),  # type: ignore[arg-type]
+        ({"history": [Interaction(title="Jaws", year="1975")]}, "year is '1975', not a finite number"),  # type: ignore[arg-type]
+        ({"history": [Interaction(title="Jaws", timestamp="2024-01-31")]}, "timestamp is '2024-01-31'"),  # type: ignore[arg-type]
+        ({"history": [Interaction(title="Jaws", rating=math.nan)]}, "rating is nan"),
+        ({"history": [Interaction(id=7)]}, "id is 7, not a text"),  # type: ignore[arg-type]
     ],
 )
 def test_arguments_out_of_range_are_refused(recommender: Recommender, arguments: dict[str, Any], message: str) -> None:

@@ -84,7 +84,8 @@ def export_instructions(
         ModelInvalidError: llama.cpp cannot load the teacher.
         DiskFullError: there is no space left.
     """
-    require_other_file(path, [dataset.path / name for name in FILES])
+    read = [dataset.path / name for name in FILES]
+    require_other_file(path, read if teacher is None else [*read, teacher.path])
     facts = facts_of(dataset)
     if not any(facts):
         message = f"the catalog of {dataset.name} has only titles; instructions need facts such as genres"
