@@ -179,7 +179,7 @@ def files(home: Path) -> set[str]:
     A catalog is remembered as checked unless it was made just now, which depends on how fast this test is.
     """
     found = {path.relative_to(home) for path in home.rglob("*")}
-    return {str(path) for path in found if path.parent.name != "locks" and path.name != "checked-catalogs.json"}
+    return {str(path) for path in found if path.parent.name != "locks"} - {"cache", "cache/checked-catalogs.json"}
 
 
 @dataclass

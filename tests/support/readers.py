@@ -43,7 +43,7 @@ class Reader:
         shutil.copytree(shelf / "ml-100k", self._data)
 
     def does(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a line in a shell. The first pull of ml-100k makes the whole data set; later commands find the small part."""
+        """Run a line in a shell. The first pull of ml-100k makes all of it; later commands find the small part."""
         small_part = self._data.with_name("part")
         is_first_pull = command.startswith("genrec-edge data pull ml-100k") and not self._has_pulled
         if is_first_pull:
