@@ -39,14 +39,20 @@ def main() -> None:
 
         program.app()
     except KeyboardInterrupt:
-        interrupts.say()
-        raise SystemExit(interrupts.EXIT_CODE) from None
+        _say_interrupted()
     except _WHILE_LOADING as e:  # commands see to theirs
+        if interrupts.came():  # a library that was being loaded made another error of it
+            _say_interrupted()
         if not isinstance(e, MemoryError) and not any(sign in str(e) for sign in _NO_ROOM_SIGNS):
             raise
         _say_no_room()
     finally:
         interrupts.finish()
+
+
+def _say_interrupted() -> NoReturn:
+    interrupts.say()
+    raise SystemExit(interrupts.EXIT_CODE) from None
 
 
 def _say_no_room() -> NoReturn:
