@@ -114,6 +114,20 @@ def test_unknown_options_and_missing_values_are_usage_errors(recommend_command: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--json=true"], "option '--json' does not take a value"),
+        (["--json", "--decode", "x"], "invalid value for '--decode': 'x' is not one of 'exact', 'beam', 'free'"),
+    ],
+)
+def test_a_wrong_option_is_said_in_json_and_in_words(
+    recommend_command: list[str], arguments: list[str], message: str
+) -> None:
+    result = run(*recommend_command, *arguments)
+    assert (result.exit_code, json.loads(result.stdout)["error"]["message"]) == (2, message)
+
+
 def test_a_message_cannot_steer_the_terminal(recommend_command: list[str]) -> None:
     nasty = "x\x1b[2J\x1b]0;owned\x07\u202e\ny"
     for result in (

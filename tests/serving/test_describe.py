@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from genrec_edge import Recommender
 from genrec_edge.catalog.facts import facts_text
+from genrec_edge.catalog.writer import build
 from genrec_edge.decoding import prompts
+from genrec_edge.errors import NothingToRecommendError
 from genrec_edge.profiles.tastes import profile_text
 from genrec_edge.records import Fact
 from genrec_edge.serving import describe
@@ -16,8 +19,7 @@ from tests.support.recommenders import HISTORY, log_softmax, nats_of, row_of, us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from genrec_edge import Recommender
+    from pathlib import Path
 
 
 def test_a_description_ranks_what_makes_the_history_likelier(twelve_films: Recommender, logits_after: Any) -> None:
@@ -55,6 +57,16 @@ def test_people_are_said_of_a_history_only_if_it_has_more_of_them_than_the_catal
     assert describe.facts_of_many(items_by_id[:2], lambda _: 0.1) == {drama: 2, ann: 1, cy: 1}
     stocked = [(*facts, Fact("stock", "0"), Fact("sizes", "38")) for facts in items_by_id]
     assert describe.facts_of_many(stocked, lambda _: 0.1) == {drama: 3, war: 1, ann: 2}
+
+
+def test_what_everything_has_is_not_nothing(tiny_llama: Path, tmp_path: Path, own_cache: None) -> None:
+    (tmp_path / "c.csv").write_text("title,author\nA,Ann\nB,Ann\nC,Ann\n")
+    build(tmp_path / "c.csv", tmp_path / "c.db")
+    with (
+        Recommender.open(tiny_llama, tmp_path / "c.db", n_threads=1) as recommender,
+        pytest.raises(NothingToRecommendError, match="says nothing of these items that is rarer elsewhere"),
+    ):
+        recommender.describe(["A"])
 
 
 def phrase_shares(

@@ -132,6 +132,12 @@ def test_sha256_and_its_progress(tmp_path: Path) -> None:
     assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+def test_a_pipe_is_not_hashed_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is not a file"):
+        sha256_file(tmp_path / "pipe")
+
+
 def test_room_is_measured_where_the_file_will_be(tmp_path: Path) -> None:
     require_free(tmp_path / "not" / "there" / "yet", 1)
     with pytest.raises(DiskFullError, match="1,152,921,504,606,846,976 bytes are needed"):
