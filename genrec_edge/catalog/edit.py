@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +22,7 @@ from genrec_edge.storage.tables import TableSource, distinct_names, open_source
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from genrec_edge.catalog.writer import BuildReport
     from genrec_edge.records import Value
@@ -69,6 +70,8 @@ def add_item(
     if year is not None and parse_year(year) is None:
         hint = f"give a whole number from {MIN_YEAR:,} to {MAX_YEAR:,} but 0; years before Christ are negative"
         raise UsageError(f"`year` is {year!r:.60}, which is no year", hint=hint)
+    if not (columns is None or (isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns))):
+        raise UsageError(f"`columns` is {columns!r:.60}", hint="give a mapping from names of columns to values")
     values = ((name, _plain_value(name, value)) for name, value in (columns or {}).items())
     cells: list[tuple[str, object]] = [("title", title), ("year", year), *values]
     roles = Roles(title=0, year=1, id=None if id is None else len(cells))

@@ -104,7 +104,8 @@ class _Checker:
         for i, token in enumerate(self._tokens):
             operator = token.keyword
             if operator in _COMPARISONS:
-                self._compare(self._before(i), self._after(i), is_ordering=operator in _ORDERINGS)
+                for left, right in self._sides(i):
+                    self._compare(left, right, is_ordering=operator in _ORDERINGS)
             elif operator in {"between", "in"}:
                 start = i - 1 if self._token(i - 1).keyword == "not" else i
                 left = self._before(start)
@@ -113,6 +114,15 @@ class _Checker:
 
     def _token(self, i: int) -> Token:
         return self._tokens[i] if 0 <= i < len(self._tokens) else _NO_TOKEN
+
+    def _sides(self, i: int) -> list[tuple[_Operand, _Operand]]:
+        """Return what the comparison at token `i` compares: two operands, or the values of two rows, one by one."""
+        start = self._openings.get(i - 1)
+        if start is not None and not self._is_called(start - 1):
+            left, right = self._members(start - 1), self._members(i)
+            if len(left) == len(right) > 1:
+                return [(self._after(a), self._after(b)) for a, b in zip(left, right, strict=True)]
+        return [(self._before(i), self._after(i))]
 
     def _compare(self, left: _Operand, right: _Operand, *, is_ordering: bool) -> None:
         if {left.type, right.type} != {"number", "text"}:
@@ -159,7 +169,7 @@ class _Checker:
 
     def _operand(self, i: int) -> _Operand:
         token = self._token(i)
-        if token.kind == "number":
+        if token.kind == "number" or (token.keyword in {"true", "false"} and token.keyword not in self._columns):
             return _Operand("number", token.text)
         if token.kind == "string":
             return _Operand("text", shortened(token.text[1:-1]), literal=token.text[1:-1].replace("''", "'"))
@@ -179,13 +189,27 @@ class _Checker:
         return self._token(i).kind == "word" and self._token(i).keyword not in _WORDS_BEFORE_BRACKETS
 
     def _in_brackets(self, i: int) -> _Operand:
-        """Return the operand that the brackets at token `i` hold alone; one without a type if they hold more."""
+        """Return the operand that the brackets at token `i` hold alone, or a sum; other terms have no type."""
         end = self._partners[i]
         while self._token(i + 1).text == "(" and self._partners[i + 1] == end - 1:
             i, end = i + 1, end - 1
         is_call = self._is_called(i + 1) and self._token(i + 2).text == "("
         last = self._partners[i + 2] if is_call else i + 1
-        return self._operand(i + 1) if last == end - 1 else _Operand("")
+        return self._operand(i + 1) if last == end - 1 else self._sum(i + 1, end)
+
+    def _sum(self, start: int, end: int) -> _Operand:
+        """Return the type of what stands between two tokens, if operators of numbers or texts are all that joins it."""
+        found, at = _Operand(""), start
+        while at < end:
+            token = self._token(at)
+            if token.keyword in _WORDS_BEFORE_BRACKETS | _COMPARISONS or token.text == ",":
+                return _Operand("")
+            if at > start and token.text in _ARITHMETIC:
+                found = _Operand("number", "a sum")
+            elif token.text == "||":
+                return _Operand("text", "a text")
+            at = self._partners.get(at, at) + 1
+        return found
 
     def _chosen(self, i: int, n_arguments: int | None) -> _Operand:
         """Return the argument that a function may give: a column of text, if one is among them."""

@@ -76,6 +76,8 @@ def test_a_file_is_added_whole_or_not_at_all(nine_films_path: Path, tmp_path: Pa
         ({"title": "A", "columns": {"Year": 1990}}, "'Year' is not a value among others"),
         ({"title": "A", "columns": {"key": "a"}}, "no column 'key'; its columns are"),
         ({"title": "A", "columns": {"length": b"117"}}, "length: bytes are no value"),
+        ({"title": "A", "columns": 5}, "`columns` is 5"),
+        ({"title": "A", "columns": {5: 1}}, "`columns` is {5: 1}"),
     ],
 )
 def test_items_that_cannot_be_added(arguments: dict[str, Any], message: str, nine_films_path: Path) -> None:
