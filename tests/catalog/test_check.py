@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 WRONG_VALUES = {
     "title blob": ("UPDATE items SET title = x'80' WHERE id = '2'", "title"),
     "title not text": ("UPDATE items SET title = CAST(x'80' AS TEXT) WHERE id = '2'", "UTF-8"),

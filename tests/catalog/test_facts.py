@@ -24,6 +24,7 @@ def made(folder: Path, text: str, lists: tuple[str, ...] = ()) -> Path:
     return folder / "items.db"
 
 
+@pytest.mark.slow
 def test_the_facts_of_films_are_those_of_the_table(films: Catalog) -> None:
     """Against SQL over the file: every value of every list column, and the decade."""
     catalog_facts, rows = CatalogFacts(films), [1, 101, 5000, 17000]

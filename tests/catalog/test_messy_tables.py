@@ -17,6 +17,8 @@ from tests.support.catalogs import catalog_content
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def titles_where(path: Path, where: str) -> list[str]:
     with Catalog.open(path) as catalog:

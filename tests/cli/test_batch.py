@@ -24,6 +24,7 @@ def users_command(tmp_path: Path, tiny_llama: Path, tricky_path: Path) -> list[s
     return ["batch", str(tmp_path / "users.jsonl"), *setup]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_refused(users_command: list[str], tmp_path: Path) -> None:
     wrong = str(tmp_path / "out.csv")
     assert_one_line([*users_command, "--out", wrong], "out.csv does not have the name of an output file")

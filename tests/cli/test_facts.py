@@ -48,6 +48,7 @@ def test_recommend_says_what_facts_add(options: list[str]) -> None:
     assert all("facts" not in item for item in without["items"])
 
 
+@pytest.mark.slow
 def test_rerank_and_batch_take_it_too(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("f1\nf2\nf7\n")
     ranked = run_json("rerank", *options, "-H", "f3", "--candidates", str(tmp_path / "c.txt"), "--facts-weight", "2.5")

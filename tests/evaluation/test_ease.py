@@ -64,6 +64,7 @@ def test_items_without_events_cost_nothing_and_score_nothing() -> None:
     assert np.count_nonzero(many) == np.count_nonzero(few)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plain_items", "n_users", "needed"), [(10_000, 3, "0.1 GB"), (0, 3, "0.0 GB"), (0, 5000, "0.0 GB")]
 )

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 FRENCH = "(language = 'French' OR country = 'France')"
 ITALIAN = "(language = 'Italian' OR country = 'Italy')"
 EASTWOOD = "(director = 'Clint Eastwood' OR cast = 'Clint Eastwood')"

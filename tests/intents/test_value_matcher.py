@@ -14,6 +14,8 @@ from genrec_edge.records import Fact
 if TYPE_CHECKING:
     from genrec_edge.catalog.reader import Catalog
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def matcher(films: Catalog) -> ValueMatcher:

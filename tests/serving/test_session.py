@@ -77,6 +77,7 @@ def test_a_deadline_ends_the_request_and_only_it(recommender: Recommender) -> No
     assert ids(unhurried) == ids(expected)
 
 
+@pytest.mark.slow
 def test_a_filter_that_takes_long_ends_with_the_deadline_and_when_cancelled(recommender: Recommender) -> None:
     long, set_of_others = grown("'aeiaeiaei'", 4, 12), grown("'aeiaeiaei'", 3, 14)
     # 2 s is the limit of a filter; this one takes hours
@@ -179,6 +180,7 @@ def test_many_users_are_answered_from_a_catalog_that_changed_since_the_last_requ
                     assert ids(result) == ids(expected)
 
 
+@pytest.mark.slow
 def test_a_clone_follows_the_catalog_as_its_session_does(
     tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
 ) -> None:
@@ -272,6 +274,7 @@ def test_waiting_for_another_request_counts_for_the_deadline(recommender: Recomm
         assert ids(first.result()) == ids(expected)
 
 
+@pytest.mark.slow
 def test_the_wait_for_an_index_that_another_process_builds_ends_with_the_deadline(
     tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
 ) -> None:
@@ -312,6 +315,7 @@ def test_resolving_a_long_history_ends_with_the_deadline(
     assert ids(recommender.recommend(["Jaws"], k=3)) == ids(expected)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_wait_for_an_index_when_a_session_is_opened(
     tiny_llama: Path, own_catalog_path: Path, tmp_path: Path, own_cache: None
 ) -> None:
