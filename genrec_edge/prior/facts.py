@@ -70,6 +70,16 @@ def column_weight(name: str, information: float) -> float:
     return _OTHER / max(information, _LEAST_INFORMATION)
 
 
+def history_weights(history: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the latest 20 items of a history of positions, oldest first, the newest first, and their weights w_i.
+
+    Of an item that stands there several times, the latest place counts. The weights sum to one.
+    """
+    newest_first = list(dict.fromkeys(reversed(history)))[:LATEST]
+    weights = _DECAY ** np.arange(len(newest_first), dtype=np.float64)
+    return np.array(newest_first, np.int64), weights / max(weights.sum(), 1.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FactColumn:
     """One column of an index.
@@ -147,10 +157,8 @@ class FactIndex:
 
     def _lifts(self, history: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the values that a history has, ascending, and the lift of each."""
-        newest_first = list(dict.fromkeys(reversed(history)))[:LATEST]
-        weights = _DECAY ** np.arange(len(newest_first), dtype=np.float64)
-        weights /= weights.sum() if newest_first else 1.0
-        slices = [slice(int(self.item_starts[item]), int(self.item_starts[item + 1])) for item in newest_first]
+        newest_first, weights = history_weights(history)
+        slices = [slice(int(self.item_starts[i]), int(self.item_starts[i + 1])) for i in newest_first.tolist()]
         having = np.concatenate([np.empty(0, np.int64), *(self.item_values[part] for part in slices)])
         values, which = np.unique(having, return_inverse=True)
         weight_of = np.repeat(weights, [part.stop - part.start for part in slices])

@@ -1,0 +1,151 @@
+"""One score of all that is known without the model: facts in common, liked sets, how well known an item is, own counts.
+
+A log-linear mixture over the items j of a catalog after a history h, in nats:
+
+    score(j) = a_f * facts(j) + a_l * log(.002 + liked(j)) + a_k * known(j)
+             + a_s * log(2 + N * near(j)) + a_e * log(2 + N * ease(j))
+
+`facts` as in `facts.py`, `liked` as in `liked.py`, `known` from 0 to 1; `near` and `ease` are the shares of S_.5 and of
+E in `model.py`, which only the events of one's own users give, N the number of items. What knows nothing of a history,
+or is not there at all, is the same for all items and changes no order: no columns, no liked sets, no column `known`.
+There is no popularity in it on purpose: what everybody watched in a week is no taste.
+
+The weights were fitted by conditional likelihood to open data, see "Films of today" in docs/training.md: `OPEN` to what
+people liked next among what was popular that week, and to liked sets; `COUNTED` to the next item among all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.prior.cross_fitting import leave_user_out
+from genrec_edge.prior.model import ALPHA, DECAYS, SEEN_LOGPROB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.prior.cross_fitting import CrossFitted
+    from genrec_edge.prior.facts import FactIndex
+    from genrec_edge.prior.liked import LikedSets
+    from genrec_edge.prior.model import PriorCounts
+
+LIKED_FLOOR = 0.002
+SHARE_FLOOR = 2.0
+MOST_KNOWN = 100.0
+"""What a column `known` has for what everybody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixtureWeights:
+    """a_f, a_l, a_k, a_s, a_e: nats for each nat of a part, and for `known` from 0 to 1."""
+
+    facts: float = 0.91
+    liked: float = 0.58
+    known: float = 2.43
+    near: float = 0.0
+    ease: float = 0.0
+
+
+OPEN = MixtureWeights()
+COUNTED = MixtureWeights(facts=0.62, liked=0.2, known=2.2, near=0.7, ease=0.2)
+"""Where there are events of one's own users."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """What is known of the items of a catalog, by position; each part may be missing.
+
+    Attributes:
+        n_items: how many items there are.
+        weights: of the parts.
+        facts: of the same items.
+        liked: sets of the same items.
+        known: (n_items,) float64 from 0 to 1.
+        counts: of one's own events.
+    """
+
+    n_items: int
+    weights: MixtureWeights = OPEN
+    facts: FactIndex | None = None
+    liked: LikedSets | None = None
+    known: NDArray[np.float64] | None = None
+    counts: PriorCounts | None = None
+
+    def parts(self, history: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+        """Return what each part that is there gives each item after a history of positions, oldest first.
+
+        They are weighted, in nats, and their names are those of `MixtureWeights`.
+        """
+        parts = self._parts_without_counts(history)
+        if self.counts is not None and len(history):
+            items = np.array(history, np.int64)
+            newest_first = items[::-1]
+            scale = np.maximum(self.counts.events[newest_first], 1) ** ALPHA
+            near = self.counts.cooccurrence.sums(newest_first, DECAYS[0] ** np.arange(len(items))[None] / scale)[0]
+            parts |= self._counted_parts(near, self.counts.ease.scores(np.unique(items)))
+        return parts
+
+    def log_prob(self, history: Sequence[int]) -> NDArray[np.float64]:
+        """Return the log-probability of each item after a history of positions, oldest first: (n_items,), finite.
+
+        The probabilities of the items outside of the history sum to one; those of the history get `SEEN_LOGPROB`.
+        """
+        scores = sum(self.parts(history).values(), np.zeros(self.n_items))
+        return normalised(scores, np.array(history, np.int64))
+
+    def cross_fitted(self, histories: Sequence[NDArray[np.int32]]) -> CrossFitted:
+        """Return the function (user, history, start) that a model is trained with, as `cross_fitting.cross_fitted`.
+
+        `counts`, and the first group of `liked`, were made of `histories`, one set for each; the user's own are left
+        out.
+        """
+        without_user = None if self.counts is None else leave_user_out(self.counts, histories)
+
+        def log_probs(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
+            sums = None if without_user is None else without_user(user, history, start)[0]
+            rows = np.empty((len(history) - start, self.n_items), np.float32)
+            for row, position in enumerate(range(start, len(history))):
+                before = history[:position]
+                parts = self._parts_without_counts(before.tolist(), user)
+                if sums is not None and position:
+                    parts |= self._counted_parts(sums[row, 0], sums[row, -1])
+                scores = sum(parts.values(), np.zeros(self.n_items))
+                rows[row] = normalised(scores, before.astype(np.int64))
+            return rows
+
+        return log_probs
+
+    def _parts_without_counts(self, history: Sequence[int], left_out: int = -1) -> dict[str, NDArray[np.float64]]:
+        weights = self.weights
+        parts: dict[str, NDArray[np.float64]] = {}
+        if self.facts is not None and weights.facts:
+            parts["facts"] = weights.facts * self.facts.scores(history)
+        if self.liked is not None and weights.liked:
+            parts["liked"] = weights.liked * np.log(LIKED_FLOOR + self.liked.scores(history, left_out))
+        if self.known is not None and weights.known:
+            parts["known"] = weights.known * self.known
+        return parts
+
+    def _counted_parts(self, near: NDArray[np.float64], ease: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {
+            "near": self.weights.near * np.log(SHARE_FLOOR + self.n_items * _shares(near)),
+            "ease": self.weights.ease * np.log(SHARE_FLOOR + self.n_items * _shares(ease)),
+        }
+
+
+def normalised(scores: NDArray[np.float64], history: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return scores as log-probabilities over the items outside of a history; its own items get `SEEN_LOGPROB`."""
+    unseen = np.ones(len(scores), np.bool_)
+    unseen[history] = False
+    log_probs = scores - (np.logaddexp.reduce(scores[unseen]) if unseen.any() else 0.0)
+    log_probs[history] = SEEN_LOGPROB
+    return log_probs
+
+
+def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return sums / max(float(sums.sum()), 1e-12)
