@@ -56,23 +56,21 @@ def records(found: list[Film]) -> Iterator[dict[str, object]]:
     scores = known.known(found)
     ordered = sorted(found, key=lambda film: (film.source != "shipped", film.id))
     for film, words in zip(ordered, keywords.keywords(ordered), strict=True):
-        yield film.record(words, scores[film.id])
+        yield film.record(words, aliases(film), scores[film.id])
 
 
-def aliases(found: list[Film]) -> Iterator[str]:
-    """Yield lines of id and another title that people use, where a looser comparison would not find the film by it."""
-    for film in sorted(found, key=lambda film: film.id):
-        keys = set(loose_keys(film.title))
-        for alias in film.aliases:
-            if keys.isdisjoint(loose_keys(alias)):
-                keys.update(loose_keys(alias))
-                yield f"{film.id}\t{alias}\n"
+def aliases(film: Film) -> list[str]:
+    """Return other titles that people use, where a looser comparison would not find the film by its own."""
+    keys, found = set(loose_keys(film.title)), []
+    for alias in film.aliases:
+        if keys.isdisjoint(loose_keys(alias)):
+            keys.update(loose_keys(alias))
+            found.append(alias)
+    return found
 
 
-def main(wheel_path: Path, out_path: Path, aliases_path: Path | None = None) -> Iterator[str]:
+def main(wheel_path: Path, out_path: Path) -> Iterator[str]:
     """Make the file out of the wheel of bokeh-sampledata and the sources here; yield lines that say what was done.
-
-    `aliases_path` gets the other titles of the films, a table of id and title.
 
     Raises:
         GenRecError: a source is not the pinned one, or the result is too large to ship.
@@ -85,9 +83,6 @@ def main(wheel_path: Path, out_path: Path, aliases_path: Path | None = None) -> 
         raise GenRecError(message)
     with atomic_write(out_path) as file:
         file.write(packed)
-    if aliases_path is not None:
-        with atomic_write(aliases_path) as file:
-            file.write("".join(("id\ttitle\n", *aliases(merged.films))).encode())
     yield from (f"{name}: {count:,}" for name, count in sorted(merged.counts.items()))
     in_file = Counter(film.source for film in merged.films)
     yield from (f"in the file from {source}: {count:,}" for source, count in in_file.items())

@@ -75,9 +75,9 @@ class Film:
             return list(dict.fromkeys([*mine, *values]))
         return mine
 
-    def record(self, keywords: list[str], known: int) -> dict[str, object]:
+    def record(self, keywords: list[str], aliases: list[str], known: int) -> dict[str, object]:
         """Return the line of the data file; a field without a value is left out."""
         row: dict[str, object] = {"id": self.id, "title": self.title, "year": self.year}
         row |= {name: self.facts.get(name) for name in FACTS}
-        row |= {"runtime": self.runtime, "awards": self.awards, "keywords": keywords, "known": known}
+        row |= {"runtime": self.runtime, "awards": self.awards, "keywords": keywords, "aliases": aliases, "known": known}
         return {name: value for name, value in row.items() if value not in (None, [])}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FILMS_PATH = Path(__file__).parents[1] / "data" / "films.jsonl.xz"
+_LICENCE = "CC0-1.0 AND MIT AND CC-BY-4.0"
+"""Of the facts of the films; `genrec_edge/data/LICENSE-films.txt` says what is whose."""
 _LOCK_WAIT_S = 120.0
 
 
@@ -60,7 +62,7 @@ def _build(path: Path, progress: Callable[[float], object] | None, *, replaces: 
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), path, wait_s=_LOCK_WAIT_S):
             if replaces or not path.is_file():
-                build(_FILMS_PATH, path, name="films", licence="CC0-1.0", force=replaces, progress=progress)
+                build(_FILMS_PATH, path, name="films", licence=_LICENCE, force=replaces, progress=progress)
     except OSError as e:
         message = f"cannot write the default catalog to {path.parent} ({e.strerror})"
         raise CatalogError(message, hint="set GENREC_EDGE_HOME to a folder that can be written") from e
