@@ -23,11 +23,10 @@ RUNTIME_ORDER = (
     " < decoding intents profiles < datasets < prior < serving < recommender evaluation < batch < cli"
 )
 CONVERT_ORDER = (
-    "build_films hf_json < films < tokenizer < checkpoint < lora quantization < verification < pipeline"
-    " < training.data < training"
+    "films hf_json < tokenizer < checkpoint < lora quantization < verification < pipeline < training.data < training"
 )
 PRINTERS = {"cli"}
-SCRIPTS = {"genrec_edge.convert.build_films", "genrec_edge.convert.films.__main__"}
+SCRIPTS = {"genrec_edge.convert.films.__main__"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from genrec_edge.convert.build_films import OUT_PATH
-from genrec_edge.convert.films.build import main
+from genrec_edge.convert.films.build import OUT_PATH, main
 from genrec_edge.errors import GenRecError
 
 if __name__ == "__main__":

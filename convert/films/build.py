@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_edge.convert import build_films
-from genrec_edge.convert.films import keywords, known, merge, names, sources
+from genrec_edge.convert.films import bokeh, keywords, known, merge, names, sources
 from genrec_edge.convert.films.joins import Index, loose_keys
 from genrec_edge.errors import GenRecError
 from genrec_edge.storage.files import atomic_write
@@ -18,21 +19,22 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.films.film import Film
 
+OUT_PATH = sources.DATA / "films.jsonl.xz"
 MAX_BYTES = 2 * 2**20
 
 
 def films(base: Iterable[Mapping[str, Any]]) -> merge.Merged:
-    """Return all films, joined and numbered; `base` are the films to 2014 as `build_films.films` yields them.
+    """Return all films, joined and numbered; `base` are the films to 2014 as `bokeh.films` yields them.
 
     Raises:
         GenRecError: a source is missing or not the pinned one.
     """
     merged = merge.Merged()
-    for film in sources.shipped(base, sources.corrections()):
+    for film in sources.to_2014(base, sources.corrections()):
         merged.add(film)
     listed = list(sources.movietweetings(sources.text("movietweetings/films-2018.tsv.xz"), "\t"))
-    rated = list(sources.movietweetings(sources.text("movietweetings/movies.dat.xz", sources.SHIPPED), "::"))
-    ratings = sources.ratings(sources.text("movietweetings/ratings.dat.xz", sources.SHIPPED))
+    rated = list(sources.movietweetings(sources.text("movietweetings/movies.dat.xz", sources.DATA), "::"))
+    ratings = sources.ratings(sources.text("movietweetings/ratings.dat.xz", sources.DATA))
     american = list(sources.wikipedia(sources.text("wikipedia/american-films.jsonl.xz")))
     mentioned = list(sources.redial(sources.text("redial/mentions.tsv.xz")))
     known_films = list(sources.by_hand(sources.plain_text(sources.BY_HAND)))
@@ -54,7 +56,7 @@ def films(base: Iterable[Mapping[str, Any]]) -> merge.Merged:
 def records(found: list[Film]) -> Iterator[dict[str, object]]:
     """Yield the lines: the films of earlier versions in their order, then the others by id."""
     scores = known.known(found)
-    ordered = sorted(found, key=lambda film: (film.source != "shipped", film.id))
+    ordered = sorted(found, key=lambda film: (film.source != "bokeh", film.id))
     for film, words in zip(ordered, keywords.keywords(ordered), strict=True):
         yield film.record(words, aliases(film), scores[film.id])
 
@@ -69,15 +71,21 @@ def aliases(film: Film) -> list[str]:
     return found
 
 
-def main(wheel_path: Path, out_path: Path) -> Iterator[str]:
+def pack(lines: Iterable[Mapping[str, object]]) -> bytes:
+    """Return the lines as compressed JSON, the same bytes on every machine."""
+    text = "".join(f"{json.dumps(line, ensure_ascii=False, separators=(',', ':'))}\n" for line in lines)
+    return lzma.compress(text.encode(), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
+
+
+def main(wheel_path: Path, out_path: Path = OUT_PATH) -> Iterator[str]:
     """Make the file out of the wheel of bokeh-sampledata and the sources here; yield lines that say what was done.
 
     Raises:
         GenRecError: a source is not the pinned one, or the result is too large to ship.
     """
     with tempfile.TemporaryDirectory() as folder:
-        merged = films(build_films.films(build_films.database(wheel_path, Path(folder))))
-    packed = build_films.pack(records(merged.films))
+        merged = films(bokeh.films(bokeh.database(wheel_path, Path(folder))))
+    packed = pack(records(merged.films))
     if len(packed) > MAX_BYTES:
         message = f"the packed films take {len(packed):,} bytes; at most {MAX_BYTES:,} can be shipped"
         raise GenRecError(message)

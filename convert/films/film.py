@@ -11,7 +11,7 @@ FACTS = ("genres", "director", "cast", "country", "language")
 """The lists of a film, in the order of the data file."""
 
 
-WHOLE_GENRES = frozenset({"shipped", "by hand"})
+WHOLE_GENRES = frozenset({"bokeh", "by hand"})
 """Sources that name all genres of a film."""
 
 
@@ -79,5 +79,6 @@ class Film:
         """Return the line of the data file; a field without a value is left out."""
         row: dict[str, object] = {"id": self.id, "title": self.title, "year": self.year}
         row |= {name: self.facts.get(name) for name in FACTS}
-        row |= {"runtime": self.runtime, "awards": self.awards, "keywords": keywords, "aliases": aliases, "known": known}
+        row |= {"runtime": self.runtime, "awards": self.awards}
+        row |= {"keywords": keywords, "aliases": aliases, "known": known}
         return {name: value for name, value in row.items() if value not in (None, [])}

@@ -1,4 +1,4 @@
-"""The genres of every source in the words of the shipped films."""
+"""The genres of every source in the words of the first films."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GENRES = (
     "Action", "Adventure", "Animation", "Biography", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy",
     "History", "Horror", "Music", "Musical", "Mystery", "Romance", "Sci-Fi", "Sport", "Thriller", "War", "Western",
 )  # fmt: skip
-"""Those of the shipped films; no other is written."""
+"""Those of the first films; no other is written."""
 
 _OTHER_WORDS = {
     # Wikidata's query names, in small letters.

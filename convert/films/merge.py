@@ -66,7 +66,7 @@ def is_rerelease(film: Film, index: Index) -> bool:
 
 
 def add_titles(merged: Merged, listed: Iterable[Film]) -> None:
-    """Let the shipped films be found by the titles that IMDb has for them, too."""
+    """Let the first films be found by the titles that IMDb has for them, too."""
     by_id = {film.id: film for film in merged.films}
     for row in listed:
         film = by_id.get(row.id)
@@ -95,7 +95,7 @@ def add_by_hand(merged: Merged, rows: Iterable[Film]) -> None:
         if found is None:
             merged.add(film)
             continue
-        if found.source != "shipped":
+        if found.source != "bokeh":
             film.aliases.append(found.title)
             found.title, found.year = film.title, film.year
         found.absorb(film)
@@ -113,7 +113,7 @@ def _doubles(film: Film, found: Film, index: Index) -> list[Film]:
     others: dict[Film, None] = {}
     for alias in film.aliases:
         other = index.find(Film(alias, film.year, "by hand", facts=film.facts))
-        if other is not None and other is not found and other.source != "shipped" and shared(other, film):
+        if other is not None and other is not found and other.source != "bokeh" and shared(other, film):
             others[other] = None
     return list(others)
 
@@ -225,12 +225,12 @@ def number(merged: Merged, numbers: Index) -> None:
 
 
 def without_doubles(merged: Merged) -> list[Film]:
-    """Return the films, of several with one title and year the one of which more is known; shipped films all stay."""
+    """Return the films, of several with one title and year the one of which more is known; the first films all stay."""
     kept: dict[tuple[str, int], Film] = {}
     films: list[Film] = []
     for film in sorted(merged.films, key=_weight):
         place = exact_key(film.title), film.year
-        if place in kept and film.source != "shipped":
+        if place in kept and film.source != "bokeh":
             merged.drop(film, "the title and year of another")
             continue
         kept[place] = film
@@ -239,4 +239,4 @@ def without_doubles(merged: Merged) -> list[Film]:
 
 
 def _weight(film: Film) -> tuple[bool, int, int, int, str]:
-    return film.source != "shipped", -film.renown, -film.ratings - film.mentions, -len(film.people("cast")), film.id
+    return film.source != "bokeh", -film.renown, -film.ratings - film.mentions, -len(film.people("cast")), film.id

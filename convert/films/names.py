@@ -1,4 +1,4 @@
-"""People's names in one spelling: that of the shipped films, wherever only spaces, hyphens or accents differ."""
+"""People's names in one spelling: that of the first films, wherever only spaces, hyphens or accents differ."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def _key(name: str) -> str:
 
 
 def respell(films: Iterable[Film]) -> int:
-    """Change the names of added films to the shipped spelling; return how many names changed.
+    """Change the names of added films to the spelling of the first films; return how many names changed.
 
-    "Hirokazu Koreeda" becomes "Hirokazu Kore-eda". Where the shipped films have several spellings, the commonest.
+    "Hirokazu Koreeda" becomes "Hirokazu Kore-eda". Where the first films have several spellings, the commonest.
     """
     films = list(films)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for film in films:
-        if film.source == "shipped":
+        if film.source == "bokeh":
             for fact in ("director", "cast"):
                 for name in film.facts.get(fact, ()):
                     counts[_key(name)][name] += 1
     spellings = {key: min(found, key=lambda name: (-found[name], name)) for key, found in counts.items()}
     changed = 0
     for film in films:
-        for fact in ("director", "cast") if film.source != "shipped" else ():
+        for fact in ("director", "cast") if film.source != "bokeh" else ():
             names = film.facts.get(fact, [])
             respelled = list(dict.fromkeys(spellings.get(_key(name), name) for name in names))
             changed += sum(name not in respelled for name in names)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec_edge.catalog import titles
-from genrec_edge.convert.build_films import split_names
 from genrec_edge.convert.films import genres, leads
+from genrec_edge.convert.films.bokeh import split_names
 from genrec_edge.convert.films.film import FACTS, Film
 from genrec_edge.errors import GenRecError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 FOLDER = Path(__file__).parents[2] / "models" / "sources"
-SHIPPED = Path(__file__).parents[2] / "genrec_edge" / "data"
+DATA = Path(__file__).parents[2] / "genrec_edge" / "data"
 """Where the files lie that the package ships as a data set, too."""
 PINS = {
     "movietweetings/films-2018.tsv.xz": "39bf90c147e850b24a9a5b9321c8b71033aa6c898357a6c35eed6ac7398b2a0d",
@@ -81,12 +81,12 @@ def corrections(folder: Path = FOLDER) -> dict[tuple[str, str], tuple[str, str]]
     return {(row["id"], row["field"]): (row["wrong"], row["right"]) for row in rows}
 
 
-def shipped(rows: Iterable[Mapping[str, Any]], corrections: Mapping[tuple[str, str], tuple[str, str]]) -> list[Film]:
-    """Return the films of Wikidata to 2014, as `build_films.films` yields them, with corrected titles and years."""
+def to_2014(rows: Iterable[Mapping[str, Any]], corrections: Mapping[tuple[str, str], tuple[str, str]]) -> list[Film]:
+    """Return the films of Wikidata to 2014, as `bokeh.films` yields them, with corrected titles and years."""
     films = []
     for row in rows:
         title, year = (_corrected(row, name, corrections) for name in ("title", "year"))
-        film = Film(title, int(year), "shipped", row["id"])
+        film = Film(title, int(year), "bokeh", row["id"])
         film.facts = {name: list(row[name]) for name in FACTS if name in row}
         film.runtime, film.awards = row.get("runtime"), row.get("awards")
         films.append(film)

@@ -11,7 +11,7 @@ from genrec_edge.convert.films.vocabulary import VOCABULARY, read
 from genrec_edge.errors import GenRecError
 
 
-def test_genres_of_every_source_become_those_of_the_shipped_films() -> None:
+def test_genres_of_every_source_become_those_of_the_first_films() -> None:
     assert genres.mapped(["science fiction", "crime thriller", "animated"]) == ["Sci-Fi", "Thriller", "Animation"]
     assert genres.mapped(["Short", "Film-Noir", "Crime", "Drama"]) == ["Crime", "Drama"]
     with pytest.raises(KeyError, match="Telenovela"):
@@ -100,10 +100,10 @@ def test_the_vocabulary_has_no_genre_and_no_trade_word() -> None:
         read("a line without words")
 
 
-def test_names_take_the_shipped_spelling() -> None:
-    shipped = Film("Shoplifters", 2008, "shipped", facts={"director": ["Hirokazu Kore-eda"]})
+def test_names_take_the_spelling_of_the_first_films() -> None:
+    first = Film("Shoplifters", 2008, "bokeh", facts={"director": ["Hirokazu Kore-eda"]})
     added = Film("Monster", 2023, "wikidata", facts={"director": ["Hirokazu Koreeda", "Nobody Else"]})
-    assert names.respell([shipped, added]) == 1
+    assert names.respell([first, added]) == 1
     assert added.facts["director"] == ["Hirokazu Kore-eda", "Nobody Else"]
 
 

@@ -26,7 +26,7 @@ HEAT = {"director": ["Michael Mann"], "cast": ["Al Pacino", "Robert De Niro"]}
 
 
 def test_a_rerelease_and_an_obscure_film_are_left_out() -> None:
-    merged = start(film("Heat", 1995, "shipped", "tt0113277", **HEAT))
+    merged = start(film("Heat", 1995, "bokeh", "tt0113277", **HEAT))
     rows = [
         film("Heat", 2022, "wikidata", "Q1", director=["Michael Mann"]),
         film("Heat", 2023, "wikidata", "Q2", director=["Somebody"], cast=["A B"]),
@@ -51,8 +51,8 @@ def test_a_film_by_hand_gives_title_year_and_brings_doubles_together() -> None:
     assert (made.title, made.year, made.renown, made.facts["cast"]) == ("Birds of Prey", 2020, 2, ["Margot Robbie"])
 
 
-def test_the_title_and_year_of_a_shipped_film_stay() -> None:
-    merged = start(film("Nikita", 1990, "shipped", "tt0100263", director=["Luc Besson"]))
+def test_the_title_and_year_of_a_first_film_stay() -> None:
+    merged = start(film("Nikita", 1990, "bokeh", "tt0100263", director=["Luc Besson"]))
     by_hand = film("La Femme Nikita", 1991, "by hand", director=["Luc Besson"])
     by_hand.aliases = ["Nikita"]
     merge.add_by_hand(merged, [by_hand])
@@ -69,7 +69,7 @@ def test_the_lead_corrects_a_year_of_wikidata() -> None:
 
 
 def test_ratings_join_by_id_and_few_are_not_enough() -> None:
-    merged = start(film("Spirited", 2001, "shipped", "tt1"))
+    merged = start(film("Spirited", 2001, "bokeh", "tt1"))
     rows = [
         film(name, 2012, "movietweetings", number) for name, number in (("Sen", "tt1"), ("New", "tt2"), ("Rare", "tt3"))
     ]
@@ -78,7 +78,7 @@ def test_ratings_join_by_id_and_few_are_not_enough() -> None:
 
 
 def test_a_mention_of_an_obscure_namesake_is_left_out() -> None:
-    merged = start(film("Signs", 2002, "shipped", "tt1", director=["M. Night Shyamalan"]))
+    merged = start(film("Signs", 2002, "bokeh", "tt1", director=["M. Night Shyamalan"]))
     merged.films[0].mentions = 40
     row = film("Signs", 2008, "redial")
     row.mentions = 31
@@ -109,8 +109,8 @@ def test_of_one_title_and_year_one_film_stays() -> None:
     merged = start(
         film("Rose", 2021, "wikidata", "Q1", cast=["A"]),
         film("Rose", 2021, "wikidata", "Q2", cast=["B", "C"]),
-        film("Adam", 1992, "shipped", "tt1"),
-        film("Adam", 1992, "shipped", "tt2"),
+        film("Adam", 1992, "bokeh", "tt1"),
+        film("Adam", 1992, "bokeh", "tt2"),
     )
     assert {made.id for made in merge.without_doubles(merged)} == {"Q2", "tt1", "tt2"}
 
@@ -119,10 +119,10 @@ def test_known_is_comparable_between_years_with_and_without_counts() -> None:
     films = []
     for year in range(1996, 2006):
         for place in range(20):
-            made = film(f"{year} {place}", year, "shipped", f"tt{year}{place:02}")
+            made = film(f"{year} {place}", year, "bokeh", f"tt{year}{place:02}")
             made.ratings = 2 ** (10 - place // 2)
             films.append(made)
-    old = film("Old", 1950, "shipped", "tt1950")
+    old = film("Old", 1950, "bokeh", "tt1950")
     old.ratings = 2
     first, second, last = (film(name, 2024, "wikidata", name) for name in ("First", "Second", "Last"))
     first.renown, second.renown = 3, 1

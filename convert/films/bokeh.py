@@ -1,36 +1,25 @@
-"""Makes the catalog data that the package ships: films of Wikidata, from the sample data of Bokeh.
+"""Reads the films of Wikidata to 2014 out of the wheel of Bokeh's sample data, which has them in a database; CC0.
 
-    pip download --no-deps bokeh-sampledata==2026.1
-    python -m genrec_edge.convert.build_films bokeh_sampledata-2026.1-py3-none-any.whl
-
-The output is the same, byte for byte, on every machine. The films are CC0; `genrec_edge/data/README.md` names the
-source.
+They are "the first films" here: version 0.1 shipped them alone, and their ids, titles and order stay.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import lzma
 import sqlite3
-import sys
-import tempfile
 import zipfile
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import titles
 from genrec_edge.errors import GenRecError
-from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-OUT_PATH = Path(__file__).parents[1] / "genrec_edge" / "data" / "films.jsonl.xz"
 MEMBER = "bokeh_sampledata/_data/movies.db"
 SHA256 = "1d9c6a02e488d0354b2309e16130c58820a91ac2ce417e814c5964f9579a65ac"
-MAX_BYTES = 2 * 1024 * 1024
 
 _QUERY = """
 SELECT ID, imdbID, Title, Year, Genre, Director, "Cast", Country, Language, Runtime, Awards FROM omdb
@@ -61,13 +50,6 @@ def films(database_path: Path) -> Iterator[dict[str, object]]:
             yield {name: value for name, value in film.items() if value not in (None, [])}
 
 
-def pack(records: Iterator[dict[str, object]]) -> bytes:
-    """Return the films as compressed JSON lines."""
-    lines = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in records)
-    text = "".join(f"{line}\n" for line in lines)
-    return lzma.compress(text.encode(), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
-
-
 def database(wheel_path: Path, folder: Path) -> Path:
     """Write the database of the wheel (or the database itself) into a folder; return its path.
 
@@ -86,22 +68,6 @@ def database(wheel_path: Path, folder: Path) -> Path:
     return path
 
 
-def main(wheel_path: Path, out_path: Path = OUT_PATH) -> int:
-    """Read the wheel (or the database out of it) and write the data file; return its size in bytes.
-
-    Raises:
-        GenRecError: the database is not the pinned one, or the result is too large to ship.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        packed = pack(films(database(wheel_path, Path(folder))))
-    if len(packed) > MAX_BYTES:
-        message = f"the packed films take {len(packed):,} bytes; at most {MAX_BYTES:,} can be shipped"
-        raise GenRecError(message)
-    with atomic_write(out_path) as file:
-        file.write(packed)
-    return len(packed)
-
-
 def split_names(text: str | None) -> list[str]:
     """Split a text at its commas, except inside names such as "Robert Smigel, Jr."."""
     values: list[str] = []
@@ -111,7 +77,3 @@ def split_names(text: str | None) -> list[str]:
         elif value:
             values.append(value)
     return values
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{OUT_PATH}: {main(Path(sys.argv[1])):,} bytes\n")
