@@ -28,6 +28,7 @@ PINS = {
     "movietweetings/films-2018.tsv.xz": "39bf90c147e850b24a9a5b9321c8b71033aa6c898357a6c35eed6ac7398b2a0d",
     "movietweetings/movies.dat.xz": "2526859d07ae3f9f9c30273677920c5fb3f6ce9171a1c34839cf8a5382256207",
     "movietweetings/ratings.dat.xz": "950cea094e084f0c12477f1934cc2492402d34a05290fb79996498091314d39b",
+    "redial/dialogues.jsonl.xz": "8e4cbb57af15cb46c0a380c4844135bcc2514f3097e6d84d74f0e7c9922917dc",
     "redial/mentions.tsv.xz": "5d4c0dc79b63de79a449bba550bfdc0192452fe04212367b64090c668438d08a",
     "wikidata/films-2015-2025.csv.xz": "72ba975f4bf60265a029ff7ba73bee9360a8e8909e8de89f962e7a898e6ccac6",
     "wikipedia/american-films.jsonl.xz": "e84339fa8e792135b93f2e482b473ab0f7788b6964caa0b76e4b2ba301b64e3c",

@@ -19,6 +19,8 @@ from genrec_edge.convert.training.model import load_adapter, load_trainable
 from genrec_edge.convert.training.trainer import Trainer
 from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import UsageError
+from genrec_edge.prior.cross_fitting import cross_fitted
+from genrec_edge.prior.dataset_mixture import mixture_of
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.folders import install, partial_folder, partial_path
 
@@ -128,9 +130,9 @@ def _count_prior(recipe: Recipe) -> CountPrior | None:
     """Return the function that counts the prior, None if the objective needs none."""
     if recipe.objective.kind != "residual" and not recipe.objective.distill:
         return None
-    from genrec_edge.prior.cross_fitting import cross_fitted  # noqa: PLC0415
-
-    return cross_fitted
+    if recipe.objective.teacher == "mixture":
+        return lambda dataset, train: mixture_of(dataset, train).cross_fitted(train)
+    return lambda dataset, train: cross_fitted(train, dataset.n_items)
 
 
 def _objective(base_folder: Path, recipe: Recipe, data: TrainingData) -> TitleLoss:

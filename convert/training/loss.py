@@ -97,10 +97,14 @@ class TitleLoss(nn.Module):
         soft_loss = hard_loss.clone()
         needs_prior = self.kind == "residual" or self.distill > 0
         cumulative = _cumulative_mass(batch.prior) if batch.n_titles and needs_prior else None
+        offset = None if batch.offset is None else _cumulative_mass(batch.offset)
         for group in batch.choices:
             mass = None if cumulative is None else _mass_of_children(cumulative, group)
             log_probs = self._log_probs(hidden, group, mass)
-            nats = -log_probs.gather(1, group.labels[:, None])[:, 0]
+            beyond = log_probs
+            if offset is not None:
+                beyond = torch.log_softmax(log_probs + _mass_of_children(offset, group).log().float(), -1)
+            nats = -beyond.gather(1, group.labels[:, None])[:, 0]
             hard_loss = hard_loss.index_add(0, group.titles, nats)
             if mass is not None and self.distill:
                 soft_loss = soft_loss.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.padding))

@@ -50,7 +50,11 @@ class ObjectiveSection:
     """A catalog with extra titles that are not in the data set; "films" is the one that comes with the package. Empty
     for none; see `data/extra_titles.py`."""
     distill: float = 0.0
-    """Weight of the counted prior's distribution in the targets."""
+    """Weight of the teacher's distribution in the targets."""
+    teacher: Literal["sequence", "mixture"] = "sequence"
+    """Whose distribution that is: of the counted prior, or of the mixture of facts, liked sets and counts."""
+    offset: Literal["none", "week"] = "none"
+    """What the title that came is explained beyond: nothing, or what everybody met in the same week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class LoraSection:
     """Modules that are trained and saved in full, without a low rank."""
     tokens: bool = False
     """Whether the embedding and output rows of the titles' tokens are trained, too."""
+    token_titles: int = 1
+    """In how many titles a token has to be for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def _range_faults(recipe: Recipe) -> list[str]:
         ("objective.distill", recipe.objective.distill, 0, 1),
         ("lora.r", lora.r, 1, 1024),
         ("lora.alpha", lora.alpha, 1e-6, 1e6),
+        ("lora.token_titles", lora.token_titles, 1, 10**9),
         ("lora.dropout", lora.dropout, 0, 0.99),
         ("optimizer.lr", optimizer.lr, 1e-9, 10),
         ("optimizer.warmup", optimizer.warmup, 0, 10**9),
@@ -96,6 +97,11 @@ def _objective_faults(recipe: Recipe) -> list[str]:
     faults = []
     if recipe.objective.kind == "vocabulary" and recipe.objective.distill:
         faults.append('objective.distill needs objective.kind = "catalog" or "residual"')
+    if recipe.objective.kind != "catalog":
+        if recipe.objective.teacher == "mixture":
+            faults.append('objective.teacher = "mixture" needs objective.kind = "catalog"')
+        if recipe.objective.offset == "week":
+            faults.append('objective.offset = "week" needs objective.kind = "catalog"')
     if LAYOUTS[recipe.prompt].tail and recipe.data.targets == "all":
         faults.append(f'prompt = "{recipe.prompt}" has one target per sequence: it needs data.targets = "last"')
     return faults

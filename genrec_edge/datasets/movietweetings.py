@@ -44,17 +44,17 @@ def other_files() -> tuple[Path, ...]:
 def tables(folder: Path, work: Path) -> SourceTables:
     """Return the tables of the files in `folder`; what has to be written goes to `work`. Ratings are from 0 to 10."""
     films = shipped_films_path()
-    item_ids = _item_ids(folder / MOVIES, films)
+    id_of = item_ids(folder / MOVIES, films)
     events = work / "events.csv"
     with events.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for user, film, rating, timestamp in _rows(folder / RATINGS):
-            writer.writerow((user, item_ids[film], timestamp, rating))
+            writer.writerow((user, id_of[film], timestamp, rating))
     return SourceTables(events, films, EventOptions(time_unit="s", skip_unknown=True))
 
 
-def _item_ids(movies: Path, films: Path) -> dict[str, str]:
+def item_ids(movies: Path, films: Path) -> dict[str, str]:
     """Return the id of the package's film for each film of MovieTweetings, by its number; its title if there is none.
 
     MovieTweetings writes IMDb's "tt0054890" as "0054890". Where two films have a title and a year, the id is added.

@@ -52,7 +52,7 @@ class NegativeSampler:
         return negatives
 
 
-_WEEK_S = 7 * 86400.0
+WEEK_S = 7 * 86400.0
 
 
 class WeekPopularity:
@@ -88,7 +88,7 @@ class WeekPopularity:
             excluded = np.append(excluded, np.flatnonzero(~(ages(self._years, time) >= self._min_age)))
         weeks = 1
         while True:
-            half = weeks * _WEEK_S / 2
+            half = weeks * WEEK_S / 2
             first = np.searchsorted(self._times, time - half, "left")
             last = np.searchsorted(self._times, time + half, "right")
             counts = np.bincount(self._items[first:last], minlength=self._n_items).astype(np.float64)

@@ -49,6 +49,19 @@ class BoundPrior:
 def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPrior:
     """Map the items of a prior to the `rows` of a catalog, (n_rows,), which give the order of the result.
 
+    `matching_positions` says which row an item matches.
+    """
+    positions = matching_positions(catalog, rows, prior.item_ids, prior.titles)
+    counts = _reindexed(prior.counts, positions, len(rows))
+    position_of = {row: position for position, row in enumerate(rows.tolist())}
+    return BoundPrior(counts, prior.card.coefficients, position_of, int((positions < 0).sum()))
+
+
+def matching_positions(
+    catalog: Catalog, rows: NDArray[np.int64], item_ids: Sequence[str], titles: Sequence[tuple[str, int | None]]
+) -> NDArray[np.int64]:
+    """Return the position among the `rows` of a catalog of each of some items, (n_items,), -1 where there is none.
+
     An item matches the row with its id if title and year agree, too; else the row with its title and a year that
     differs by at most one. A missing year matches any year if no other row has the title.
     """
@@ -57,16 +70,15 @@ def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPr
     for row, title_key, year in catalog.title_keys():
         if row in position_of:
             by_key[title_key].append((year, row))
-    by_id = catalog.by_ids(prior.item_ids)
-    positions = np.full(len(prior.item_ids), -1, np.int64)
-    for i, (item_id, (title, year)) in enumerate(zip(prior.item_ids, prior.titles, strict=True)):
+    by_id = catalog.by_ids(item_ids)
+    positions = np.full(len(item_ids), -1, np.int64)
+    for i, (item_id, (title, year)) in enumerate(zip(item_ids, titles, strict=True)):
         same_title = by_key.get(key(title), ())
         item = by_id.get(item_id)
         matching_row = item.row if item and (year, item.row) in same_title else _row_of_year(same_title, year)
         if matching_row is not None:
             positions[i] = position_of[matching_row]
-    counts = _reindexed(prior.counts, positions, len(rows))
-    return BoundPrior(counts, prior.card.coefficients, position_of, int((positions < 0).sum()))
+    return positions
 
 
 def _row_of_year(same_title: Sequence[tuple[int | None, int]], year: int | None) -> int | None:

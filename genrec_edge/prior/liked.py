@@ -54,7 +54,9 @@ class LikedGroup:
         """How many sets have each item, (n_items,)."""
         return np.diff(self.starts)
 
-    def cosines(self, items: NDArray[np.int64], weights: NDArray[np.float64], left_out: int = -1) -> NDArray[np.float64]:
+    def cosines(
+        self, items: NDArray[np.int64], weights: NDArray[np.float64], left_out: int = -1
+    ) -> NDArray[np.float64]:
         """Return the weighted sum of the cosines of each item with `items`, (n_items,), without the set `left_out`.
 
         Of an item with itself it is what it has in common with others alone, which says nothing; ranking leaves the

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 LIKED_FLOOR = 0.002
 SHARE_FLOOR = 2.0
-MOST_KNOWN = 100.0
-"""What a column `known` has for what everybody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class MixtureWeights:
 
 
 OPEN = MixtureWeights()
-COUNTED = MixtureWeights(facts=0.62, liked=0.2, known=2.2, near=0.7, ease=0.2)
+COUNTED = MixtureWeights(facts=0.56, liked=0.58, known=1.8, near=0.56, ease=0.06)
 """Where there are events of one's own users."""
 
 

@@ -44,10 +44,16 @@ class BatchBuilder:
         self._answers: list[tuple[int, int]] = []
         self._verdict_labels: list[tuple[float, float]] = []
         self._prior: list[NDArray[np.float32]] = []
+        self._offsets: list[NDArray[np.float32]] = []
         self._n_titles = 0
 
     def add_title(
-        self, position: int, title_ids: Sequence[int], choices: Sequence[TrieChoice], prior: NDArray[np.float32] | None
+        self,
+        position: int,
+        title_ids: Sequence[int],
+        choices: Sequence[TrieChoice],
+        prior: NDArray[np.float32] | None,
+        offset: NDArray[np.float32] | None = None,
     ) -> None:
         """Add a target title; its first token is predicted at `position` of the sequence.
 
@@ -56,12 +62,15 @@ class BatchBuilder:
             title_ids: the title's token ids with the end of the title.
             choices: the branching nodes on the title's path.
             prior: (n_positions,) log-probabilities, or None.
+            offset: (n_positions,) log-probabilities that the title is explained beyond, or None.
         """
         sequence, title = len(self._sequences), self._n_titles
         self._choices += [_PlacedChoice(sequence, position + choice.depth, title, choice) for choice in choices]
         self._title_tokens += [(sequence, position + i, title, token) for i, token in enumerate(title_ids)]
         if prior is not None:
             self._prior.append(prior)
+        if offset is not None:
+            self._offsets.append(offset)
         self._n_titles += 1
 
     def add_words(self, position: int, token_ids: Sequence[int]) -> None:
@@ -91,6 +100,7 @@ class BatchBuilder:
             torch.from_numpy(np.array(self._prior)) if self._prior else None,
             _token_targets(self._word_tokens),
             self._verdict_targets(),
+            torch.from_numpy(np.array(self._offsets)) if self._offsets else None,
         )
 
     def _verdict_targets(self) -> VerdictTargets | None:

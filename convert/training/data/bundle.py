@@ -16,6 +16,7 @@ from genrec_edge.convert.training.data.extra_titles import PriorFunction
 from genrec_edge.convert.training.data.instructions import InstructionSampler
 from genrec_edge.convert.training.data.sequences import titles_example
 from genrec_edge.convert.training.data.trie_targets import TrieTargets
+from genrec_edge.convert.training.data.week_offsets import WeekOffsets
 from genrec_edge.convert.training.data.windows import WindowSampler
 from genrec_edge.coordinates import CatalogRow, TriePosition
 from genrec_edge.datasets.events import group_by_user
@@ -34,14 +35,15 @@ if TYPE_CHECKING:
 
     from genrec_edge.convert.checkpoint.types import Checkpoint
     from genrec_edge.convert.training.data.sequences import Example
+    from genrec_edge.convert.training.data.week_offsets import OffsetFunction
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.split import Split
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
-CountPrior = Callable[[Sequence[NDArray[np.int32]], int], PriorFunction]
-"""(training histories, n_items) -> a prior that, for each user, leaves out the events of that user."""
+CountPrior = Callable[["Dataset", Sequence[NDArray[np.int32]]], PriorFunction]
+"""(data set, training histories) -> a prior that, for each user, leaves out the events of that user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def prepare_training_data(
         drop=recipe.data.drop,
     )
     extra = extra_titles.load_extra_titles(recipe.objective.others, dataset) if recipe.objective.others else None
-    prior = None if count_prior is None else count_prior(train, dataset.n_items)
+    prior = None if count_prior is None else count_prior(dataset, train)
+    offsets = WeekOffsets(dataset, train) if recipe.objective.offset == "week" else None
     instructions = None
     if set(recipe.forms) != {"history"}:
         item_facts = ItemFacts(facts_of(dataset), train)
@@ -131,7 +134,7 @@ def prepare_training_data(
         dataset,
         split,
         windows,
-        _collators(dataset, train, recipe, vocabulary, extra, prior),
+        _collators(dataset, train, recipe, vocabulary, extra, prior, offsets),
         recipe.seed,
         "" if extra is None else extra.revision,
         instructions,
@@ -176,6 +179,7 @@ def _collators(
     vocabulary: Model,
     extra: extra_titles.ExtraTitles | None,
     prior: PriorFunction | None,
+    offsets: WeekOffsets | None,
 ) -> tuple[Collator, ...]:
     """Return a collator for each catalog: the data set's titles alone or with some of the extra titles."""
     n_events = sum(map(len, train))
@@ -189,7 +193,8 @@ def _collators(
         trie_prior = None
         if prior is not None:
             trie_prior = extra_titles.prior_over_trie(prior, trie.rows, dataset.n_items, n_events)
-        collators.append(_collator(trie, dataset, recipe, vocabulary, trie_prior))
+        trie_offsets = None if offsets is None else offsets.over_trie(trie.rows)
+        collators.append(_collator(trie, dataset, recipe, vocabulary, trie_prior, trie_offsets))
     return tuple(collators)
 
 
@@ -201,7 +206,12 @@ def _trie_items(dataset: Dataset, train: Sequence[NDArray[np.int32]], recipe: Re
 
 
 def _collator(
-    trie: TitleTrie, dataset: Dataset, recipe: Recipe, vocabulary: Model, prior: PriorFunction | None
+    trie: TitleTrie,
+    dataset: Dataset,
+    recipe: Recipe,
+    vocabulary: Model,
+    prior: PriorFunction | None,
+    offsets: OffsetFunction | None,
 ) -> Collator:
     trie_targets = TrieTargets(trie, vocabulary.newline_id)
     if not trie_targets.choices(0):
@@ -219,4 +229,6 @@ def _collator(
         end_id=vocabulary.newline_id,
         tokenize=vocabulary.tokenize,
         prior=prior,
+        offsets=offsets,
+        token_titles=recipe.lora.token_titles,
     )

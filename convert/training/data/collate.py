@@ -7,6 +7,7 @@ at the titles, words, verdicts and picks that are trained on.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,9 @@ class Collator:
         tokenize: text to token ids, nothing added.
         prior: (user, history, start) -> (len(history) - start, n_positions) float32 log-probabilities over trie
             positions, for each item of `history` from index `start` on. None trains without a prior.
+        offsets: (user, items) -> (len(items), n_positions) float32 log-probabilities over trie positions that each of
+            these items is explained beyond; None for none.
+        token_titles: in how many titles of the data set a token has to be to count in `token_ids`.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Collator:
         end_id: TokenId,
         tokenize: Callable[[str], list[TokenId]],
         prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
+        offsets: Callable[[int, Sequence[int]], NDArray[np.float32]] | None = None,
+        token_titles: int = 1,
     ) -> None:
         self.n_titles = len(title_ids)
         self.tokenize = functools.lru_cache(_MAX_CACHED_TEXTS)(tokenize)
@@ -65,6 +71,8 @@ class Collator:
         self._tail_ids = list(tail_ids)
         self._end_id = end_id
         self._prior = prior
+        self._offsets = offsets
+        self._token_titles = token_titles
         items = np.flatnonzero(position_of >= 0)
         self._n_items = len(items)
         self._item_at = np.full(len(title_ids), -1, np.int64)
@@ -72,9 +80,11 @@ class Collator:
 
     @property
     def token_ids(self) -> set[int]:
-        """The tokens of the heading, of what stands around titles, and of the data set's titles."""
+        """The tokens of the heading, of what stands around titles, and of enough of the data set's titles."""
         titles = (self._title_ids[position] for position in self._position_of.tolist() if position >= 0)
-        return {*self._head_ids, *self._tail_ids, self._end_id}.union(*titles)
+        n_titles = Counter(token for title in titles for token in set(title))
+        often = (token for token, n in n_titles.items() if n >= self._token_titles)
+        return {*self._head_ids, *self._tail_ids, self._end_id, *often}
 
     def collate(self, examples: Sequence[Example]) -> TrainingBatch:
         """Return the batch of some examples; shorter sequences are padded on the right."""
@@ -84,7 +94,7 @@ class Collator:
             ids: list[int] = list(self._head_ids)
             for piece in example.pieces:
                 if isinstance(piece, TitlesPiece):
-                    self._add_titles(builder, ids, piece, soft_targets)
+                    self._add_titles(builder, ids, piece, soft_targets, example.user)
                 elif isinstance(piece, WordsPiece):
                     self._add_words(builder, ids, piece)
                 elif isinstance(piece, VerdictPiece):
@@ -109,15 +119,17 @@ class Collator:
     # The following add one piece to `ids`, and its targets to the batch.
 
     def _add_titles(
-        self, builder: BatchBuilder, ids: list[int], piece: TitlesPiece, soft_targets: SoftTargets | None
+        self, builder: BatchBuilder, ids: list[int], piece: TitlesPiece, soft_targets: SoftTargets | None, user: int
     ) -> None:
-        for item in piece.items:
+        offsets = None if self._offsets is None or not piece.is_target else self._offsets(user, piece.items)
+        for i, item in enumerate(piece.items):
             title_ids = self._title_and_end(item)
             if piece.is_target:
                 ids += self._tail_ids
                 prior = None if soft_targets is None else soft_targets.take_title(self._positions_of(piece.matches))
                 choices = self._trie_targets.choices(int(self._position_of[item]))
-                builder.add_title(len(ids) - 1, title_ids, choices, prior)
+                offset = None if offsets is None else offsets[i]
+                builder.add_title(len(ids) - 1, title_ids, choices, prior, offset)
             ids += title_ids
 
     def _positions_of(self, matches: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:

@@ -103,6 +103,8 @@ class TrainingBatch:
         prior: (n_titles, n_positions) float32 log-probabilities over trie positions; None without a prior.
         word_tokens: the tokens of target words; None if there are none.
         verdicts: the verdicts and picks; None if there are none.
+        offset: (n_titles, n_positions) float32 log-probabilities over trie positions that the titles are explained
+            beyond; None for none.
     """
 
     input_ids: Tensor
@@ -112,6 +114,7 @@ class TrainingBatch:
     prior: Tensor | None
     word_tokens: TokenTargets | None = None
     verdicts: VerdictTargets | None = None
+    offset: Tensor | None = None
 
     def to(self, device: torch.device) -> TrainingBatch:
         """Return the same on a device."""

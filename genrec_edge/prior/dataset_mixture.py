@@ -1,0 +1,53 @@
+"""The mixture over the items of a data set, counted from the training part of a split: a teacher, and a baseline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.coordinates import CatalogRows
+from genrec_edge.datasets.folder import CATALOG
+from genrec_edge.prior import fact_table
+from genrec_edge.prior.known import known_shares
+from genrec_edge.prior.mixture import COUNTED, Mixture, MixtureWeights
+from genrec_edge.prior.model import PriorCounts
+from genrec_edge.prior.open_likes import liked_sets_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from genrec_edge.datasets.folder import Dataset
+
+_OLDER_YEARS = 2
+"""An item that is as many years older than the first event was not new to anybody."""
+
+
+def mixture_of(dataset: Dataset, histories: Sequence[NDArray[np.int32]], weights: MixtureWeights = COUNTED) -> Mixture:
+    """Return the mixture over the items of a data set.
+
+    Args:
+        dataset: its catalog has the facts.
+        histories: training items of each user, oldest first.
+        weights: of the parts.
+    """
+    with Catalog.open(dataset.path / CATALOG) as catalog:
+        return Mixture(
+            dataset.n_items,
+            weights,
+            fact_table.read(catalog, CatalogRows(dataset.rows)),
+            liked_sets_beside(catalog, dataset.rows, histories, _is_older(dataset)),
+            known_shares(catalog, dataset.rows),
+            PriorCounts.of(histories, dataset.n_items),
+        )
+
+
+def _is_older(dataset: Dataset) -> NDArray[np.bool_]:
+    """Return the items, (n_items,), that were not new at the time of the first event."""
+    first = datetime.fromtimestamp(float(dataset.timestamps.min()), UTC).year
+    years = np.array([year or 0 for _, year in dataset.titles])
+    return years <= first - _OLDER_YEARS
