@@ -23,7 +23,7 @@ from genrec_edge.convert.films import sources
 from genrec_edge.datasets import movietweetings
 from genrec_edge.datasets.join_facts import matching_film
 from genrec_edge.errors import GenRecError
-from genrec_edge.prior.open_likes import SCHEMA, shipped_likes_path
+from genrec_edge.prior.open_likes import RATED, SCHEMA, TALKED, shipped_likes_path
 from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ def talked_sets(films: Iterable[_Film]) -> Iterator[list[int]]:
         found = set()
         for number in liked & dialogue["movies"].keys():
             title, year = titles.split_year(titles.clean(_SPACES.sub(" ", dialogue["movies"][number])))
-            film = None if year is None else matching_film(_Film(0, "", title, year), by_key[titles.key(title)])
-            if film is not None:
-                found.add(film.place)
+            same_title = by_key[titles.key(title)] if year is not None else []
+            match = matching_film(_Film(0, "", title, year), same_title)
+            if match is not None:
+                found.add(match.place)
         yield sorted(found)
 
 
@@ -85,8 +86,8 @@ def document() -> dict[str, object]:
     """Return the content of the file: the films that are liked, and the sets as places among these."""
     films = _films()
     sets = {
-        "movietweetings": [one for one in rated_sets(films) if len(one) >= LEAST_SET],
-        "redial": [one for one in talked_sets(films) if len(one) >= LEAST_SET],
+        RATED: [one for one in rated_sets(films) if len(one) >= LEAST_SET],
+        TALKED: [one for one in talked_sets(films) if len(one) >= LEAST_SET],
     }
     used = sorted({place for of_source in sets.values() for one in of_source for place in one})
     place_in_file = {place: i for i, place in enumerate(used)}

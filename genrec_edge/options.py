@@ -138,22 +138,19 @@ class OpenOptions:
     )
     prior: Path | str | None = field(
         default=None,
-        metadata=option(
-            "Counts that `prior build` made, added to the model's scores.", flag="--prior-file", metavar="FILE"
-        ),
+        metadata=option("Own counts that `prior build` made.", flag="--prior-file", metavar="FILE"),
     )
     prior_kind: PriorKind | None = field(
-        default=None, metadata=option("What of the prior is used; sequence where there is one.", flag="--prior")
+        default=None,
+        metadata=option(
+            "What is known without the model: a mixture of facts in common, liked sets, how well known items are and "
+            "the counts of --prior-file; of these counts alone popularity or sequence; or none. [default: mixture]",
+            flag="--prior",
+        ),
     )
     prior_weight: float | None = field(
         default=None,
-        metadata=option("Nats for each nat of the prior; what the model was tuned for, else 4.", metavar="W", least=0),
-    )
-    facts_weight: float = field(
-        default=0.0,
-        metadata=option(
-            "Nats for each nat of what an item has in common with the history by its columns.", metavar="W", least=0
-        ),
+        metadata=option("Nats for each nat of the prior; what suits the model.", metavar="W", least=0),
     )
     calibrate: float = field(
         default=0.0,

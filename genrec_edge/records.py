@@ -15,7 +15,7 @@ Task = Literal["matching", "reranking", "pointwise", "pairwise"]
 """InstructRec's task forms T2, T3, T0, T1. Source: arXiv 2305.07001, section 3.1.3."""
 Decode = Literal["exact", "beam", "free"]
 ScoreKind = Literal["vocabulary", "catalog"]
-PriorKind = Literal["none", "popularity", "sequence"]
+PriorKind = Literal["none", "popularity", "sequence", "mixture"]
 Method = Literal["id", "exact", "normalised", "full-text", "fuzzy", "ambiguous", "none"]
 Ties = Literal["file", "item"]
 """The order of a user's events with equal timestamps: that of the file, or that of the items."""
@@ -115,7 +115,7 @@ class Reason:
 class Recommendation:
     """One answer. `score = logprob + bias`; `logprob` is in natural logs, so `exp(logprob)` is the probability.
 
-    A prior below the logits is part of `logprob`; one with a weight is part of `bias`, as are facts and a calibration.
+    A prior below the logits is part of `logprob`; one with a weight is part of `bias`, as is a calibration.
     """
 
     rank: int
@@ -126,9 +126,9 @@ class Recommendation:
     grounding: Match | None = None
     """How free text became this item; None where the search itself only walks over items."""
     prior: float | None = None
-    """What counting alone says of the item, in nats; None where no prior is used."""
-    facts: float | None = None
-    """What the item has in common with the history adds so many nats to `bias`; None where that is not used."""
+    """What is said of the item without the model, in nats; None where no prior is used."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What carries the score, in nats above the mean item: `model`, and each part of the mixture; empty without one."""
     fits: bool | None = None
     """Of a reranked candidate: whether it has the facts of the intention; None where that names none."""
     reasons: tuple[Reason, ...] = ()

@@ -99,12 +99,11 @@ class WorkerSetup:
             "setup": {
                 "score": options.score,
                 "ctx": options.n_ctx,
-                "prior": options.prior_kind,
+                # Nothing, for "none": jobs of the version before, which had no prior where none was named, go on.
+                "prior": None if options.prior_kind == "none" else options.prior_kind or "mixture",
                 "prior_weight": options.prior_weight,
                 "budget": options.budget,
                 "calibrate": options.calibrate,
-                # Named where they are used: jobs of the version before, which had none, go on.
-                **({"facts_weight": options.facts_weight} if options.facts_weight else {}),
             },
             "versions": {
                 "genrec-edge": __version__,

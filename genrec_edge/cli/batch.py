@@ -27,7 +27,7 @@ EngineKind = Literal["local", "ray"]
 
 _SHARED = "k where exclude candidates allow_seen min_rating intent intent_where context"
 """Options that may be given for all users at once."""
-_OPENING = "model adapter catalog score prior prior_kind prior_weight facts_weight calibrate budget n_ctx"
+_OPENING = "model adapter catalog score prior prior_kind prior_weight calibrate budget n_ctx"
 
 
 @takes(Request, _SHARED, into="request")

@@ -30,7 +30,7 @@ SCHEMA = "genrec-edge/bench@1"
 
 @takes(
     OpenOptions,
-    "model adapter catalog score prior prior_kind prior_weight facts_weight n_threads n_ctx",
+    "model adapter catalog score prior prior_kind prior_weight n_threads n_ctx",
     into="options",
 )
 @takes(CommandOptions, into="command")

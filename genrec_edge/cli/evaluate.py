@@ -30,7 +30,7 @@ SCHEMA = "genrec-edge/evaluation@1"
 _LEAST_COLUMNS = 3
 
 
-@takes(OpenOptions, "adapter score facts_weight n_threads n_ctx", into="options")
+@takes(OpenOptions, "adapter score n_threads n_ctx", into="options")
 def evaluate(
     *,
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
@@ -40,8 +40,11 @@ def evaluate(
         typer.Option("--model", metavar="NAME|FILE", help="A model of the store or a .gguf file; repeat it."),
     ] = None,
     prior: Annotated[
-        Literal["popularity", "sequence"],
-        typer.Option(help="What --prior-weight weighs, counted from the training part of the split."),
+        Literal["popularity", "sequence", "mixture"],
+        typer.Option(
+            help="What --prior-weight weighs, counted from the training part of the split; the mixture also has facts "
+            "in common, liked sets and how well known items are."
+        ),
     ] = "sequence",
     prior_weight: Annotated[
         list[float] | None,
@@ -58,8 +61,8 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAMES",
-            help="random, popularity, item-knn, ease, sequential, prior, facts; all of these, or none. free: the "
-            "models' own free text, grounded afterwards.",
+            help="random, popularity, item-knn, ease, sequential, prior, facts, liked, mixture; all of these, or none. "
+            "free: the models' own free text, grounded afterwards.",
         ),
     ] = "all",
     scores: Annotated[
@@ -85,6 +88,14 @@ def evaluate(
         int, typer.Option("-k", min=3, help="Items asked for; 50 adds figures @50. Among all items, at least 10.")
     ] = 20,
     users: Annotated[int | None, typer.Option(metavar="N", help="A sample of the users; all.")] = None,
+    transfer: Annotated[
+        bool,
+        typer.Option(
+            "--transfer",
+            help="Rank the films that come with the package: the users' films are found among them, and liked sets "
+            "and the mixture know none of the data set's events.",
+        ),
+    ] = False,
     candidates: Annotated[
         int | None, typer.Option(metavar="N", help="Rank the target among N sampled items; all items.")
     ] = None,
@@ -137,6 +148,7 @@ def evaluate(
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
+    from genrec_edge.datasets.transfer import among_shipped_films  # noqa: PLC0415
     from genrec_edge.evaluation.llm_ranker import LlmRanker  # noqa: PLC0415
     from genrec_edge.evaluation.runner import evaluate as run  # noqa: PLC0415
     from genrec_edge.evaluation.systems import (  # noqa: PLC0415
@@ -150,6 +162,9 @@ def evaluate(
     from genrec_edge.evaluation.target_age import old_targets  # noqa: PLC0415
 
     dataset = load_rated(data, min_rating, quiet=quiet)
+    if transfer:
+        dataset, note = among_shipped_films(dataset)
+        say(note, quiet=quiet)
     asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)
     if n_without := asked.n_without(target):
         why = "nothing new in that time" if split == "time" else "too few events, or one they had met before"
@@ -168,10 +183,11 @@ def evaluate(
     turns = (False, True) if fit_first else (False,)
     systems: list[RankingSystem] = []
     for first in turns:
-        systems += baseline_rankers(names, dataset, asked, fit_first=first)
+        systems += baseline_rankers(names, dataset, asked, fit_first=first, transfer=transfer)
         systems += [external_ranker(text, asked, target, fit_first=first) for text in scores or ()]
     model_files = [ensure_model(one, offline=offline, quiet=quiet) for one in model or ()]
-    for first, (decode, added) in product(turns, list(model_variants(names, prior, prior_weight or [], asked))):
+    variants = list(model_variants(names, prior, prior_weight or [], dataset, asked, transfer=transfer))
+    for first, (decode, added) in product(turns, variants):
         systems += [
             LlmRanker(
                 model_file,
@@ -179,7 +195,6 @@ def evaluate(
                 adapter=None if options.adapter is None else Path(options.adapter),
                 score=options.score,
                 prior=added,
-                facts_weight=options.facts_weight,
                 max_history=max_history,
                 fit_first=first,
                 decode=decode,
@@ -216,10 +231,9 @@ def _check_model_options(
     options: OpenOptions, models: Sequence[str], prior_weights: Sequence[float], max_history: int | None
 ) -> None:
     """Raise UsageError for an option of models that is out of range, or given without a model."""
-    weights = [("prior_weight", weight) for weight in prior_weights] + [("facts_weight", options.facts_weight)]
-    for name, weight in weights:
+    for weight in prior_weights:
         if not 0 <= weight < math.inf:
-            raise UsageError(f"`{name}` must be finite and at least 0, got {weight}")
+            raise UsageError(f"`prior_weight` must be finite and at least 0, got {weight}")
     if max_history is not None and max_history < 1:
         raise UsageError(f"`max_history` must be at least 1, got {max_history}")
     given = {
@@ -227,7 +241,6 @@ def _check_model_options(
         "max_history": max_history is not None,
         "adapter": options.adapter is not None,
         "score": options.score is not None,
-        "facts_weight": options.facts_weight != 0,
     }
     if not models and any(given.values()):
         names = ", ".join(f"`{name}`" for name, is_given in given.items() if is_given)

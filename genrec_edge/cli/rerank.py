@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @takes(Request, "preference intent context explain timeout_s", into="request")
 @takes(
     OpenOptions,
-    "model adapter catalog score prior prior_kind prior_weight facts_weight n_threads n_ctx",
+    "model adapter catalog score prior prior_kind prior_weight n_threads n_ctx",
     into="options",
 )
 @takes(CommandOptions, into="command")

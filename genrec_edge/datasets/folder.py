@@ -60,6 +60,7 @@ class Dataset:
         timestamps: (n_events,) float64, seconds.
         ratings: (n_events,) float32, NaN where there is none.
         filters: descriptions of the filters that were applied, in order.
+        other_catalog: the catalog that the items are of, if it is not the folder's own; see `datasets.transfer`.
     """
 
     name: str
@@ -74,6 +75,12 @@ class Dataset:
     timestamps: NDArray[np.float64]
     ratings: NDArray[np.float32]
     filters: tuple[str, ...] = ()
+    other_catalog: Path | None = None
+
+    @property
+    def catalog_path(self) -> Path:
+        """The catalog of the items: that of the folder, unless the events were found in another one."""
+        return self.path / CATALOG if self.other_catalog is None else self.other_catalog
 
     @property
     def n_users(self) -> int:

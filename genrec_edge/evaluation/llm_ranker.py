@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from genrec_edge.coordinates import CatalogRows, ItemIndex
-from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.decoding.best_first import Budget
 from genrec_edge.decoding.free_text import generate_lines
 from genrec_edge.engine.evaluator import EngineUsage
@@ -62,7 +61,6 @@ class LlmRanker:
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes the score that the model was tuned for.
         prior: added to the score of each item, or None; free text ignores it.
-        facts_weight: of what an item has in common with the history by its columns; free text ignores it.
         max_history: how many of the latest titles the prompt contains; None for the default of `PromptBuilder.build`.
         fit_first: whether items with the facts of the intent come before all others.
         decode: "exact", or "free" for a baseline of generated texts that are resolved to items afterwards.
@@ -70,7 +68,7 @@ class LlmRanker:
         n_ctx: of each context, as in `Session.open`.
 
     Raises:
-        UsageError: `max_history`, `n_threads` or the weight of the prior or of facts is out of range.
+        UsageError: `max_history`, `n_threads` or the weight of the prior is out of range.
     """
 
     def __init__(
@@ -82,7 +80,6 @@ class LlmRanker:
         adapter: Path | None = None,
         score: ScoreKind | None = None,
         prior: PriorTerm | None = None,
-        facts_weight: float = 0.0,
         max_history: int | None = None,
         fit_first: bool = False,
         decode: Literal["exact", "free"] = "exact",
@@ -98,14 +95,12 @@ class LlmRanker:
             prior = None
         if prior is not None and prior.weight is not None and not 0 <= prior.weight < math.inf:
             raise UsageError(f"`prior_weight` must be finite and at least 0, got {prior.weight}")
-        if not 0 <= facts_weight < math.inf:
-            raise UsageError(f"`facts_weight` must be finite and at least 0, got {facts_weight}")
-        self.name = name or _name(model_file, adapter, prior, facts_weight, fit_first=fit_first, decode=decode)
+        self.name = name or _name(model_file, adapter, prior, fit_first=fit_first, decode=decode)
         self._fit_first = fit_first
         self.is_baseline = decode == "free"
         self._model_file, self._adapter = model_file, adapter
         self._dataset = dataset
-        self._prior, self._facts_weight = prior, facts_weight
+        self._prior = prior
         self._max_history = max_history
         self._decode = decode
         n_threads = threads_or_default(n_threads)
@@ -113,11 +108,10 @@ class LlmRanker:
         self._open: Callable[[], Session] = lambda: Session.open(
             OpenOptions(
                 model_file,
-                dataset.path / CATALOG,
+                dataset.catalog_path,
                 adapter=adapter,
                 score=score,
                 prior_kind="none",
-                facts_weight=facts_weight,
                 n_threads=n_threads // self._n_contexts,
                 n_ctx=n_ctx,
             )
@@ -222,7 +216,7 @@ class LlmRanker:
         bias = np.where(allowed, 0.0, -np.inf)
         if self._fit_first and conditioning.matches_intent is not None:
             bias = bias + np.where(conditioning.matches_intent, _FIT_FIRST_NATS, 0.0)
-        fused = self._fused_scores(session, conditioning.visible_history(history))
+        fused = self._fused_scores(conditioning.visible_history(history))
         search = session.search(bias[self._item_at], min(k, int(allowed.sum())), fused)
         answer = search.exact(logits, Budget())
         return Ranking(
@@ -234,13 +228,9 @@ class LlmRanker:
             seconds=time.perf_counter() - started,
         )
 
-    def _fused_scores(self, session: Session, history: NDArray[np.int32]) -> FusedScores | None:
-        """Return what prior and facts add after what the prompt has of a history."""
-        fused = None if self._prior is None else self._prior.fused_scores(history, self._item_at, self._learned)
-        if not self._facts_weight:
-            return fused
-        own = session.fused_scores(CatalogRows(self._dataset.rows[_each_once(history)]))
-        return own if fused is None or own.facts is None else fused.with_facts(own.facts)
+    def _fused_scores(self, history: NDArray[np.int32]) -> FusedScores | None:
+        """Return what the prior adds after what the prompt has of a history."""
+        return None if self._prior is None else self._prior.fused_scores(history, self._item_at, self._learned)
 
     def _free_text(
         self,
@@ -300,7 +290,6 @@ def _name(
     model_file: ModelFile,
     adapter: Path | None,
     prior: PriorTerm | None,
-    facts_weight: float,
     *,
     fit_first: bool,
     decode: str,
@@ -310,8 +299,6 @@ def _name(
         name += f" + {adapter.stem}"
     if prior is not None:
         name += f" + {prior.name}" if prior.weight is None else f" + {prior.weight:g} {prior.name}"
-    if facts_weight and decode != "free":
-        name += f" + {facts_weight:g} facts"
     if fit_first:
         name += FIT_FIRST
     if decode == "free":

@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from genrec_edge.catalog.reader import Catalog
-from genrec_edge.coordinates import CatalogRows
-from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.datasets.item_facts import ItemFacts, facts_of
 from genrec_edge.datasets.negatives import WeekPopularity
 from genrec_edge.errors import UsageError
@@ -20,7 +17,7 @@ from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.external_scores import read_scores
 from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
-from genrec_edge.prior import fact_table
+from genrec_edge.prior.dataset_mixture import mixture_of, open_mixture
 from genrec_edge.prior.model import PriorCounts, log_prob
 
 if TYPE_CHECKING:
@@ -31,15 +28,17 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.split import Split
+    from genrec_edge.prior.mixture import Mixture
     from genrec_edge.evaluation.runner import RankingSystem
     from genrec_edge.records import IntentKind, PreferenceKind, PriorKind, SummaryKind, Target
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
 
-FREE_TEXT, PRIOR, FACTS = "free", "prior", "facts"
-"""Names of the baselines that `BASELINES` does not hold: generated text of the models, the item prior, and what items
-have in common by the columns of the data set's catalog."""
-_SCORED = (*BASELINES, PRIOR, FACTS)
+FREE_TEXT, PRIOR, FACTS, LIKED, MIXTURE = "free", "prior", "facts", "liked", "mixture"
+"""Names of the baselines that `BASELINES` does not hold: generated text of the models, the counted prior, what items
+have in common by the columns of the data set's catalog, liked sets, and the mixture of all that is known without a
+model."""
+_SCORED = (*BASELINES, PRIOR, FACTS, LIKED, MIXTURE)
 """Those that score every item."""
 RANDOM, WEEK_POPULARITY = "random", "week-popularity"
 """Names of the negatives that are not the best of a baseline."""
@@ -67,11 +66,14 @@ def baseline_names(text: str, *, has_model: bool) -> list[str]:
 
 
 def baseline_rankers(
-    names: Sequence[str], dataset: Dataset, split: Split, *, fit_first: bool = False
+    names: Sequence[str], dataset: Dataset, split: Split, *, fit_first: bool = False, transfer: bool = False
 ) -> list[RankingSystem]:
-    """Return the baselines but free text; each is fitted on the training part when it is entered."""
+    """Return the baselines but free text; each is fitted on the training part when it is entered.
+
+    With `transfer`, liked sets and the mixture are those that come with the package, and see no event of the data set.
+    """
     return [
-        ScoreRanker(name, partial(_fitted, name, dataset, split), fit_first=fit_first)
+        ScoreRanker(name, partial(_fitted, name, dataset, split, transfer=transfer), fit_first=fit_first)
         for name in names
         if name != FREE_TEXT
     ]
@@ -133,7 +135,13 @@ def external_ranker(text: str, split: Split, target: Target, *, fit_first: bool)
 
 
 def model_variants(
-    names: Sequence[str], prior: PriorKind, weights: Sequence[float], split: Split
+    names: Sequence[str],
+    prior: PriorKind,
+    weights: Sequence[float],
+    dataset: Dataset,
+    split: Split,
+    *,
+    transfer: bool = False,
 ) -> Iterator[tuple[Literal["exact", "free"], PriorTerm | None]]:
     """Yield how each model is evaluated, (decode, prior): as free text if `names` has it, then with each prior weight.
 
@@ -141,22 +149,29 @@ def model_variants(
     """
     if FREE_TEXT in names:
         yield "free", None
-    scores_of = _prior_scores(prior, split)
     variants: Sequence[float | None] = weights or [None]
+    scores_of = _fitted(prior, dataset, split, transfer=transfer) if prior == MIXTURE else _prior_scores(prior, split)
     for weight in variants:
         yield "exact", None if weight == 0 else PriorTerm(prior, scores_of, weight)
 
 
-def _fitted(name: str, dataset: Dataset, split: Split) -> ScoresOf:
+def _fitted(name: str, dataset: Dataset, split: Split, *, transfer: bool = False) -> ScoresOf:
     if name == PRIOR:
         return _prior_scores("sequence", split)
-    if name == FACTS:  # nothing is fitted: no event counts
-        with Catalog.open(dataset.path / CATALOG) as catalog:
-            index = fact_table.read(catalog, CatalogRows(dataset.rows))
-        return lambda history: index.scores(history.tolist())
+    if name in {FACTS, LIKED, MIXTURE}:
+        return _mixture_scores(name, open_mixture(dataset) if transfer else mixture_of(dataset, split.train))
     baseline = BASELINES[name]()
     baseline.fit(split.train, split.n_items)
     return baseline.scores
+
+
+def _mixture_scores(name: str, mixture: Mixture) -> ScoresOf:
+    facts, liked = mixture.facts, mixture.liked
+    if name == FACTS and facts is not None:
+        return lambda history: facts.scores(history.tolist())
+    if name == LIKED and liked is not None:
+        return lambda history: liked.scores(history.tolist())
+    return lambda history: mixture.log_prob(history.tolist())
 
 
 def _prior_scores(kind: PriorKind, split: Split) -> ScoresOf:

@@ -9,12 +9,11 @@ import numpy as np
 
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.coordinates import CatalogRows
-from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.prior import fact_table
 from genrec_edge.prior.known import known_shares
-from genrec_edge.prior.mixture import COUNTED, Mixture, MixtureWeights
+from genrec_edge.prior.mixture import COUNTED, OPEN, Mixture, MixtureWeights
 from genrec_edge.prior.model import PriorCounts
-from genrec_edge.prior.open_likes import liked_sets_beside
+from genrec_edge.prior.open_likes import liked_sets, liked_sets_beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ def mixture_of(dataset: Dataset, histories: Sequence[NDArray[np.int32]], weights
         histories: training items of each user, oldest first.
         weights: of the parts.
     """
-    with Catalog.open(dataset.path / CATALOG) as catalog:
+    with Catalog.open(dataset.catalog_path) as catalog:
         return Mixture(
             dataset.n_items,
             weights,
@@ -43,6 +42,18 @@ def mixture_of(dataset: Dataset, histories: Sequence[NDArray[np.int32]], weights
             liked_sets_beside(catalog, dataset.rows, histories, _is_older(dataset)),
             known_shares(catalog, dataset.rows),
             PriorCounts.of(histories, dataset.n_items),
+        )
+
+
+def open_mixture(dataset: Dataset) -> Mixture:
+    """Return the mixture over the items of a data set that knows no event of it: what comes with the package."""
+    with Catalog.open(dataset.catalog_path) as catalog:
+        return Mixture(
+            dataset.n_items,
+            OPEN,
+            fact_table.read(catalog, CatalogRows(dataset.rows)),
+            liked_sets(catalog, dataset.rows),
+            known_shares(catalog, dataset.rows),
         )
 
 

@@ -72,7 +72,8 @@ class LikedGroup:
         if not in_sets.any():
             return np.zeros(len(n_likes))
         sums = np.concatenate([[0.0], np.cumsum(in_sets[self.sets])])
-        return (sums[self.starts[1:]] - sums[self.starts[:-1]]) / np.sqrt(np.maximum(n_likes, 1))
+        cosines: NDArray[np.float64] = np.diff(sums[self.starts]) / np.sqrt(np.maximum(n_likes, 1))
+        return cosines
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ people liked next among what was popular that week, and to liked sets; `COUNTED`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +73,12 @@ class Mixture:
     liked: LikedSets | None = None
     known: NDArray[np.float64] | None = None
     counts: PriorCounts | None = None
+
+    def used_weights(self) -> dict[str, float]:
+        """Return the weights of the parts that are there, by name."""
+        there = {"facts": self.facts, "liked": self.liked, "known": self.known}
+        there |= {"near": self.counts, "ease": self.counts}
+        return {name: w for name, w in asdict(self.weights).items() if w and there[name] is not None}
 
     def parts(self, history: Sequence[int]) -> dict[str, NDArray[np.float64]]:
         """Return what each part that is there gives each item after a history of positions, oldest first.

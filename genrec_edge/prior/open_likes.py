@@ -1,4 +1,4 @@
-"""The sets of liked films that come with the package: who liked what, of two open data sets, keyed by id, title and year.
+"""The sets of liked films that come with the package, of two open data sets, keyed by id, title and year.
 
 `genrec_edge/data/README.md` says where they are from, `convert/likes.py` makes the file. They are counted for any
 catalog that has these films, the user's own included.
@@ -64,10 +64,8 @@ def shipped_likes() -> OpenLikes:
     try:
         with lzma.open(_PATH, "rt", encoding="utf-8") as file:
             document = json.load(file)
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {document['schema']!r}")
         items = document["items"]
-        sets = {name: tuple(map(tuple, found)) for name, found in document["sets"].items()}
+        sets = {name: tuple(map(tuple, document["sets"][name])) for name in (RATED, TALKED)}
         titles = tuple((title, year) for _, title, year in items)
         return OpenLikes(tuple(item_id for item_id, _, _ in items), titles, sets)
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -146,11 +147,16 @@ def _decode(
             title.logprob,
             title.bias,
             prior=fused.prior_of(title.position),
-            facts=fused.facts_of(title.position),
+            parts=_parts(title.logprob, fused.parts_of(title.position), trie.n_items),
         )
         for rank, (item, title) in enumerate(zip(best, found.found, strict=True), start=1)
     )
     return recommendations, found.exact, found.gap, 0
+
+
+def _parts(logprob: float, parts: dict[str, float], n_items: int) -> dict[str, float]:
+    """Return what carries a score: the model's nats above an equal chance for all items, and the parts of a mixture."""
+    return {"model": logprob + math.log(n_items), **parts} if parts else {}
 
 
 def _with_fits(

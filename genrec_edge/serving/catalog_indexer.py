@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -12,11 +13,12 @@ from genrec_edge.coordinates import CatalogRows
 from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.best_first import TrieSearch
 from genrec_edge.gguf.header import tokenizer_fingerprint
-from genrec_edge.prior import fact_cache
+from genrec_edge.prior import fact_cache, like_cache
 from genrec_edge.prior.db import ItemPrior
+from genrec_edge.prior.mixture import COUNTED, OPEN, Mixture
 from genrec_edge.serving import unconditional
 from genrec_edge.serving.config import default_threads
-from genrec_edge.serving.score_fusion import FactTerm, ScoreFusion
+from genrec_edge.serving.score_fusion import ScoreFusion
 from genrec_edge.storage.files import sha256_file
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from genrec_edge.decoding.trie_build import OnTitle
     from genrec_edge.engine.llama_engine import LlamaEngine
     from genrec_edge.hub.store import ModelFile
+    from genrec_edge.prior.bind import BoundPrior
     from genrec_edge.records import ScoreKind
     from genrec_edge.serving.config import SessionConfig
     from genrec_edge.serving.prompt_builder import PromptBuilder
@@ -76,7 +79,8 @@ class CatalogIndexer:
         self._config = config
         self._prompts = prompts
         self.fingerprint = tokenizer_fingerprint(model_file.header, model_file.path)
-        self._prior = None if config.prior is None else ItemPrior.open(config.prior.path)
+        path = None if config.prior is None else config.prior.path
+        self._prior = None if path is None else ItemPrior.open(path)
         self._identity: dict[str, str | None] | None = None
 
     def for_clone(self, catalog: Catalog, engine: LlamaEngine, prompts: PromptBuilder) -> Self:
@@ -97,15 +101,23 @@ class CatalogIndexer:
                 default_threads(),
                 on_wait=self._engine.check,
             )
-            fusion = ScoreFusion.of(self._config.prior, self._prior, self._catalog, trie, self._facts(trie))
+            fusion = ScoreFusion.of(self._config.prior, self._prior, self._catalog, trie, partial(self._mixture, trie))
         if alpha:
             fusion = replace(fusion, unconditional=(alpha, self._unconditional(trie, on_title)))
         return IndexedCatalog(trie, fusion)
 
-    def _facts(self, trie: TitleTrie) -> FactTerm | None:
-        """Return what items have in common with a history as a part of their score; nothing is read for weight 0."""
-        weight = self._config.facts_weight
-        return FactTerm(weight, fact_cache.load(self._catalog, trie, self._engine.check), trie) if weight else None
+    def _mixture(self, trie: TitleTrie, own: BoundPrior | None) -> Mixture:
+        """Return what is known of the items without the model."""
+        facts = fact_cache.load(self._catalog, trie, self._engine.check)
+        likes = like_cache.load(self._catalog, trie, self._engine.check)
+        return Mixture(
+            trie.n_items,
+            OPEN if own is None else COUNTED,
+            facts if facts.columns else None,
+            likes.liked,
+            likes.known,
+            None if own is None else own.counts,
+        )
 
     def _unconditional(self, trie: TitleTrie, on_title: OnTitle) -> NDArray[np.float64]:
         """Return what the model thinks of all titles of an index after an empty history, (n_items,) nats."""

@@ -39,8 +39,7 @@ class SessionConfig:
         adapter_path: a LoRA adapter in GGUF format that fits the model, or None.
         score: which probabilities are searched.
         prompt: the layout of prompts, a key of `prompts.LAYOUTS`.
-        prior: how a counted prior enters, or None.
-        facts_weight: of what items have in common with the history by their columns, 0 for nothing.
+        prior: what is known without the model and how it enters, or None.
         max_titles: how many titles of a history the model has seen at once.
         judge_calibration: slope and offset that turn a margin into a probability, or None.
         budget: of an exact search.
@@ -51,7 +50,6 @@ class SessionConfig:
     score: ScoreKind
     prompt: str
     prior: PriorUse | None
-    facts_weight: float
     max_titles: int
     judge_calibration: tuple[float, float] | None
     budget: Budget
@@ -71,7 +69,6 @@ class SessionConfig:
             score=score,
             prompt=prompt,
             prior=prior_use(options, score=score, record=record),
-            facts_weight=options.facts_weight,
             max_titles=max_titles_of(record),
             judge_calibration=judge_calibration_of(record),
             budget=Budget(budget) if isinstance(budget, int) else budget,

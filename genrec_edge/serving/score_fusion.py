@@ -1,10 +1,11 @@
-"""What is added to a model's scores: a counted prior, facts in common, a correction of what is liked without a history.
+"""What is added to a model's scores: what is known without it, and a correction of what is liked without a history.
 
-A prior enters in one of two ways. Below the logits of the catalog score (`decoder.ChildPrior`), where the model was
-tuned to say what counting does not know; its training record has tau and lambda. Or as a bias: `weight` times the
-prior's log-probability of an item, for any model and either kind of score. Biases as well are a weight times what an
-item has in common with the history by its columns (`prior.facts`), and the correction: minus alpha times the
-log-probability of a title after an empty history.
+What is known without the model is a prior over the items: the mixture of facts in common, liked sets, how well known
+items are and own counts (`prior.mixture`), which is the default; or the counts of a file alone. It enters in one of two
+ways. As a bias: `weight` times the prior's log-probability of an item, for any model and either kind of score. Or below
+the logits of the catalog score (`decoder.ChildPrior`), where the model was tuned to say what counting does not know; its
+training record has tau and lambda. The correction is minus alpha times the log-probability of a title after an empty
+history.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
 from genrec_edge.prior.bind import bind
-from genrec_edge.prior.facts import LATEST
+from genrec_edge.prior.mixture import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -34,18 +35,24 @@ if TYPE_CHECKING:
     from genrec_edge.options import OpenOptions
     from genrec_edge.prior.bind import BoundPrior
     from genrec_edge.prior.db import ItemPrior
-    from genrec_edge.prior.facts import FactIndex
+    from genrec_edge.prior.mixture import Mixture
     from genrec_edge.records import PriorKind, ScoreKind
 
 DEFAULT_WEIGHT = 4.0
-"""Of 1, 2, 4 and 8 the one with the best NDCG@10 of the default model on the validation items of ML-100K."""
+"""For models that were tuned on titles, unless their record says better. Of 1, 2, 4 and 8 the one with the best NDCG@10
+of the first default model on the validation items of ML-100K."""
+UNTUNED_WEIGHT = 10.0
+"""Of the mixture, for models that were never tuned on titles: their word counts for little."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriorUse:
-    """A prior and how it enters: as a bias of `weight`, or below logits with `tau` and `lambda_` if that is None."""
+    """A prior and how it enters: as a bias of `weight`, or below logits with `tau` and `lambda_` if that is None.
 
-    path: Path
+    `path` is a file of own counts; None for a mixture without any.
+    """
+
+    path: Path | None
     kind: PriorKind
     weight: float | None
     tau: float = 1.0
@@ -67,18 +74,30 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
     """
     path, kind, weight = options.prior, options.prior_kind, options.prior_weight
     learned = learned_on_prior(record)
-    if path is None or kind == "none":
-        if kind in {"popularity", "sequence"} or weight is not None:
-            raise UsageError("`prior_kind` or `prior_weight` is given, and no prior", hint="name it with `prior`")
-        if learned is not None and kind is None and score == "catalog":
+    if kind == "none":
+        if weight is not None:
+            raise UsageError("`prior_weight` is given, and `prior_kind` is none", hint="leave one of them out")
+        return None
+    if path is None and kind in {"popularity", "sequence"}:
+        raise UsageError(f"`prior_kind` is {kind}, and no prior is given", hint="name it with `prior`")
+    if learned is not None and score == "catalog":
+        if path is None and kind is None:
             raise UsageError(
                 "this model was tuned to add to a counted prior, and none is given",
                 hint="name it with `prior`, or set `prior_kind` to none",
             )
-        return None
-    if weight is None and learned is not None and kind != "popularity" and score == "catalog":
-        return PriorUse(Path(path), "sequence", None, *learned)
-    return PriorUse(Path(path), kind or "sequence", DEFAULT_WEIGHT if weight is None else weight)
+        if weight is None and kind in {None, "sequence"} and path is not None:
+            return PriorUse(Path(path), "sequence", None, *learned)
+    used_path = None if path is None else Path(path)
+    return PriorUse(used_path, kind or "mixture", _weight_of(record) if weight is None else weight)
+
+
+def _weight_of(record: Mapping[str, object]) -> float:
+    """Return the weight of a prior that suits a model: what its record says, else a default."""
+    weight = record.get(f"{TRAIN_PREFIX}prior_weight")
+    if isinstance(weight, float) and 0 <= weight < math.inf:
+        return weight
+    return DEFAULT_WEIGHT if f"{TRAIN_PREFIX}objective" in record else UNTUNED_WEIGHT
 
 
 def learned_on_prior(record: Mapping[str, object]) -> tuple[float, float] | None:
@@ -98,76 +117,73 @@ def learned_on_prior(record: Mapping[str, object]) -> tuple[float, float] | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedScores:
-    """What one search is given beside the model: (n_items,) each, by position of the trie, or None."""
+    """What one search is given beside the model: (n_items,) each, by position of the trie, or None.
+
+    Attributes:
+        bias: nats added to the score of each item.
+        below: a prior below the logits.
+        log_prior: the log-probability of each item by the prior.
+        parts: what each part of a mixture gives each item, in nats of the bias, above what it gives to the mean item.
+    """
 
     bias: NDArray[np.float64]
     below: ChildPrior | None
     log_prior: NDArray[np.float64] | None
-    facts: NDArray[np.float64] | None = None
-    """The part of the bias that facts in common with the history are."""
+    parts: Mapping[str, NDArray[np.float64]]
 
     @classmethod
-    def of_prior(cls, log_prior: NDArray[np.float64], weight: float | None, tau: float, lambda_: float) -> FusedScores:
+    def none(cls, n_items: int) -> Self:
+        """Return scores that add nothing."""
+        return cls(np.zeros(n_items), None, None, {})
+
+    @classmethod
+    def of_prior(cls, log_prior: NDArray[np.float64], weight: float | None, tau: float, lambda_: float) -> Self:
         """Return what a prior adds: a bias of `weight` times its logs, or a `ChildPrior` where that is None.
 
         `log_prior` is the log-probability of each item, (n_items,) nats, finite.
         """
         if weight is not None:
-            return cls(weight * log_prior, None, log_prior)
-        return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior)
+            return cls(weight * log_prior, None, log_prior, {})
+        return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior, {})
+
+    @classmethod
+    def of_mixture(
+        cls, parts: Mapping[str, NDArray[np.float64]], weight: float, history: NDArray[np.int64], n_items: int
+    ) -> Self:
+        """Return what the parts of a mixture add after a history of positions, as a bias of `weight` times its logs."""
+        log_prior = normalised(sum(parts.values(), np.zeros(n_items)), history)
+        shown = {name: weight * (nats - nats.mean()) for name, nats in parts.items()}
+        return cls(weight * log_prior, None, log_prior, shown)
 
     def prior_of(self, position: TriePosition) -> float | None:
         """Return the log-probability of one item by the prior, if there is one."""
         return None if self.log_prior is None else float(self.log_prior[position])
 
-    def facts_of(self, position: TriePosition) -> float | None:
-        """Return what facts in common with the history add to one item, in nats, if they are used."""
-        return None if self.facts is None else float(self.facts[position])
-
-    def with_facts(self, nats: NDArray[np.float64]) -> Self:
-        """Return these scores and what facts in common add, (n_items,) nats."""
-        return replace(self, bias=self.bias + nats, facts=nats)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FactTerm:
-    """What items have in common with a history as a part of their score: `weight` times the nats of an index."""
-
-    weight: float
-    index: FactIndex
-    trie: TitleTrie
-
-    def nats(self, history_rows: CatalogRows) -> NDArray[np.float64]:
-        """Return what is added to each item after a history of catalog rows, oldest first, (n_items,).
-
-        Raises:
-            LookupError: the trie does not have one of the rows that count.
-        """
-        latest = history_rows[-LATEST:]  # each comes once
-        positions = [self.trie.positions(CatalogRows(latest[i : i + 1])) for i in range(len(latest))]
-        if not all(map(len, positions)):
-            raise LookupError("a title of the history is not in the title index")
-        return self.weight * self.index.scores([int(found[0]) for found in positions])
+    def parts_of(self, position: TriePosition) -> dict[str, float]:
+        """Return what each part of a mixture gives one item, in nats; empty without a mixture."""
+        return {name: float(nats[position]) for name, nats in self.parts.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreFusion:
-    """A prior bound to the trie of a catalog, how it is used, facts, a calibration; all but the size may be missing.
+    """What is known without the model, bound to the trie of a catalog; all but the size may be missing.
 
     Attributes:
         n_items: of the trie.
+        trie: whose positions the rest has.
         use: what `prior_use` says.
-        prior: as it was read.
-        bound: its items found in the catalog.
-        facts: what items have in common with a history.
+        prior: own counts, as they were read.
+        bound: their items found in the catalog.
+        mixture: with these counts, if `use` is of that kind.
         unconditional: alpha, and the log-probability of each title after an empty history, (n_items,).
     """
 
     n_items: int
+    trie: TitleTrie
     use: PriorUse | None = None
     prior: ItemPrior | None = None
     bound: BoundPrior | None = None
-    facts: FactTerm | None = None
+    mixture: Mixture | None = None
     unconditional: tuple[float, NDArray[np.float64]] | None = None
 
     @classmethod
@@ -177,36 +193,58 @@ class ScoreFusion:
         prior: ItemPrior | None,
         catalog: Catalog,
         trie: TitleTrie,
-        facts: FactTerm | None = None,
+        mixture_of: Callable[[BoundPrior | None], Mixture],
     ) -> Self:
-        """Return the use of prior and facts for a catalog, uncalibrated; to be made anew when it has changed."""
+        """Return the use of a prior for a catalog, uncalibrated; to be made anew when it has changed.
+
+        `mixture_of` is called with the own counts, if there are any, where the use is a mixture.
+        """
         bound = None if prior is None else bind(prior, catalog, trie.rows)
-        return cls(trie.n_items, use, prior, bound, facts)
+        mixture = mixture_of(bound) if use is not None and use.kind == "mixture" else None
+        return cls(trie.n_items, trie, use, prior, bound, mixture)
 
     def after(self, history_rows: CatalogRows) -> FusedScores:
-        """Return what is added to the scores after a history of catalog rows, oldest first."""
-        fused = FusedScores(np.zeros(self.n_items), None, None)
-        if self.use is not None and self.bound is not None:
-            log_prior = self.bound.log_prob(history_rows, self.use.kind)
-            fused = FusedScores.of_prior(log_prior, self.use.weight, self.use.tau, self.use.lambda_)
-        if self.facts is not None:
-            fused = fused.with_facts(self.facts.nats(history_rows))
+        """Return what is added to the scores after a history of catalog rows, oldest first.
+
+        Raises:
+            LookupError: the trie does not have one of the rows.
+        """
+        fused = self._of_prior(history_rows)
         if self.unconditional is None:
             return fused
         alpha, logprobs = self.unconditional
         return replace(fused, bias=fused.bias - alpha * logprobs)
 
+    def _of_prior(self, history_rows: CatalogRows) -> FusedScores:
+        use = self.use
+        if use is not None and self.mixture is not None and use.weight is not None:
+            history = self._positions(history_rows)
+            parts = self.mixture.parts(history.tolist())
+            return FusedScores.of_mixture(parts, use.weight, history, self.n_items)
+        if use is not None and self.bound is not None:
+            return FusedScores.of_prior(self.bound.log_prob(history_rows, use.kind), use.weight, use.tau, use.lambda_)
+        return FusedScores.none(self.n_items)
+
+    def _positions(self, history_rows: CatalogRows) -> NDArray[np.int64]:
+        """Return the trie's positions of catalog rows, in their order."""
+        position_of = {int(self.trie.row_at(position)): position for position in self.trie.positions(history_rows)}
+        missing = [row for row in history_rows.tolist() if row not in position_of]
+        if missing:
+            raise LookupError("a title of the history is not in the title index")
+        return np.array([position_of[row] for row in history_rows.tolist()], np.int64)
+
     def describe(self) -> dict[str, str | int | float | None]:
         """Return what a result says of it; nothing where nothing is added."""
         found: dict[str, str | int | float | None] = {}
-        if self.use is not None and self.prior is not None and self.bound is not None:
-            found |= {"prior": self.use.kind, "prior_data": self.prior.card.data}
-            found |= {"prior_split": str(self.prior.card.split["split"])}
-            found |= {"prior_events": int(self.prior.counts.events.sum()), "prior_dropped": self.bound.n_dropped}
+        if self.use is not None and (self.mixture is not None or self.bound is not None):
+            found["prior"] = self.use.kind
+            if self.mixture is not None:
+                found |= {f"prior_{name}": weight for name, weight in self.mixture.used_weights().items()}
             if self.use.weight is None:
                 found |= {"prior_tau": self.use.tau, "prior_lambda": self.use.lambda_}
             else:
                 found |= {"prior_weight": self.use.weight}
-        if self.facts is not None:
-            found |= {"facts_weight": self.facts.weight}
+        if self.prior is not None and self.bound is not None:
+            found |= {"prior_data": self.prior.card.data, "prior_split": str(self.prior.card.split["split"])}
+            found |= {"prior_events": int(self.prior.counts.events.sum()), "prior_dropped": self.bound.n_dropped}
         return found | ({} if self.unconditional is None else {"calibrate": self.unconditional[0]})

@@ -19,8 +19,8 @@ def item_json(r: Recommendation) -> dict[str, object]:
     }
     if r.prior is not None:
         entry["prior"] = r.prior
-    if r.facts is not None:
-        entry["facts"] = r.facts
+    if r.parts:
+        entry["parts"] = dict(r.parts)
     if r.fits is not None:
         entry["fits"] = r.fits
     if r.reasons:
