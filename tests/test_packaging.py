@@ -96,7 +96,20 @@ def test_every_licence_of_the_tree_is_named(settings: dict[str, Any]) -> None:
     project = settings["project"]
     shipped = {path for path in expected() if path.rpartition("/")[2].startswith("LICENSE")}
     assert shipped <= set(project["license-files"])
-    assert set(project["license"].split(" AND ")) == {"Apache-2.0", "CC0-1.0", "MIT", "LicenseRef-GroupLens"}
+    named = {"Apache-2.0", "CC0-1.0", "MIT", "CC-BY-4.0", "LicenseRef-GroupLens"}
+    assert set(project["license"].split(" AND ")) == named
+
+
+def test_the_notice_names_every_file_with_data_and_whose_it_is(settings: dict[str, Any]) -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert "NOTICE" in settings["project"]["license-files"]
+    data = [*(ROOT / "genrec_edge" / "data").rglob("*.xz"), *(ROOT / "models").glob("*/*.safetensors")]
+    assert len(data) >= 4
+    for path in data:
+        name = path.relative_to(ROOT).as_posix()
+        assert name in notice or f"{path.parent.relative_to(ROOT).as_posix()}/:" in notice, name
+    for owner in ("Wikidata", "Simon Dooms", "Raymond Li", "Peter Rust", "Hugging Face", "GroupLens", "Zygmunt Zając"):
+        assert owner in notice
 
 
 def test_the_version_is_the_same_everywhere(settings: dict[str, Any]) -> None:
@@ -119,14 +132,14 @@ def test_no_heavy_library_is_a_core_dependency(settings: dict[str, Any]) -> None
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_tree_and_nothing_else(settings: dict[str, Any], tmp_path: Path) -> None:
     version = importlib.metadata.version("setuptools")
     if int(version.split(".")[0]) < MIN_SETUPTOOLS:
         pytest.skip(f"setuptools {version} cannot build it; {MIN_SETUPTOOLS} can")
     source = tmp_path / "source"
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source / name)
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source],
@@ -136,6 +149,8 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: Path) -> None:
     (wheel_path,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel_path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        licences = {name.partition("/licenses/")[2] for name in wheel.namelist() if "/licenses/" in name}
     assert names == expected()
+    assert licences == set(settings["project"]["license-files"])
     assert not any("goodbooks" in name for name in names - {"genrec_edge/datasets/goodbooks.py"})  # share-alike
     assert wheel_path.stat().st_size < MAX_BYTES

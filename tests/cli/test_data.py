@@ -77,7 +77,7 @@ def test_the_package_has_a_data_set_of_its_own(own_home: Path, monkeypatch: pyte
     assert pulled.stdout == f"{folder}\n"
     origin, terms, left_out = pulled.stderr.splitlines()
     assert origin == "reading MovieTweetings out of the package itself"
-    assert terms.startswith("MIT AND CC0-1.0: ")
+    assert terms.startswith("MIT AND CC0-1.0 AND CC-BY-4.0: ")
     assert "Copyright (c) 2013 Simon Dooms" in terms
     assert left_out.startswith("left out: ")
     assert run("pull", "movietweetings").stderr == ""

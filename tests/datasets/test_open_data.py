@@ -44,24 +44,31 @@ def test_movietweetings_has_all_films_and_says_which_events_it_leaves_out(own_ho
     dataset, films = load(out), [json.loads(line) for line in lines(FILMS)]
     assert set(dataset.item_ids) == {film["id"] for film in films}
     rows = [line.split("::") for line in lines(TWEETS / "ratings.dat.xz")]
-    known = {film["id"] for film in films}
-    kept = [
-        (user, f"tt{film}", float(time), float(rating)) for user, film, rating, time in rows if f"tt{film}" in known
-    ]
     found = zip(dataset.users.tolist(), dataset.items.tolist(), dataset.timestamps, dataset.ratings, strict=True)
-    events = [(dataset.user_ids[u], dataset.item_ids[i], float(time), float(rating)) for u, i, time, rating in found]
-    if not any(not film["id"].startswith("tt") for film in films):
-        assert events == kept
-    assert set(kept) <= set(events)
+    events = [(dataset.user_ids[u], dataset.item_ids[i], int(time), int(rating)) for u, i, time, rating in found]
+    known = {film["id"] for film in films}
+    kept = [(user, f"tt{film}", int(time), int(rating)) for user, film, rating, time in rows if f"tt{film}" in known]
+    assert [event for event in events if event[1].startswith("tt")] == kept
+    there = Counter((user, time, rating) for user, _, time, rating in events)
+    missed = Counter(film for user, film, rating, time in rows if not there[user, int(time), int(rating)])
+    joined = {film for _, film, _, _ in rows if f"tt{film}" not in known} - missed.keys()
+    titled = {film["id"]: (film["title"], film["year"]) for film in films}
+    names = dict(line.split("::")[:2] for line in lines(TWEETS / "movies.dat.xz"))
+    by_title = {titled[item] for _, item, _, _ in events if not item.startswith("tt")}
+    assert {(title.lower(), year) for title, year in by_title} == {
+        (names[film][:-7].lower(), int(names[film][-5:-1])) for film in joined
+    }, "films without an IMDb id"
     n_out = len(rows) - len(events)
-    assert dataset.card["interactions"]["left_out"] == n_out
+    assert dataset.card["interactions"]["left_out"] == n_out == missed.total()
     assert 0 < n_out < len(rows) / 10
     (note,) = notes
-    titles = dict(line.split("::")[:2] for line in lines(TWEETS / "movies.dat.xz"))
-    (most_missed, _), *_ = Counter(film for _, film, _, _ in rows if f"tt{film}" not in known).most_common(1)
+    (most_missed, _), *_ = missed.most_common(1)
+    same_name = [film for film, name in names.items() if name == names[most_missed]]
+    said = names[most_missed] if len(same_name) == 1 else f"{names[most_missed]} tt{most_missed}"
     assert note.startswith(f"left out: {n_out:,} events of ")
-    assert f"not in the item table: {titles[most_missed]!r}, " in note
-    assert (dataset.card["licence"], dataset.ratings.min(), dataset.ratings.max()) == ("MIT AND CC0-1.0", 0, 10)
+    assert f"not in the item table: {said!r}, " in note
+    licence = "MIT AND CC0-1.0 AND CC-BY-4.0"
+    assert (dataset.card["licence"], dataset.ratings.min(), dataset.ratings.max()) == (licence, 0, 10)
     assert [file["name"] for file in dataset.card["source"]["files"]] == [
         "ratings.dat.xz",
         "movies.dat.xz",
