@@ -3,7 +3,7 @@
 A fact is a value that several items may share, in the spelling of the catalog. Intentions are matched with facts,
 preference summaries are made of them, and a model learns to state them. Which columns hold facts follows from the
 catalog itself: every list column, every text column that is called after people or whose values are words that many
-items share, and the year, as its decade. Numbers are no facts.
+items share, and the year, as its decade. Numbers are no facts, nor are the columns `NO_FACTS`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ CREATORS = frozenset(
     """.split()  # noqa: SIM905 - a list would have a line for each
 )
 """Columns of people who made an item."""
+
+NO_FACTS = frozenset({"aliases", "known"})
+"""Columns, by their names in lower case, that say nothing of what an item is like: its other titles, and how well known
+it is. No taste and no intention is made of them, and nothing in common."""
 
 _MAX_DISTINCT_SHARE = 1 / 20
 """Different values of a text column of facts, as a share of the items that have one."""
@@ -83,7 +87,7 @@ class CatalogFacts:
         if self._columns[0] != revision:
             lists = self.catalog.list_columns
             plain = [name for name in self.catalog.item_columns if name not in lists and self._holds_facts(name)]
-            self._columns = (revision, (*lists, *plain, DECADE))
+            self._columns = (revision, (*filter(may_hold_facts, (*lists, *plain)), DECADE))
         return self._columns[1]
 
     def of(self, rows: Sequence[int]) -> list[tuple[Fact, ...]]:
@@ -154,6 +158,15 @@ class CatalogFacts:
         if n_values > max(1, n_filled * _MAX_DISTINCT_SHARE) or longest > _MAX_VALUE_CHARACTERS:
             return False
         return all(_WORDS.fullmatch(value) for value in self.values(column) if isinstance(value, str))
+
+
+def may_hold_facts(column: str) -> bool:
+    """Whether a column may hold facts, by its name.
+
+    >>> may_hold_facts("genres"), may_hold_facts("Aliases")
+    (True, False)
+    """
+    return column.casefold() not in NO_FACTS
 
 
 def is_in_words(fact: Fact) -> bool:

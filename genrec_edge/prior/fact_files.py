@@ -34,7 +34,7 @@ ARRAYS: dict[str, str] = {
 """The arrays of an index. `names` is a list of texts in JSON; `columns` has for each column how many values are held,
 how many pairs there are, and how many groups, 0 where each item is its own; `n_values` and `group_of` are those of all
 columns, one after the other."""
-_FORMAT = ArrayFormat("genrec-edge/facts@1", frozenset({"revision", "tokenizer", "index"}), ARRAYS)
+_FORMAT = ArrayFormat("genrec-edge/facts@2", frozenset({"revision", "tokenizer", "index"}), ARRAYS)
 _N_NUMBERS = 3
 """In `columns`, of each column."""
 

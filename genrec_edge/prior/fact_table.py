@@ -4,6 +4,7 @@ Values are those of list columns and of columns of texts, of the year and of the
 
 * Texts are equal whatever the case of their ASCII letters, as `--where` has it for list columns. Numbers are no facts,
   nor are texts of digits and the marks between them: dates, ratings, sizes.
+* Other titles in a column `aliases`, and how well known an item is, `known`, are no facts.
 * A year is three values: two kinds of five years, half of which overlap, and ten years. So years that are near have
   more in common than those that are far.
 * The words of a title are those of its key that have three letters or more.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.catalog.facts import may_hold_facts
 from genrec_edge.prior.fact_build import ValuePairs, build
 from genrec_edge.prior.facts import TITLE, YEAR
 from genrec_edge.storage.sqlite import quoted
@@ -49,7 +51,7 @@ def read(catalog: Catalog, rows: CatalogRows, check: Callable[[], object] = lamb
     positions = _Positions(rows)
 
     def columns() -> Iterator[ValuePairs]:
-        for name in catalog.list_columns:
+        for name in filter(may_hold_facts, catalog.list_columns):
             yield positions.of(name, *_list_pairs(catalog, name, check))
         for name in _text_columns(catalog):
             check()
@@ -97,7 +99,7 @@ def _list_pairs(
 
 def _text_columns(catalog: Catalog) -> list[str]:
     """Return the other columns that hold texts and nothing else."""
-    names = [name for name in catalog.item_columns if name not in catalog.list_columns]
+    names = [name for name in catalog.item_columns if name not in catalog.list_columns and may_hold_facts(name)]
     if not names:
         return []
     counts = ", ".join(f"sum(typeof({quoted(name)}) NOT IN ('text', 'null'))" for name in names)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from genrec_edge.catalog.facts import may_hold_facts
 from genrec_edge.catalog.titles import canonical, clean, with_year
 from genrec_edge.coordinates import TokenId
 from genrec_edge.engine.bindings import Model
@@ -166,15 +167,18 @@ class ModelSummarizer:
 def item_texts(catalog: Catalog, rows: Sequence[int]) -> list[str]:
     """Return items, by their rows, as a model reads them: "Title (year); column: value; ...", long values cut.
 
+    Other titles and how well known an item is are left out.
+
     Raises:
         KeyError: there is no such row.
     """
-    lists = catalog.list_values(sorted(set(rows)), catalog.list_columns)
+    names = [name for name in catalog.item_columns if may_hold_facts(name)]
+    lists = catalog.list_values(sorted(set(rows)), [name for name in names if name in catalog.list_columns])
     texts = []
     for item in catalog.items(rows):
         title = canonical(item.title)
         parts = [title if item.year is None else with_year(title, item.year)]
-        for name in catalog.item_columns:
+        for name in names:
             values = lists.get((item.row, name), [])[:_MAX_VALUES]
             if name not in catalog.list_columns and item.columns[name] is not None:
                 values = [str(item.columns[name])[:_MAX_VALUE_CHARACTERS]]

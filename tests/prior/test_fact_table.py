@@ -47,6 +47,13 @@ def test_any_catalog_has_the_facts_of_its_rows(seed: int, tmp_path: Path, monkey
     assert found.tolist() == pytest.approx([expected[item] for item in order], abs=1e-9)
 
 
+def test_other_titles_and_fame_are_nothing_in_common(tmp_path: Path) -> None:
+    columns = {"genres": ["Drama", "War"], "aliases": ["Same", "Other"], "known": ["everybody"]}
+    films = [Film(f"{letter}{letter}{letter}", None, columns) for letter in "abcdef"]
+    index = read(build_films(films, tmp_path / "films.db"))
+    assert [column.name for column in index.columns] == ["genres"]
+
+
 def test_which_columns_hold_facts(tmp_path: Path) -> None:
     lines = ["id,title,year,genres,brand,plot,size,rank,seen,mark"]
     for i in range(40):

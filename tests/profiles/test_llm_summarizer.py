@@ -47,6 +47,12 @@ def test_the_text_of_an_item(shelf: Catalog, films: Catalog) -> None:
     assert third == "Title 3 (1983); genres: Drama; people: P, Q"
     (film,) = item_texts(films, [1])
     assert film.startswith("A Day in the Country (1946); genres: Romance, Drama; director: Jean Renoir; cast: ")
+    (golem,) = films.by_ids(["the-golem-how-he-came-into-the-world-1920"]).values()
+    assert {"aliases", "known"} <= golem.columns.keys()
+    (told,) = item_texts(films, [golem.row])
+    assert "; keywords: monster" in told
+    assert "Der Golem" not in told
+    assert "known" not in told
     assert item_texts(shelf, []) == []
     assert item_texts(shelf, [3, 2, 3]) == [third, end, third]
 
