@@ -3,6 +3,9 @@
 "Family" is a genre in "a family film" and in "family, comedy", but not in "a family evening" or "for my family". A
 value that is also an ordinary word counts if the phrase ends after it, or if a noun for items, another fact or a new
 phrase follows, and if no preposition or possessive before it gives it another meaning.
+
+Keywords are nouns such as "wedding" or "island", and not every item that has one is marked. They count before a noun
+("zombie comedy", "a Christmas film"), after "about" ("films about dinosaurs"), and where they are the whole phrase.
 """
 
 from __future__ import annotations
@@ -35,10 +38,11 @@ if TYPE_CHECKING:
     from genrec_edge.intents.lexicon import Sentence
     from genrec_edge.records import Fact
 
-MentionKind = Literal["topic", "place", "language", "person", "year"]
+MentionKind = Literal["topic", "theme", "place", "language", "person", "year"]
 
 _MAX_WORDS_BEFORE_NOUN = 2
 """Between a fact and its noun: "a French love story"."""
+_AFTER_A_WISH = word_set("please tonight today now")
 _BEFORE_VERB_LIKE = word_set("i we you they would d do really also to not dont id")
 """After these words "like" is a verb; elsewhere it compares with a title."""
 
@@ -76,7 +80,8 @@ def confirm_mentions(sentence: Sentence, candidates: Sequence[Mention]) -> list[
     kept = _kept(sentence, [*reversed(candidates)])
     kept = _kept(sentence, kept)  # again, without those that depended on a mention that was not kept
     found: list[Mention] = []
-    for mention in reversed(kept):
+    for confirmed in reversed(kept):
+        mention = replace(confirmed, start=_about(sentence, confirmed))
         end = found[-1].end if found else 0
         link = link_between(sentence, end, mention.start) if found else ""
         negated = excluded = is_excluded(sentence, end, mention.start)
@@ -114,6 +119,8 @@ def _is_confirmed(sentence: Sentence, mention: Mention, kept: Mapping[int, Menti
         )
     if mention.kind == "year" and mention.cue is None:
         return before not in SETTING_WORDS
+    if mention.kind == "theme":
+        return _is_theme(sentence, mention, kept, ends)
     has_noun = _has_noun(sentence, mention.end, kept) or _shares_noun(sentence, mention, kept)
     if not has_noun and (mention.needs_noun or not _ends_its_phrase(sentence, mention.end, kept)):
         return False
@@ -131,6 +138,26 @@ def _is_term(sentence: Sentence, mention: Mention, ends: frozenset[int], *, has_
     if mention.kind in {"place", "language"} and not _is_name(sentence, mention, ends):
         return False
     return _is_independent(sentence, mention.start, ends, is_place=mention.kind == "place")
+
+
+def _is_theme(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention], ends: frozenset[int]) -> bool:
+    """Whether a keyword says what items are about: it stands before a noun, after "films about", or alone."""
+    if _has_noun(sentence, mention.end, kept):
+        return sentence.before(mention.start) not in SETTING_WORDS
+    if not (sentence.ends_at(mention.end) or mention.end in kept or sentence.key(mention.end) in _AFTER_A_WISH):
+        return False
+    if not sentence.before(mention.start) or sentence.before(mention.start) in NEGATIONS:
+        return True
+    about = _about(sentence, mention)
+    return about < mention.start and (sentence.before(about) in ITEM_NOUNS or about in ends)
+
+
+def _about(sentence: Sentence, mention: Mention) -> int:
+    """Return where "about the" before a keyword starts, which belongs to it; else where the mention does."""
+    i = mention.start
+    while sentence.before(i) in ARTICLES | {"the"}:
+        i -= 1
+    return i - 1 if mention.kind == "theme" and sentence.before(i) == "about" else mention.start
 
 
 def _is_named_as_person(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention]) -> bool:

@@ -10,10 +10,11 @@ from genrec_edge.catalog.facts import CREATORS, PERFORMERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-Kind = Literal["topic", "place", "language", "person"]
+Kind = Literal["topic", "theme", "place", "language", "person"]
 
 _PLACES = frozenset({"country", "countries", "nation", "nationality"})
 _LANGUAGES = frozenset({"language", "languages"})
+_THEMES = frozenset({"keyword", "keywords", "tag", "tags", "theme", "themes"})
 
 
 def column_kind(column: str, values: Mapping[str, int]) -> Kind:
@@ -22,6 +23,8 @@ def column_kind(column: str, values: Mapping[str, int]) -> Kind:
         return "place"
     if column.casefold() in _LANGUAGES:
         return "language"
+    if column.casefold() in _THEMES:
+        return "theme"
     if column.casefold() in PERFORMERS | CREATORS:
         return "person"
     n_with_spaces = sum(" " in value for value in values)
@@ -31,7 +34,7 @@ def column_kind(column: str, values: Mapping[str, int]) -> Kind:
 def spellings(key: str, column: str, kind: Kind) -> Iterator[str]:
     """Yield a key, its plural and singular, and the key without the name of its column ("kurdish language")."""
     yield key
-    if kind == "topic":
+    if kind in {"topic", "theme"}:
         if key.endswith("y"):
             yield f"{key[:-1]}ies"
         elif key.endswith(("s", "x", "ch")):

@@ -36,6 +36,34 @@ def test_ordinary_words_name_facts_only_where_they_can(text: str, names: list[st
     assert [mention.facts[0].value for mention in confirm_mentions(sentence, genres_of(sentence))] == names
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "left"),
+    [
+        ("a wedding film", ["wedding"], "a film"),
+        ("wedding comedy", ["wedding", "Comedy"], ""),
+        ("comedy about a wedding", ["Comedy", "wedding"], ""),  # what is before it belongs to it
+        ("no films about the wedding", ["not wedding"], "no films"),
+        ("wedding", ["wedding"], ""),
+        ("no wedding please", ["not wedding"], "no please"),
+        ("a wedding", [], "a wedding"),
+        ("about a wedding", [], "about a wedding"),
+        ("comedy about a wedding in Rome", ["Comedy"], "about a wedding in Rome"),
+        ("for my wedding", [], "for my wedding"),
+        ("a wedding evening", [], "a wedding evening"),
+        ("something like wedding", [], "something like wedding"),
+    ],
+)
+def test_keywords_count_before_a_noun_after_about_and_alone(text: str, names: list[str], left: str) -> None:
+    sentence = Sentence(text)
+    found = genres_of(sentence)
+    i = next(i for i in range(len(sentence)) if sentence.key(i) == "wedding")
+    found = sorted([*found, Mention(i, i + 1, "theme", (Fact("keywords", "wedding"),))], key=lambda m: m.start)
+    mentions = confirm_mentions(sentence, found)
+    assert [f"{'not ' * m.is_excluded}{m.facts[0].value}" for m in mentions] == names
+    taken = {i for mention in mentions for i in range(mention.start, mention.end)}
+    assert " ".join(word.key for i, word in enumerate(sentence.words) if i not in taken) == left.lower()
+
+
 def test_links_and_exclusions() -> None:
     sentence = Sentence("comedy and no horror or war")
     mentions = confirm_mentions(sentence, genres_of(sentence))

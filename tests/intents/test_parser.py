@@ -155,6 +155,11 @@ def parser(films: Catalog) -> IntentParser:
         ("documentary about Bob Dylan", ["genres = 'Documentary'"], "about Bob Dylan"),
         ("I want to see a comedy from France tonight, please", [COMEDY, "country = 'France'"], ""),
         ("comedy' OR 1=1 --", [COMEDY], "1=1"),
+        ("films about dinosaurs", ["keywords = 'dinosaurs'"], ""),
+        ("a kids film about pirates", ["keywords = 'pirates'"], "kids film"),
+        ("Zombie comedies from the 2010s", ["keywords = 'zombie'", COMEDY, "year BETWEEN 2010 AND 2019"], ""),
+        ("no serial killers", ["NOT (keywords = 'serial killer')"], ""),
+        ("a heist film with Brad Pitt", ["keywords = 'heist'", "cast = 'Brad Pitt'"], ""),
     ],
 )
 def test_conditions_and_the_remaining_text(
@@ -174,6 +179,8 @@ def test_conditions_and_the_remaining_text(
         "a polish on my shoes",
         "the war of the worlds",
         "for my family",
+        "with my dog",
+        "a film for a summer evening",
         "crime and punishment",
         "not an especially good comedy",
         "Tom Cruise Missile",
@@ -448,6 +455,8 @@ def fill_template(template: str, facts: Sequence[Fact], rng: random.Random) -> t
         values.append(value)
         shown = value if name == "decade" else value.lower() if name in {"genre", "genres"} else value
         words[name] = plural(shown) if name == "genres" else shown
+    if template.endswith(" about revenge"):  # a keyword since the catalog has keywords
+        values.append("revenge")
     return template.format(**words), values
 
 

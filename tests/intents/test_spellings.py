@@ -14,6 +14,7 @@ from genrec_edge.intents.spellings import Kind, column_kind, names_by_outer_word
         ("western", "genres", "topic", ["western", "westerns"]),
         ("news", "genres", "topic", ["news", "newses", "new"]),
         ("short stories", "genres", "topic", ["short stories", "short storieses", "short story"]),
+        ("wedding", "keywords", "theme", ["wedding", "weddings"]),
         ("kurdish language", "Language", "language", ["kurdish language", "kurdish"]),
         ("france", "country", "place", ["france"]),
     ],
@@ -25,6 +26,7 @@ def test_spellings_of_a_value(key: str, column: str, kind: Kind, expected: list[
 def test_kinds_of_columns() -> None:
     assert column_kind("Country", {"France": 1}) == "place"
     assert column_kind("language", {"French": 1}) == "language"
+    assert column_kind("Keywords", {"serial killer": 1, "time travel": 1}) == "theme"
     assert column_kind("makers", {"Jim O'Hara": 1, "Ann Lee": 1, "Apple": 9}) == "person"
     assert column_kind("brand", {"Apple": 1, "Ann Lee": 1}) == "topic"
 
