@@ -102,14 +102,12 @@ def _kept(sentence: Sentence, mentions: Sequence[Mention]) -> list[Mention]:
     ends = frozenset(mention.end for mention in mentions)
     kept: dict[int, Mention] = {}
     for mention in mentions:
-        if _is_confirmed(sentence, mention, kept, ends):
+        if not _is_comparison(sentence, mention.start) and _is_confirmed(sentence, mention, kept, ends):
             kept[mention.start] = mention
     return list(kept.values())
 
 
 def _is_confirmed(sentence: Sentence, mention: Mention, kept: Mapping[int, Mention], ends: frozenset[int]) -> bool:
-    if _is_comparison(sentence, mention.start):
-        return False
     before = _governing_word(sentence, mention.start)
     if mention.kind == "person":
         return (
