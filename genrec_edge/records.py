@@ -129,6 +129,8 @@ class Recommendation:
     """What is said of the item without the model, in nats; None where no prior is used."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """What carries the score, in nats above the mean item: `model`, and each part of the mixture; empty without one."""
+    met: bool | None = None
+    """Whether the model met the item in training; None where its record does not say."""
     fits: bool | None = None
     """Of a reranked candidate: whether it has the facts of the intention; None where that names none."""
     reasons: tuple[Reason, ...] = ()
@@ -177,6 +179,8 @@ class Result:
     """Conditions of the intention that were given up, because fewer than k items satisfy all of them."""
     left_out: tuple[Match, ...] = ()
     """Candidates that are not in the catalog."""
+    history_met: int | None = None
+    """How many of the titles in `resolved` the model met in training; None where its record does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +191,15 @@ class Judgement:
         p_yes: the probability of yes, of yes and no.
         margin: log-odds of yes as the model has them, in nats, before any calibration.
         is_calibrated: whether `p_yes` was fitted to what users did; else it only orders items.
+        met: whether the model met the item in training; None where its record does not say. What was fitted to users
+            says nothing of items that none of them met.
     """
 
     item: Item
     p_yes: float
     margin: float
     is_calibrated: bool
+    met: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

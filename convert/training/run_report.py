@@ -8,12 +8,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from genrec_edge._version import __version__
+from genrec_edge.catalog import titles
 from genrec_edge.convert.checkpoint.layers import format_layers
 from genrec_edge.convert.training.job import ADAPTER_WEIGHTS
+from genrec_edge.gguf.items_met import MOST_ITEMS, hash_of, to_text
 from genrec_edge.gguf.training_keys import RECORD_NAME, filters_text
 from genrec_edge.storage.files import atomic_write, file_identity, sha256_file
 
@@ -81,11 +84,21 @@ def record(job: TrainJob, base: Checkpoint, data: TrainingData, entry: Mapping[s
     }
     if data.dataset.filters:
         document["filters"] = filters_text(data.dataset.filters)
+    met = items_met(data)
+    if len(met) <= MOST_ITEMS:
+        document["items_met"] = to_text(met)
     if recipe.base.layers:
         document |= {"layers": format_layers(base.config.layers), "layers_of": base.config.n_original_layers}
     if recipe.objective.kind == "residual":
         document["prior"] = "sequence"
     return document | {key: float(value) for key, value in entry.items() if key not in {"step", "events"}}
+
+
+def items_met(data: TrainingData) -> set[int]:
+    """Return the hashes of the items of the histories that are trained on."""
+    dataset = data.dataset
+    items = np.unique(dataset.items if data.split is None else np.concatenate(data.split.train))
+    return {hash_of(titles.key(title), year) for title, year in (dataset.titles[item] for item in items.tolist())}
 
 
 def write_record(folder: Path, job: TrainJob, base: Checkpoint, data: TrainingData, entry: Mapping[str, float]) -> None:

@@ -23,6 +23,7 @@ from genrec_edge.storage.files import path_errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from genrec_edge.datasets.folder import Dataset
     from genrec_edge.evaluation.report import EvaluationReport
     from genrec_edge.evaluation.runner import RankingSystem
 
@@ -148,7 +149,6 @@ def evaluate(
             plot.mkdir(parents=True, exist_ok=True)
     from genrec_edge.cli.models import ensure_model  # noqa: PLC0415
     from genrec_edge.datasets.splits import split_of  # noqa: PLC0415
-    from genrec_edge.datasets.transfer import among_shipped_films  # noqa: PLC0415
     from genrec_edge.evaluation.llm_ranker import LlmRanker  # noqa: PLC0415
     from genrec_edge.evaluation.runner import evaluate as run  # noqa: PLC0415
     from genrec_edge.evaluation.systems import (  # noqa: PLC0415
@@ -161,10 +161,7 @@ def evaluate(
     )
     from genrec_edge.evaluation.target_age import old_targets  # noqa: PLC0415
 
-    dataset = load_rated(data, min_rating, quiet=quiet)
-    if transfer:
-        dataset, note = among_shipped_films(dataset)
-        say(note, quiet=quiet)
+    dataset = _dataset(data, min_rating, transfer=transfer, quiet=quiet)
     asked = split_of(dataset, split, ties, min_count=min_count, seed=seed)
     if n_without := asked.n_without(target):
         why = "nothing new in that time" if split == "time" else "too few events, or one they had met before"
@@ -225,6 +222,18 @@ def evaluate(
         emit_json(SCHEMA, report.to_json())
     else:
         _show(report)
+
+
+def _dataset(data: str, min_rating: float | None, *, transfer: bool, quiet: bool) -> Dataset:
+    """Return the data set, over the films that come with the package if that is asked."""
+    from genrec_edge.datasets.transfer import among_shipped_films  # noqa: PLC0415
+
+    dataset = load_rated(data, min_rating, quiet=quiet)
+    if not transfer:
+        return dataset
+    found, note = among_shipped_films(dataset)
+    say(note, quiet=quiet)
+    return found
 
 
 def _check_model_options(

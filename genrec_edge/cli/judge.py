@@ -44,14 +44,17 @@ def judge(
     if command.json:
         rows = [
             {"id": j.item.id, "title": j.item.title, "year": j.item.year, "p_yes": j.p_yes, "margin": j.margin}
+            | {"met": j.met, "calibrated": j.is_calibrated}
             for j in found
         ]
         emit_json("genrec-edge/judge@1", {"items": rows, "calibrated": all(j.is_calibrated for j in found)})
         return
-    print_table(
-        ["title", "year", "enjoyed"], [(j.item.title, j.item.year, f"{j.p_yes:.0%}") for j in found], right=("enjoyed",)
-    )
-    if not all(j.is_calibrated for j in found):
+    shown = [(j.item.title, j.item.year, "unknown" if j.met is False else f"{j.p_yes:.0%}") for j in found]
+    print_table(["title", "year", "enjoyed"], shown, right=("enjoyed",))
+    if any(j.met is False for j in found):
+        what = "unknown: the model met no such title in training; `recommend --candidate` ranks it by facts and counts"
+        say(what, quiet=command.quiet)
+    elif not all(j.is_calibrated for j in found):
         say("this model was not calibrated: its probabilities order items, and mean no more", quiet=command.quiet)
 
 

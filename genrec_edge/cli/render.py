@@ -15,6 +15,7 @@ from genrec_edge.serving.serialize import item_json, unresolved_json
 if TYPE_CHECKING:
     from genrec_edge.records import Item, Match, Reading, Recommendation, Result
 
+CARRIED_BY = "carried by"
 RECOMMEND_SCHEMA = "genrec-edge/recommend@1"
 _OTHER_COLUMNS = 43
 """Characters of a line that rank, year, score, probability and the space between columns take."""
@@ -44,6 +45,7 @@ def to_json(result: Result) -> dict[str, object]:
         "reading": None if result.reading is None else _reading_json(result.reading),
         "where": result.where,
         "loosened": list(result.loosened),
+        "history_met": result.history_met,
         "dropped": result.dropped,
         "refused": result.refused,
         "model": dict(result.model),
@@ -69,9 +71,11 @@ def show(result: Result, *, quiet: bool, explain: bool = False) -> None:
         if result.dropped:
             oldest = "oldest title is" if result.dropped == 1 else f"{result.dropped} oldest titles are"
             say(f"the {oldest} left out: more than the model reads at once")
+        _say_unmet(result)
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
     fitting = any(r.fits is not None for r in result.items)
-    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), "score", "probability"]
+    last = CARRIED_BY if any(r.parts for r in result.items) else "probability"
+    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), "score", last]
     longest = max((len(r.item.title) for r in result.items), default=0)
     room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS - _FITS * fitting)
     print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
@@ -80,6 +84,19 @@ def show(result: Result, *, quiet: bool, explain: bool = False) -> None:
             typer.echo(printable(f"{r.item.title}: {why}"))
     if not quiet:
         say(_cost(result))
+
+
+def _say_unmet(result: Result) -> None:
+    """Say where the model knows little of what it is asked about, and what answers instead."""
+    n, met = len(result.resolved), result.history_met
+    unmet = sum(r.met is False for r in result.items)
+    if met is None or (2 * met >= n and 2 * unmet <= len(result.items)):
+        return
+    instead = "facts and counts decide" if any(r.parts for r in result.items) else "leave out --prior none"
+    say(
+        f"the model met {met} of the {n} titles and {len(result.items) - unmet} of the {len(result.items)} answers in "
+        f"training: {instead}; docs/training.md says how to tune one on your own events"
+    )
 
 
 def say_understood(*matches: Match) -> None:
@@ -103,15 +120,26 @@ def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
     middle = [_short(str(r.item.columns.get(listed) or ""), room)] if listed else []
     if r.fits is not None:
         middle.append("yes" if r.fits else "no")
-    return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
+    last = carried_by(r) if r.parts else f"{math.exp(r.logprob):.2%}"
+    return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", last]
+
+
+def carried_by(r: Recommendation) -> str:
+    """Return the parts of the score that carry an item most, at most two: the second only if it has half as many nats.
+
+    >>> carried_by(Recommendation(1, None, 0.0, 0.0, parts={"model": 1.0, "facts": 6.0, "liked": 4.0}))
+    'facts, liked'
+    """
+    first, second, *_ = [*sorted(r.parts.items(), key=lambda part: -part[1]), ("", 0.0)]
+    return first[0] if second[1] < first[1] / 2 else f"{first[0]}, {second[0]}"
 
 
 def _why(r: Recommendation) -> str:
-    """Return the titles that speak for an item, and what it has in common with the history, in nats; may be empty."""
+    """Return the titles that speak for an item, and what each part of the score adds, in nats; may be empty."""
     named = ", ".join(f"{label(reason.item)} +{reason.nats:.2f}" for reason in r.reasons)
     parts = [f"because of {named}"] if named else []
-    if r.facts is not None:
-        parts.append(f"facts in common +{r.facts:.2f}")
+    if r.parts:
+        parts.append(", ".join(f"{name} {nats:+.2f}" for name, nats in sorted(r.parts.items(), key=lambda p: -p[1])))
     return "; ".join(parts)
 
 

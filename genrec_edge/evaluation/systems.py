@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.split import Split
-    from genrec_edge.prior.mixture import Mixture
     from genrec_edge.evaluation.runner import RankingSystem
+    from genrec_edge.prior.mixture import Mixture
     from genrec_edge.records import IntentKind, PreferenceKind, PriorKind, SummaryKind, Target
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]

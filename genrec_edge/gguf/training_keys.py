@@ -25,8 +25,11 @@ SPLIT_KEYS = {
 FILTERS_KEY = f"{TRAIN_PREFIX}filters"
 """What was left out of the data before the split, as `filters_text` writes it; absent where nothing was."""
 
+ITEMS_MET_KEY = f"{TRAIN_PREFIX}items_met"
+"""The items of the histories that were trained on, as `items_met.to_text` writes them."""
+
 RECORD_NAME = "genrec_edge.json"
-"""What the training stage leaves in an adapter's folder: data, split, seed, measured quality; scalars only."""
+"""What the training stage leaves in an adapter's folder: data, split, items met, measured quality; scalars only."""
 
 DEFAULT_PROMPT = "titles-1"
 """The prompt layout of models that do not say which one they were tuned with."""

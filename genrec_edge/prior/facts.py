@@ -52,6 +52,7 @@ _FITTED: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset({"keyword", "keywords"}), 0.31),
     (frozenset({YEAR}), 1.20),
     (frozenset({TITLE}), 0.19),
+    (frozenset({"award", "awards"}), 0.0),  # they say how well known a film is
 )
 """Names of columns, and the weight of each; that of `director` for all creators, that of `cast` for all performers."""
 _OTHER, _LEAST_INFORMATION = 2.3, 2.0
@@ -141,7 +142,7 @@ class FactIndex:
         own: list[tuple[NDArray[np.int32], NDArray[np.float64]]] = []
         for column, weight in zip(self.columns, self.weights, strict=True):
             first, last = np.searchsorted(values, (column.values.start, column.values.stop))
-            if first == last:
+            if first == last or not weight:
                 continue
             members, nats = self._spread(values[first:last], weight * lifts[first:last])
             if column.group_of is None:

@@ -76,9 +76,15 @@ class Mixture:
 
     def used_weights(self) -> dict[str, float]:
         """Return the weights of the parts that are there, by name."""
-        there = {"facts": self.facts, "liked": self.liked, "known": self.known}
-        there |= {"near": self.counts, "ease": self.counts}
-        return {name: w for name, w in asdict(self.weights).items() if w and there[name] is not None}
+        has_counts = self.counts is not None
+        there = {
+            "facts": self.facts is not None,
+            "liked": self.liked is not None,
+            "known": self.known is not None,
+            "near": has_counts,
+            "ease": has_counts,
+        }
+        return {name: weight for name, weight in asdict(self.weights).items() if weight and there[name]}
 
     def parts(self, history: Sequence[int]) -> dict[str, NDArray[np.float64]]:
         """Return what each part that is there gives each item after a history of positions, oldest first.

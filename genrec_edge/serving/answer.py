@@ -21,12 +21,12 @@ from genrec_edge.serving.explain import reasons
 from genrec_edge.serving.validate import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from genrec_edge.options import Request
-    from genrec_edge.records import Reading
+    from genrec_edge.records import Match, Reading
     from genrec_edge.serving.session import Session
 
 
@@ -97,7 +97,14 @@ def _answer(session: Session, request: Request) -> Result:
         where=constrained.request.where,
         loosened=constrained.loosened,
         left_out=left_out,
+        history_met=_n_met(session, matches),
     )
+
+
+def _n_met(session: Session, matches: Sequence[Match]) -> int | None:
+    """Return how many of the titles that were understood the model met in training, None where nobody knows."""
+    met = [session.has_met(match.item) for match in matches if match.item is not None]
+    return None if None in met else sum(map(bool, met))
 
 
 def read_intent(session: Session, request: Request) -> Reading | None:
@@ -147,6 +154,7 @@ def _decode(
             title.logprob,
             title.bias,
             prior=fused.prior_of(title.position),
+            met=session.has_met(item),
             parts=_parts(title.logprob, fused.parts_of(title.position), trie.n_items),
         )
         for rank, (item, title) in enumerate(zip(best, found.found, strict=True), start=1)

@@ -13,6 +13,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.serving.score_fusion import PriorUse, prior_use
 from genrec_edge.serving.training_record import (
+    items_met_of,
     judge_calibration_of,
     max_titles_of,
     prompt_layout_of,
@@ -41,6 +42,7 @@ class SessionConfig:
         prompt: the layout of prompts, a key of `prompts.LAYOUTS`.
         prior: what is known without the model and how it enters, or None.
         max_titles: how many titles of a history the model has seen at once.
+        items_met: hashes of the items that the model met in training, or None where nobody knows.
         judge_calibration: slope and offset that turn a margin into a probability, or None.
         budget: of an exact search.
         prompt_cache: evaluated prompts on disk, or None.
@@ -51,6 +53,7 @@ class SessionConfig:
     prompt: str
     prior: PriorUse | None
     max_titles: int
+    items_met: frozenset[int] | None
     judge_calibration: tuple[float, float] | None
     budget: Budget
     prompt_cache: PromptCache | None
@@ -70,6 +73,7 @@ class SessionConfig:
             prompt=prompt,
             prior=prior_use(options, score=score, record=record),
             max_titles=max_titles_of(record),
+            items_met=items_met_of(record),
             judge_calibration=judge_calibration_of(record),
             budget=Budget(budget) if isinstance(budget, int) else budget,
             prompt_cache=_prompt_cache(options.prompts_path, model_file, adapter_path),

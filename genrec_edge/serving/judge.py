@@ -41,10 +41,12 @@ def judge_items(session: Session, names: Sequence[str], user: Request) -> list[J
     items = items_of(names, "judge", session.catalog, session.resolver)
     evaluate_user(session, user)
     calibration = session.config.judge_calibration
-    return [
-        Judgement(item, probability(margin, calibration), margin, calibration is not None)
-        for item, margin in zip(items, margins(session, [item.row for item in items]), strict=True)
-    ]
+    found = []
+    for item, margin in zip(items, margins(session, [item.row for item in items]), strict=True):
+        met = session.has_met(item)
+        is_calibrated = calibration is not None and met is not False
+        found.append(Judgement(item, probability(margin, calibration), margin, is_calibrated, met))
+    return found
 
 
 def compare_items(session: Session, a: str, b: str, user: Request) -> Comparison:

@@ -3,9 +3,9 @@
 What is known without the model is a prior over the items: the mixture of facts in common, liked sets, how well known
 items are and own counts (`prior.mixture`), which is the default; or the counts of a file alone. It enters in one of two
 ways. As a bias: `weight` times the prior's log-probability of an item, for any model and either kind of score. Or below
-the logits of the catalog score (`decoder.ChildPrior`), where the model was tuned to say what counting does not know; its
-training record has tau and lambda. The correction is minus alpha times the log-probability of a title after an empty
-history.
+the logits of the catalog score (`decoder.ChildPrior`), where the model was tuned to say what counting does not know;
+its training record has tau and lambda. The correction is minus alpha times the log-probability of a title after an
+empty history.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from genrec_edge.coordinates import CatalogRows
 from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.catalog.reader import Catalog
-    from genrec_edge.coordinates import TriePosition
+    from genrec_edge.coordinates import CatalogRows, TriePosition
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.options import OpenOptions
     from genrec_edge.prior.bind import BoundPrior

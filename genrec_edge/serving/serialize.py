@@ -19,6 +19,8 @@ def item_json(r: Recommendation) -> dict[str, object]:
     }
     if r.prior is not None:
         entry["prior"] = r.prior
+    if r.met is not None:
+        entry["met"] = r.met
     if r.parts:
         entry["parts"] = dict(r.parts)
     if r.fits is not None:

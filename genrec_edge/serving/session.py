@@ -20,6 +20,7 @@ from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.resolver import TitleResolver
+from genrec_edge.catalog.titles import key
 from genrec_edge.catalog.where import ended_by
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TokenId, TriePosition
 from genrec_edge.engine.forks import is_forked, refuse_fork
@@ -28,6 +29,7 @@ from genrec_edge.engine.memory_plan import require_memory
 from genrec_edge.engine.prompt_cache import MIN_SAVED_TOKENS
 from genrec_edge.engine.run_apart import run_apart
 from genrec_edge.errors import LockedError, UsageError
+from genrec_edge.gguf.items_met import hash_of
 from genrec_edge.intents.parser import IntentParser
 from genrec_edge.option_fields import check_options
 from genrec_edge.serving.catalog_indexer import CatalogIndexer, search_of
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from genrec_edge.engine.llama_engine import LlamaEngine
     from genrec_edge.hub.store import ModelFile
     from genrec_edge.options import OpenOptions
-    from genrec_edge.records import Match
+    from genrec_edge.records import Item, Match
     from genrec_edge.serving.score_fusion import FusedScores
 
 _ATTEMPTS = 3
@@ -256,6 +258,11 @@ class Session:
             "items": self.trie.n_items,
             "revision": self.trie.key.revision,
         }
+
+    def has_met(self, item: Item) -> bool | None:
+        """Return whether the model met an item in training, None where its record does not say."""
+        met = self.config.items_met
+        return None if met is None else hash_of(key(item.title), item.year) in met
 
     def resolve(self, text: str) -> Match:
         """Return what a title written by a person means in this catalog."""

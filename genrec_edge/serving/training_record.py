@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.decoding import prompts
 from genrec_edge.errors import ModelInvalidError
+from genrec_edge.gguf import items_met
 from genrec_edge.gguf.training_keys import (
     DEFAULT_PROMPT,
     FILTERS_KEY,
     HISTORY_KEY,
+    ITEMS_MET_KEY,
     JUDGE_KEYS,
     PROMPT_KEY,
     SCORE_KEY,
@@ -59,6 +61,11 @@ def judge_calibration_of(record: Mapping[str, object]) -> tuple[float, float] | 
     if isinstance(slope, float) and isinstance(offset, float) and math.isfinite(slope) and math.isfinite(offset):
         return slope, offset
     return None
+
+
+def items_met_of(record: Mapping[str, object]) -> frozenset[int] | None:
+    """Return the hashes of the items that a model met in training, None where its record does not say."""
+    return items_met.from_text(record.get(ITEMS_MET_KEY))
 
 
 def training_split_of(record: Mapping[str, object]) -> dict[str, str] | None:
