@@ -144,7 +144,7 @@ class OpenOptions:
         default=None,
         metadata=option(
             "What is known without the model: a mixture of facts in common, liked sets, how well known items are and "
-            "the counts of --prior-file; of these counts alone popularity or sequence; or none. [default: mixture]",
+            "the counts of --prior-file; of these counts alone popularity or sequence; or none. Else the mixture.",
             flag="--prior",
         ),
     )

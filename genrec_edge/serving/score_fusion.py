@@ -21,7 +21,6 @@ from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
 from genrec_edge.prior.bind import bind
-from genrec_edge.prior.mixture import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -146,11 +145,12 @@ class FusedScores:
         return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior, {})
 
     @classmethod
-    def of_mixture(
-        cls, parts: Mapping[str, NDArray[np.float64]], weight: float, history: NDArray[np.int64], n_items: int
-    ) -> Self:
-        """Return what the parts of a mixture add after a history of positions, as a bias of `weight` times its logs."""
-        log_prior = normalised(sum(parts.values(), np.zeros(n_items)), history)
+    def of_mixture(cls, parts: Mapping[str, NDArray[np.float64]], weight: float, n_items: int) -> Self:
+        """Return what the parts of a mixture add, as a bias of `weight` times its logs; nothing if they know nothing."""
+        if all(np.ptp(nats) == 0 for nats in parts.values()):
+            return cls.none(n_items)
+        scores = sum(parts.values(), np.zeros(n_items))
+        log_prior = scores - np.logaddexp.reduce(scores)
         shown = {name: weight * (nats - nats.mean()) for name, nats in parts.items()}
         return cls(weight * log_prior, None, log_prior, shown)
 
@@ -217,20 +217,19 @@ class ScoreFusion:
     def _of_prior(self, history_rows: CatalogRows) -> FusedScores:
         use = self.use
         if use is not None and self.mixture is not None and use.weight is not None:
-            history = self._positions(history_rows)
-            parts = self.mixture.parts(history.tolist())
-            return FusedScores.of_mixture(parts, use.weight, history, self.n_items)
+            parts = self.mixture.parts(self._positions(history_rows))
+            return FusedScores.of_mixture(parts, use.weight, self.n_items)
         if use is not None and self.bound is not None:
             return FusedScores.of_prior(self.bound.log_prob(history_rows, use.kind), use.weight, use.tau, use.lambda_)
         return FusedScores.none(self.n_items)
 
-    def _positions(self, history_rows: CatalogRows) -> NDArray[np.int64]:
+    def _positions(self, history_rows: CatalogRows) -> list[int]:
         """Return the trie's positions of catalog rows, in their order."""
-        position_of = {int(self.trie.row_at(position)): position for position in self.trie.positions(history_rows)}
-        missing = [row for row in history_rows.tolist() if row not in position_of]
-        if missing:
+        positions = self.trie.positions(history_rows)
+        position_of = dict(zip(self.trie.rows[positions].tolist(), positions.tolist(), strict=True))
+        if not all(row in position_of for row in history_rows.tolist()):
             raise LookupError("a title of the history is not in the title index")
-        return np.array([position_of[row] for row in history_rows.tolist()], np.int64)
+        return [position_of[row] for row in history_rows.tolist()]
 
     def describe(self) -> dict[str, str | int | float | None]:
         """Return what a result says of it; nothing where nothing is added."""

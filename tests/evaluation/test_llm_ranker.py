@@ -109,7 +109,7 @@ def test_the_answers_are_those_of_recommend(tiny_llama: Path, data: Dataset, sco
     model_file = file_of(tiny_llama)
     with (
         LlmRanker(model_file, data, score=score, n_threads=1) as ranker,
-        Recommender.open(model_file, data.path / "catalog.db", score=score, n_threads=1) as r,
+        Recommender.open(model_file, data.path / "catalog.db", score=score, prior_kind="none", n_threads=1) as r,
     ):
         histories = [indexes(rng.permutation(7)[: rng.integers(1, 7)].tolist()) for _ in range(12)]  # without namesakes
         for history, ranked in zip(histories, ranker.rank_many(histories, 5), strict=True):

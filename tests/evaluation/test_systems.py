@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def test_names_of_baselines_are_read_in_order_each_once() -> None:
     assert baseline_names("prior, ease,prior", has_model=False) == ["prior", "ease"]
     assert baseline_names("none", has_model=False) == []
-    everything = ["random", "popularity", "item-knn", "ease", "sequential", "prior", "facts"]
+    everything = ["random", "popularity", "item-knn", "ease", "sequential", "prior", "facts", "liked", "mixture"]
     assert baseline_names("all", has_model=True) == everything
     assert baseline_names("free,ease", has_model=True) == ["free", "ease"]
     with pytest.raises(UsageError, match="unknown `baselines`: 'x', 'y'"):
@@ -43,13 +43,13 @@ def test_free_text_is_a_variant_of_models_and_no_baseline_of_its_own(dataset: Da
     assert [system.name for system in baseline_rankers(["free", "ease"], dataset, SPLIT, fit_first=True)] == [
         "ease, fit first"
     ]
-    variants = list(model_variants(["free"], "sequence", [0, 2.0], SPLIT))
+    variants = list(model_variants(["free"], "sequence", [0, 2.0], dataset, SPLIT))
     assert [(decode, prior and prior.weight) for decode, prior in variants] == [
         ("free", None),
         ("exact", None),
         ("exact", 2.0),
     ]
-    ((_, prior),) = model_variants([], "popularity", [], SPLIT)
+    ((_, prior),) = model_variants([], "popularity", [], dataset, SPLIT)
     assert prior is not None
     assert (prior.name, prior.weight) == ("popularity", None)
     assert np.exp(prior.log_prob(np.array([], np.int32))).sum() == pytest.approx(1)

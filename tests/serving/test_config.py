@@ -11,6 +11,7 @@ from genrec_edge.decoding.best_first import Budget
 from genrec_edge.options import OpenOptions
 from genrec_edge.serving.config import SessionConfig, default_threads
 from genrec_edge.serving.opening import find_model
+from genrec_edge.serving.score_fusion import PriorUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def test_a_model_without_a_record_gets_the_defaults(tiny_llama: Path, tmp_path: Path) -> None:
     config = SessionConfig.of(find_model(tiny_llama), OpenOptions(prompts_path=tmp_path))
     assert (config.adapter_path, config.score, config.prompt) == (None, "vocabulary", "titles-1")
-    assert (config.prior, config.judge_calibration, config.budget) == (None, None, Budget())
+    assert (config.prior, config.judge_calibration, config.budget) == (PriorUse(None, "mixture", 10.0), None, Budget())
+    assert config.items_met is None
     assert config.prompt_cache is None  # a file outside the store is not hashed, so its prompts cannot be kept
 
 

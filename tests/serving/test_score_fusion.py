@@ -40,7 +40,7 @@ def test_a_model_tuned_on_a_prior_wants_one(
 
 def test_what_is_rated_low_is_not_followed(tiny_llama: Path, tricky_path: Path, prior_path: Path) -> None:
     history = [Interaction(id="004", rating=5), Interaction(id="005", rating=1), Interaction(id="017", rating=4)]
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1, prior=prior_path) as recommender:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, prior=prior_path, prior_kind="sequence") as recommender:
         result = recommender.recommend(history, k=5, min_rating=3)
     truth = log_priors(prior_path, ["004", "017"])
     assert [r.prior for r in result.items] == pytest.approx([truth[r.item.id] for r in result.items])
@@ -51,7 +51,7 @@ def test_a_prior_follows_a_catalog_that_changes(
     tiny_llama: Path, tricky_path: Path, prior_path: Path, tmp_path: Path
 ) -> None:
     own = Path(shutil.copy(tricky_path, tmp_path / "own.db"))
-    with Recommender.open(tiny_llama, own, n_threads=1, prior=prior_path) as recommender:
+    with Recommender.open(tiny_llama, own, n_threads=1, prior=prior_path, prior_kind="sequence") as recommender:
         assert recommender.session.describe_model()["prior_dropped"] == 0
         edit.remove(own, ["004"])
         edit.add_item(own, "Quite New", id="new")
@@ -64,7 +64,7 @@ def test_a_prior_follows_a_catalog_that_changes(
 @pytest.mark.slow
 @pytest.mark.parametrize("score", ["vocabulary", "catalog"])
 def test_a_calibration_takes_off_what_is_usual(tiny_llama: Path, tricky_path: Path, own_home: Path, score: Any) -> None:
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1, score=score) as recommender:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, score=score, prior_kind="none") as recommender:
         usual = {r.item.id: r.logprob for r in recommender.recommend(k=60).items}
         plain = {r.item.id: r.logprob for r in recommender.recommend(["Alien"], k=59).items}
         recommender.calibrate(0.5)
@@ -93,7 +93,7 @@ def rows_of(path: Path) -> NDArray[np.int64]:
 @pytest.mark.slow
 def test_another_catalog_gets_what_it_shares(prior_path: Path, films_path: Path, tiny_llama: Path) -> None:
     """The films that come along have most of these titles, under other ids."""
-    with Recommender.open(tiny_llama, films_path, n_threads=1, prior=prior_path) as recommender:
+    with Recommender.open(tiny_llama, films_path, n_threads=1, prior=prior_path, prior_kind="sequence") as recommender:
         described = recommender.session.describe_model()
         assert 0 < int(described["prior_dropped"] or 0) < 30
         added = recommender.session.fused_scores(CatalogRows(rows_of(films_path)[:3]))
@@ -117,8 +117,17 @@ def test_how_a_prior_enters_follows_from_the_options_and_the_record() -> None:
 
     path = Path("p.db")
     assert used("catalog", record) == PriorUse(path, "sequence", None, 0.5, 0.75)
-    assert used("catalog", record, prior_weight=2.0) == PriorUse(path, "sequence", 2.0)
+    assert used("catalog", record, prior_weight=2.0) == PriorUse(path, "mixture", 2.0)
     assert used("catalog", record, prior_kind="popularity") == PriorUse(path, "popularity", 4.0)
-    assert used("vocabulary", record) == PriorUse(path, "sequence", 4.0)
-    assert used("catalog", {}, prior_weight=0.0) == PriorUse(path, "sequence", 0.0)
+    assert used("vocabulary", record) == PriorUse(path, "mixture", 4.0)
+    assert used("catalog", {}, prior_weight=0.0) == PriorUse(path, "mixture", 0.0)
+    assert used("catalog", {}) == PriorUse(path, "mixture", 10.0)
     assert used("catalog", record, prior_kind="none") is None
+    best = {"genrec_edge.train.objective": "catalog", "genrec_edge.train.prior_weight": 2.5}
+    assert used("catalog", best) == PriorUse(path, "mixture", 2.5)
+    for wrong in (float("nan"), -1.0, "2.5"):
+        assert used("catalog", best | {"genrec_edge.train.prior_weight": wrong}) == PriorUse(path, "mixture", 4.0)
+    assert prior_use(OpenOptions(), score="catalog", record={}) == PriorUse(None, "mixture", 10.0)
+    for options in ({"prior_kind": "sequence"}, {"prior_kind": "none", "prior": "p.db", "prior_weight": 1.0}):
+        with pytest.raises(UsageError):
+            prior_use(OpenOptions(**options), score="catalog", record={})

@@ -1,9 +1,6 @@
-"""Makes the sets of liked films that the package ships, of the catalog's films, MovieTweetings and ReDial.
+"""The sets of liked films that the package ships: of the catalog's films, MovieTweetings and ReDial.
 
-    python -m genrec_edge.convert.likes [OUT]
-
-The output is the same, byte for byte, on every machine. OUT is the shipped file unless given. `prior/open_likes.py`
-reads it; `genrec_edge/data/README.md` says what is in it.
+`prior/open_likes.py` reads the file; `genrec_edge/data/README.md` says what is in it.
 """
 
 from __future__ import annotations
@@ -11,23 +8,20 @@ from __future__ import annotations
 import json
 import lzma
 import re
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import titles
-from genrec_edge.catalog.default_catalog import shipped_films_path
 from genrec_edge.convert.films import sources
 from genrec_edge.datasets import movietweetings
 from genrec_edge.datasets.join_facts import matching_film
-from genrec_edge.errors import GenRecError
-from genrec_edge.prior.open_likes import RATED, SCHEMA, TALKED, shipped_likes_path
+from genrec_edge.prior.open_likes import RATED, SCHEMA, TALKED
 from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 LEAST_RATING = 6
 """Of 10: what people of MovieTweetings rated as high they liked, for this purpose."""
@@ -37,23 +31,23 @@ _SPACES = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class _Film:
+class _LikedFilm:
     place: int
     id: str
     title: str
     year: int | None
 
 
-def _films() -> list[_Film]:
-    with lzma.open(shipped_films_path(), "rt", encoding="utf-8") as file:
+def _films(path: Path) -> list[_LikedFilm]:
+    with lzma.open(path, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    return [_Film(place, row["id"], row["title"], row.get("year")) for place, row in enumerate(rows)]
+    return [_LikedFilm(place, row["id"], row["title"], row.get("year")) for place, row in enumerate(rows)]
 
 
-def rated_sets(films: Iterable[_Film]) -> Iterator[list[int]]:
+def rated_sets(films: Iterable[_LikedFilm], films_path: Path) -> Iterator[list[int]]:
     """Yield what each person of MovieTweetings liked, as places of films, in the order of persons."""
     place_of = {film.id: film.place for film in films}
-    film_of = movietweetings.item_ids(sources.DATA / "movietweetings" / movietweetings.MOVIES, shipped_films_path())
+    film_of = movietweetings.item_ids(sources.DATA / "movietweetings" / movietweetings.MOVIES, films_path)
     liked: defaultdict[int, set[int]] = defaultdict(set)
     for line in sources.text("movietweetings/ratings.dat.xz", sources.DATA).splitlines():
         user, number, rating, _ = line.split("::")
@@ -63,9 +57,9 @@ def rated_sets(films: Iterable[_Film]) -> Iterator[list[int]]:
     yield from (sorted(liked[user]) for user in sorted(liked))
 
 
-def talked_sets(films: Iterable[_Film]) -> Iterator[list[int]]:
+def talked_sets(films: Iterable[_LikedFilm]) -> Iterator[list[int]]:
     """Yield what somebody liked in each dialogue of ReDial, as places of films, in the order of dialogues."""
-    by_key: defaultdict[str, list[_Film]] = defaultdict(list)
+    by_key: defaultdict[str, list[_LikedFilm]] = defaultdict(list)
     for film in films:
         by_key[titles.key(film.title)].append(film)
     for line in sources.text("redial/dialogues.jsonl.xz").splitlines():
@@ -76,17 +70,17 @@ def talked_sets(films: Iterable[_Film]) -> Iterator[list[int]]:
         for number in liked & dialogue["movies"].keys():
             title, year = titles.split_year(titles.clean(_SPACES.sub(" ", dialogue["movies"][number])))
             same_title = by_key[titles.key(title)] if year is not None else []
-            match = matching_film(_Film(0, "", title, year), same_title)
+            match = matching_film(_LikedFilm(0, "", title, year), same_title)
             if match is not None:
                 found.add(match.place)
         yield sorted(found)
 
 
-def document() -> dict[str, object]:
+def document(films_path: Path) -> dict[str, object]:
     """Return the content of the file: the films that are liked, and the sets as places among these."""
-    films = _films()
+    films = _films(films_path)
     sets = {
-        RATED: [one for one in rated_sets(films) if len(one) >= LEAST_SET],
+        RATED: [one for one in rated_sets(films, films_path) if len(one) >= LEAST_SET],
         TALKED: [one for one in talked_sets(films) if len(one) >= LEAST_SET],
     }
     used = sorted({place for of_source in sets.values() for one in of_source for place in one})
@@ -96,13 +90,13 @@ def document() -> dict[str, object]:
     return {"schema": SCHEMA, "items": items, "sets": numbered}
 
 
-def main(out_path: Path) -> Iterator[str]:
-    """Make the file; yield lines that say what is in it.
+def main(films_path: Path, out_path: Path) -> Iterator[str]:
+    """Make the file of the films in `films_path`; yield lines that say what is in it.
 
     Raises:
         GenRecError: a source is missing or not the pinned one.
     """
-    made = document()
+    made = document(films_path)
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     packed = lzma.compress(text.encode(), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME)
     with atomic_write(out_path) as file:
@@ -111,14 +105,3 @@ def main(out_path: Path) -> Iterator[str]:
     if isinstance(sets, dict):
         yield from (f"{name}: {len(found):,} sets, {sum(map(len, found)):,} likes" for name, found in sets.items())
     yield f"{out_path}: {len(packed):,} bytes"
-
-
-if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        sys.exit(__doc__)
-    try:
-        for said in main(Path(sys.argv[1]) if len(sys.argv) > 1 else shipped_likes_path()):
-            sys.stdout.write(f"{said}\n")
-    except GenRecError as e:
-        sys.stderr.write(f"{e}\n")
-        sys.exit(e.exit_code)
