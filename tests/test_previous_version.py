@@ -63,7 +63,11 @@ class Place:
         return path
 
     def words(self, arguments: Iterable[str]) -> list[str]:
-        return [word.format(catalog=self.catalog, prior=self.prior) for word in arguments]
+        """Return the words of a command; what the default was for the version before is said."""
+        words = [word.format(catalog=self.catalog, prior=self.prior) for word in arguments]
+        if words[0] == "recommend" and "--prior" not in words:
+            words += ["--prior", "sequence" if "--prior-file" in words else "none"]
+        return words
 
     def put_index(self, name: str) -> Path:
         """Put a title index where the version before looked for that of this catalog file; return its folder."""

@@ -43,6 +43,8 @@ def test_the_json_object_is_the_documented_one(
                 "score": "float",
                 "logprob": "float",
                 "bias": "float",
+                "prior": "float",
+                "parts": {"model": "float", "facts": "float", "liked": "float"},
                 "columns": {"genres": "str", "rating": "float"},
             }
         ],
@@ -61,9 +63,13 @@ def test_the_json_object_is_the_documented_one(
         "reading": "null",
         "where": "str",
         "loosened": [],
+        "history_met": "null",
         "dropped": "int",
         "refused": "int",
-        "model": {"name": "str", "path": "str", "quant": "null", "adapter": "null", "score": "str", "prompt": "str"},
+        "model": {
+            **{"name": "str", "path": "str", "quant": "null", "adapter": "null", "score": "str", "prompt": "str"},
+            **{"prior": "str", "prior_facts": "float", "prior_liked": "float", "prior_weight": "float"},
+        },
         "catalog": {"name": "str", "path": "str", "items": "int", "revision": "str"},
         "timings": {
             "load_s": "float",

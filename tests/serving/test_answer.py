@@ -151,7 +151,7 @@ def test_an_answer_out_of_budget_says_so_and_bounds_its_error(
 ) -> None:
     exact = recommender.recommend(["Jaws"], k=8)
     assert exact.exact
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1, budget=Budget(tokens=1)) as hurried:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, prior_kind="none", budget=Budget(tokens=1)) as hurried:
         result = hurried.recommend(["Jaws"], k=8)
     assert not result.exact
     check_bounded(result, exact, items_by_id)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def small(tiny_llama: Path, tricky_path: Path, own_cache: None) -> Iterator[Recommender]:
     """A recommender with the smallest context: 128 tokens of prompt, and every letter is nearly a token."""
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1, n_ctx=256) as opened:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, n_ctx=256, prior_kind="none") as opened:
         yield opened
 
 

@@ -54,9 +54,9 @@ def test_an_extended_history_evaluates_only_the_new_title(
     n_new = len(model.tokenize("The Matrix (1999)")) + 1  # two items have the title: the model sees the year
     model.close()
     assert extended.timings.prompt_tokens - extended.timings.reused_tokens == n_new
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1) as fresh:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, prior_kind="none") as fresh:
         assert ids(fresh.recommend(history, k=5)) == ids(same)
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1) as fresh:
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, prior_kind="none") as fresh:
         from_scratch = fresh.recommend([*history, "Matrix, The"], k=5)
     assert from_scratch.timings.reused_tokens == 0
     assert ids(from_scratch) == ids(extended)

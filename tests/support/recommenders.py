@@ -65,8 +65,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def recommender(tiny_llama: Path, tricky_path: Path, own_cache: None) -> Iterator[Recommender]:
-    """A recommender of the tricky catalog by the tiny model."""
-    with Recommender.open(tiny_llama, tricky_path, n_threads=1) as opened:
+    """A recommender of the tricky catalog by the tiny model, which is asked alone."""
+    with Recommender.open(tiny_llama, tricky_path, n_threads=1, prior_kind="none") as opened:
         yield opened
 
 
@@ -85,8 +85,8 @@ def twelve_films_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def twelve_films(tiny_llama: Path, twelve_films_path: Path, own_cache: None) -> Iterator[Recommender]:
-    """A recommender of the twelve films by the tiny model, which sums over its whole vocabulary."""
-    with Recommender.open(tiny_llama, twelve_films_path, n_threads=1, score="vocabulary") as opened:
+    """A recommender of the twelve films by the tiny model, asked alone, which sums over its whole vocabulary."""
+    with Recommender.open(tiny_llama, twelve_films_path, n_threads=1, score="vocabulary", prior_kind="none") as opened:
         yield opened
 
 
