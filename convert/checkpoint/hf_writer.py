@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genrec_edge.convert.checkpoint.config_hf import config_document
 from genrec_edge.convert.checkpoint.hf_reader import WEIGHTS_NAME
+from genrec_edge.convert.checkpoint.safetensors import NewTensor, write_safetensors
 from genrec_edge.convert.hf_json import CONFIG_NAME
 from genrec_edge.convert.tokenizer.export import write_hf_tokenizer
 from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Literal
 
-    from genrec_edge.convert.checkpoint.types import Checkpoint
+    from numpy.typing import NDArray
+
+    from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 
 _DTYPES = {"F16": np.float16, "F32": np.float32}
 
@@ -36,24 +39,23 @@ def write_folder(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_hf_tokenizer(checkpoint.tokenizer, folder)
-    header, position = {}, 0
-    for tensor in checkpoint.tensors.values():
-        kind = dtype if len(tensor.shape) == 2 else "F32"
-        end = position + tensor.n_elements * np.dtype(_DTYPES[kind]).itemsize
-        header[tensor.name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [position, end]}
-        position = end
-    text = json.dumps({"__metadata__": {"format": "pt"}, **header}, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format requires the data to be aligned
+    stored = [_as_stored(tensor, dtype, on_weights) for tensor in checkpoint.tensors.values()]
     with atomic_write(folder / WEIGHTS_NAME) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for tensor in checkpoint.tensors.values():
-            stored_as = _DTYPES[dtype] if len(tensor.shape) == 2 else np.float32
-            for rows in tensor.row_chunks():
-                chunk = tensor.read(rows).astype(stored_as)
-                file.write(chunk.data)
-                on_weights(chunk.size)
+        write_safetensors(file, stored, {"format": "pt"})
     special = checkpoint.tokenizer.special
     ids = {f"{name}_token_id": special.get(name) for name in ("bos", "eos")}
     document = {**config_document(checkpoint.config), **ids, "dtype": "float16" if dtype == "F16" else "float32"}
     with atomic_write(folder / CONFIG_NAME) as file:
         file.write(json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _as_stored(tensor: Tensor, dtype: Literal["F16", "F32"], on_weights: Callable[[int], object]) -> NewTensor:
+    kind = dtype if len(tensor.shape) == 2 else "F32"
+
+    def chunks() -> Iterator[NDArray[Any]]:
+        for rows in tensor.row_chunks():
+            chunk = tensor.read(rows).astype(_DTYPES[kind])
+            yield chunk
+            on_weights(chunk.size)
+
+    return NewTensor(tensor.name, kind, tensor.shape, chunks())

@@ -1,4 +1,4 @@
-"""Reads safetensors files: checks the header strictly, and returns rows of tensors from mapped memory.
+"""Reads and writes safetensors files. The header is read strictly, and rows of tensors come from mapped memory.
 
 An accepted file is complete: its tensors lie inside it, without gaps or overlap. Knows nothing of models.
 Source of the format: https://github.com/huggingface/safetensors/blob/v0.8.0/README.md#format
@@ -12,14 +12,15 @@ import reprlib
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genrec_edge.errors import ModelInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
@@ -48,13 +49,14 @@ class StoredTensor:
     Attributes:
         shape: as in torch.
         dtype: the name in the format: "F32", "F16", "BF16", or a type that `read` refuses.
+        data: its bytes in the file.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     path: Path
-    _data: NDArray[np.uint8] = field(repr=False)
+    data: NDArray[np.uint8] = field(repr=False)
 
     def read(self, rows: Rows) -> NDArray[np.float32]:
         """Return rows as a new float32 array of shape (n, *shape[1:]).
@@ -65,7 +67,7 @@ class StoredTensor:
         if self.dtype not in _STORED_AS or not self.shape:
             message = f"{self.path}: {quoted(self.name)} is {self.dtype} of shape {self.shape}, not weights"
             raise ModelInvalidError(message, hint="save the model with weights of type F32, F16 or BF16")
-        stored = self._data.view(_STORED_AS[self.dtype]).reshape(self.shape)[rows]
+        stored = self.data.view(_STORED_AS[self.dtype]).reshape(self.shape)[rows]
         if self.dtype != "BF16":
             return np.array(stored, dtype=np.float32)
         values: NDArray[np.float32] = np.left_shift(stored, 16, dtype="<u4").view("<f4")
@@ -73,7 +75,12 @@ class StoredTensor:
 
     def read_f16(self, rows: Rows) -> NDArray[np.float16]:
         """Return rows of an F16 tensor as stored. For a slice the result is a read-only view of the file."""
-        stored: NDArray[np.float16] = self._data.view("<f2").reshape(self.shape)[rows]
+        stored: NDArray[np.float16] = self.data.view("<f2").reshape(self.shape)[rows]
+        return stored
+
+    def read_i8(self, rows: Rows) -> NDArray[np.int8]:
+        """Return rows of an I8 tensor as stored. For a slice the result is a read-only view of the file."""
+        stored: NDArray[np.int8] = self.data.view(np.int8).reshape(self.shape)[rows]
         return stored
 
     def read_all(self) -> NDArray[np.float32]:
@@ -81,8 +88,43 @@ class StoredTensor:
         return self.read(slice(None))
 
 
+@dataclass(frozen=True, slots=True)
+class NewTensor:
+    """A tensor to write.
+
+    Attributes:
+        dtype: the name in the format, such as "F16".
+        chunks: its data in order; all of them together have the bytes of `dtype` and `shape`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: Iterable[NDArray[Any]] = field(repr=False)
+
+
+def write_safetensors(file: BinaryIO, tensors: Sequence[NewTensor], metadata: Mapping[str, str]) -> None:
+    """Write a file with these tensors, one chunk of one tensor after the other."""
+    header: dict[str, Any] = {_METADATA: dict(metadata)}
+    position = 0
+    for tensor in tensors:
+        end = position + math.prod(tensor.shape) * _BITS[tensor.dtype] // 8
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [position, end]}
+        position = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format requires the data to be aligned
+    file.write(len(text).to_bytes(8, "little") + text)
+    for tensor in tensors:
+        file.writelines(chunk.data for chunk in tensor.chunks)
+
+
 def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:
-    """Return the tensors of a file by name, in the order of their data. Read-only; the file stays mapped.
+    """Return the tensors of a file by name, in the order of their data; see `read_with_metadata`."""
+    return read_with_metadata(path)[0]
+
+
+def read_with_metadata(path: Path) -> tuple[Mapping[str, StoredTensor], Mapping[str, str]]:
+    """Return the tensors of a file by name, in the order of their data, and its metadata. The file stays mapped.
 
     Raises:
         ModelInvalidError: the file is not a safetensors file or damaged; the message says what was found and where.
@@ -95,17 +137,18 @@ def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:
             raise ModelInvalidError(f"{path} is not a regular file", hint="give a .safetensors file")
         with path.open("rb") as file:
             header_bytes = _read_header_size(path, file.read(8), status.st_size)
-            header = _parse_header(path, file.read(header_bytes))
+            header, metadata = _parse_header(path, file.read(header_bytes))
         start = 8 + header_bytes
         entries = _parse_entries(path, header, status.st_size - start)
         mapped = np.memmap(path, dtype=np.uint8, mode="r")
     except OSError as e:
         message = f"{path} cannot be read: {e.strerror}"
         raise ModelInvalidError(message, hint="check the file's name and permissions") from e
-    return {
+    tensors = {
         name: StoredTensor(name, shape, dtype, path, mapped[start + begin : start + end])
         for name, dtype, shape, begin, end in entries
     }
+    return tensors, metadata
 
 
 def _read_header_size(path: Path, word: bytes, file_bytes: int) -> int:
@@ -119,7 +162,8 @@ def _read_header_size(path: Path, word: bytes, file_bytes: int) -> int:
     return size
 
 
-def _parse_header(path: Path, data: bytes) -> dict[str, Any]:
+def _parse_header(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the entries of the tensors, and the metadata."""
     try:
         text = data.decode("utf-8")
         header = json.loads(
@@ -138,7 +182,7 @@ def _parse_header(path: Path, data: bytes) -> dict[str, Any]:
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, f"{_METADATA} in its header is not a table of strings")
-    return cast("dict[str, Any]", header)
+    return header, metadata
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
