@@ -26,7 +26,7 @@ CONVERT_ORDER = (
     "films hf_json < tokenizer < checkpoint < lora quantization < verification < pipeline < training.data < training"
 )
 PRINTERS = {"cli"}
-SCRIPTS = {"genrec_edge.convert.films.__main__"}
+SCRIPTS = {"genrec_edge.convert.films.__main__", "genrec_edge.convert.pipeline.pack"}
 HEAVY = ("numpy", "llama_cpp", "torch", "transformers", "sqlite_utils", "rich", "typer", "rapidfuzz", "filelock")
 
 

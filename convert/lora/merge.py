@@ -19,6 +19,7 @@ import numpy as np
 
 from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT
 from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
+from genrec_edge.convert.lora.peft_reader import base_tensors
 from genrec_edge.errors import ModelInvalidError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from genrec_edge.convert.checkpoint.safetensors import StoredTensor
     from genrec_edge.convert.checkpoint.types import Rows
     from genrec_edge.convert.lora.peft_reader import Adapter, Delta, NewRows
 
@@ -42,7 +42,7 @@ def merge_adapters(checkpoint: Checkpoint, adapters: Sequence[Adapter]) -> Check
     adapters = [drop_copies(adapter, checkpoint) for adapter in adapters]
     _check_compatible(adapters)
     config = checkpoint.config
-    tensors = {tensor.name: _merge_tensor(tensor, adapters) for tensor in _base_tensors(checkpoint).values()}
+    tensors = {tensor.name: _merge_tensor(tensor, adapters) for tensor in base_tensors(checkpoint).values()}
     if config.tied:
         if _stay_tied(adapters):
             del tensors[OUTPUT]
@@ -57,13 +57,13 @@ def drop_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
     Raises:
         ModelInvalidError: the adapter does not change the base, or its weight is not 1 and it replaces tensors.
     """
-    base_tensors = _base_tensors(checkpoint)
-    replaced = {name: t for name, t in adapter.replaced.items() if not _tensor(name, t).equals(base_tensors[name])}
-    changed = any(_changes_base(delta, base_tensors[name]) for name, delta in adapter.deltas.items())
+    base = base_tensors(checkpoint)
+    replaced = {name: tensor for name, tensor in adapter.replaced.items() if not tensor.equals(base[name])}
+    changed = any(_changes_base(delta, base[name]) for name, delta in adapter.deltas.items())
     if (
         not replaced
         and not changed
-        and not any(_rows_differ(rows, base_tensors[name]) for name, rows in adapter.replaced_rows.items())
+        and not any(_rows_differ(rows, base[name]) for name, rows in adapter.replaced_rows.items())
     ):
         message = f"{adapter.path} changes nothing: every B @ A is zero"
         raise ModelInvalidError(message, hint="give the folder that was saved after training, or leave it out")
@@ -72,18 +72,6 @@ def drop_copies(adapter: Adapter, checkpoint: Checkpoint) -> Adapter:
         message = f"{adapter.path} replaces {names}, which the weight {adapter.weight:g} cannot scale"
         raise ModelInvalidError(message, hint="leave its weight out")
     return replace(adapter, replaced=replaced)
-
-
-def _tensor(name: str, stored: StoredTensor) -> Tensor:
-    return Tensor(name, stored.shape, stored.dtype, stored.read)
-
-
-def _base_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the tensors of the base, including a tied output matrix."""
-    tensors = dict(checkpoint.tensors)
-    if checkpoint.config.tied:
-        tensors[OUTPUT] = replace(tensors[EMBEDDING], name=OUTPUT)
-    return tensors
 
 
 def _check_compatible(adapters: Sequence[Adapter]) -> None:
@@ -109,8 +97,8 @@ def _merge_tensor(base: Tensor, adapters: Sequence[Adapter]) -> Tensor:
     """Return one tensor with the adapters merged in; the tensor itself where none of them changes it."""
     name = base.name
     for adapter in adapters:
-        if stored := adapter.replaced.get(name):
-            base = _tensor(name, stored)
+        if whole := adapter.replaced.get(name):
+            base = replace(whole, name=name)
         if new := adapter.replaced_rows.get(name):
             base = Tensor(name, base.shape, "F32", partial(_read_with_new_rows, base, new))
     deltas = [(adapter.weight, adapter.deltas[name]) for adapter in adapters if name in adapter.deltas]
@@ -159,7 +147,7 @@ def _stay_tied(adapters: Sequence[Adapter]) -> bool:
     """Return whether embedding and output matrix are changed in the same way, or not at all."""
     return all(
         _same_delta(adapter.deltas.get(EMBEDDING), adapter.deltas.get(OUTPUT))
-        and _same_stored(adapter.replaced.get(EMBEDDING), adapter.replaced.get(OUTPUT))
+        and _same_tensor(adapter.replaced.get(EMBEDDING), adapter.replaced.get(OUTPUT))
         and adapter.replaced_rows.get(EMBEDDING) is adapter.replaced_rows.get(OUTPUT)
         for adapter in adapters
     )
@@ -173,7 +161,7 @@ def _same_delta(one: Delta | None, other: Delta | None) -> bool:
     return np.array_equal(one.a, other.a) and np.array_equal(one.b, other.b)
 
 
-def _same_stored(one: StoredTensor | None, other: StoredTensor | None) -> bool:
+def _same_tensor(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one is other or _tensor(EMBEDDING, one).equals(_tensor(OUTPUT, other))
+    return one is other or one.equals(other)

@@ -1,5 +1,7 @@
 """Reads a LoRA adapter as PEFT saves it: for each tensor of the base, what is added to it or what replaces it.
 
+What was stored as a difference to the base (`deltas.py`) is added to it here, so that nobody else has to know.
+
 Tensor names are PEFT's "base_model.model." and the module's name in transformers. Every tensor must belong to the model
 and have the right shape; otherwise the adapter is refused with a list of all problems. Source: peft 0.21.2,
 utils/save_and_load.py (names), tuners/lora/layer.py (shapes; A and B of an embedding lie transposed).
@@ -9,15 +11,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrec_edge.convert.checkpoint.config import is_positive_float32
-from genrec_edge.convert.checkpoint.safetensors import StoredTensor, quoted, read_safetensors
+from genrec_edge.convert.checkpoint.safetensors import StoredTensor, quoted
 from genrec_edge.convert.checkpoint.tensor_names import EMBEDDING, OUTPUT, expected_shapes
+from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
+from genrec_edge.convert.lora.adapter_file import open_weights, weights_path
+from genrec_edge.convert.lora.deltas import Difference
 from genrec_edge.convert.lora.peft_config import CONFIG_NAME, AdapterConfig, read_adapter_config
 from genrec_edge.errors import ModelInvalidError, UsageError, several
 from genrec_edge.storage.files import sha256_file
@@ -26,10 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-    from genrec_edge.convert.checkpoint.config import ModelConfig
-
-WEIGHTS_NAME = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(
@@ -73,10 +74,12 @@ class NewRows:
     """New rows of a matrix: `values[i]` replaces row `token_ids[i]`.
 
     Attributes:
+        key: the name of their tensor in the adapter.
         token_ids: (n,) int64, all different.
         values: (n, in) float32.
     """
 
+    key: str
     token_ids: NDArray[np.int64]
     values: NDArray[np.float32]
 
@@ -92,7 +95,8 @@ class Adapter:
         rank, alpha: the config's values for modules without a pattern.
         deltas: by the name of the tensor they change.
         replaced: tensors that replace those of the base, of the same shape: modules that were trained as a whole, and
-            copies of embeddings that PEFT saves by itself. With tied embeddings "lm_head.weight" can be in both.
+            copies of embeddings that PEFT saves by itself. With tied embeddings "lm_head.weight" can be in both. They
+            are called as in the adapter.
         replaced_rows: new rows of embeddings and output matrices, by name: PEFT's `trainable_token_indices`.
     """
 
@@ -102,29 +106,29 @@ class Adapter:
     rank: int
     alpha: float
     deltas: Mapping[str, Delta]
-    replaced: Mapping[str, StoredTensor]
+    replaced: Mapping[str, Tensor]
     replaced_rows: Mapping[str, NewRows]
 
 
-def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> Adapter:
-    """Read a PEFT LoRA folder for a model of this config. Read-only; A and B are kept in memory.
+def read_adapter(folder: Path, base: Checkpoint, *, weight: float = 1.0) -> Adapter:
+    """Read a PEFT LoRA folder, packed or not, for a base. Read-only; A and B are kept in memory.
 
     Raises:
         UsageError: the folder does not exist, or `weight` is zero, not finite or too large.
-        ModelInvalidError: another kind of adapter, or one that does not match the model; the message lists all
-            problems.
+        ModelInvalidError: another kind of adapter, one that was packed with another base, or one that does not match
+            the model; the message lists all problems.
     """
     folder = Path(folder)
     if not is_positive_float32(abs(weight)):
         message = f"the weight {weight:g} of {folder} must not be 0, and be below 1e30 in size"
         raise UsageError(message, hint="give a number such as 0.5")
-    path = _weights_path(folder)
+    path = weights_path(folder)
     settings = read_adapter_config(folder / CONFIG_NAME)
     if settings.use_dora and weight != 1:
         message = f"{folder} is a DoRA adapter, which the weight {weight:g} cannot scale"
         raise UsageError(message, hint="leave its weight out")
-    assigner = _TensorAssigner(settings, config)
-    for key, tensor in read_safetensors(path).items():
+    assigner = _TensorAssigner(settings, base)
+    for key, tensor in open_weights(path, base).items():
         assigner.assign(key, tensor)
     deltas = assigner.deltas()
     assigner.finish()
@@ -136,16 +140,12 @@ def read_adapter(folder: Path, config: ModelConfig, *, weight: float = 1.0) -> A
     )
 
 
-def _weights_path(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", hint=f"give a PEFT folder, with {CONFIG_NAME} and {WEIGHTS_NAME}")
-    if not (path := folder / WEIGHTS_NAME).exists():
-        if (folder / "adapter_model.bin").exists():
-            message = f"{folder} has its weights as pickle (adapter_model.bin), which can run code when it is loaded"
-            hint = "load and save it with peft in a sandbox: that writes safetensors"
-            raise ModelInvalidError(message, hint=hint)
-        raise ModelInvalidError(f"{folder} has no {WEIGHTS_NAME}", hint="give a folder saved by PEFT")
-    return path
+def base_tensors(base: Checkpoint) -> dict[str, Tensor]:
+    """Return the tensors of a base that an adapter can change: with the output matrix, also where it is tied."""
+    tensors = dict(base.tensors)
+    if base.config.tied:
+        tensors[OUTPUT] = replace(tensors[EMBEDDING], name=OUTPUT)
+    return tensors
 
 
 def _mismatch_error(path: Path, problems: list[str]) -> ModelInvalidError:
@@ -162,32 +162,34 @@ def _mismatch_error(path: Path, problems: list[str]) -> ModelInvalidError:
     return ModelInvalidError(message, hint=hint)
 
 
+def _as_it_is(stored: StoredTensor) -> Tensor:
+    return Tensor(stored.name, stored.shape, stored.dtype, stored.read)
+
+
 class _TensorAssigner:
     """Assigns the tensors of an adapter to those of the model, and collects the problems."""
 
-    def __init__(self, settings: AdapterConfig, config: ModelConfig) -> None:
+    def __init__(self, settings: AdapterConfig, base: Checkpoint) -> None:
         self.problems: list[str] = []
-        self.replaced: dict[str, StoredTensor] = {}
+        self.replaced: dict[str, Tensor] = {}
         self.replaced_rows: dict[str, NewRows] = {}
         self._settings = settings
-        self._tied = config.tied
-        self._shapes = expected_shapes(config)
+        self._base = base_tensors(base)
+        self._tied = base.config.tied
+        self._shapes = expected_shapes(base.config)
         self._shapes.setdefault(OUTPUT, self._shapes[EMBEDDING])  # a tied output matrix can have an adapter of its own
-        self._parts: dict[str, dict[str, StoredTensor]] = {}
+        self._parts: dict[str, dict[str, Tensor]] = {}
         self._copies: list[str] = []
 
-    def assign(self, key: str, tensor: StoredTensor) -> None:
+    def assign(self, key: str, tensor: StoredTensor | Difference) -> None:
         """Assign one tensor of the file."""
         name = key.removeprefix(_PREFIX)
         if name == key or len(key) > _MAX_NAME_LENGTH:
             self.problems.append(f"{quoted(key)} does not start with {_PREFIX}")
-        elif tensor.dtype not in _WEIGHT_TYPES:
+        elif isinstance(tensor, StoredTensor) and tensor.dtype not in _WEIGHT_TYPES:
             self.problems.append(f"{quoted(key)} is of type {tensor.dtype}, not one of {', '.join(_WEIGHT_TYPES)}")
         elif match := _LORA.fullmatch(name):
-            parts = self._parts.setdefault(match["module"], {})
-            if match["part"] in parts:
-                self.problems.append(f"{quoted(match['module'])} has {match['part']} twice")
-            parts[match["part"]] = tensor
+            self._assign_part(match["module"], match["part"], tensor)
         elif match := _ROWS.fullmatch(name):
             self._assign_rows(f"{match['module']}.weight", tensor)
         elif match := _WHOLE.fullmatch(name):
@@ -195,7 +197,16 @@ class _TensorAssigner:
         else:
             self.problems.append(f"{quoted(key)} is not part of a LoRA")
 
-    def _assign_whole(self, key: str, tensor: StoredTensor, match: re.Match[str]) -> None:
+    def _assign_part(self, module: str, part: str, tensor: StoredTensor | Difference) -> None:
+        parts = self._parts.setdefault(module, {})
+        if part in parts:
+            self.problems.append(f"{quoted(module)} has {part} twice")
+        if isinstance(tensor, Difference):
+            self.problems.append(f"{quoted(module)} has {part} as a difference, and the base has none")
+        else:
+            parts[part] = _as_it_is(tensor)
+
+    def _assign_whole(self, key: str, tensor: StoredTensor | Difference, match: re.Match[str]) -> None:
         name = f"{match['module']}.{match['kind']}"
         saved = self._settings.is_saved(match["module"])
         is_copy = name in {EMBEDDING, OUTPUT} and not saved  # PEFT saves the embeddings of the base by itself
@@ -205,12 +216,14 @@ class _TensorAssigner:
             self.problems.append(f"{quoted(key)} does not belong to a module of modules_to_save")
         elif name in self.replaced:
             self.problems.append(f"{quoted(key)} occurs twice")
-        elif self._is_valid(tensor, self._shapes[name]):
-            self.replaced[name] = tensor
-            if is_copy:
-                self._copies.append(name)
+        else:
+            whole = self._weights(name, tensor)
+            if self._is_valid(whole, self._shapes[name]):
+                self.replaced[name] = whole
+                if is_copy:
+                    self._copies.append(name)
 
-    def _assign_rows(self, name: str, tensor: StoredTensor) -> None:
+    def _assign_rows(self, name: str, tensor: StoredTensor | Difference) -> None:
         key = tensor.name
         module = name.removesuffix(".weight")
         suffixes = [suffix for suffix in self._settings.trainable_token_indices if module.endswith(suffix)]
@@ -225,8 +238,16 @@ class _TensorAssigner:
             n_tokens, width = self._shapes[name]
             if len(token_ids) and token_ids.max() >= n_tokens:
                 self.problems.append(f"trainable_token_indices has {token_ids.max()}, and {name} has {n_tokens} rows")
-            elif self._is_valid(tensor, (len(token_ids), width)):
-                self.replaced_rows[name] = NewRows(token_ids, tensor.read_all())
+                return
+            rows = self._weights(name, tensor, token_ids)
+            if self._is_valid(rows, (len(token_ids), width)):
+                self.replaced_rows[name] = NewRows(key, token_ids, rows.read_all())
+
+    def _weights(
+        self, name: str, tensor: StoredTensor | Difference, token_ids: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Return what a tensor of the file puts into the place of one of the model, or of some rows of it."""
+        return tensor.added_to(self._base[name], token_ids) if isinstance(tensor, Difference) else _as_it_is(tensor)
 
     def deltas(self) -> dict[str, Delta]:
         """Return the pairs of A and B by the name of the tensor they change."""
@@ -239,7 +260,7 @@ class _TensorAssigner:
                 found[name] = delta
         return found
 
-    def _delta(self, module: str, parts: Mapping[str, StoredTensor], shape: tuple[int, ...]) -> Delta | None:
+    def _delta(self, module: str, parts: Mapping[str, Tensor], shape: tuple[int, ...]) -> Delta | None:
         n_out, n_in = shape
         is_embedding = f"{module}.weight" == EMBEDDING
         rank = self._settings.rank_of(module)
@@ -266,7 +287,7 @@ class _TensorAssigner:
             matrix_a, matrix_b = np.ascontiguousarray(matrix_b.T), np.ascontiguousarray(matrix_a.T)
         return Delta(matrix_a, matrix_b, self._settings.scale_of(module), magnitude)
 
-    def _is_valid(self, tensor: StoredTensor, shape: tuple[int, ...]) -> bool:
+    def _is_valid(self, tensor: Tensor, shape: tuple[int, ...]) -> bool:
         """Check shape and values; record a problem and return False if they are wrong."""
         key = tensor.name
         if 0 in tensor.shape:

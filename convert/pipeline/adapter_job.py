@@ -41,7 +41,7 @@ def convert_adapter(job: ConversionJob) -> Path:
         layers = layers_to_keep(job.layers, base, [path])
         if layers is not None:
             base = keep_layers(base, layers)
-        adapter = drop_copies(read_adapter(path, base.config, weight=weight), base)
+        adapter = drop_copies(read_adapter(path, base, weight=weight), base)
     n_params = sum(delta.a.size + delta.b.size for delta in adapter.deltas.values())
     metadata = general_fields(job.name, job.licence, base_name(job.base), n_params, training_record(base, [adapter]))
     metadata |= adapter_fields(adapter, 0)

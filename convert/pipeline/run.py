@@ -68,7 +68,7 @@ def prepare(job: ConversionJob, *, resume: bool = False) -> PreparedConversion:
         job = replace(job, layers=layers_to_keep(job.layers, base, [path for path, _ in job.adapters]))
         if job.layers is not None:
             base = keep_layers(base, job.layers)
-        adapters = tuple(read_adapter(path, base.config, weight=weight) for path, weight in job.adapters)
+        adapters = tuple(read_adapter(path, base, weight=weight) for path, weight in job.adapters)
         checkpoint = merge_adapters(base, adapters) if adapters else base
     if job.verify is None:
         job = replace(job, verify="full" if checkpoint.n_params <= _MAX_PARAMS_FULL else "quick")

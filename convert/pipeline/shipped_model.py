@@ -41,7 +41,7 @@ def make_tuned_model(source: Path, target: Path, known: KnownModel) -> None:
     layers = layers_to_keep(None, base, [folder])
     if layers is not None:
         base = keep_layers(base, layers)
-    adapter = read_adapter(folder, base.config)
+    adapter = read_adapter(folder, base)
     checkpoint = merge_adapters(base, [adapter])
     f16_path = target.with_name(f"{target.name}.f16")
     with atomic_write(f16_path) as file:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.convert.checkpoint.layers import keep_layers, parse_layers
 from genrec_edge.convert.checkpoint.open import open_base, require_absent
+from genrec_edge.convert.lora.deltas import DELTAS_NAME
 from genrec_edge.datasets.folder import load
 from genrec_edge.errors import UsageError
 from genrec_edge.serving.config import threads_or_default
@@ -66,10 +67,10 @@ def open_inputs(job: TrainJob) -> TrainInputs:
     require_absent(job.out)
     recipe, base = job.recipe, open_base(job.base)
     if recipe.base.adapter and not (Path(recipe.base.adapter) / ADAPTER_WEIGHTS).is_file():
-        raise UsageError(
-            f"base.adapter: there is no {ADAPTER_WEIGHTS} in {recipe.base.adapter}",
-            hint="name the folder of an adapter that was trained before, or leave the key empty",
-        )
+        hint = "name the folder of an adapter that was trained before, or leave the key empty"
+        if (Path(recipe.base.adapter) / DELTAS_NAME).is_file():
+            hint = "it was packed: python -m genrec_edge.convert.pipeline.pack --unpack ADAPTER BASE OUT"
+        raise UsageError(f"base.adapter: there is no {ADAPTER_WEIGHTS} in {recipe.base.adapter}", hint=hint)
     if recipe.base.layers:
         base = _with_layers_of(recipe.base.layers, base)
     if missing := [name for name in recipe.lora.whole if not modules_ending_with(base, name)]:

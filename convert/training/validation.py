@@ -35,7 +35,7 @@ def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, jo
     The merged model is written into the folder `adapter`, and removed afterwards.
     """
     gguf_path = adapter / "look.gguf"
-    peft_adapter = read_adapter(adapter, base.config)
+    peft_adapter = read_adapter(adapter, base)
     checkpoint = merge_adapters(base, [peft_adapter])
     with atomic_write(gguf_path) as file:
         write_gguf(checkpoint, file, model_metadata(checkpoint, [peft_adapter], "validate", "LicenseRef-none"))

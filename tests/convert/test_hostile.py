@@ -14,11 +14,13 @@ from safetensors.numpy import load_file, save_file
 
 from genrec_edge.convert.checkpoint.gguf_reader import read_gguf
 from genrec_edge.convert.checkpoint.hf_writer import write_folder
+from genrec_edge.convert.pipeline.pack import pack_adapter
 from genrec_edge.convert.pipeline.plan import ConversionJob
 from genrec_edge.convert.pipeline.run import convert, prepare
 from genrec_edge.engine.bindings import quantize
 from genrec_edge.gguf.header import read_header
 from tests.support.folders import ROOT
+from tests.support.packed_adapters import write_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, tiny_gguf
     (root / "hf-spm" / "tokenizer.json").unlink()  # the pieces of tokenizer.model
     write_lora(root / "lora-plain", {"rank_pattern": {"v_proj": 2}, "alpha_pattern": {"layers.1.self_attn.v_proj": 3}})
     write_lora(root / "lora-dora", {"use_dora": True})
+    adapter = write_adapter(root / "whole", read_gguf(tiny_llama))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENREC_EDGE_HOME", str(root / "home"))
+        pack_adapter(adapter, root / "hf-bpe", root / "packed")
     return root
 
 
@@ -130,7 +136,9 @@ def write_lora(folder: Path, more: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "n_cases", "seed"), [("gguf", 2000, 1), ("folder", 2000, 2), ("command", 300, 3)])
+@pytest.mark.parametrize(
+    ("kind", "n_cases", "seed"), [("gguf", 2000, 1), ("folder", 2000, 2), ("command", 300, 3), ("packed", 2000, 4)]
+)
 def test_mutants_are_converted_or_refused(
     kind: str, n_cases: int, seed: int, inputs: Path, own_home: Path, tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ def test_merged_and_converted_it_is_what_peft_and_transformers_say(
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_path, dtype=torch.float32)
     model = with_lora(model, films_path, checkpoint_path, trained=trained)
     model.save_pretrained(tmp_path / "lora")
-    ours = merge_adapters(base, [read_adapter(tmp_path / "lora", base.config)])
+    ours = merge_adapters(base, [read_adapter(tmp_path / "lora", base)])
     theirs = model.merge_and_unload().eval()
     weights = theirs.state_dict()
     changed = 0

@@ -406,6 +406,17 @@ def cases(kind: str, inputs: Path, scratch: Path, rng: random.Random) -> Callabl
             base.restore()
             adapter.restore()
 
+    packed = Folder(scratch / "packed", inputs / "packed")
+
+    def try_packed(_number: int) -> str:
+        packed.change(rng)
+        try:
+            return prepared_and_written(job(inputs / "hf-bpe", ((packed.path, 1.0),)))
+        finally:
+            packed.restore()
+
+    if kind == "packed":
+        return try_packed
     if kind == "command":
         return lambda number: (try_gguf if number % 2 else try_folder)(number)
     return try_gguf if kind == "gguf" else try_folder

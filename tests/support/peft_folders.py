@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +13,31 @@ import pytest
 import safetensors.numpy
 
 from genrec_edge.convert.checkpoint.config import ModelConfig
+from genrec_edge.convert.checkpoint.tensor_names import expected_shapes
+from genrec_edge.convert.checkpoint.types import Checkpoint, Tensor
 from genrec_edge.convert.lora.peft_reader import read_adapter
+from genrec_edge.convert.tokenizer.types import Tokenizer
 from genrec_edge.errors import ModelInvalidError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
-MODEL = ModelConfig(
+    from numpy.typing import NDArray
+
+    from genrec_edge.convert.checkpoint.types import Rows
+
+
+def checkpoint(config: ModelConfig, values: Mapping[str, NDArray[np.float32]]) -> Checkpoint:
+    """Return a base of arrays."""
+    tensors = {name: Tensor(name, array.shape, "F32", partial(_rows, array)) for name, array in values.items()}
+    return Checkpoint(Path("base"), config, Tokenizer("gpt2", "default", (), ()), tensors, ())
+
+
+def _rows(array: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
+    return np.array(array[rows])
+
+
+CONFIG = ModelConfig(
     architecture="llama",
     hf_class="LlamaForCausalLM",
     vocab_size=96,
@@ -32,6 +52,10 @@ MODEL = ModelConfig(
     rms_epsilon=1e-6,
     rope_base=10000.0,
     tied=False,
+)
+_RNG = np.random.default_rng(0)
+MODEL = checkpoint(
+    CONFIG, {name: _RNG.normal(0, 0.3, shape).astype(np.float32) for name, shape in expected_shapes(CONFIG).items()}
 )
 LAYER = "base_model.model.model.layers.{}.self_attn.q_proj"
 Q_PROJ = {
@@ -56,7 +80,7 @@ def write_peft(
     return folder
 
 
-def refusal(folder: Path, model: ModelConfig = MODEL) -> str:
+def refusal(folder: Path, model: Checkpoint = MODEL) -> str:
     with pytest.raises(ModelInvalidError) as caught:
         read_adapter(folder, model)
     assert str(folder) in caught.value.message

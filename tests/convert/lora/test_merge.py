@@ -189,7 +189,7 @@ def test_a_merge_is_that_of_peft(family: str, variant: str, tmp_path: Path) -> N
     base = base_model(family, tmp_path)
     wrapped = wrap(base, **VARIANTS[variant])
     checkpoint = checkpoint_of(base, tmp_path)
-    adapter = read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)
+    adapter = read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint)
     found = merge_adapters(checkpoint, [adapter])
     assert found.config == checkpoint.config
     assert_same(found, unloaded(wrapped))
@@ -203,7 +203,7 @@ def test_a_merge_into_embedding_and_output_is_that_of_peft(family: str, variant:
     base = base_model(family, tmp_path)
     wrapped = wrap(base, **(EMBEDDINGS | ROWS)[variant])
     checkpoint = checkpoint_of(base, tmp_path)
-    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint)])
     assert_same(found, unloaded(wrapped))
 
 
@@ -214,7 +214,7 @@ def test_tied_embeddings_compute_what_was_trained(family: str, variant: str, tmp
     base = base_model(family, tmp_path)
     wrapped = wrap(base, **EMBEDDINGS[variant])
     checkpoint = checkpoint_of(base, tmp_path)
-    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint)])
     assert not found.config.tied
     expected = logits(wrapped)
     assert (run(found) - expected).abs().max() < 1e-4
@@ -230,7 +230,7 @@ def test_tied_embeddings_that_were_adapted_alike_stay_tied(kind: dict[str, Any],
     base = base_model("llama, tied", tmp_path)
     wrapped = wrap(base, ensure_weight_tying=True, **kind)
     checkpoint = checkpoint_of(base, tmp_path)
-    adapter = read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)
+    adapter = read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint)
     assert {EMBEDDING, OUTPUT} <= adapter.deltas.keys() | adapter.replaced.keys()
     found = merge_adapters(checkpoint, [adapter])
     assert found.config == checkpoint.config
@@ -243,7 +243,7 @@ def test_rows_of_tied_embeddings_are_replaced_in_both(family: str, tmp_path: Pat
     base = base_model(family, tmp_path)
     wrapped = wrap(base, trainable_token_indices=[90, 3, 41])
     checkpoint = checkpoint_of(base, tmp_path)
-    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(save(wrapped, tmp_path / "adapter"), checkpoint)])
     assert found.config == checkpoint.config
     assert (run(found) - logits(wrapped)).abs().max() < 1e-4
     before, after = checkpoint.tensors[EMBEDDING].read_all(), found.tensors[EMBEDDING].read_all()
@@ -267,7 +267,7 @@ def test_several_adapters_are_their_weighted_sum(tmp_path: Path) -> None:
                 parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
     save(wrapped, tmp_path / "adapters")
     folders = [tmp_path / "adapters", tmp_path / "adapters" / "second", tmp_path / "adapters" / "third"]
-    adapters = [read_adapter(f, checkpoint.config, weight=w) for f, w in zip(folders, weights.values(), strict=True)]
+    adapters = [read_adapter(f, checkpoint, weight=w) for f, w in zip(folders, weights.values(), strict=True)]
     found = merge_adapters(checkpoint, adapters)
 
     for module in wrapped.modules():  # for each layer, "cat" of those adapters that it has
@@ -293,7 +293,7 @@ def test_two_adapters_are_what_peft_calls_cat(tmp_path: Path) -> None:
     wrapped.set_adapter("both")
     found = merge_adapters(
         checkpoint,
-        [read_adapter(f, checkpoint.config, weight=w) for f, w in zip(folders, (0.3, 1.5), strict=True)],
+        [read_adapter(f, checkpoint, weight=w) for f, w in zip(folders, (0.3, 1.5), strict=True)],
     )
     assert_same(found, unloaded(wrapped))
 
@@ -304,7 +304,7 @@ def test_adapters_of_half_precision_are_merged_in_float32(dtype: torch.dtype, tm
     wrapped = wrap(base, dtype=dtype)  # numbers that the type holds exactly, computed with in float32
     checkpoint = checkpoint_of(base, tmp_path)
     expected = copy.deepcopy(wrapped)
-    adapter = read_adapter(save(wrapped.to(dtype), tmp_path / "adapter"), checkpoint.config)
+    adapter = read_adapter(save(wrapped.to(dtype), tmp_path / "adapter"), checkpoint)
     stored = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
     assert {torch.float16: b'"F16"', torch.bfloat16: b'"BF16"'}[dtype] in stored
     assert_same(merge_adapters(checkpoint, [adapter]), unloaded(expected))
@@ -315,7 +315,7 @@ def test_rows_are_computed_alone(variant: str, tmp_path: Path) -> None:
     base = base_model("llama", tmp_path)
     checkpoint = checkpoint_of(base, tmp_path)
     folder = save(wrap(base, **(VARIANTS | ROWS)[variant]), tmp_path / "adapter")
-    found = merge_adapters(checkpoint, [read_adapter(folder, checkpoint.config)])
+    found = merge_adapters(checkpoint, [read_adapter(folder, checkpoint)])
     for name, tensor in found.tensors.items():
         whole = tensor.read_all()
         for rows in (slice(3, 9), slice(5, 5), np.array([7, 0, 0, 20])):
@@ -328,7 +328,7 @@ def test_rows_are_computed_alone(variant: str, tmp_path: Path) -> None:
 
 def adapters(base: torch.nn.Module, checkpoint: Checkpoint, folder: Path, *settings: dict[str, Any]) -> list[Adapter]:
     folders = [save(wrap(base, seed=i, **one), folder / f"adapter-{i}") for i, one in enumerate(settings)]
-    return [read_adapter(one, checkpoint.config) for one in folders]
+    return [read_adapter(one, checkpoint) for one in folders]
 
 
 def test_adapters_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_adapters_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ModelInvalidError, match=r"replaces model\.embed_tokens\.weight, which the weight 0\.5 cannot scale"
     ):
-        merge_adapters(checkpoint, [read_adapter(tmp_path / "c" / "adapter-0", checkpoint.config, weight=0.5)])
+        merge_adapters(checkpoint, [read_adapter(tmp_path / "c" / "adapter-0", checkpoint, weight=0.5)])
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_an_adapter_that_changes_nothing_is_refused(settings: dict[str, Any], fa
     settings = {"r": 4, "target_modules": Q_V, **settings}
     with quiet():
         untrained = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(**settings))
-    adapter = read_adapter(save(untrained, tmp_path / "adapter"), checkpoint.config)
+    adapter = read_adapter(save(untrained, tmp_path / "adapter"), checkpoint)
     with pytest.raises(ModelInvalidError, match="changes nothing"):
         merge_adapters(checkpoint, [adapter])
 
@@ -378,7 +378,7 @@ def test_copies_of_embeddings_are_no_part_of_an_adapter(tmp_path: Path) -> None:
     base = base_model("llama", tmp_path)
     checkpoint = checkpoint_of(base, tmp_path)
     folder = save(wrap(base, target_modules=["embed_tokens", "q_proj"]), tmp_path / "adapter")
-    adapter = read_adapter(folder, checkpoint.config, weight=0.5)
+    adapter = read_adapter(folder, checkpoint, weight=0.5)
     assert adapter.replaced.keys() == {EMBEDDING}
     assert drop_copies(adapter, checkpoint).replaced == {}
     merge_adapters(checkpoint, [adapter])
@@ -390,8 +390,8 @@ def test_copies_of_embeddings_are_no_part_of_an_adapter(tmp_path: Path) -> None:
     ):
         merge_adapters(moved, [adapter])
     assert np.array_equal(
-        merge_adapters(moved, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].read_all(),
-        merge_adapters(checkpoint, [read_adapter(folder, checkpoint.config)]).tensors[EMBEDDING].read_all(),
+        merge_adapters(moved, [read_adapter(folder, checkpoint)]).tensors[EMBEDDING].read_all(),
+        merge_adapters(checkpoint, [read_adapter(folder, checkpoint)]).tensors[EMBEDDING].read_all(),
     )
 
 

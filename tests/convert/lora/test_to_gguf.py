@@ -136,7 +136,7 @@ def test_llama_cpp_computes_what_peft_computes(
 ) -> None:
     model, checkpoint, base_path = make(family)
     wrapped = train(model, tmp_path / "adapter", **VARIANTS[variant])
-    adapter = read_adapter(tmp_path / "adapter", checkpoint.config, weight=weight)
+    adapter = read_adapter(tmp_path / "adapter", checkpoint, weight=weight)
     if variant == "embedding and output" and checkpoint.config.tied:
         with pytest.raises(ModelInvalidError, match="is both embedding and output matrix"):
             adapter_file(adapter, checkpoint, tmp_path / "adapter.gguf")
@@ -164,7 +164,7 @@ def test_an_adapter_of_one_rank_is_kept_as_it_is(make: Any, tmp_path: Path) -> N
     """Nothing is folded into B where the file's own alpha says it all."""
     model, checkpoint, _ = make("qwen2")
     train(model, tmp_path / "adapter", target_modules=["q_proj", "down_proj"])
-    adapter = read_adapter(tmp_path / "adapter", checkpoint.config)
+    adapter = read_adapter(tmp_path / "adapter", checkpoint)
     header = read_header(adapter_file(adapter, checkpoint, tmp_path / "adapter.gguf"))
     assert header.metadata["adapter.lora.alpha"] == 12
     names = {"attn_q": "self_attn.q_proj", "ffn_down": "mlp.down_proj"}
@@ -180,7 +180,7 @@ def test_what_can_only_be_merged_is_named(make: Any, tmp_path: Path) -> None:
     model, checkpoint, _ = make("llama")
     train(model, tmp_path / "dora", target_modules=["q_proj"], use_dora=True)
     train(model, tmp_path / "whole", target_modules=["q_proj"], modules_to_save=["norm", "lm_head"])
-    dora, whole = (read_adapter(tmp_path / name, checkpoint.config) for name in ("dora", "whole"))
+    dora, whole = (read_adapter(tmp_path / name, checkpoint) for name in ("dora", "whole"))
     both = replace(dora, replaced=whole.replaced)
     path = tmp_path / "adapter.gguf"
     with pytest.raises(ModelInvalidError) as caught:
@@ -199,7 +199,7 @@ def test_what_can_only_be_merged_is_named(make: Any, tmp_path: Path) -> None:
 def test_a_failed_write_leaves_what_was_there(make: Any, tmp_path: Path) -> None:
     model, checkpoint, _ = make("llama")
     train(model, tmp_path / "adapter", target_modules=["q_proj"])
-    adapter = read_adapter(tmp_path / "adapter", checkpoint.config)
+    adapter = read_adapter(tmp_path / "adapter", checkpoint)
     path = tmp_path / "out" / "adapter.gguf"
     path.parent.mkdir()
     path.write_bytes(b"old")

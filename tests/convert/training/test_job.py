@@ -52,6 +52,10 @@ def test_a_folder_without_an_adapter_and_a_folder_in_use_are_refused(
     document = changed(base={"adapter": str(tmp_path / "empty")})
     with pytest.raises(UsageError, match=r"base.adapter: there is no adapter_model.safetensors in .*empty"):
         open_inputs(job(cycle_data, tiny_base, tmp_path / "out", document))
+    (tmp_path / "empty" / "adapter_deltas.safetensors").touch()
+    with pytest.raises(UsageError, match=r"there is no adapter_model.safetensors") as caught:
+        open_inputs(job(cycle_data, tiny_base, tmp_path / "out", document))
+    assert caught.value.hint == "it was packed: python -m genrec_edge.convert.pipeline.pack --unpack ADAPTER BASE OUT"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").touch()
     with pytest.raises(UsageError, match="exists"):

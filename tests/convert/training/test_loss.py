@@ -315,7 +315,7 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
     write_adapter(tmp_path, objective, trained_weights(objective), "tiny")
     base = read_folder(tiny_base)
     with (tmp_path / "model.gguf").open("wb") as file:
-        write_gguf(merge_adapters(base, [read_adapter(tmp_path, base.config)]), file, {})
+        write_gguf(merge_adapters(base, [read_adapter(tmp_path, base)]), file, {})
     brute = BruteForce(model, vocabulary, trie)
     same = [brute.paths.count(path) for path in brute.paths]
     make = collator(trie, vocabulary, lambda _user, _history, _start: log_priors(trie.n_items)[:1].astype(np.float32))

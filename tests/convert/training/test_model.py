@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from genrec_edge.convert.pipeline.pack import pack_adapter
 from genrec_edge.convert.training.loop import train
 from genrec_edge.convert.training.recipe import FORM_NAMES
 from genrec_edge.errors import UsageError
 from genrec_edge.storage.files import sha256_file
+from tests.support.packed_adapters import differences_in
 from tests.support.training_runs import changed, curve, job, weights
 
 if TYPE_CHECKING:
@@ -49,3 +51,24 @@ def test_all_forms_are_learned_together_and_the_adapter_is_trained_further(
     nowhere = changed(base={"adapter": str(tmp_path / "nowhere")})
     with pytest.raises(UsageError, match="nowhere"):
         train(job(facts_data, tiny_base, tmp_path / "nothing", nowhere))
+
+
+def test_an_adapter_that_was_packed_and_unpacked_is_trained_further(
+    cycle_data: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Whole matrices and rows of tokens begin within half a step of where the first run ended."""
+    first = train(job(cycle_data, tiny_base, tmp_path / "first", changed(lora={"whole": ["down_proj", "norm"]})))
+    packed = pack_adapter(first.out, tiny_base, tmp_path / "packed")
+    halves = {key: half for key, (_, half) in differences_in(packed).items()}
+    assert {key.rpartition(".")[2] for key in halves} == {"weight", "trainable_tokens_delta"}
+    pack_adapter(packed.parent, tiny_base, tmp_path / "unpacked", unpack=True)
+    continued = changed(
+        lora={"whole": ["down_proj", "norm"]},
+        optimizer={"lr": 1e-9, "epochs": 0.05},
+        base={"adapter": str(tmp_path / "unpacked")},
+    )
+    second = train(job(cycle_data, tiny_base, tmp_path / "second", continued))
+    assert weights(second.out).keys() == weights(first.out).keys()
+    for key, tensor in weights(first.out).items():
+        allowed = 1e-3 + halves.get(key, np.zeros(1))
+        assert (np.abs(weights(second.out)[key].numpy().astype(float) - tensor.numpy()) <= allowed).all(), key
