@@ -32,6 +32,7 @@ NOT_RUN = [
         r"python benchmarks/synthetic_llama",
         "writes 13 GB; tests/benchmarks/test_synthetic_llama.py has it write a small one",
     ),
+    (r"python -m genrec_edge\.convert\.pipeline\.pack", "names no files; tests/convert/pipeline/test_pack.py runs it"),
     (r"python -m benchmarks\.convert", "converts these 13 GB; its options are read here"),
     (r"python (-m benchmarks\.|benchmarks/)", "minutes to hours; its options are read here"),
     (r"accelerate launch", "needs two GPUs; tests/convert/training/test_kill_and_resume.py has it start two processes"),
