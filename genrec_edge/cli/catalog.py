@@ -103,11 +103,13 @@ def build(
 def info(*, catalog: CatalogPath = None, json: Json = False, quiet: Quiet = False) -> None:
     """Say what a catalog holds."""
     with _open(catalog, quiet=quiet) as opened:
+        ((first, last),) = opened.query("SELECT min(year), max(year) FROM items")
         facts: dict[str, object] = {
             "name": opened.name,
             "path": str(opened.path),
             "bytes": opened.path.stat().st_size,
             "items": opened.n_items,
+            "years": None if first is None else [first, last],
             "revision": opened.revision,
             "source": opened.meta.get("source", ""),
             "licence": opened.meta.get("licence", ""),
@@ -118,7 +120,8 @@ def info(*, catalog: CatalogPath = None, json: Json = False, quiet: Quiet = Fals
     if json:
         emit_json("genrec-edge/catalog-info@1", facts)
     else:
-        rows = [(key, ", ".join(value) if isinstance(value, list) else value) for key, value in facts.items()]
+        shown = facts | {"years": "" if first is None else f"{first} to {last}"}
+        rows = [(key, ", ".join(value) if isinstance(value, list) else value) for key, value in shown.items()]
         print_table(["field", "value"], rows)
 
 

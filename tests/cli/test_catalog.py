@@ -156,7 +156,12 @@ def test_the_shipped_films_are_changed_only_by_name(arguments: tuple[str, ...], 
 
 @pytest.mark.slow
 def test_reset_makes_the_shipped_films_anew(own_home: Path) -> None:
-    path = run_json("catalog", "info")["path"]
+    about = run_json("catalog", "info")
+    path = about["path"]
+    assert (about["items"], about["years"]) == (28_469, [1902, 2025])
+    assert "1902 to 2025" in run("catalog", "info")[1]
+    assert {"keywords", "aliases"} <= set(about["list_columns"]) < set(about["columns"])
+    assert "known" in set(about["columns"]) - set(about["list_columns"])
     assert run_json("catalog", "remove", "tt0032181", "--catalog", path)["removed"] == 1
     assert run_json("catalog", "reset") == {"schema": "genrec-edge/catalog-reset@1", "path": path}
     assert run_json("catalog", "remove", "tt0032181", "--catalog", path)["removed"] == 1
@@ -169,9 +174,17 @@ def test_info(messy_catalog_path: Path) -> None:
     found = run_json("catalog", "info", "--catalog", messy_catalog_path)
     assert (found["schema"], found["items"]) == ("genrec-edge/catalog-info@1", 4)
     assert found["columns"] == ["id", "title", "year", "genres"]
+    assert found["years"] == [1986, 1999]
     code, out, _ = run("catalog", "info", "--catalog", messy_catalog_path)
     assert code == 0
     assert found["revision"] in out
+
+
+def test_a_catalog_without_years_has_none_to_show(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,title\n1,Alien\n", encoding="utf-8")
+    assert run("catalog", "build", tmp_path / "s.csv", "-o", tmp_path / "c.db")[0] == 0
+    assert run_json("catalog", "info", "--catalog", tmp_path / "c.db")["years"] is None
+    assert "None" not in run("catalog", "info", "--catalog", tmp_path / "c.db")[1]
 
 
 def test_search(messy_catalog_path: Path) -> None:
