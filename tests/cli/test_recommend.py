@@ -67,8 +67,16 @@ def test_the_json_object_is_the_documented_one(
         "dropped": "int",
         "refused": "int",
         "model": {
-            **{"name": "str", "path": "str", "quant": "null", "adapter": "null", "score": "str", "prompt": "str"},
-            **{"prior": "str", "prior_facts": "float", "prior_liked": "float", "prior_weight": "float"},
+            "name": "str",
+            "path": "str",
+            "quant": "null",
+            "adapter": "null",
+            "score": "str",
+            "prompt": "str",
+            "prior": "str",
+            "prior_facts": "float",
+            "prior_liked": "float",
+            "prior_weight": "float",
         },
         "catalog": {"name": "str", "path": "str", "items": "int", "revision": "str"},
         "timings": {
