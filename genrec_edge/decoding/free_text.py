@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from genrec_edge.options import Request
 
 MAX_LINE_TOKENS = 48
-"""A longer line is not a title (the longest of the shipped films has 27 tokens of LLaMA); it is cut, and the next one begins."""
+"""A longer line is not a title (the longest of the shipped films has 27 tokens of LLaMA); it is cut, and the next
+one begins."""
 _TOKENS_PER_ITEM = 32
 
 

@@ -131,7 +131,7 @@ def _age(r: Recommender) -> None:
     trie, fusion = r.session._indexed.trie, r.session._indexed.fusion
     trie.key = type(trie.key)("an older one", trie.key.tokenizer)
     r.session._indexed = type(r.session._indexed)(
-        trie, type(fusion)(fusion.n_items, unconditional=(0.5, np.zeros(fusion.n_items)))
+        trie, type(fusion)(fusion.n_items, trie, unconditional=(0.5, np.zeros(fusion.n_items)))
     )
 
 

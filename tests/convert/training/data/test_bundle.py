@@ -99,7 +99,7 @@ def test_steps_use_the_titles_of_the_data_set_with_and_without_extra_titles(
     with closing(Model(tmp_path / "vocabulary.gguf", vocab_only=True)) as vocabulary:
         recipe = recipe_of({"objective": {"others": str(catalog_path)}}, "test")
         data = prepare_training_data(
-            dataset, recipe, vocabulary, lambda _, n: lambda _user, h, s: np.zeros((len(h) - s, n), np.float32)
+            dataset, recipe, vocabulary, lambda d, _: lambda _user, h, s: np.zeros((len(h) - s, d.n_items), np.float32)
         )
 
         def spelled(which: int) -> str:
