@@ -125,7 +125,7 @@ def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
 
 
 def carried_by(r: Recommendation) -> str:
-    """Return the parts of the score that carry an item most, at most two: the second only if it has half as many nats."""
+    """Return the parts of the score that carry an item most: one, or two if the second has half as many nats."""
     first, second, *_ = [*sorted(r.parts.items(), key=lambda part: -part[1]), ("", 0.0)]
     return first[0] if second[1] < first[1] / 2 else f"{first[0]}, {second[0]}"
 
