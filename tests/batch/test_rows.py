@@ -45,6 +45,7 @@ def test_several_workers_and_parquet_give_the_same(
     assert run(batch_command, tmp_path / "out.parquet", "--threads", "2").returncode == 3
     rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     for row in rows:
+        assert row.pop("notes") is None
         for item in row["items"]:
             assert (item.pop("prior"), item.pop("facts")) == (None, None)  # a column is there for all
     assert rows == [json.loads(line) for line in whole_output.splitlines()]

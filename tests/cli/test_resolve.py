@@ -47,7 +47,7 @@ def test_resolve_for_people(messy_catalog_path: Path) -> None:
     assert result.stdout.split()[-7:] == ["teh", "matrx", "fuzzy", "0.72", "Matrix,", "The", "(1999)"]
     result = run("resolve", "heat", "xyzzy", "--catalog", str(messy_catalog_path))
     assert result.exit_code == 3
-    assert "perhaps Heat (1995), Heat (1986)" in result.stdout
+    assert "Heat (1995) or (1986)?" in result.stdout
     assert "nothing like it" in result.stdout
 
 
