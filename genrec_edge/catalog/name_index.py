@@ -19,6 +19,7 @@ from zlib import crc32
 import numpy as np
 
 from genrec_edge.catalog import where
+from genrec_edge.catalog.facts import OTHER_TITLES
 from genrec_edge.catalog.loose_titles import ALIAS, Name, loose_key, names
 from genrec_edge.storage import array_folder, paths
 from genrec_edge.storage.array_folder import ArrayFormat
@@ -35,16 +36,8 @@ if TYPE_CHECKING:
     from genrec_edge.catalog.reader import Catalog
     from genrec_edge.records import Item
 
-ALIAS_COLUMNS = frozenset(
-    """
-    aka akas alias aliases alsoknownas alternativetitle alternativetitles alternatetitle alternatetitles originaltitle
-    originaltitles othertitle othertitles
-    """.split()  # noqa: SIM905 - a list would have a line for each
-)
-"""What columns of other titles are called, in lower case and without punctuation."""
-_FORMAT = ArrayFormat(
-    "genrec-edge/names@1", frozenset({"revision"}), {"checksums": "<u4", "rows": "<i8", "kinds": "<u1"}
-)
+_ARRAYS = {"checksums": "<u4", "rows": "<i8", "kinds": "<u1"}
+_FORMAT = ArrayFormat("genrec-edge/names@1", frozenset({"revision"}), _ARRAYS)
 """Another number where `loose_titles` makes other keys."""
 _KEPT_FROM_ITEMS = 5_000
 """The index of a smaller catalog is made faster than it is written."""
@@ -177,7 +170,7 @@ def _names_of(title: str, others: Iterable[str]) -> set[Name]:
 
 
 def _columns_of_others(catalog: Catalog) -> list[str]:
-    return [column for column in catalog.item_columns if simple_name(column) in ALIAS_COLUMNS]
+    return [column for column in catalog.item_columns if simple_name(column) in OTHER_TITLES]
 
 
 def _other_titles_of(catalog: Catalog, items: Sequence[Item]) -> dict[int, list[str]]:

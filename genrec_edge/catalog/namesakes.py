@@ -19,13 +19,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from genrec_edge.catalog import titles
+from genrec_edge.catalog.facts import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from genrec_edge.records import Item
 
-KNOWN = "known"
 SPELLED, SAME_MARKS, SAME_KEY, SAME_LOOSE, OTHER_ARTICLE, ALIAS, PART, SEQUEL = range(8)
 """How near the name of an item is to a text, the nearest first. Articles differ only where the text has none."""
 
