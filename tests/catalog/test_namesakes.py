@@ -121,7 +121,8 @@ def test_the_time_of_the_rest_of_a_history_tells_namesakes_apart(resolver: Title
     assert (found.item.year, found.method, found.confidence) == (2012, "normalised", 0.85)
     assert found.note == "took the one of 2012; there is also 1998; the rest of the history is of its time"
     assert [item.year for item in found.candidates] == [1998]
-    assert resolver.resolve_history([Interaction("The Avengers"), *modern[:2]])[0].item is None  # two are too few
+    assert resolver.resolve_history([Interaction("The Avengers"), *modern[:2]])[0].item is not None
+    assert resolver.resolve_history([Interaction("The Avengers"), *modern[:1]])[0].item is None  # one is too few
     # Fame goes before time.
     heat = resolver.resolve_history([*eighties, Interaction("Heat")])[-1]
     assert heat.item is not None
@@ -137,7 +138,9 @@ def test_items_that_fit_the_years_of_a_history() -> None:
     assert of_history([old, new], [1958, 1961, 1965, 1990]) is old
     assert of_history([old, new], [1958, 1961, 1990, 2012]) is None  # a quarter is near the other
     assert of_history([old, new], [1958, 1990, 1990]) is None
-    assert of_history([old, new], [1958, 1961]) is None
+    assert of_history([old, new], [1958, 1961]) is old
+    assert of_history([old, new], [1958, 1975]) is None  # half is not most
+    assert of_history([old, new], [1958]) is None
     assert of_history(films(1960, None), [1958, 1961, 1965])
     assert of_history([old, *films(2010, title="Another")], [1958, 1961, 1965]) is None
     assert of_history([], [1958, 1961, 1965]) is None
