@@ -5,12 +5,11 @@ better than another by 20 points, or by 10 if it has three times as many. Of 1,3
 films of several years have, 481 have such a film. People who name one of these mean that film in 93 of 100 cases
 (ratings of MovieTweetings) or 92 (mentions in ReDial); the best known one of any title would be right in 86 and 84.
 
-Where none is known far better, the years of the other titles of a history may tell: the item is meant that most of them
-are within five years of, if at most a tenth are so near to another. Of 3,574 such titles in ratings of MovieTweetings,
-with ten others of the same person, that decides 52 in 100 and is right in 94 of these; with two others, 44 and 93. Facts
-in common decide 38 and are right in 91. Where years and fame disagree, each is right half the time: fame goes first.
-
-Whatever is taken so, the note says it.
+Where none is known far better, the years of the other titles of a history may tell: the item is meant that most of
+them are within five years of, if at most a tenth are so near to another. Of 3,574 such titles in ratings of
+MovieTweetings, with ten others of the same person, that decides 52 in 100 and is right in 94 of these; with two
+others, 44 and 93. Facts in common decide 38 and are right in 91. Where years and fame disagree, each is right half the
+time: fame goes first. Whatever is taken so, the note says it.
 """
 
 from __future__ import annotations
