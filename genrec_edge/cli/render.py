@@ -69,8 +69,8 @@ def show(result: Result, *, quiet: bool, explain: bool = False) -> None:
         _say_unmet(result)
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
     fitting = any(r.fits is not None for r in result.items)
-    last = CARRIED_BY if any(r.parts for r in result.items) else "probability"
-    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), "score", last]
+    last = [CARRIED_BY] if any(r.parts for r in result.items) else ["score", "probability"]
+    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), *last]
     longest = max((len(r.item.title) for r in result.items), default=0)
     room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS - _FITS * fitting)
     print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
@@ -129,8 +129,9 @@ def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
     middle = [_short(str(r.item.columns.get(listed) or ""), room)] if listed else []
     if r.fits is not None:
         middle.append("yes" if r.fits else "no")
-    last = carried_by(r) if r.parts else f"{math.exp(r.logprob):.2%}"
-    return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", last]
+    # The score of a mixture is in nats times its weight, which says nothing to a person; the JSON has it.
+    last = [carried_by(r)] if r.parts else [f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
+    return [r.rank, r.item.title, r.item.year, *middle, *last]
 
 
 def carried_by(r: Recommendation) -> str:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from genrec_edge.cli.render import _say_unmet, carried_by
+from genrec_edge.coordinates import CatalogRow
 from genrec_edge.records import Item, Match, Recommendation, Result, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ITEM = Item(1, "a", "A", 1990)
+ITEM = Item(CatalogRow(1), "a", "A", 1990)
 
 
 def result(met: Sequence[bool | None], history_met: int | None, parts: dict[str, float] | None = None) -> Result:

@@ -24,6 +24,8 @@ from tests.support.faults import flipped_bit
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from genrec_edge.prior.like_cache import ItemLikes
 
 ROWS = """id,title,year,known
@@ -83,7 +85,7 @@ def test_histories_take_the_place_of_what_people_rated(path: Path) -> None:
     is_older = np.array([True, False, True, True, False])
     with Catalog.open(path) as catalog:
         found = liked_sets_beside(catalog, np.array([row for row, _, _ in catalog.titles()]), histories, is_older)
-    talked = [s for s in shipped_likes().sets["redial"]]
+    talked = shipped_likes().sets["redial"]
     assert found.groups[0].n_likes.tolist() == [1, 1, 0, 1, 2]
     assert found.groups[0].n_sets == 2
     assert found.groups[1].n_sets == 2 + len(talked)
@@ -93,7 +95,12 @@ def test_histories_take_the_place_of_what_people_rated(path: Path) -> None:
 def test_they_are_found_once_and_again_after_a_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[int] = []
     really = like_cache._find
-    monkeypatch.setattr(like_cache, "_find", lambda *a: (found.append(1), really(*a))[1])
+
+    def find(catalog: Catalog, rows: NDArray[np.int64]) -> ItemLikes:
+        found.append(len(rows))
+        return really(catalog, rows)
+
+    monkeypatch.setattr(like_cache, "_find", find)
     for _ in range(2):
         loaded(path)
     assert len(found) == 1
