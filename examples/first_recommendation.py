@@ -15,7 +15,7 @@ from genrec_edge import Recommender
 
 def main(model: str | None = None) -> None:
     """Print the five likeliest films from 1990 on, with their probabilities."""
-    history = ["Toy Story", "Aladdin", "The Lion King"]
+    history = ["Toy Story", "Aladdin (1992)", "The Lion King"]
     with Recommender.open(model) as recommender:
         result = recommender.recommend(history, k=5, where="year >= 1990")
     for match in result.unresolved:
