@@ -40,7 +40,7 @@ def main(model: str | None = None) -> None:
 
         for weight in (0.0, 4.0):
             with Recommender.open(
-                model, data_path / "catalog.db", prior=prior_path, prior_weight=weight
+                model, data_path / "catalog.db", prior=prior_path, prior_kind="sequence", prior_weight=weight
             ) as recommender:
                 answers = recommender.recommend(["Emma", "Persuasion"], k=3).items
             print(f"prior weight {weight}: {'; '.join(answer.item.title for answer in answers)}")
