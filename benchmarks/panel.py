@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrec_edge import Recommender
-from genrec_edge.cli.render import carried_by, label
+from genrec_edge.catalog.namesakes import label
+from genrec_edge.cli.render import carried_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

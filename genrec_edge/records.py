@@ -16,7 +16,7 @@ Task = Literal["matching", "reranking", "pointwise", "pairwise"]
 Decode = Literal["exact", "beam", "free"]
 ScoreKind = Literal["vocabulary", "catalog"]
 PriorKind = Literal["none", "popularity", "sequence", "mixture"]
-Method = Literal["id", "exact", "normalised", "full-text", "fuzzy", "ambiguous", "none"]
+Method = Literal["id", "exact", "normalised", "alias", "part", "full-text", "fuzzy", "ambiguous", "none"]
 Ties = Literal["file", "item"]
 """The order of a user's events with equal timestamps: that of the file, or that of the items."""
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
@@ -63,7 +63,7 @@ class Match:
     """What a piece of user input was understood as.
 
     `item` is None when `method` is "ambiguous" or "none"; `candidates` then holds the nearest items, best first.
-    `confidence` is in 0..1; 1 is an exact title or id.
+    Where an item was taken of several, they are the others. `confidence` is in 0..1; 1 is an exact title or id.
     """
 
     input: str
@@ -71,6 +71,8 @@ class Match:
     method: Method
     confidence: float
     candidates: tuple[Item, ...] = ()
+    note: str = ""
+    """What was decided and may be wrong: which of several namesakes was taken, which of two years counts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -181,6 +183,8 @@ class Result:
     """Candidates that are not in the catalog."""
     history_met: int | None = None
     """How many of the titles in `resolved` the model met in training; None where its record does not say."""
+    named: tuple[Match, ...] = ()
+    """What the candidates and the items to exclude were understood as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,8 @@ class Judgement:
         is_calibrated: whether `p_yes` was fitted to what users did; else it only orders items.
         met: whether the model met the item in training; None where its record does not say. What was fitted to users
             says nothing of items that none of them met.
+        match: what the item was named as.
+        resolved, unresolved: the titles of the history that were found, or not.
     """
 
     item: Item
@@ -200,6 +206,9 @@ class Judgement:
     margin: float
     is_calibrated: bool
     met: bool | None = None
+    match: Match | None = None
+    resolved: tuple[Match, ...] = ()
+    unresolved: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +219,8 @@ class Comparison:
         p_a: the probability of `a`: the mean of both answers in log-odds, so that the order does not count.
         p_a_first: when `a` is named first.
         p_a_second: when `b` is.
+        named: what `a` and `b` were named as.
+        resolved, unresolved: the titles of the history that were found, or not.
     """
 
     a: Item
@@ -217,6 +228,9 @@ class Comparison:
     p_a: float
     p_a_first: float
     p_a_second: float
+    named: tuple[Match, ...] = ()
+    resolved: tuple[Match, ...] = ()
+    unresolved: tuple[Match, ...] = ()
 
     @property
     def agrees(self) -> bool:

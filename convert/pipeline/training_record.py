@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[a-z][a-z0-9_@]*(\.[a-z0-9_@]+)*")
 _MAX_FLOAT = 3.4e38
-_MAX_TEXT_LENGTH = 1 << 20
+_MAX_TEXT_LENGTH = 700_000
 _MAX_SHOWN = 8
 _MAX_SHOWN_LENGTH = 60
 

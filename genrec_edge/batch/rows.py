@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from genrec_edge.errors import UsageError
-from genrec_edge.serving.serialize import item_json, unresolved_json
+from genrec_edge.serving.serialize import item_json, notes, unresolved_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +26,8 @@ _GROUP_ROWS = 4096
 
 
 def answer_row(user: str | int, result: Result) -> bytes:
-    """Return the line of a user who got an answer."""
+    """Return the line of a user who got an answer; `notes` only where there are some."""
+    said = notes((*result.resolved, *result.named))
     return _line(
         user,
         items=[item_json(r) for r in result.items],
@@ -35,6 +36,7 @@ def answer_row(user: str | int, result: Result) -> bytes:
         unresolved=[unresolved_json(match) for match in result.unresolved],
         loosened=list(result.loosened),
         dropped=result.dropped,
+        **({"notes": said} if said else {}),
         error=None,
     )
 
@@ -87,7 +89,7 @@ def write_rows(lines: Iterable[bytes], file: BinaryIO, *, as_parquet: bool, are_
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for rows in _groups(map(json.loads, lines)):
             users = [row["user"] if are_numbers else _utf8(str(row["user"])) for row in rows]
-            columns = {name: [row[name] for row in rows] for name in schema.names} | {"user": users}
+            columns = {name: [row.get(name) for row in rows] for name in schema.names} | {"user": users}
             writer.write_table(pa.table({name: _utf8(column) for name, column in columns.items()}, schema))
 
 
@@ -119,6 +121,7 @@ def _schema(pa: Any, *, are_numbers: bool) -> Any:
             ("unresolved", pa.list_(unresolved)),
             ("loosened", pa.list_(pa.string())),
             ("dropped", pa.int32()),
+            ("notes", pa.list_(pa.string())),
             ("error", pa.struct([("code", pa.string()), ("message", pa.string())])),
         ]
     )

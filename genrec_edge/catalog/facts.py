@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.where_tokens import KEYWORDS
 from genrec_edge.records import Fact
+from genrec_edge.storage.column_roles import simple_name
 from genrec_edge.storage.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -40,9 +41,17 @@ CREATORS = frozenset(
 )
 """Columns of people who made an item."""
 
-NO_FACTS = frozenset({"aliases", "known"})
-"""Columns, by their names in lower case, that say nothing of what an item is like: its other titles, and how well known
-it is. No taste and no intention is made of them, and nothing in common."""
+OTHER_TITLES = frozenset(
+    """
+    aka akas alias aliases alsoknownas alternatetitle alternatetitles alternativetitle alternativetitles originaltitle
+    originaltitles othertitle othertitles
+    """.split()  # noqa: SIM905 - a list would have a line for each
+)
+"""Columns of other titles of an item, by their names in lower case and without punctuation."""
+KNOWN = "known"
+"""The column that says how well known an item is, 0 to 100."""
+NO_FACTS = OTHER_TITLES | {KNOWN}
+"""Columns that say nothing of what an item is like: no taste and no intention is made of them, nothing in common."""
 
 _MAX_DISTINCT_SHARE = 1 / 20
 """Different values of a text column of facts, as a share of the items that have one."""
@@ -166,7 +175,7 @@ def may_hold_facts(column: str) -> bool:
     >>> may_hold_facts("genres"), may_hold_facts("Aliases")
     (True, False)
     """
-    return column.casefold() not in NO_FACTS
+    return simple_name(column) not in NO_FACTS
 
 
 def is_in_words(fact: Fact) -> bool:

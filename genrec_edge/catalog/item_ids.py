@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _WHOLE = re.compile(r"(?P<whole>-?[0-9]+)\.0+")
-_NAMED = re.compile(r"(?:id|item|imdb|imdb[ _]?id|tconst)\s*[:=#]\s*(?P<id>\S+)", re.IGNORECASE)
+_NAMED = re.compile(r"(?:id|item|imdb|imdb[ _]?id|tconst|wikidata|qid)\s*[:=#]\s*(?P<id>\S+)", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 _IMDB = re.compile(r"(?<![A-Za-z0-9])tt[0-9]{5,10}(?![A-Za-z0-9])", re.IGNORECASE)
 """Unmistakable wherever they stand, as in "The Matrix (1999) {imdb-tt0133093}"."""

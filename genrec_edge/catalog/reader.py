@@ -167,6 +167,10 @@ class Catalog:
         encodable = [text for text in dict.fromkeys(ids) if text == text.encode(errors="replace").decode()]
         return {item.id: item for item in self._select("id", encodable)}
 
+    def by_rows(self, rows: Iterable[int]) -> list[Item]:
+        """Return the items with these row numbers, in the order of rows; rows that do not exist are left out."""
+        return sorted(self._select('"row"', list(dict.fromkeys(rows))), key=lambda item: item.row)
+
     def by_keys(self, keys: Iterable[str]) -> list[Item]:
         """Return the items whose title has one of these keys, in the order of rows."""
         wanted, retitled = dict.fromkeys(keys), self._keys_of_retitled()

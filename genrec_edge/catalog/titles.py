@@ -160,6 +160,12 @@ def _is_letter_part(character: str) -> bool:
     return unicodedata.category(character)[0] == "M"
 
 
+def article(title_key: str) -> str:
+    """Return the leading English article of a key, "" without one."""
+    match = _LEADING_ARTICLE.match(title_key)
+    return match[1] if match else ""
+
+
 def without_article(title_key: str) -> str:
     """Return a key without its leading English article, for looser comparison."""
     return _LEADING_ARTICLE.sub("", title_key)

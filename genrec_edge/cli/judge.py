@@ -29,6 +29,9 @@ def judge(
 ) -> None:
     """Say how probable it is that the user enjoys an item."""
     asked, _ = user.user_of(request, quiet=command.quiet)
+    from genrec_edge.cli.render import say_all_understood  # noqa: PLC0415
+    from genrec_edge.serving.serialize import history_json, item_as_named  # noqa: PLC0415
+
     with opened(replace(options, prior_kind="none"), command) as r:  # a verdict has no use for a prior
         found = interruptible(
             r,
@@ -41,14 +44,19 @@ def judge(
                 timeout_s=asked.timeout_s,
             ),
         )
+    history = (found[0].resolved, found[0].unresolved)
+    matches = [j.match for j in found if j.match is not None]
     if command.json:
         rows = [
-            {"id": j.item.id, "title": j.item.title, "year": j.item.year, "p_yes": j.p_yes, "margin": j.margin}
+            {**item_as_named(j.item, j.match), "p_yes": j.p_yes, "margin": j.margin}
             | {"met": j.met, "calibrated": j.is_calibrated}
             for j in found
         ]
-        emit_json("genrec-edge/judge@1", {"items": rows, "calibrated": all(j.is_calibrated for j in found)})
+        is_calibrated = all(j.is_calibrated for j in found)
+        emit_json("genrec-edge/judge@1", {"items": rows, "calibrated": is_calibrated, **history_json(*history)})
         return
+    if not command.quiet:
+        say_all_understood(*history, matches)
     shown = [(j.item.title, j.item.year, "unknown" if j.met is False else f"{j.p_yes:.0%}") for j in found]
     print_table(["title", "year", "enjoyed"], shown, right=("enjoyed",))
     if any(j.met is False for j in found):
@@ -73,6 +81,9 @@ def compare(
 ) -> None:
     """Say which of two items the user prefers, whatever the order they are named in."""
     asked, _ = user.user_of(request, quiet=command.quiet)
+    from genrec_edge.cli.render import say_all_understood  # noqa: PLC0415
+    from genrec_edge.serving.serialize import history_json, item_as_named  # noqa: PLC0415
+
     with opened(replace(options, prior_kind="none"), command) as r:  # a verdict has no use for a prior
         found = interruptible(
             r,
@@ -87,13 +98,13 @@ def compare(
             ),
         )
     if command.json:
-        named = {
-            name: {"id": item.id, "title": item.title, "year": item.year}
-            for name, item in (("a", found.a), ("b", found.b))
-        }
+        a_named, b_named = map(item_as_named, (found.a, found.b), found.named)
         shares = {"p_a": found.p_a, "p_a_first": found.p_a_first, "p_a_second": found.p_a_second}
-        emit_json("genrec-edge/compare@1", {**named, **shares, "agrees": found.agrees})
+        history = history_json(found.resolved, found.unresolved)
+        emit_json("genrec-edge/compare@1", {"a": a_named, "b": b_named, **shares, "agrees": found.agrees, **history})
         return
+    if not command.quiet:
+        say_all_understood(found.resolved, found.unresolved, found.named)
     rows = [
         (found.a.title, found.a.year, f"{found.p_a:.0%}", f"{found.p_a_first:.0%}", f"{found.p_a_second:.0%}"),
         (

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet, Threads
 from genrec_edge.cli.history import HistoryOptions
 from genrec_edge.cli.output import catalog_path, emit_json, print_table, say
-from genrec_edge.errors import DatasetError, NothingToRecommendError, UsageError
+from genrec_edge.errors import DatasetError, UsageError
 from genrec_edge.option_fields import check_options
 from genrec_edge.options import Request
 from genrec_edge.records import SummaryMethod
@@ -62,14 +61,16 @@ def update(
 ) -> None:
     """Add what a user has met, and take each full block of it into the summary; what is known is left out."""
     from genrec_edge.catalog.reader import Catalog  # noqa: PLC0415
+    from genrec_edge.cli.render import say_understood  # noqa: PLC0415
     from genrec_edge.profiles.store import ProfileStore  # noqa: PLC0415
+    from genrec_edge.serving.serialize import notes  # noqa: PLC0415
 
     check_options(request)
     interactions, min_rating = source.interactions(quiet=quiet), request.min_rating
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
         events, matches = _events(interactions, opened, min_rating)
         if not quiet:
-            _say_understood(matches)
+            say_understood(*matches)
         if blocks is None and summarizer != "facts":
             blocks = _BLOCKS_OF_A_MODEL
         with _summarizer(summarizer, opened, threads) as writer:
@@ -80,6 +81,7 @@ def update(
             "profile": asdict(done.profile),
             **counts,
             "unresolved": [match.input for match in matches if match.item is None],
+            "notes": notes(matches),
         }
         emit_json("genrec-edge/profile-update@1", payload)
         return
@@ -148,38 +150,18 @@ def _events(
     """
     from genrec_edge.catalog.resolver import TitleResolver  # noqa: PLC0415
     from genrec_edge.profiles.records import ProfileEvent  # noqa: PLC0415
-    from genrec_edge.serving.constraints import in_order  # noqa: PLC0415
+    from genrec_edge.serving.constraints import in_order, require_one  # noqa: PLC0415
 
-    resolver = TitleResolver(catalog)
-    events, matches = [], []
-    for interaction in in_order(interactions):
-        match = resolver.resolve_interaction(interaction)
-        matches.append(match)
+    history = in_order(interactions)
+    matches = TitleResolver(catalog).resolve_history(history)
+    events = []
+    for interaction, match in zip(history, matches, strict=True):
         if match.item is None:
             continue
         liked = min_rating is None or interaction.rating is None or interaction.rating >= min_rating
         events.append(ProfileEvent(match.item.id, match.item.title, interaction.timestamp, liked))
-    if interactions and not events:
-        n_unclear = sum(match.method == "ambiguous" for match in matches)
-        unclear = f" for sure: {n_unclear} could be several items" if n_unclear else ""
-        raise NothingToRecommendError(
-            f"none of the {len(interactions)} titles is in the catalog {catalog.name!r}{unclear}",
-            hint="`genrec-edge resolve TITLE` shows what is near",
-        )
+    require_one(matches, "titles", catalog)
     return events, matches
-
-
-def _say_understood(matches: list[Match]) -> None:
-    from genrec_edge.cli.render import label, say_understood  # noqa: PLC0415
-
-    for match in matches:
-        if match.method == "none":
-            say(printable(f"not in the catalog: {match.input}"))
-        elif match.item is None:
-            names = ", ".join(label(item) for item in match.candidates)
-            say(printable(f"could be several items: {match.input}: {names}"))
-        else:
-            say_understood(match)
 
 
 @contextmanager

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from genrec_edge.catalog.namesakes import label, question
 from genrec_edge.catalog.titles import printable
 from genrec_edge.cli.output import console, print_table, say
-from genrec_edge.serving.serialize import item_json, unresolved_json
+from genrec_edge.serving.serialize import history_json, item_json, resolved_json, unresolved_json
 
 if TYPE_CHECKING:
-    from genrec_edge.records import Item, Match, Reading, Recommendation, Result
+    from collections.abc import Sequence
+
+    from genrec_edge.records import Match, Reading, Recommendation, Result
 
 CARRIED_BY = "carried by"
 RECOMMEND_SCHEMA = "genrec-edge/recommend@1"
@@ -21,6 +24,8 @@ _OTHER_COLUMNS = 43
 """Characters of a line that rank, year, score, probability and the space between columns take."""
 _NARROWEST = 16
 _FITS = 7
+_MAX_PLAIN = 100
+"""Titles of one line; the latest, of which a prompt has fewer."""
 
 
 def to_json(result: Result) -> dict[str, object]:
@@ -29,19 +34,9 @@ def to_json(result: Result) -> dict[str, object]:
         "items": [{**item_json(r), "columns": dict(r.item.columns)} for r in result.items],
         "exact": result.exact,
         "gap": result.gap,
-        "resolved": [
-            {
-                "input": m.input,
-                "id": m.item.id,
-                "title": m.item.title,
-                "method": m.method,
-                "confidence": m.confidence,
-            }
-            for m in result.resolved
-            if m.item is not None
-        ],
-        "unresolved": [unresolved_json(m) for m in result.unresolved],
+        **history_json(result.resolved, result.unresolved),
         "left_out": [unresolved_json(m) for m in result.left_out],
+        "named": [resolved_json(m) for m in result.named],
         "reading": None if result.reading is None else _reading_json(result.reading),
         "where": result.where,
         "loosened": list(result.loosened),
@@ -66,7 +61,7 @@ def _reading_json(reading: Reading) -> dict[str, object]:
 def show(result: Result, *, quiet: bool, explain: bool = False) -> None:
     """Print the table on stdout, and why if that was asked; what was understood, and what it cost, on stderr."""
     if not quiet:
-        say_understood(*result.resolved, *result.unresolved, *result.left_out)
+        say_all_understood(result.resolved, (*result.unresolved, *result.left_out), result.named)
         _say_reading(result)
         if result.dropped:
             oldest = "oldest title is" if result.dropped == 1 else f"{result.dropped} oldest titles are"
@@ -74,8 +69,8 @@ def show(result: Result, *, quiet: bool, explain: bool = False) -> None:
         _say_unmet(result)
     listed = next((name for name in ("genres", "genre") if any(r.item.columns.get(name) for r in result.items)), None)
     fitting = any(r.fits is not None for r in result.items)
-    last = CARRIED_BY if any(r.parts for r in result.items) else "probability"
-    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), "score", last]
+    last = [CARRIED_BY] if any(r.parts for r in result.items) else ["score", "probability"]
+    headings = ["#", "title", "year", *([listed] if listed else []), *(["fits"] * fitting), *last]
     longest = max((len(r.item.title) for r in result.items), default=0)
     room = max(_NARROWEST, console().width - longest - _OTHER_COLUMNS - _FITS * fitting)
     print_table(headings, [_cells(r, listed, room) for r in result.items], right=("#", "year", "score", "probability"))
@@ -99,11 +94,25 @@ def _say_unmet(result: Result) -> None:
     )
 
 
+def say_all_understood(resolved: Sequence[Match], others: Sequence[Match], named: Sequence[Match]) -> None:
+    """Say what a history was understood as, and of other items that were named those that are not named exactly."""
+    say_understood(*resolved, *others, *(match for match in named if not _is_plain(match)))
+
+
 def say_understood(*matches: Match) -> None:
-    """Say on stderr what was understood otherwise than by its exact title, and what was not."""
+    """Say on stderr what titles were understood as, each with its year, and which were not."""
+    plain = [label(match.item) for match in matches if match.item is not None and _is_plain(match)]
+    if plain:
+        more = [f"{len(plain) - _MAX_PLAIN:,} more"] if len(plain) > _MAX_PLAIN else []
+        say(printable(f"as written: {', '.join([*plain[-_MAX_PLAIN:], *more])}"))
     for match in matches:
-        if match.item is None or match.method not in {"exact", "id"} or match.confidence < 1:
+        if not _is_plain(match):
             say(printable(_understood(match)))
+
+
+def _is_plain(match: Match) -> bool:
+    """Whether a text is the title or the id of an item, and nothing had to be decided."""
+    return match.method in {"exact", "id"} and match.confidence == 1 and not match.note
 
 
 def _say_reading(result: Result) -> None:
@@ -120,16 +129,13 @@ def _cells(r: Recommendation, listed: str | None, room: int) -> list[object]:
     middle = [_short(str(r.item.columns.get(listed) or ""), room)] if listed else []
     if r.fits is not None:
         middle.append("yes" if r.fits else "no")
-    last = carried_by(r) if r.parts else f"{math.exp(r.logprob):.2%}"
-    return [r.rank, r.item.title, r.item.year, *middle, f"{r.score:.2f}", last]
+    # The score of a mixture is in nats times its weight, which says nothing to a person; the JSON has it.
+    last = [carried_by(r)] if r.parts else [f"{r.score:.2f}", f"{math.exp(r.logprob):.2%}"]
+    return [r.rank, r.item.title, r.item.year, *middle, *last]
 
 
 def carried_by(r: Recommendation) -> str:
-    """Return the parts of the score that carry an item most, at most two: the second only if it has half as many nats.
-
-    >>> carried_by(Recommendation(1, None, 0.0, 0.0, parts={"model": 1.0, "facts": 6.0, "liked": 4.0}))
-    'facts, liked'
-    """
+    """Return the parts of the score that carry an item most: one, or two if the second has half as many nats."""
     first, second, *_ = [*sorted(r.parts.items(), key=lambda part: -part[1]), ("", 0.0)]
     return first[0] if second[1] < first[1] / 2 else f"{first[0]}, {second[0]}"
 
@@ -147,17 +153,16 @@ def _short(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def label(item: Item) -> str:
-    """Return a title with its year, if it has one."""
-    return item.title if item.year is None else f"{item.title} ({item.year})"
-
-
 def _understood(match: Match) -> str:
     if match.item is not None:
-        return f"understood {match.input!r} as {label(match.item)} [{match.method}, {match.confidence:.2f}]"
-    near = ", ".join(label(item) for item in match.candidates)
-    what = "could be several items" if match.method == "ambiguous" else "is not in the catalog"
-    return f"left out {match.input!r}: it {what}" + (f"; near: {near}" if near else "")
+        how = f"[{match.method}, {match.confidence:.2f}]"
+        return f"understood {match.input!r} as {label(match.item)} {how}" + (f": {match.note}" if match.note else "")
+    if match.method == "ambiguous":
+        why = question(match.candidates)
+    else:
+        near = ", ".join(map(label, match.candidates))
+        why = "it is not in the catalog" + (f"; near: {near}" if near else "")
+    return f"left out {match.input!r}: {why}" + (f"; {match.note}" if match.note else "")
 
 
 def _cost(result: Result) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec_edge.catalog.titles import split_year, with_year
+from genrec_edge.catalog.title_match import year_note
+from genrec_edge.catalog.titles import printable, split_year, with_year
 from genrec_edge.cli.arguments import takes
 from genrec_edge.cli.common_options import CommandOptions
 from genrec_edge.cli.history import HistoryOptions, read_interactions
-from genrec_edge.cli.output import emit_json
+from genrec_edge.cli.output import emit_json, say
 from genrec_edge.cli.running import interruptible, opened
 from genrec_edge.options import OpenOptions, Request
 
@@ -42,6 +43,9 @@ def rerank(
     """Put candidates in the order in which the user is likeliest to choose them; any number, in any order."""
     request, _ = user.user_of(request, quiet=command.quiet)
     entries = read_interactions(candidates, quiet=command.quiet)
+    for entry in entries:
+        if note := year_note(entry.title or "", entry.year):
+            say(printable(f"{entry.title}: {note}"), quiet=command.quiet)
     from genrec_edge.cli.render import show, to_json  # noqa: PLC0415
 
     with opened(options, command) as recommender:

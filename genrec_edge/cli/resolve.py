@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec_edge.catalog.namesakes import label, question
 from genrec_edge.cli.common_options import CatalogPath, Json, Quiet
 from genrec_edge.cli.history import read_interactions
 from genrec_edge.cli.output import catalog_path, emit_json, print_table
@@ -42,13 +43,14 @@ def resolve(
 
 
 def _entry(match: Match) -> dict[str, object]:
-    return {
+    entry: dict[str, object] = {
         "input": match.input,
         "method": match.method,
         "confidence": match.confidence,
         "item": None if match.item is None else _item(match.item),
         "candidates": [_item(item) for item in match.candidates],
     }
+    return entry | ({"note": match.note} if match.note else {})
 
 
 def _item(item: Item) -> dict[str, object]:
@@ -57,10 +59,10 @@ def _item(item: Item) -> dict[str, object]:
 
 def _row(match: Match) -> tuple[str, str, str, str]:
     if match.item is not None:
-        return match.input, match.method, f"{match.confidence:.2f}", _name(match.item)
-    names = ", ".join(_name(item) for item in match.candidates)
-    return match.input, match.method, "", f"perhaps {names}" if names else "nothing like it"
-
-
-def _name(item: Item) -> str:
-    return item.title if item.year is None else f"{item.title} ({item.year})"
+        what = label(match.item) + (f": {match.note}" if match.note else "")
+        return match.input, match.method, f"{match.confidence:.2f}", what
+    if match.method == "ambiguous":
+        return match.input, match.method, "", question(match.candidates)
+    names = ", ".join(map(label, match.candidates))
+    what = f"perhaps {names}" if names else "nothing like it"
+    return match.input, match.method, "", what + (f"; {match.note}" if match.note else "")

@@ -28,8 +28,8 @@ _FLOAT_NOISE = 1e-12
 """Smaller sums are what a subtraction leaves of 0."""
 _DEPTH = 270
 """0.95 to this power is less than a millionth: older items are left out."""
-_CACHED_USERS = 4096
-"""Users whose contributions are kept in memory, some 50 KB each."""
+_CACHED_USERS = 256
+"""Users whose contributions are kept in memory: half a megabyte each with 28,000 items."""
 
 
 def cross_fitted(

@@ -5,11 +5,13 @@ they have with the weights p_v, and a share q_v of all items (but at least 3 ite
 
     L_v = log(1 + p_v / (3 q_v))
 
-and an item j gets, from each column c, the mean of the lifts of its values there, times the weight of the column:
+and an item j gets, from each column c, the mean of the lifts of its values there and of a nought, times the weight of
+the column:
 
-    facts(j) = sum over c of a_c * (sum over the values v of j in c of L_v) / (number of values of j in c)
+    facts(j) = sum over c of a_c * (sum over the values v of j in c of L_v) / (1 + number of values of j in c)
 
-So an item of many values needs many in common, and a value that every other item has says little. No other user's data
+So an item of many values needs many in common, one of which little is known does not win by its only value, and a value
+that every other item has says little. No other user's data
 is needed: an item counts from the minute it is in the catalog. Values that one item alone has connect nothing and are
 not held; they count in the number of values. Knows no catalogs, no models: items are positions, counted from 0.
 
@@ -44,26 +46,26 @@ _DECAY = 0.95
 _DULLING = 3.0
 _LEAST_ITEMS = 3
 _FITTED: tuple[tuple[frozenset[str], float], ...] = (
-    (frozenset({"genre", "genres"}), 1.91),
-    (CREATORS, 0.20),
-    (PERFORMERS, 0.84),
-    (frozenset({"country", "countries"}), 0.46),
-    (frozenset({"language", "languages"}), 0.30),
-    (frozenset({"keyword", "keywords"}), 0.31),
+    (frozenset({"genre", "genres"}), 2.92),
+    (CREATORS, 0.39),
+    (PERFORMERS, 0.93),
+    (frozenset({"country", "countries"}), 0.97),
+    (frozenset({"language", "languages"}), 0.69),
+    (frozenset({"keyword", "keywords"}), 0.81),
     (frozenset({YEAR}), 1.20),
-    (frozenset({TITLE}), 0.19),
+    (frozenset({TITLE}), 0.27),
     (frozenset({"award", "awards"}), 0.0),  # they say how well known a film is
 )
 """Names of columns, and the weight of each; that of `director` for all creators, that of `cast` for all performers."""
-_OTHER, _LEAST_INFORMATION = 2.3, 2.0
+_OTHER, _LEAST_INFORMATION = 3.4, 2.0
 """Any other column weighs the first of these by its mean information, which is at least the second, in nats."""
 
 
 def column_weight(name: str, information: float) -> float:
     """Return the weight of a column by its name, or by the mean of -log q_v over its values, in nats.
 
-    >>> column_weight("Genre", 1.5), column_weight("author", 9.0), column_weight("brand", 4.6)
-    (1.91, 0.2, 0.5)
+    >>> column_weight("Genre", 1.5), column_weight("author", 9.0), column_weight("brand", 4.25)
+    (2.92, 0.39, 0.8)
     """
     for names, weight in _FITTED:
         if name.casefold() in names:
@@ -146,9 +148,9 @@ class FactIndex:
                 continue
             members, nats = self._spread(values[first:last], weight * lifts[first:last])
             if column.group_of is None:
-                own.append((members, nats / column.n_values[members]))
+                own.append((members, nats / (1 + column.n_values[members])))
             else:
-                of_groups = np.bincount(members, nats, len(column.n_values)) / np.maximum(column.n_values, 1)
+                of_groups = np.bincount(members, nats, len(column.n_values)) / (1 + column.n_values)
                 scores += of_groups[column.group_of]
         if own:
             scores += np.bincount(

@@ -16,7 +16,12 @@ from genrec_edge.engine.evaluator import EngineUsage
 from genrec_edge.errors import UsageError
 from genrec_edge.intents.parser import intent_text
 from genrec_edge.records import Reason, Recommendation, Result, Timings
-from genrec_edge.serving.constraints import constrain, position_bias, resolve_history
+from genrec_edge.serving.constraints import (
+    constrain,
+    found_and_others,
+    position_bias,
+    resolve_history,
+)
 from genrec_edge.serving.explain import reasons
 from genrec_edge.serving.validate import checked
 
@@ -57,7 +62,7 @@ def _answer(session: Session, request: Request) -> Result:
     reading = read_intent(session, request)
     matches, seen, liked = resolve_history(request, session.catalog, session.resolver)
     # 2. Which items may be returned, and with what bias.
-    constrained, left_out = constrain(request, reading, seen, session.catalog, session.trie, session.resolver)
+    constrained = constrain(request, reading, seen, session.catalog, session.trie, session.resolver)
     bias = position_bias(constrained.request, seen, session.catalog, session.trie, session.resolver)
     # 3. The prompt: only what the engine's cache does not hold is evaluated.
     started = time.perf_counter()
@@ -82,12 +87,13 @@ def _answer(session: Session, request: Request) -> Result:
         evaluated_tokens=usage.tokens,
         engine_calls=n_prompt_calls + usage.calls,
     )
+    resolved, unresolved = found_and_others(matches)
     return Result(
         items=items,
         exact=exact,
         gap=gap,
-        resolved=tuple(m for m in matches if m.item is not None),
-        unresolved=tuple(m for m in matches if m.item is None),
+        resolved=resolved,
+        unresolved=unresolved,
         dropped=n_dropped,
         refused=n_refused,
         model=session.describe_model(),
@@ -96,7 +102,8 @@ def _answer(session: Session, request: Request) -> Result:
         reading=reading,
         where=constrained.request.where,
         loosened=constrained.loosened,
-        left_out=left_out,
+        left_out=constrained.left_out,
+        named=constrained.named,
         history_met=_n_met(session, matches),
     )
 
@@ -123,10 +130,11 @@ def prompt_of(
     return session.prompts.build(liked, prompts.before_history(request.preference), after)
 
 
-def evaluate_user(session: Session, request: Request) -> None:
-    """Make all that a request says of its user the engine's prompt."""
-    _, _, liked = resolve_history(request, session.catalog, session.resolver)
+def evaluate_user(session: Session, request: Request) -> tuple[tuple[Match, ...], tuple[Match, ...]]:
+    """Make all that a request says of its user the engine's prompt; return what titles were found, and the others."""
+    matches, _, liked = resolve_history(request, session.catalog, session.resolver)
     session.evaluate_prompt(prompt_of(session, request, read_intent(session, request), liked)[0])
+    return found_and_others(matches)
 
 
 def _decode(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrec_edge.catalog.namesakes import label, question
 from genrec_edge.coordinates import CatalogRow, CatalogRows, TriePosition
 from genrec_edge.errors import NothingToRecommendError, UsageError, several
 from genrec_edge.records import Interaction, Match
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,7 +40,7 @@ def resolve_history(
         NothingToRecommendError: there is a history, and nothing of it is in the catalog.
     """
     history = in_order(request.history)
-    matches = [resolver.resolve_interaction(interaction) for interaction in history]
+    matches = resolver.resolve_history(history)
     seen: list[CatalogRow] = []
     liked: list[CatalogRow] = []
     for interaction, match in zip(history, matches, strict=True):
@@ -48,21 +49,44 @@ def resolve_history(
         seen.append(match.item.row)
         if request.min_rating is None or interaction.rating is None or interaction.rating >= request.min_rating:
             liked.append(match.item.row)
-    if history and not seen:
-        raise NothingToRecommendError(
-            f"none of the {len(history)} titles of the history is in the catalog {catalog.name!r}",
-            hint="`genrec-edge resolve TITLE` shows what is near",
-        )
+    require_one(matches, "titles of the history", catalog)
     latest_once = list(dict.fromkeys(reversed(liked)))[::-1]
     return matches, CatalogRows(np.array(seen, np.int64)), CatalogRows(np.array(latest_once, np.int64))
 
 
+def require_one(matches: Sequence[Match], what: str, catalog: Catalog) -> None:
+    """Raise NothingToRecommendError if there are names and none of them means one item of the catalog."""
+    if not matches or any(match.item is not None for match in matches):
+        return
+    unclear = [_asked(match) for match in matches if match.method == "ambiguous"]
+    for_sure = f" for sure: {several(unclear, most=_MAX_SHOWN, separator=', ')}" if unclear else ""
+    raise NothingToRecommendError(
+        f"none of the {len(matches)} {what} is in the catalog {catalog.name!r}{for_sure}",
+        hint="give its year" if unclear else "`genrec-edge resolve TITLE` shows what is near",
+    )
+
+
+def found_and_others(matches: Iterable[Match]) -> tuple[tuple[Match, ...], tuple[Match, ...]]:
+    """Return the matches with an item, and those without."""
+    listed = tuple(matches)
+    return tuple(m for m in listed if m.item is not None), tuple(m for m in listed if m.item is None)
+
+
 @dataclass(frozen=True, slots=True)
 class ConstrainedRequest:
-    """A request with the conditions of its intention in `where`, and the conditions that were given up."""
+    """A request as it is searched for, and what had to be decided.
+
+    Attributes:
+        request: with the conditions of its intention in `where`, and the ids of the items that it names.
+        loosened: the conditions that were given up.
+        named: what the candidates and the items to exclude were understood as.
+        left_out: candidates that are not in the catalog.
+    """
 
     request: Request
     loosened: tuple[str, ...] = ()
+    named: tuple[Match, ...] = ()
+    left_out: tuple[Match, ...] = ()
 
 
 def constrain(
@@ -72,31 +96,38 @@ def constrain(
     catalog: Catalog,
     trie: TitleTrie,
     resolver: TitleResolver,
-) -> tuple[ConstrainedRequest, tuple[Match, ...]]:
-    """Return a request as it is searched for, and the candidates that are not in the catalog.
+) -> ConstrainedRequest:
+    """Return a request as it is searched for.
 
     Of "matching", the conditions of the intention join the user's own; while fewer than k items satisfy all, the one
     that the fewest items satisfy is given up. Of "reranking", all candidates that the catalog has are ranked.
 
     Raises:
-        NothingToRecommendError: no candidate is in the catalog.
+        NothingToRecommendError: no candidate is in the catalog, or an excluded item or one to choose is not.
         UsageError: `where` is not a valid condition.
     """
+    excluded = resolve_items(request.exclude, "exclude", catalog, resolver)
+    request = replace(request, exclude=_ids_of(excluded))
     if request.task == "reranking":
         matches = _matches(request.candidates or (), catalog, resolver)
-        found = tuple(dict.fromkeys(m.item.id for m in matches if m.item is not None))
-        left_out = tuple(m for m in matches if m.item is None)
-        if not found:
-            message = f"none of the {len(matches)} candidates is in the catalog {catalog.name!r}"
-            raise NothingToRecommendError(message, hint="`genrec-edge resolve TITLE` shows what is near")
-        return ConstrainedRequest(replace(request, candidates=found, k=len(found), allow_seen=True)), left_out
+        require_one(matches, "candidates", catalog)
+        found, left_out = found_and_others(matches)
+        ids = _ids_of(found)
+        request = replace(request, candidates=ids, k=len(ids), allow_seen=True)
+        return ConstrainedRequest(request, named=(*found, *excluded), left_out=left_out)
+    chosen = [] if request.candidates is None else resolve_items(request.candidates, "choose", catalog, resolver)
+    request = request if request.candidates is None else replace(request, candidates=_ids_of(chosen))
     parts = list(reading.parts) if reading is not None and request.intent_where else []
     rarest_first = sorted(parts, key=lambda part: len(catalog.filter(part)))
     loosened: list[str] = []
     while parts and int(_allowed(_with(request, parts), seen, catalog, trie, resolver).sum()) < request.k:
         loosened.append(rarest_first.pop(0))
         parts.remove(loosened[-1])
-    return ConstrainedRequest(_with(request, parts), tuple(loosened)), ()
+    return ConstrainedRequest(_with(request, parts), tuple(loosened), (*chosen, *excluded))
+
+
+def _ids_of(matches: Iterable[Match]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.id for item in items_of(matches)))
 
 
 def _with(request: Request, parts: Sequence[str]) -> Request:
@@ -123,9 +154,9 @@ def resolve_items(names: Sequence[str], verb: str, catalog: Catalog, resolver: T
     return matches
 
 
-def items_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> list[Item]:
-    """Return the items named by id or by title, in their order; `resolve_items` says what is raised."""
-    return [match.item for match in resolve_items(names, verb, catalog, resolver) if match.item is not None]
+def items_of(matches: Iterable[Match]) -> list[Item]:
+    """Return the items of matches that have one, in their order."""
+    return [match.item for match in matches if match.item is not None]
 
 
 def _matches(names: Sequence[str], catalog: Catalog, resolver: TitleResolver) -> list[Match]:
@@ -190,14 +221,24 @@ def _fitting(request: Request, catalog: Catalog, trie: TitleTrie, resolver: Titl
 
 def _rows_of(names: Sequence[str], verb: str, catalog: Catalog, resolver: TitleResolver) -> CatalogRows:
     """Return the rows of items named by id or by title."""
-    return CatalogRows(np.array([item.row for item in items_of(names, verb, catalog, resolver)], np.int64))
+    items = items_of(resolve_items(names, verb, catalog, resolver))
+    return CatalogRows(np.array([item.row for item in items], np.int64))
 
 
 def _with_near(match: Match) -> str:
     """Return what was written, and which items it may mean."""
-    name = repr(match.input if len(match.input) <= 80 else f"{match.input[:77]}...")
-    near = [item.title if item.year is None else f"{item.title} ({item.year})" for item in match.candidates]
-    return f"{name} (perhaps {' or '.join(near)})" if near else name
+    if match.method == "ambiguous":
+        return _asked(match)
+    near = " or ".join(map(label, match.candidates))
+    return f"{_shown(match)} (perhaps {near})" if near else _shown(match)
+
+
+def _asked(match: Match) -> str:
+    return f"{_shown(match)} ({question(match.candidates)})"
+
+
+def _shown(match: Match) -> str:
+    return repr(match.input if len(match.input) <= 80 else f"{match.input[:77]}...")
 
 
 def in_order(history: Sequence[str | Interaction]) -> list[Interaction]:

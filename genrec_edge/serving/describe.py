@@ -24,7 +24,7 @@ from genrec_edge.decoding.trie_build import build
 from genrec_edge.errors import NothingToRecommendError
 from genrec_edge.profiles.tastes import MIN_LIFT, profile_text
 from genrec_edge.records import Description, Phrase, Trait
-from genrec_edge.serving.constraints import items_of, resolve_history
+from genrec_edge.serving.constraints import found_and_others, items_of, resolve_history, resolve_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,8 +75,7 @@ def describe_history(session: Session, request: Request) -> Description:
     return Description(
         traits(counts, len(liked), nats_of, request.k),
         profile_text(facts, session.facts.share),
-        tuple(m for m in matches if m.item is not None),
-        tuple(m for m in matches if m.item is None),
+        *found_and_others(matches),
     )
 
 
@@ -87,7 +86,7 @@ def queries_for(session: Session, name: str, k: int) -> tuple[Item, list[Phrase]
         NothingToRecommendError: it is not in the catalog, or nothing is known of it but its title.
         UsageError: the model knows only histories.
     """
-    (item,) = items_of((name,), "ask for", session.catalog, session.resolver)
+    (item,) = items_of(resolve_items((name,), "ask for", session.catalog, session.resolver))
     facts = tuple(filter(is_in_words, session.facts.of([item.row])[0]))
     if not facts:
         raise NothingToRecommendError(f"the catalog says nothing of {item.title!r} but its title")

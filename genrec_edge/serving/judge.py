@@ -16,7 +16,7 @@ from genrec_edge.engine.llama_engine import MAX_RUN, TokenRun
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.records import Comparison, Judgement
 from genrec_edge.serving.answer import evaluate_user
-from genrec_edge.serving.constraints import items_of
+from genrec_edge.serving.constraints import items_of, resolve_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,14 +38,15 @@ def judge_items(session: Session, names: Sequence[str], user: Request) -> list[J
         UsageError: the model knows only histories.
         ModelInvalidError: yes and no begin with the same token.
     """
-    items = items_of(names, "judge", session.catalog, session.resolver)
-    evaluate_user(session, user)
+    matches = resolve_items(names, "judge", session.catalog, session.resolver)
+    items = items_of(matches)
+    resolved, unresolved = evaluate_user(session, user)
     calibration = session.config.judge_calibration
     found = []
-    for item, margin in zip(items, margins(session, [item.row for item in items]), strict=True):
-        met = session.has_met(item)
+    for match, item, margin in zip(matches, items, margins(session, [item.row for item in items]), strict=True):
+        p_yes, met = probability(margin, calibration), session.has_met(item)
         is_calibrated = calibration is not None and met is not False
-        found.append(Judgement(item, probability(margin, calibration), margin, is_calibrated, met))
+        found.append(Judgement(item, p_yes, margin, is_calibrated, met, match, resolved, unresolved))
     return found
 
 
@@ -54,15 +55,25 @@ def compare_items(session: Session, a: str, b: str, user: Request) -> Comparison
 
     Raises: as `judge_items`; and UsageError if both are the same item or have the same title.
     """
-    one, other = items_of((a, b), "compare", session.catalog, session.resolver)
+    named = resolve_items((a, b), "compare", session.catalog, session.resolver)
+    one, other = items_of(named)
     if one.row == other.row:
         raise UsageError(f"{a!r} and {b!r} are the same item", hint="name two different ones")
-    evaluate_user(session, user)
+    resolved, unresolved = evaluate_user(session, user)
     # In one order whatever the caller's, so that even the last bits of the answer are the same.
     low, high = sorted((one.row, other.row))
     low_first, high_first = preferences(session, [(low, high), (high, low)])
     first, second = (low_first, -high_first) if one.row == low else (high_first, -low_first)
-    return Comparison(one, other, probability((first + second) / 2), probability(first), probability(second))
+    return Comparison(
+        one,
+        other,
+        probability((first + second) / 2),
+        probability(first),
+        probability(second),
+        named=tuple(named),
+        resolved=resolved,
+        unresolved=unresolved,
+    )
 
 
 def margins(session: Session, rows: Sequence[CatalogRow]) -> list[float]:

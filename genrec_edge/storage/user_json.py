@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Self
+
+_MAX_DIGITS = sys.float_info.max_10_exp + 1
+"""Of the largest float."""
 
 
 class RepeatedKeyError(ValueError):
@@ -71,11 +75,17 @@ def spelling(number: float) -> str:
 def whole_text(text: str) -> str:
     """Return a number without the decimals or the exponent of a whole number, digit by digit; 1.5 stays as it is.
 
+    So does one that is larger than any float: 1e999999999 has a billion digits.
+
     >>> whole_text("7.0"), whole_text("9007199254740993.0"), whole_text("1e3"), whole_text("1.50")
     ('7', '9007199254740993', '1000', '1.50')
     """
-    exact = Decimal(text)
-    return str(int(exact)) if exact == exact.to_integral_value() else text
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        return text
+    is_huge = not exact.is_finite() or exact.adjusted() >= _MAX_DIGITS
+    return text if is_huge or exact != exact.to_integral_value() else str(int(exact))
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genrec_edge.batch.rows import check_ending, error_row, is_error_row, write_rows
+from genrec_edge.batch.rows import answer_row, check_ending, error_row, is_error_row, write_rows
 from genrec_edge.errors import UsageError
+from genrec_edge.records import Interaction
 from tests.support.batch_jobs import run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from genrec_edge import Recommender
 
 pytestmark = pytest.mark.usefixtures("job_home")
 
@@ -45,6 +48,7 @@ def test_several_workers_and_parquet_give_the_same(
     assert run(batch_command, tmp_path / "out.parquet", "--threads", "2").returncode == 3
     rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     for row in rows:
+        assert row.pop("notes") is None
         for item in row["items"]:
             assert (item.pop("prior"), item.pop("facts")) == (None, None)  # a column is there for all
     assert rows == [json.loads(line) for line in whole_output.splitlines()]
@@ -76,3 +80,17 @@ def test_an_output_of_another_kind_is_refused(tmp_path: Path) -> None:
         check_ending(tmp_path / name)
     with pytest.raises(UsageError, match=r"out\.csv does not have the name of an output file"):
         check_ending(tmp_path / "out.csv")
+
+
+def test_notes_are_in_the_row_where_there_are_some(recommender: Recommender, tmp_path: Path) -> None:
+    given = Interaction("Heat (1995)", year=1986)
+    line = answer_row("a", recommender.recommend([given], k=1))
+    parquet = pytest.importorskip("pyarrow.parquet")
+    said = "Heat (1995): the year given beside it counts, 1986, not 1995"
+    assert json.loads(line)["notes"] == [said]
+    plain = answer_row("b", recommender.recommend(["Jaws"], k=1))
+    assert "notes" not in json.loads(plain)
+    assert not is_error_row(line)
+    with (tmp_path / "rows.parquet").open("wb") as file:
+        write_rows([line, plain], file, as_parquet=True, are_numbers=False)
+    assert parquet.read_table(tmp_path / "rows.parquet")["notes"].to_pylist() == [[said], None]

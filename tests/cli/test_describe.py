@@ -20,6 +20,10 @@ def test_describe_prints_traits_and_json(films_options: tuple[str, ...]) -> None
     assert len(described["traits"]) == 3
     text = run_text("describe", *films_options, *HISTORY, "-k", "3")
     assert described["traits"][0]["value"] in text.stdout
+    assert [(entry["title"], entry["year"]) for entry in described["resolved"]] == [("Toy Story", 1995)]
+    assert [entry["input"] for entry in described["unresolved"]] == ["Aladdin"]
+    assert "left out 'Aladdin': Aladdin (1992) or (2019)?\n" in text.stderr
+    assert "as written: Toy Story (1995)\n" in text.stderr
     assert f"by counting: {described['summary']}" in text.stderr
 
 
@@ -42,6 +46,8 @@ def test_only_what_speaks_for_the_titles_is_liked(tiny_llama: Path, twelve_films
 def test_queries_prints_phrases_and_json(films_options: tuple[str, ...]) -> None:
     asked = run_json("queries", "Fargo", *films_options, "-k", "4")
     assert asked["item"]["title"] == "Fargo"
+    assert "took the one of 1995" in run_json("queries", "heat", *films_options, "-k", "1")["item"]["note"]
+    assert "as written: Fargo (1996)" in run_text("queries", "Fargo", *films_options, "-k", "1").stderr
     assert all(phrase["items"] >= 1 for phrase in asked["phrases"])
     assert asked["phrases"][0]["text"] in run_text("queries", "Fargo", *films_options, "-k", "4").stdout
 

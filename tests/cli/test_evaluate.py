@@ -259,8 +259,6 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
         (["--prior-weight", "-1"], 2, "--prior-weight must be finite and at least 0, got -1.0"),
         (["--prior-weight", "nan", "--model", "TINY"], 2, "--prior-weight must be finite and at least 0, got nan"),
         (["--prior-weight", "inf", "--model", "TINY"], 2, "--prior-weight must be finite and at least 0, got inf"),
-        (["--facts-weight", "2"], 2, "--facts-weight is about models, and none is given"),
-        (["--facts-weight", "nan", "--model", "TINY"], 2, "--facts-weight must be finite and at least 0, got nan"),
         (["--threads", "0", "--model", "TINY"], 2, "--threads must be from 1 to 512, got 0"),
         (["--threads", "99999", "--model", "TINY"], 2, "--threads must be from 1 to 512, got 99999"),
         (["--plot", "file"], 2, "file"),

@@ -48,13 +48,13 @@ def test_what_a_profile_did_not_take_is_said_for_its_own_reason(messy_catalog_pa
     update = ("profile", "update", "ben", "--catalog", str(messy_catalog_path), "-H", "Heat")
     refused = run(*update)
     assert refused.exit_code == 3
-    assert "for sure: 1 could be several items" in refused.stderr
+    assert "'Heat' (Heat (1995) or (1986)?)" in refused.stderr
     done = run(*update, "-H", "teh matrx", "-H", "xyzzy")
     assert done.exit_code == 0
     assert done.stderr.splitlines()[:3] == [
-        "could be several items: Heat: Heat (1995), Heat (1986)",
+        "left out 'Heat': Heat (1995) or (1986)?",
         "understood 'teh matrx' as Matrix, The (1999) [fuzzy, 0.72]",
-        "not in the catalog: xyzzy",
+        "left out 'xyzzy': it is not in the catalog",
     ]
 
 

@@ -50,7 +50,9 @@ def test_the_json_object_is_the_documented_one(
         ],
         "exact": "bool",
         "gap": "float",
-        "resolved": [{"input": "str", "id": "str", "title": "str", "method": "str", "confidence": "float"}],
+        "resolved": [
+            {"input": "str", "id": "str", "title": "str", "year": "int", "method": "str", "confidence": "float"}
+        ],
         "unresolved": [
             {
                 "input": "str",
@@ -60,6 +62,7 @@ def test_the_json_object_is_the_documented_one(
             {"input": "str", "method": "str", "candidates": []},
         ],
         "left_out": [],
+        "named": [],
         "reading": "null",
         "where": "str",
         "loosened": [],
@@ -100,6 +103,7 @@ def test_the_json_object_is_the_documented_one(
         "input": "teh matrx",
         "id": "002",
         "title": "Matrix, The",
+        "year": 1999,
         "method": "fuzzy",
         "confidence": 0,
     }

@@ -41,15 +41,16 @@ def test_a_person_gets_a_table_and_what_was_understood(recommend_command: list[s
     for cell in ("Jaws", "1975", "Horror", "Thriller", "千と千尋の神隠し", "8½"):
         assert cell in result.stdout
     said = result.stderr.splitlines()
-    assert re.fullmatch(r"understood 'teh matrx' as Matrix, The \(1999\) \[fuzzy, 0\.\d\d\]", said[0])
-    assert said[1] == "left out 'heat': it could be several items; near: Heat (1995), Heat (1986)"
-    assert said[2] == "left out '9999': it is not in the catalog"
+    assert said[0] == "as written: Jaws (1975)"
+    assert re.fullmatch(r"understood 'teh matrx' as Matrix, The \(1999\) \[fuzzy, 0\.\d\d\]", said[1])
+    assert said[2] == "left out 'heat': Heat (1995) or (1986)?"
+    assert said[3] == "left out '9999': it is not in the catalog"
     assert re.fullmatch(
         r"the exact top of the catalog; loaded in [\d.]+ s, prompt [\d.]+ s \(\d+ tokens, 0 reused\), "
         r"search [\d.]+ s \(\d+ tokens\)",
-        said[3],
+        said[4],
     )
-    assert len(said) == 4  # "Jaws" was understood literally: nothing to say
+    assert len(said) == 5
 
 
 @pytest.mark.slow

@@ -30,6 +30,11 @@ def test_rerank_reads_candidates_from_a_file_and_from_stdin(films_options: tuple
     assert shown.stdout.index(document["items"][0]["title"]) < shown.stdout.index(document["items"][2]["title"])
     assert "fits" in shown.stdout
     assert "left out 'no such film at all'" in shown.stderr
+    lines = '{"title": "Heat (1995)", "year": 1972}\nalien\n'
+    shown = run_text("rerank", *films_options, *HISTORY, "--candidates", "-", stdin=lines)
+    assert "Heat (1995): the year given beside it counts, 1972, not 1995\n" in shown.stderr
+    assert "understood 'alien' as Alien (1979)" in shown.stderr
+    assert "1972" in shown.stdout
 
 
 def test_bad_input_is_one_line(films_options: tuple[str, ...]) -> None:

@@ -47,8 +47,18 @@ def test_resolve_for_people(messy_catalog_path: Path) -> None:
     assert result.stdout.split()[-7:] == ["teh", "matrx", "fuzzy", "0.72", "Matrix,", "The", "(1999)"]
     result = run("resolve", "heat", "xyzzy", "--catalog", str(messy_catalog_path))
     assert result.exit_code == 3
-    assert "perhaps Heat (1995), Heat (1986)" in result.stdout
+    assert "Heat (1995) or (1986)?" in result.stdout
     assert "nothing like it" in result.stdout
+
+
+def test_what_was_decided_is_said(messy_catalog_path: Path) -> None:
+    line = '{"title": "Heat (1995)", "year": 1986}\n'
+    options = ("resolve", "-", "--catalog", str(messy_catalog_path))
+    (match,) = json.loads(run(*options, "--json", stdin=line).stdout)["matches"]
+    assert (match["item"]["year"], match["note"]) == (1986, "the year given beside it counts, 1986, not 1995")
+    assert "Heat (1986): the year given beside it counts, 1986, not 1995" in run(*options, stdin=line).stdout
+    none = run(*options, stdin='{"title": "Heat (1995)", "year": 1972}\n').stdout
+    assert "perhaps Heat (1995), Heat (1986); the year given beside it counts" in none
 
 
 def test_resolve_reads_stdin(messy_catalog_path: Path) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.model
 
 HEAD = "# The most famous films ever made\n\n"
-TITLES = "Toy Story\nAladdin\n"
-HISTORY = ("Toy Story", "Aladdin (1992)")
+TITLES = "Toy Story\nFargo\n"
+HISTORY = ("Toy Story", "Fargo (1996)")
 WORDS = "slow, melancholic"
 ROOM = 768
 """Cells that are kept for the search."""
@@ -85,6 +85,12 @@ def test_what_is_told_of_a_user(
     intent, line = INTENTIONS[intention]
     request = Request(intent=intent, **PREFERENCES[preference])
     assert text_of(recommender, shown, request) == f"{HEAD}{SAID[preference]}{line}"
+
+
+def test_a_year_is_told_only_of_namesakes(recommender: Recommender, shown: list[list[TokenId]]) -> None:
+    """The catalog has one Fargo, and Aladdin of 1992 and of 2019."""
+    request = Request(history=("Fargo (1996)", "Aladdin (1992)"))
+    assert text_of(recommender, shown, request) == f"{HEAD}Fargo\nAladdin (1992)\n"
 
 
 def test_the_context_stands_before_the_intention(recommender: Recommender, shown: list[list[TokenId]]) -> None:

@@ -41,10 +41,11 @@ def test_numbers_worked_out_by_hand() -> None:
     # History: film 0, then film 1, which is newer: weights .95/1.95 and 1/1.95.
     comedy = math.log(1 + 1 / (3 * 1 / 2))  # both have it
     war = math.log(1 + (1 / 1.95) / (3 * 1 / 4))
-    expected = [comedy, (comedy + war) / 2, comedy / 2, comedy, comedy, comedy, war, 0, 0, 0, 0, 0]
+    halves = [comedy / 2, (comedy + war) / 3, comedy / 3, *[comedy / 2] * 3, war / 2]
+    expected = [*halves, *[0] * 5]
     found = index_of(films).scores([0, 1])
-    assert found.tolist() == pytest.approx([1.91 * nats for nats in expected], abs=1e-12)
-    assert found[6] == pytest.approx(1.91 * 0.5207, abs=1e-3)
+    assert found.tolist() == pytest.approx([2.92 * nats for nats in expected], abs=1e-12)
+    assert found[6] == pytest.approx(2.92 * 0.5207 / 2, abs=1e-3)
     assert index_of(films).scores([]).tolist() == [0] * 12
     assert facts_in_common(films, [0, 1]) == pytest.approx(found.tolist(), abs=1e-12)
 
@@ -85,14 +86,14 @@ def test_without_columns_there_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("names", "weight"),
     [
-        (("genres", "Genre", "GENRES"), 1.91),
-        (("director", "author", "Writers", "label"), 0.20),
-        (("cast", "Actors", "star", "narrator"), 0.84),
-        (("country", "countries"), 0.46),
-        (("language", "Languages"), 0.30),
-        (("keyword", "keywords"), 0.31),
+        (("genres", "Genre", "GENRES"), 2.92),
+        (("director", "author", "Writers", "label"), 0.39),
+        (("cast", "Actors", "star", "narrator"), 0.93),
+        (("country", "countries"), 0.97),
+        (("language", "Languages"), 0.69),
+        (("keyword", "keywords"), 0.81),
         (("year",), 1.20),
-        (("title",), 0.19),
+        (("title",), 0.27),
     ],
 )
 def test_names_of_columns_have_weights(names: tuple[str, ...], weight: float) -> None:
@@ -101,13 +102,13 @@ def test_names_of_columns_have_weights(names: tuple[str, ...], weight: float) ->
 
 
 def test_other_columns_weigh_by_how_much_their_values_say() -> None:
-    assert column_weight("mood", 4.6) == pytest.approx(0.5)
-    assert column_weight("mood", 0.1) == column_weight("mood", 2.0) == pytest.approx(1.15)
+    assert column_weight("mood", 4.6) == pytest.approx(3.4 / 4.6)
+    assert column_weight("mood", 0.1) == column_weight("mood", 2.0) == pytest.approx(1.7)
     # 40 films, moods: calm 30 (q 3/4), loud 4 (q 1/10), and 6 that one film each has (3 of 40 as the least).
     moods = ["calm"] * 30 + ["loud"] * 4 + [f"own{i}" for i in range(6)]
     index = index_of([Film(f"{i}", None, {"mood": [mood]}) for i, mood in enumerate(moods)])
     information = -(30 * math.log(0.75) + 4 * math.log(0.1) + 6 * math.log(3 / 40)) / 40
     assert information < 2
-    assert index.weights == (1.15,)
+    assert index.weights == (1.7,)
     rare = index_of([Film(f"{i}", None, {"mood": [f"m{i // 2}"]}) for i in range(200)])
-    assert rare.weights == pytest.approx((2.3 / math.log(200 / 3),))
+    assert rare.weights == pytest.approx((3.4 / math.log(200 / 3),))

@@ -130,6 +130,33 @@ def test_what_is_not_understood_is_reported_and_left_out(recommender: Recommende
     assert ids(result) == ids(recommender.recommend(["Jaws"], k=3))
 
 
+def test_what_was_decided_is_in_the_result(recommender: Recommender) -> None:
+    given = Interaction("Heat (1995)", year=1986)
+    result = recommender.recommend([given], k=3, exclude=["alien", "Jaws"], candidates=["Psycho", "fargo", "M"])
+    assert [(m.item.year, m.note) for m in result.resolved if m.item is not None] == [
+        (1986, "the year given beside it counts, 1986, not 1995")
+    ]
+    assert [(m.input, m.method) for m in result.named] == [
+        ("Psycho", "exact"),
+        ("fargo", "normalised"),
+        ("M", "exact"),
+        ("alien", "normalised"),
+        ("Jaws", "exact"),
+    ]
+    ranked = recommender.rerank(["fargo", "Heat", "no such film at all"], ["Jaws"])
+    assert [m.input for m in ranked.named] == ["fargo"]
+    assert [(m.input, m.method) for m in ranked.left_out] == [("Heat", "ambiguous"), ("no such film at all", "none")]
+
+
+def test_what_could_be_several_items_is_asked_and_never_said_to_be_absent(recommender: Recommender) -> None:
+    with pytest.raises(NothingToRecommendError, match="for sure") as error:
+        recommender.recommend(["Heat"], k=3)
+    assert "'Heat' (Heat (1995) or (1986)?)" in error.value.message
+    assert error.value.hint == "give its year"
+    with pytest.raises(NothingToRecommendError, match=r"exclude what is not surely .*'Heat' \(Heat \(1995\) or"):
+        recommender.recommend(["Jaws"], k=3, exclude=["Heat"])
+
+
 def test_nothing_understood_is_nothing_to_recommend(recommender: Recommender) -> None:
     with pytest.raises(NothingToRecommendError, match="none of the 2 titles") as error:
         recommender.recommend(["no such film", "nor this one"], k=3)

@@ -56,7 +56,7 @@ def test_it_is_as_good_as_its_card_says_and_better_than_popularity(
 
 
 def test_it_knows_what_goes_together_in_the_shipped_catalog(default_model: Path) -> None:
-    """Among seventeen thousand films, most of which nobody in its training data has seen."""
+    """Among twenty-eight thousand films, most of which nobody in its training data has seen."""
     with Recommender.open(default_model) as recommender:
         cartoons = recommender.recommend(["Toy Story", "Aladdin", "The Lion King"])
         action = recommender.recommend(["Die Hard", "Speed", "The Rock"])

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 def test_two_are_compared_in_both_orders_and_neither_order_counts(twelve_films: Recommender, logits_after: Any) -> None:
     found = twelve_films.compare("Aliens", "Alien", ("Jaws",), **USER_TEXTS)
     swapped = twelve_films.compare("Alien", "Aliens", ("Jaws",), **USER_TEXTS)
+    assert [(m.input, m.method) for m in found.named] == [("Aliens", "exact"), ("Alien", "exact")]
+    assert [(m.input, m.item and m.item.year) for m in found.resolved] == [("Jaws", 1983)]
     assert found.p_a == 1 - swapped.p_a
     assert (found.p_a_first, found.p_a_second) == (1 - swapped.p_a_second, 1 - swapped.p_a_first)
     margins = []

@@ -19,7 +19,7 @@ from genrec_edge.coordinates import TriePosition
 from genrec_edge.decoding import prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,11 +51,12 @@ def collator(
     trie: TitleTrie,
     vocabulary: Model,
     prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
+    offsets: Callable[[int, Sequence[int]], NDArray[np.float32]] | None = None,
 ) -> Collator:
     paths = [trie.path(TriePosition(position)) for position in range(trie.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
     trie_targets, positions = TrieTargets(trie, end_id), np.arange(trie.n_items)
-    return Collator(trie_targets, paths, positions, head, [], end_id, vocabulary.tokenize, prior)
+    return Collator(trie_targets, paths, positions, head, [], end_id, vocabulary.tokenize, prior, offsets)
 
 
 def next_title(position: int) -> Example:

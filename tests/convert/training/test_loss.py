@@ -76,6 +76,28 @@ def test_the_loss_is_what_brute_force_finds_and_sums_to_one(model: Any, vocabula
     assert sum(math.exp(-nats) for nats in one_of_each.values()) == pytest.approx(1, abs=1e-4)
 
 
+def test_an_offset_is_given_to_the_target_and_kept_from_the_teacher(
+    model: Any, vocabulary: Model, trie: TitleTrie
+) -> None:
+    """The target gets the model's probabilities times the masses below, normalised at each node, the teacher not."""
+    brute, shares, teacher = BruteForce(model, vocabulary, trie), log_priors(trie.n_items), prior_of(trie)
+
+    def offsets(user: int, items: Sequence[int]) -> NDArray[np.float32]:
+        return np.repeat(shares[user : user + 1], len(items), 0).astype(np.float32)
+
+    losses = []
+    with torch.no_grad():
+        for beyond in (offsets, None):
+            batch = collator(trie, vocabulary, teacher, beyond).collate(score_all(trie))
+            assert (batch.offset is None) is (beyond is None)
+            losses.append(TitleLoss(model, "catalog", distill=0.25)(batch))
+        truth = [brute.nats(p, prior=shares[p], lambda_=1.0) for p in range(trie.n_items)]
+    found, plain = losses
+    assert found.hard_loss.tolist() == pytest.approx(truth, abs=2e-3)
+    moved = 0.75 * float((found.hard_loss - plain.hard_loss).sum())
+    assert float(found.loss - plain.loss) == pytest.approx(moved, rel=1e-3)
+
+
 def test_the_loss_of_a_title_does_not_depend_on_its_batch(model: Any, vocabulary: Model, trie: TitleTrie) -> None:
     """Every title a target, windows of different lengths in a batch, against one title at a time."""
     windows = [Window(0, (), (1, 2, 3, 4, 5)), Window(1, (), (6,)), Window(2, (), (7, 18, 0), first_target=1)]
