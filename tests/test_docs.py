@@ -425,8 +425,9 @@ def words_of(output: str) -> list[str]:
     """Return the lines of an output, sorted, without what depends on machine and window: numbers, genres, spaces."""
     lines = []
     for line in output.splitlines():
-        short = re.sub(r"(?<=\s\d{4}) .*?(?= (?:yes|no)? *-\d)", "", line)  # genres are cut to the width of the window
-        short = re.sub(r"^ *the exact top .*", "", short)  # not always shown
+        # Genres are cut to the width of the window.
+        short = re.sub(r"(?<=\s\d{4}) .*?(?= (?:yes|no)? *(?:-\d|  (?:facts|liked|known|model)))", "", line)
+        short = re.sub(r"^ *(?:the exact top|as written:|the model met) .*", "", short)  # not always shown
         short = re.sub(r"[-+]?\d+\.\d+%?|\d+%", "N", short)
         lines += re.sub(r"\bperhaps\b|\(\d{4}\),?", "", short).split("─")[0:1]
     return sorted(" ".join(line.split()) for line in lines if line.strip())

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from genrec_edge.serving.session import Session
 
 
+_UNFIT_NATS = math.log(1000)
+"""As in training, see `convert/training/data/soft_targets.py`."""
 _OTHER_METHODS = {"pointwise": "judge", "pairwise": "compare"}
 
 
@@ -64,6 +66,7 @@ def _answer(session: Session, request: Request) -> Result:
     # 2. Which items may be returned, and with what bias.
     constrained = constrain(request, reading, seen, session.catalog, session.trie, session.resolver)
     bias = position_bias(constrained.request, seen, session.catalog, session.trie, session.resolver)
+    bias = _with_wish(session, request, reading, bias)
     # 3. The prompt: only what the engine's cache does not hold is evaluated.
     started = time.perf_counter()
     token_ids, n_dropped = prompt_of(session, request, reading, liked)
@@ -150,7 +153,7 @@ def _decode(
         bias_of_row = dict(zip(trie.rows.tolist(), bias.tolist(), strict=True))
         items, n_refused = generate_items(session.engine, logits, request, session.resolver, bias_of_row)
         return items, False, None, n_refused
-    fused = session.fused_scores(liked)
+    fused = session.fused_scores(liked, has_words=has_words(request))
     search = session.search(bias, request.k, fused)
     found = search.exact(logits, session.config.budget) if request.decode == "exact" else search.beam(logits)
     best = session.catalog.items([trie.row_at(title.position) for title in found.found])
@@ -170,9 +173,28 @@ def _decode(
     return recommendations, found.exact, found.gap, 0
 
 
+def has_words(request: Request) -> bool:
+    """Return whether a request says anything beside titles."""
+    return bool(request.intent or request.preference or request.context)
+
+
 def _parts(logprob: float, parts: dict[str, float], n_items: int) -> dict[str, float]:
     """Return what carries a score: the model's nats above an equal chance for all items, and the parts of a mixture."""
     return {"model": logprob + math.log(n_items), **parts} if parts else {}
+
+
+def _with_wish(
+    session: Session, request: Request, reading: Reading | None, bias: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the bias less `_UNFIT_NATS` for what does not have the facts of an intention, where candidates are ranked.
+
+    The model was tuned so, and the mixture knows nothing of a wish; elsewhere what does not fit is left out.
+    """
+    is_mixture = session.config.prior is not None and session.config.prior.kind == "mixture"
+    if not is_mixture or request.task != "reranking" or reading is None or reading.where is None:
+        return bias
+    fits = session.trie.mask(CatalogRows(session.catalog.filter(reading.where)))
+    return np.where(fits, bias, bias - _UNFIT_NATS)
 
 
 def _with_fits(
@@ -200,7 +222,7 @@ def _explained(
 
     def scores_of(history: CatalogRows) -> Mapping[CatalogRow, float]:
         logits, _ = session.engine.prompt(prompt_of(session, request, reading, history)[0])
-        found = session.score_rows(rows, logits, bias, session.fused_scores(history))
+        found = session.score_rows(rows, logits, bias, session.fused_scores(history, has_words=has_words(request)))
         return {session.trie.row_at(title.position): title.score for title in found}
 
     gains = reasons(liked, scores_of)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 DEFAULT_WEIGHT = 4.0
 """For models that were tuned on titles, unless their record says better. Of 1, 2, 4 and 8 the one with the best NDCG@10
 of the first default model on the validation items of ML-100K."""
+WORDS_WEIGHT = 1.0
+"""The most that a prior weighs, unless the caller says so, where the request has words: it knows nothing of them."""
 UNTUNED_WEIGHT = 10.0
 """Of the mixture, for models that were never tuned on titles: their word counts for little."""
 
@@ -47,7 +49,8 @@ UNTUNED_WEIGHT = 10.0
 class PriorUse:
     """A prior and how it enters: as a bias of `weight`, or below logits with `tau` and `lambda_` if that is None.
 
-    `path` is a file of own counts; None for a mixture without any.
+    `path` is a file of own counts; None for a mixture without any. `words_weight` is that of a mixture where the
+    request has words.
     """
 
     path: Path | None
@@ -55,6 +58,7 @@ class PriorUse:
     weight: float | None
     tau: float = 1.0
     lambda_: float = 0.0
+    words_weight: float = WORDS_WEIGHT
 
 
 def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, object]) -> PriorUse | None:
@@ -87,7 +91,10 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
         if weight is None and kind in {None, "sequence"} and path is not None:
             return PriorUse(Path(path), "sequence", None, *learned)
     used_path = None if path is None else Path(path)
-    return PriorUse(used_path, kind or "mixture", _weight_of(record) if weight is None else weight)
+    if weight is not None:
+        return PriorUse(used_path, kind or "mixture", weight, words_weight=weight)
+    weight = _weight_of(record)
+    return PriorUse(used_path, kind or "mixture", weight, words_weight=min(weight, WORDS_WEIGHT))
 
 
 def _weight_of(record: Mapping[str, object]) -> float:
@@ -202,23 +209,25 @@ class ScoreFusion:
         mixture = mixture_of(bound) if use is not None and use.kind == "mixture" else None
         return cls(trie.n_items, trie, use, prior, bound, mixture)
 
-    def after(self, history_rows: CatalogRows) -> FusedScores:
+    def after(self, history_rows: CatalogRows, *, has_words: bool = False) -> FusedScores:
         """Return what is added to the scores after a history of catalog rows, oldest first.
+
+        `has_words` says whether the request has words beside it, of which a mixture knows nothing.
 
         Raises:
             LookupError: the trie does not have one of the rows.
         """
-        fused = self._of_prior(history_rows)
+        fused = self._of_prior(history_rows, has_words=has_words)
         if self.unconditional is None:
             return fused
         alpha, logprobs = self.unconditional
         return replace(fused, bias=fused.bias - alpha * logprobs)
 
-    def _of_prior(self, history_rows: CatalogRows) -> FusedScores:
+    def _of_prior(self, history_rows: CatalogRows, *, has_words: bool) -> FusedScores:
         use = self.use
         if use is not None and self.mixture is not None and use.weight is not None:
             parts = self.mixture.parts(self._positions(history_rows))
-            return FusedScores.of_mixture(parts, use.weight, self.n_items)
+            return FusedScores.of_mixture(parts, use.words_weight if has_words else use.weight, self.n_items)
         if use is not None and self.bound is not None:
             return FusedScores.of_prior(self.bound.log_prob(history_rows, use.kind), use.weight, use.tau, use.lambda_)
         return FusedScores.none(self.n_items)

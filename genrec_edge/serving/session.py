@@ -189,9 +189,9 @@ class Session:
         (position,) = self.trie.positions(CatalogRows(np.array([row])))
         return self.trie.path(TriePosition(int(position)))
 
-    def fused_scores(self, rows: CatalogRows) -> FusedScores:
-        """Return what prior and calibration add after a history of catalog rows, oldest first."""
-        return self._indexed.fusion.after(rows)
+    def fused_scores(self, rows: CatalogRows, *, has_words: bool = False) -> FusedScores:
+        """Return what prior and calibration add after a history of catalog rows, oldest first, and words or none."""
+        return self._indexed.fusion.after(rows, has_words=has_words)
 
     def search(self, bias: NDArray[np.float64], k: int, fused: FusedScores | None = None) -> TrieSearch:
         """Return the search for the k best items under a bias for each position of the trie, -inf to forbid it."""

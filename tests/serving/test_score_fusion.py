@@ -117,10 +117,10 @@ def test_how_a_prior_enters_follows_from_the_options_and_the_record() -> None:
 
     path = Path("p.db")
     assert used("catalog", record) == PriorUse(path, "sequence", None, 0.5, 0.75)
-    assert used("catalog", record, prior_weight=2.0) == PriorUse(path, "mixture", 2.0)
+    assert used("catalog", record, prior_weight=2.0) == PriorUse(path, "mixture", 2.0, words_weight=2.0)
     assert used("catalog", record, prior_kind="popularity") == PriorUse(path, "popularity", 4.0)
     assert used("vocabulary", record) == PriorUse(path, "mixture", 4.0)
-    assert used("catalog", {}, prior_weight=0.0) == PriorUse(path, "mixture", 0.0)
+    assert used("catalog", {}, prior_weight=0.0) == PriorUse(path, "mixture", 0.0, words_weight=0.0)
     assert used("catalog", {}) == PriorUse(path, "mixture", 10.0)
     assert used("catalog", record, prior_kind="none") is None
     best = {"genrec_edge.train.objective": "catalog", "genrec_edge.train.prior_weight": 2.5}
