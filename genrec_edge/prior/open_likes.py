@@ -1,6 +1,6 @@
 """The sets of liked films that come with the package, of two open data sets, keyed by id, title and year.
 
-`genrec_edge/data/README.md` says where they are from, `convert/likes.py` makes the file. They are counted for any
+`genrec_edge/data/README.md` says where they are from, `convert/films/likes.py` makes the file. They are counted for any
 catalog that has these films, the user's own included.
 """
 
