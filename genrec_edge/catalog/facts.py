@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from genrec_edge.catalog.name_columns import KNOWN, OTHER_TITLES
 from genrec_edge.catalog.where_tokens import KEYWORDS
 from genrec_edge.records import Fact
 from genrec_edge.storage.column_roles import simple_name
@@ -41,15 +42,6 @@ CREATORS = frozenset(
 )
 """Columns of people who made an item."""
 
-OTHER_TITLES = frozenset(
-    """
-    aka akas alias aliases alsoknownas alternatetitle alternatetitles alternativetitle alternativetitles originaltitle
-    originaltitles othertitle othertitles
-    """.split()  # noqa: SIM905 - a list would have a line for each
-)
-"""Columns of other titles of an item, by their names in lower case and without punctuation."""
-KNOWN = "known"
-"""The column that says how well known an item is, 0 to 100."""
 NO_FACTS = OTHER_TITLES | {KNOWN}
 """Columns that say nothing of what an item is like: no taste and no intention is made of them, nothing in common."""
 

@@ -39,6 +39,7 @@ _CHANGED = FOLDED | _ARTICLES | _SAME.keys()
 _SMALL_DIGIT = re.compile(r"(?<=[^\W\d_])(?=[²³¹⁰⁴-⁹])|(?<=\w)(?=[¼-¾⅐-⅞])")
 """Where a superscript follows a letter, or a fraction anything: "Alien³" is "Alien 3", and "8½" is "8 1/2"."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_NUMBERS_MEET = re.compile(r"\d \d").search
 _NOT_BETWEEN_NUMBERS = re.compile(r"(?<!\d) | (?!\d)")
 _SEPARATOR = re.compile(
     r"""\s*[:;]\s+ | \s+(?:[\u2013\u2014-]|::?)\s+  # Alien: Covenant; Mission: Impossible - Fallout
@@ -73,14 +74,11 @@ def loose_keys(title: str) -> list[str]:
     >>> loose_keys("Romeo + Juliet")
     ['romeoandjuliet', 'romeojuliet']
     """
-    plain = title
-    if not title.isascii():
-        title = _SMALL_DIGIT.sub(" ", title)
-    if "," in title:
-        title = _THOUSANDS.sub("", title)
-    title = title.replace("+", " and ")
-    found = _joined(titles.key(title))
-    return [found] if title == plain else list(dict.fromkeys([found, _joined(titles.key(plain))]))
+    plain = _joined(titles.key(title))
+    if title.isascii() and "+" not in title and "," not in title:
+        return [plain]
+    read = _THOUSANDS.sub("", _SMALL_DIGIT.sub(" ", title)).replace("+", " and ")
+    return [plain] if read == title else list(dict.fromkeys([_joined(titles.key(read)), plain]))
 
 
 def names(title: str) -> set[Name]:
@@ -147,7 +145,8 @@ def _joined(key: str) -> str:
     words = key.split()
     if not _CHANGED.isdisjoint(words):
         words = _in_one_form(words) or words
-    return _NOT_BETWEEN_NUMBERS.sub("", " ".join(words))
+    joined = " ".join(words)
+    return _NOT_BETWEEN_NUMBERS.sub("", joined) if _NUMBERS_MEET(joined) else joined.replace(" ", "")
 
 
 def _has_no_number(text: str) -> bool:

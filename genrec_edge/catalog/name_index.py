@@ -19,8 +19,8 @@ from zlib import crc32
 import numpy as np
 
 from genrec_edge.catalog import where
-from genrec_edge.catalog.facts import OTHER_TITLES
 from genrec_edge.catalog.loose_titles import ALIAS, Name, loose_key, names
+from genrec_edge.catalog.name_columns import OTHER_TITLES
 from genrec_edge.storage import array_folder, paths
 from genrec_edge.storage.array_folder import ArrayFormat
 from genrec_edge.storage.column_roles import simple_name
@@ -28,7 +28,7 @@ from genrec_edge.storage.made_folder import MadeFolder
 from genrec_edge.storage.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -165,8 +165,9 @@ def _following(index: NameIndex, catalog: Catalog, revision: str) -> NameIndex |
     return replace(index, changed=frozenset(changed.tolist()), newer=dict(newer))
 
 
-def _names_of(title: str, others: Iterable[str]) -> set[Name]:
-    return names(title) | {Name(key, ALIAS) for key in map(loose_key, others) if key}
+def _names_of(title: str, others: Sequence[str]) -> set[Name]:
+    found = names(title)
+    return found | {Name(loose_key(other), ALIAS) for other in others} if others else found
 
 
 def _columns_of_others(catalog: Catalog) -> list[str]:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from genrec_edge.catalog import titles
-from genrec_edge.catalog.facts import KNOWN
+from genrec_edge.catalog.name_columns import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ def of_history(items: Sequence[Item], years: Sequence[int]) -> Item | None:
 
 def _of_titled(titled: Sequence[Found], *, has_marks: bool, is_number: bool) -> Choice:
     """Choose among items whose title is the text: all spellings together, then the nearer ones, where that is clear."""
-    has_known = any(_known(f.item) for f in titled)
+    has_known = any(has_fame(f.item) for f in titled)
     limits = [SAME_KEY, SAME_LOOSE] if is_number else [SAME_LOOSE, SAME_KEY]
     if has_marks:
         limits.append(SAME_MARKS)
@@ -167,8 +167,8 @@ def _is_taken_by_part(found: Found, n_words: int) -> bool:
 
 
 def has_fame(item: Item) -> bool:
-    """Whether the catalog of an item says how well its items are known."""
-    return KNOWN in item.columns
+    """Whether the catalog of an item says how well its items are known, in numbers."""
+    return not isinstance(item.columns.get(KNOWN, ""), str)
 
 
 def is_known(item: Item) -> bool:

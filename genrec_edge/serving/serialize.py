@@ -31,7 +31,8 @@ def item_json(r: Recommendation) -> dict[str, object]:
         entry["reasons"] = [{**_named(reason.item), "nats": reason.nats} for reason in r.reasons]
     if r.grounding is not None:
         g = r.grounding
-        entry["grounding"] = {"input": g.input, "method": g.method, "confidence": g.confidence}
+        said = {"note": g.note} if g.note else {}
+        entry["grounding"] = {"input": g.input, "method": g.method, "confidence": g.confidence, **said}
     return entry
 
 
