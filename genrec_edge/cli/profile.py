@@ -69,12 +69,12 @@ def update(
     interactions, min_rating = source.interactions(quiet=quiet), request.min_rating
     with Catalog.open(catalog_path(catalog, quiet=quiet)) as opened:
         events, matches = _events(interactions, opened, min_rating)
-        if not quiet:
-            say_understood(*matches)
         if blocks is None and summarizer != "facts":
             blocks = _BLOCKS_OF_A_MODEL
         with _summarizer(summarizer, opened, threads) as writer:
             done = ProfileStore().update(user, events, opened, writer, method=method, block=block, blocks=blocks)
+    if not quiet:
+        say_understood(*matches)
     if json:
         counts = {name: value for name, value in asdict(done).items() if name != "profile"}
         payload = {
