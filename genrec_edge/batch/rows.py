@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from genrec_edge.errors import UsageError
+from genrec_edge.prior.mixture import PARTS
 from genrec_edge.serving.serialize import item_json, notes, unresolved_json
 
 if TYPE_CHECKING:
@@ -109,13 +110,17 @@ def _utf8(value: Any) -> Any:
 
 def _schema(pa: Any, *, are_numbers: bool) -> Any:
     named = [("id", pa.string()), ("title", pa.string()), ("year", pa.int64())]
-    figures = [(name, pa.float64()) for name in ("score", "logprob", "bias", "prior", "facts")]
+    figures = [(name, pa.float64()) for name in ("score", "logprob", "bias", "prior")]
+    parts = pa.struct([(name, pa.float64()) for name in ("model", *PARTS)])
     near = pa.list_(pa.struct(named))
     unresolved = pa.struct([("input", pa.string()), ("method", pa.string()), ("candidates", near)])
     return pa.schema(
         [
             ("user", pa.int64() if are_numbers else pa.string()),
-            ("items", pa.list_(pa.struct([("rank", pa.int32()), *named, *figures]))),
+            (
+                "items",
+                pa.list_(pa.struct([("rank", pa.int32()), *named, *figures, ("met", pa.bool_()), ("parts", parts)])),
+            ),
             ("exact", pa.bool_()),
             ("gap", pa.float64()),
             ("unresolved", pa.list_(unresolved)),

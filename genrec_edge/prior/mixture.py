@@ -38,6 +38,9 @@ LIKED_FLOOR = 0.002
 SHARE_FLOOR = 2.0
 
 
+PARTS = ("facts", "liked", "known", "near", "ease")
+
+
 @dataclass(frozen=True, slots=True)
 class MixtureWeights:
     """a_f, a_l, a_k, a_s, a_e: nats for each nat of a part, and for `known` from 0 to 1."""
