@@ -2,7 +2,8 @@
 
     python examples/own_prior.py [MODEL]
 
-The command line does the same: `genrec-edge data import`, `prior build --split all`, `recommend --prior-file`.
+The command line does the same: `genrec-edge data import`, `prior build --split all`, `recommend --prior-file FILE
+--prior sequence`. Without `prior_kind` the counts are one part of all that is known without the model.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(model: str | None = None) -> None:
 
         for weight in (0.0, 4.0):
             with Recommender.open(
-                model, data_path / "catalog.db", prior=prior_path, prior_weight=weight
+                model, data_path / "catalog.db", prior=prior_path, prior_kind="sequence", prior_weight=weight
             ) as recommender:
                 answers = recommender.recommend(["Emma", "Persuasion"], k=3).items
             print(f"prior weight {weight}: {'; '.join(answer.item.title for answer in answers)}")
