@@ -5,7 +5,7 @@
 The same users for all: histories of 5 to 30 titles drawn from the shipped catalog. First `recommend_many` against
 `recommend` one by one, for 1, 4, 16 and 64 of them. Then jobs: each way runs in processes of its own, all ways in turn,
 round after round; the median of the rounds counts. The rate is that of answering: for a job, from its first finished
-chunk to its last, so without starting processes and opening models, which `whole_s` has.
+chunk to its last, so without starting processes and opening models, which `whole_s` has. All ask the model alone.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ WAYS: dict[str, tuple[str, ...]] = {
 }
 AT_ONCE = (1, 4, 16, 64)
 MAIN = "from genrec_edge.cli import main; main()"
+ALONE = ("--prior", "none")
 ONE_BY_ONE = """
 import json, sys, time
 from genrec_edge import Interaction, Recommender
 users = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
-with Recommender.open(n_threads=2) as r:
+with Recommender.open(n_threads=2, prior_kind="none") as r:
     started = time.perf_counter()
     for user in users:
         r.recommend([Interaction(**entry) for entry in user["history"]])
@@ -67,7 +68,7 @@ def at_once(users_path: Path, rounds: int) -> dict[str, dict[str, float]]:
     users = [json.loads(line) for line in users_path.read_text(encoding="utf-8").splitlines()[: max(AT_ONCE)]]
     histories = [[Interaction(**entry) for entry in user["history"]] for user in users]
     figures = {}
-    with Recommender.open(n_threads=2) as r:
+    with Recommender.open(n_threads=2, prior_kind="none") as r:
         r.recommend_many(histories[:4])  # pages the weights in
         for n in AT_ONCE:
             singly, together = [], []
@@ -96,7 +97,8 @@ def job(users_path: Path, options: tuple[str, ...], n_users: int) -> tuple[float
     """Return the rate of a job, and its rows."""
     with tempfile.TemporaryDirectory() as folder:
         out_path = Path(folder) / "rows.jsonl"
-        argv = [sys.executable, "-c", MAIN, "batch", str(users_path), "--out", str(out_path), "--quiet", *options]
+        files = (str(users_path), "--out", str(out_path))
+        argv = [sys.executable, "-c", MAIN, "batch", *files, "--quiet", *ALONE, *options]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             first_s, n_first = 0.0, 0
             while process.poll() is None:

@@ -52,7 +52,7 @@ def main() -> None:
         _print_quality(options.model, options.data)
         return
     rng = np.random.default_rng(0)
-    with Recommender.open(options.model) as recommender, tempfile.TemporaryDirectory() as folder:
+    with Recommender.open(options.model, prior_kind="none") as recommender, tempfile.TemporaryDirectory() as folder:
         store = ProfileStore(Path(folder) / "profiles.db")
         films = recommender.catalog
         summarizer = FactSummarizer(CatalogFacts(films))

@@ -37,7 +37,7 @@ import json, re, sys, time
 from pathlib import Path
 from genrec_edge import Interaction, Recommender
 started = time.perf_counter()
-with Recommender.open(sys.argv[1], n_threads=2) as r:
+with Recommender.open(sys.argv[1], n_threads=2, prior_kind="none") as r:
     opened = time.perf_counter() - started
     rows = r.catalog.filter("awards IS NOT NULL").tolist()
     for n in range(3):

@@ -76,7 +76,10 @@ class System(Protocol):
 
 
 class Ours:
-    """The exact search, through the public recommender: it also grounds the history and reads the rows."""
+    """The exact search, through the public recommender: it also grounds the history and reads the rows.
+
+    It asks the model alone, as all others do.
+    """
 
     scale = 1.0
 
@@ -84,7 +87,7 @@ class Ours:
         from genrec_edge import Recommender
         from genrec_edge.records import Interaction
 
-        self._r = Recommender.open(Path(job.model), Path(job.catalog), n_threads=job.n_threads)
+        self._r = Recommender.open(Path(job.model), Path(job.catalog), n_threads=job.n_threads, prior_kind="none")
         self._histories = [[Interaction(id=item_id) for item_id in history] for history in job.histories]
         self._k = job.k
 

@@ -182,7 +182,7 @@ def main() -> None:
     names = list(dict.fromkeys(["ours", *(chosen or SYSTEMS)]))
     record = setting("llguidance")
     print_setting(record)
-    with Recommender.open(options.model, options.catalog) as r:
+    with Recommender.open(options.model, options.catalog, prior_kind="none") as r:
         n, seed = options.requests, options.seed
         histories = drawn_histories(r, n, seed) if options.data is None else real_histories(r, options.data, n, seed)
         job = job_of(r, histories, options.threads, options.limit or None, seed)

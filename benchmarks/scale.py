@@ -160,7 +160,7 @@ def measure_filters(path: Path, model_path: Path) -> Figures:
 def measure_search(path: Path, model_path: Path, histories: list[list[str]]) -> Figures:
     """Answer the histories, and count the tokens that every exact search has to evaluate."""
     results, least = [], []
-    open_s, recommender = timed(lambda: Recommender.open(model_path, path))
+    open_s, recommender = timed(lambda: Recommender.open(model_path, path, prior_kind="none"))
     with recommender as r, recorded_searches() as recorded:
         for history in histories:
             known = [match.item for match in map(r.resolve, history) if match.item is not None]

@@ -175,7 +175,7 @@ def main() -> None:
     record = setting()
     print_setting(record)
     process_memory.reset_peak()
-    with Recommender.open(options.model, n_threads=options.threads) as r:
+    with Recommender.open(options.model, n_threads=options.threads, prior_kind="none") as r:
         histories = drawn_histories(r, n, seed) if options.data is None else real_histories(r, options.data, n, seed)
         timed(r, histories[0], 10)
         record["peak_mib"] = process_memory.peak_mib()
@@ -185,7 +185,7 @@ def main() -> None:
         record["history"] = {str(m): medians(r, [history[-m:].tolist() for history in long], 10) for m in LENGTHS}
     record["threads"] = {}
     for n_threads in THREADS:
-        with Recommender.open(options.model, n_threads=n_threads) as r:
+        with Recommender.open(options.model, n_threads=n_threads, prior_kind="none") as r:
             record["threads"][str(n_threads)] = medians(r, histories, 10)
     show(record)
     if options.out is not None:

@@ -14,14 +14,15 @@ from genrec_edge import Recommender
 
 
 def main(model: str | None = None) -> None:
-    """Print the five likeliest films from 1990 on, with their probabilities."""
-    history = ["Toy Story", "Aladdin (1992)", "The Lion King"]
+    """Print the five best films from 1990 on, and what carries each most: the model, or what is known without it."""
+    history = ["Toy Story", "Aladdin", "The Lion King"]
     with Recommender.open(model) as recommender:
         result = recommender.recommend(history, k=5, where="year >= 1990")
     for match in result.unresolved:
         print(f"not in the catalog: {match.input}")
     for answer in result.items:
-        print(f"{answer.rank}. {answer.item.title} ({answer.item.year}): log-probability {answer.logprob:.2f}")
+        most = max(answer.parts, key=lambda part: answer.parts[part], default="model")
+        print(f"{answer.rank}. {answer.item.title} ({answer.item.year}): {most}")
     print("the exact top of the catalog" if result.exact else "the search ended early")
 
 

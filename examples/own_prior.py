@@ -2,7 +2,8 @@
 
     python examples/own_prior.py [MODEL]
 
-The command line does the same: `genrec-edge data import`, `prior build --split all`, `recommend --prior-file`.
+The command line does the same: `genrec-edge data import`, `prior build --split all`, `recommend --prior-file FILE
+--prior sequence`. Without `prior_kind` the counts are one part of all that is known without the model.
 """
 
 from __future__ import annotations

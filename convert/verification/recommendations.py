@@ -72,7 +72,7 @@ def collect_recommendations(
     n_threads: int,
     on_request: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> ModelRecommendations:
-    """Recommend `K` items for each history and each case.
+    """Recommend `K` items for each history and each case, by the model alone.
 
     Args:
         model_path: the GGUF.
@@ -83,7 +83,7 @@ def collect_recommendations(
         on_request: called with the number of finished requests and of all.
     """
     total = len(histories) + len(cases)
-    with Recommender.open(model_path, catalog_path, n_threads=n_threads) as recommender:
+    with Recommender.open(model_path, catalog_path, n_threads=n_threads, prior_kind="none") as recommender:
         results = []
         ranks: list[float] = []
         for history in histories:

@@ -89,7 +89,7 @@ def test_the_default_model_answers_the_same_with_one_worker_and_with_two(
     default_model: Path, films_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_models_path: Path
 ) -> None:
     monkeypatch.setenv("GENREC_EDGE_MODELS", str(real_models_path))
-    titles = ["Alien", "Fargo", "Toy Story", "Aladdin", "Blade Runner", "The Matrix", "Pulp Fiction"]
+    titles = ["Alien", "Fargo", "Toy Story", "Aladdin (1992)", "Blade Runner", "The Matrix", "Pulp Fiction"]
     rows = [{"user": n, "history": titles[n % 5 :][: 1 + n % 4]} for n in range(40)]
     (tmp_path / "users.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, "-c", MAIN, "batch", str(tmp_path / "users.jsonl"), "--catalog", str(films_path)]
