@@ -112,6 +112,7 @@ def _schema(pa: Any, *, are_numbers: bool) -> Any:
     named = [("id", pa.string()), ("title", pa.string()), ("year", pa.int64())]
     figures = [(name, pa.float64()) for name in ("score", "logprob", "bias", "prior")]
     parts = pa.struct([(name, pa.float64()) for name in ("model", *PARTS)])
+    item = pa.struct([("rank", pa.int32()), *named, *figures, ("met", pa.bool_()), ("parts", parts)])
     near = pa.list_(pa.struct(named))
     unresolved = pa.struct([("input", pa.string()), ("method", pa.string()), ("candidates", near)])
     return pa.schema(

@@ -36,7 +36,7 @@ def test_beams_as_wide_as_the_catalog_find_the_exact_top(tiny_llama: Path, films
     from benchmarks.peer_systems import TransformersBeams
     from benchmarks.peers import job_of
 
-    with Recommender.open(tiny_llama, films_path, score=score, n_threads=1) as r:
+    with Recommender.open(tiny_llama, films_path, score=score, prior_kind="none", n_threads=1) as r:
         rows = [match.item.row for match in map(r.resolve, ["Jaws", "Heat"]) if match.item is not None]
         job = job_of(r, [rows], 1, None, 0)
         ours = r.recommend(["Jaws", "Heat"], k=10, allow_seen=True)

@@ -127,7 +127,7 @@ WRONG_TEXT = """
 2  recommend ASK --calibrate -1                           | --calibrate
 2  recommend ASK --calibrate inf                          | --calibrate
 2  recommend ASK --min-rating nan                         | --min-rating
-2  recommend ASK --prior-weight 1                         | --prior-file
+2  recommend ASK --prior none --prior-weight 1            | --prior-weight
 2  recommend ASK --prior sequence                         | --prior
 2  recommend ASK --prior-file {none}                      | {none}
 2  recommend ASK --prior-file {dir}                       | {dir}
