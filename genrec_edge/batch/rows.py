@@ -118,10 +118,7 @@ def _schema(pa: Any, *, are_numbers: bool) -> Any:
     return pa.schema(
         [
             ("user", pa.int64() if are_numbers else pa.string()),
-            (
-                "items",
-                pa.list_(pa.struct([("rank", pa.int32()), *named, *figures, ("met", pa.bool_()), ("parts", parts)])),
-            ),
+            ("items", pa.list_(item)),
             ("exact", pa.bool_()),
             ("gap", pa.float64()),
             ("unresolved", pa.list_(unresolved)),

@@ -74,7 +74,7 @@ def run_json(command: str, options: Mapping[str, Any], *more: str) -> dict[str, 
 
 
 def recommend(model: Path | str, catalog: Path, **more: Any) -> dict[str, Any]:
-    return run_json("recommend", {"model": model, "catalog": catalog, "threads": 1, **more}, *HISTORY)
+    return run_json("recommend", {"model": model, "catalog": catalog, "threads": 1, "prior": "none", **more}, *HISTORY)
 
 
 def tree(root: Path) -> dict[str, str]:

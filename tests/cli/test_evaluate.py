@@ -194,7 +194,7 @@ def test_a_folder_of_pictures_with_the_curve_of_file_types(small_data: Path, tin
 def test_splits_and_protocols(small_data: Path, options: list[str], kind: str, n_users: int | None) -> None:
     document = run_json("--data", str(small_data), *options)
     assert document["split"]["split"] == kind
-    names = ["random", "popularity", "item-knn", "ease", "sequential", "prior", "facts"]
+    names = ["random", "popularity", "item-knn", "ease", "sequential", "prior", "facts", "liked", "mixture"]
     assert [system["name"] for system in document["systems"]] == names
     assert n_users in (None, document["protocol"]["users"])
     if "--candidates" in options:
