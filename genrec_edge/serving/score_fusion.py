@@ -93,12 +93,14 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
     used_path = None if path is None else Path(path)
     if weight is not None:
         return PriorUse(used_path, kind or "mixture", weight, words_weight=weight)
+    if kind in {"popularity", "sequence"}:
+        return PriorUse(used_path, kind, DEFAULT_WEIGHT)
     weight = _weight_of(record)
-    return PriorUse(used_path, kind or "mixture", weight, words_weight=min(weight, WORDS_WEIGHT))
+    return PriorUse(used_path, "mixture", weight, words_weight=min(weight, WORDS_WEIGHT))
 
 
 def _weight_of(record: Mapping[str, object]) -> float:
-    """Return the weight of a prior that suits a model: what its record says, else a default."""
+    """Return the weight of a mixture that suits a model: what its record says, else a default."""
     weight = record.get(f"{TRAIN_PREFIX}prior_weight")
     if isinstance(weight, float) and 0 <= weight < math.inf:
         return weight

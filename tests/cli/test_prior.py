@@ -59,7 +59,8 @@ def ask(tiny_llama: Path, tricky_path: Path, tmp_path: Path) -> Callable[..., di
     usual = ["--catalog", tricky_path, "--threads", 1, "--budget", 10**6, "--history-file", history_path]
 
     def recommend(*options: object, model: Path = tiny_llama, k: int = 57) -> dict[str, Any]:
-        return run_json("recommend", "--model", model, *usual, "-k", k, *options)
+        kind = [] if "--prior" in options else ["--prior", "sequence" if "--prior-file" in options else "none"]
+        return run_json("recommend", "--model", model, *usual, "-k", k, *kind, *options)
 
     return recommend
 
@@ -286,8 +287,11 @@ def test_commands_take_a_model_tuned_on_a_prior_and_the_options_that_messages_na
 def test_options_that_do_not_fit_are_refused(tiny_llama: Path, tricky_path: Path, prior_path: Path) -> None:
     plain = ("recommend", "--model", tiny_llama, "--catalog", tricky_path, "-k", 1)
     for message, options in (
-        ("--prior or --prior-weight is given, and no prior; name it with --prior-file", ("--prior", "sequence")),
-        ("--prior or --prior-weight is given, and no prior; name it with --prior-file", ("--prior-weight", 1)),
+        ("--prior is sequence, and no prior is given; name it with --prior-file", ("--prior", "sequence")),
+        (
+            "--prior-weight is given, and --prior is none; leave one of them out",
+            ("--prior", "none", "--prior-weight", 1),
+        ),
         ("--prior-weight must be at least 0, got -1.0", ("--prior-file", prior_path, "--prior-weight", -1)),
         ("--prior-weight must be a number, got nan", ("--prior-file", prior_path, "--prior-weight", "nan")),
         ("--calibrate must be at least 0, got -1.0", ("--calibrate", -1)),

@@ -31,7 +31,7 @@ def test_free_text_says_how_it_became_an_item(
 @pytest.mark.slow
 def test_a_person_gets_a_table_and_what_was_understood(recommend_command: list[str]) -> None:
     history = ("-H", "Jaws", "-H", "teh matrx", "-H", "heat", "-H", "9999")
-    result = run(*recommend_command, *history, "-k", "60", "--allow-seen")
+    result = run(*recommend_command, *history, "-k", "60", "--allow-seen", "--prior", "none")
     assert result.exit_code == 0
     lines = [line for line in result.stdout.splitlines() if line.strip()]
     assert lines[0].split() == ["#", "title", "year", "genres", "score", "probability"]

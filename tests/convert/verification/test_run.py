@@ -40,7 +40,9 @@ def verified(converted_models: ConvertedModels, tmp_path_factory: pytest.TempPat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENREC_EDGE_HOME", str(folder))
         lines = []
-        with Recommender.open(converted_models.f16, converted_models.catalog, n_threads=1) as recommender:
+        with Recommender.open(
+            converted_models.f16, converted_models.catalog, n_threads=1, prior_kind="none"
+        ) as recommender:
             items = recommender.catalog.items([row for row, _, _ in recommender.catalog.titles()])
             for i in range(8):
                 history = [item.title for item in items[i * 5 : i * 5 + 5]]
@@ -139,7 +141,7 @@ def test_overlap_equals_the_answers_of_two_recommenders(
         histories = samples.draw_histories(catalog, 6, 10, seed=3)
     answers = []
     for path in (converted_models.f16, converted_models.bad):
-        with Recommender.open(path, converted_models.catalog, n_threads=1) as recommender:
+        with Recommender.open(path, converted_models.catalog, n_threads=1, prior_kind="none") as recommender:
             answers.append([{r.item.id for r in recommender.recommend(h, k=10).items} for h in histories])
     expected = sum(len(a & b) for a, b in zip(*answers, strict=True)) / 60
     assert verified.files[3].overlap == pytest.approx(expected)
