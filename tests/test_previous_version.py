@@ -310,7 +310,8 @@ def put_job(place: Place, **changed: str) -> Path:
 
 
 def batch(place: Place, out_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run the job in a process of its own: its workers are spawned."""
+    """Run the job in a process of its own: its workers are spawned. The version before asked the model alone."""
+    more = ("--prior", "none", *more)
     options = ["--model", "tiny", "--catalog", str(place.catalog), "-k", "5", "--workers", "1", "--threads", "1"]
     argv = ["batch", str(place.folder / "users.jsonl"), "--out", str(out_path), *options, *more]
     return subprocess.run([sys.executable, "-c", MAIN, *argv], capture_output=True, text=True, check=False)

@@ -136,8 +136,15 @@ class Recipe:
     """Weight of each instruction form, by the names of `FORM_NAMES`; see `data/instruction_forms.py`."""
 
     def document(self) -> dict[str, Any]:
-        """Return the whole recipe as a document, for `run.json`; JSON has no word for "no least rating"."""
-        document = asdict(self)
+        """Return the recipe as a document, for `run.json`.
+
+        JSON has no word for "no least rating". Keys that version 0.1 did not have are left out where they are as they
+        were for it, so that a run of that version can go on.
+        """
+        document, usual = asdict(self), asdict(Recipe())
         if self.data.min_rating == -math.inf:
             del document["data"]["min_rating"]
+        for section, key in (("objective", "teacher"), ("objective", "offset"), ("lora", "token_titles")):
+            if document[section][key] == usual[section][key]:
+                del document[section][key]
         return document

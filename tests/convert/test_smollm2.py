@@ -77,7 +77,7 @@ def test_merged_and_converted_it_is_what_peft_and_transformers_say(
     assert agreement.top1 is not None
     assert agreement.top1 >= 0.995
     assert agreement.max_abs_diff is not None
-    assert agreement.max_abs_diff <= 0.3  # of half floats in llama.cpp's products and cache: see the next lines
+    assert agreement.max_abs_diff <= 0.5  # of half floats in llama.cpp's products and cache: see the next lines
     # The same weights, in an engine that does not round: what is left is the order of sums.
     quantize(path, tmp_path / "f32.gguf", "F32")
     with torch.no_grad():
