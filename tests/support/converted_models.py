@@ -55,7 +55,7 @@ def converted_models(tiny_llama: Path, films_path: Path, tmp_path_factory: pytes
     quantize(made.f16, made.q4, "Q4_0", n_threads=1)
     scramble(made.q4, made.bad)
     with Catalog.open(films_path) as films:
-        rows = [row for row, _, _ in films.titles()][::150]
+        rows = [row for row, _, _ in films.titles()][:17_472:150]
         items = [{"id": item.id, "title": item.title, "year": item.year} for item in films.items(rows)]
     (folder / "films.json").write_text(json.dumps(items), encoding="utf-8")
     build(folder / "films.json", made.catalog)
