@@ -146,7 +146,7 @@ class FusedScores:
 
     @classmethod
     def of_mixture(cls, parts: Mapping[str, NDArray[np.float64]], weight: float, n_items: int) -> Self:
-        """Return what a mixture adds, as a bias of `weight` times its logs; nothing if all of its parts know nothing."""
+        """Return what a mixture adds, as a bias of `weight` times its logs; nothing if no part knows anything."""
         if all(np.ptp(nats) == 0 for nats in parts.values()):
             return cls.none(n_items)
         scores = sum(parts.values(), np.zeros(n_items))
