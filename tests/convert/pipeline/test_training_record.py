@@ -18,6 +18,7 @@ from genrec_edge.convert.pipeline.metadata import model_metadata
 from genrec_edge.convert.pipeline.training_record import training_record
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf.header import read_header
+from genrec_edge.gguf.items_met import MOST_ITEMS, to_text
 from genrec_edge.gguf.training_keys import RECORD_NAME
 from tests.support.training_records import RECORD, adapter_at, folder_base
 
@@ -49,7 +50,6 @@ BAD: dict[str, Any] = {
     "infinite": float("inf"),
     "nan": float("nan"),
     "no UTF-8": "\ud800",
-    "a novel": "x" * 10_000,
 }
 
 
@@ -59,6 +59,13 @@ def test_a_record_that_cannot_be_written_is_refused_by_name(case: str, checkpoin
     with pytest.raises(ModelInvalidError, match="has 'odd', 'worse': keys must be") as caught:
         training_record(checkpoint, [adapter])
     assert caught.value.hint
+
+
+def test_a_record_may_list_the_items_that_were_met(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    most = to_text(range(MOST_ITEMS))
+    assert training_record(checkpoint, [adapter_at(tmp_path / "a", {"items_met": most})]) == {"items_met": most}
+    with pytest.raises(ModelInvalidError, match=r"has more than 1,048,576 bytes"):
+        training_record(checkpoint, [adapter_at(tmp_path / "a", {"items_met": "x" * (1 << 20)})])
 
 
 @pytest.mark.parametrize("key", ["", "A", "a b", "a.", ".a", "a\u00e4", "a\n", "1"])
