@@ -21,11 +21,12 @@ MOST_KNOWN = 100.0
 def known_shares(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
     """Return how well known the `rows` of a catalog are, (n_rows,) from 0 to 1; None without such a column of numbers.
 
-    A row without a value is known by nobody; what is out of range counts as its end.
+    A row without a value is known by nobody; what is out of range counts as its end. The case of the name is as it may.
     """
-    if COLUMN not in catalog.item_columns or COLUMN in catalog.list_columns:
+    name = next((name for name in catalog.item_columns if name.casefold() == COLUMN), None)
+    if name is None or name in catalog.list_columns:
         return None
-    column = quoted(COLUMN)
+    column = quoted(name)
     found = catalog.query(f"SELECT \"row\", {column} FROM items WHERE typeof({column}) IN ('integer', 'real')")
     if not found:
         return None

@@ -17,7 +17,7 @@ from genrec_edge.decoding import trie_cache
 from genrec_edge.decoding.trie import TrieKey
 from genrec_edge.prior.known import known_shares
 from genrec_edge.prior.liked import LikedGroup, LikedSets
-from genrec_edge.prior.open_likes import liked_sets, shipped_likes_path
+from genrec_edge.prior.open_likes import liked_sets, shipped_likes_path, unreadable
 from genrec_edge.storage import array_folder
 from genrec_edge.storage.array_folder import ArrayFormat, DamagedArraysError
 from genrec_edge.storage.made_folder import MadeFolder
@@ -99,7 +99,10 @@ def _find(catalog: Catalog, rows: NDArray[np.int64]) -> ItemLikes:
 
 @functools.cache
 def _likes_sha256() -> str:
-    return hashlib.sha256(shipped_likes_path().read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(shipped_likes_path().read_bytes()).hexdigest()
+    except OSError as e:
+        raise unreadable(e) from e
 
 
 def _write(kept: _Kept, path: Path) -> None:
@@ -135,7 +138,7 @@ def _kept(key: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> _Kept:
         LikedGroup(arrays[f"{name}_starts"], arrays[f"{name}_sets"], n)
         for name, n in zip(("rated", "older"), n_sets, strict=False)
     )
-    if len(groups) not in {0, 2} or len({len(group.starts) for group in groups}) > 1:
+    if len(n_sets) not in {0, 2} or len({len(group.starts) for group in groups}) > 1:
         raise DamagedArraysError("its arrays are not of one catalog")
     liked = LikedSets(groups, len(groups[0].starts) - 1) if groups else None
     known = arrays["known"] if len(arrays["known"]) else None

@@ -57,16 +57,15 @@ class LikedGroup:
     def cosines(
         self, items: NDArray[np.int64], weights: NDArray[np.float64], left_out: int = -1
     ) -> NDArray[np.float64]:
-        """Return the weighted sum of the cosines of each item with `items`, (n_items,), without the set `left_out`.
+        """Return the weighted sum of the cosines of each item with `items`, (n_items,), as if `left_out` was no set.
 
-        Of an item with itself it is what it has in common with others alone, which says nothing; ranking leaves the
-        history out.
+        An item has the cosine 1 with itself, which says nothing; ranking leaves the history out.
         """
-        n_likes = self.n_likes
+        n_likes = self._n_likes_without(left_out)
         in_sets = np.zeros(self.n_sets)
         for item, weight in zip(items.tolist(), weights.tolist(), strict=True):
             own = self.sets[self.starts[item] : self.starts[item + 1]]
-            in_sets[own] += weight / np.sqrt(max(1, len(own)))
+            in_sets[own] += weight / np.sqrt(max(1, n_likes[item]))
         if left_out >= 0:
             in_sets[left_out] = 0.0
         if not in_sets.any():
@@ -74,6 +73,13 @@ class LikedGroup:
         sums = np.concatenate([[0.0], np.cumsum(in_sets[self.sets])])
         cosines: NDArray[np.float64] = np.diff(sums[self.starts]) / np.sqrt(np.maximum(n_likes, 1))
         return cosines
+
+    def _n_likes_without(self, left_out: int) -> NDArray[np.int64]:
+        n_likes = self.n_likes
+        if left_out >= 0:
+            places = np.flatnonzero(self.sets == left_out)
+            n_likes[np.searchsorted(self.starts, places, "right") - 1] -= 1
+        return n_likes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,13 +64,20 @@ def shipped_likes() -> OpenLikes:
     try:
         with lzma.open(_PATH, "rt", encoding="utf-8") as file:
             document = json.load(file)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {document['schema']!r}, not {SCHEMA!r}")  # noqa: TRY301
         items = document["items"]
         sets = {name: tuple(map(tuple, document["sets"][name])) for name in (RATED, TALKED)}
         titles = tuple((title, year) for _, title, year in items)
         return OpenLikes(tuple(item_id for item_id, _, _ in items), titles, sets)
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as e:
-        message = f"{_PATH}, which comes with the package, cannot be read ({type(e).__name__}: {e})"
-        raise DatasetError(message, hint="install the package again") from e
+        raise unreadable(e) from e
+
+
+def unreadable(e: Exception) -> DatasetError:
+    """Return the error that says that the file that comes with the package is missing or damaged."""
+    message = f"{_PATH}, which comes with the package, cannot be read ({type(e).__name__}: {e})"
+    return DatasetError(message, hint="install the package again")
 
 
 def liked_sets(catalog: Catalog, rows: NDArray[np.int64]) -> LikedSets:

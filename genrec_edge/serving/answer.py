@@ -113,8 +113,9 @@ def _answer(session: Session, request: Request) -> Result:
 
 def _n_met(session: Session, matches: Sequence[Match]) -> int | None:
     """Return how many of the titles that were understood the model met in training, None where nobody knows."""
-    met = [session.has_met(match.item) for match in matches if match.item is not None]
-    return None if None in met else sum(map(bool, met))
+    if session.config.items_met is None:
+        return None
+    return sum(session.has_met(match.item) is True for match in matches if match.item is not None)
 
 
 def read_intent(session: Session, request: Request) -> Reading | None:

@@ -1,12 +1,11 @@
-"""Liked sets and how well known items are: found in a catalog once, followed after changes, made again when damaged."""
+"""The index of liked sets on this machine: found once, followed after changes, made again where it is damaged."""
 
 from __future__ import annotations
 
 import json
 import lzma
-import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,145 +16,275 @@ from genrec_edge.decoding import trie_cache
 from genrec_edge.errors import DatasetError
 from genrec_edge.prior import like_cache, open_likes
 from genrec_edge.prior.known import known_shares
-from genrec_edge.prior.open_likes import OpenLikes, liked_sets, liked_sets_beside, shipped_likes
+from genrec_edge.prior.open_likes import RATED, SCHEMA, TALKED
+from genrec_edge.storage import array_folder, made_folder
+from genrec_edge.storage.array_folder import DamagedArraysError
 from tests.support.coordinates import token_list
 from tests.support.faults import flipped_bit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from genrec_edge.coordinates import TokenId
     from genrec_edge.prior.like_cache import ItemLikes
+    from genrec_edge.prior.liked import LikedSets
 
-ROWS = """id,title,year,known
-tt0110912,Pulp Fiction,1994,95
-mine-1,"Matrix, The",1999,120
-mine-2,Kill Bill: Volume 1,2004,-3
-tt0133093,Heat Wave,1990,
-mine-3,A film that nobody knows,2020,12.5
-"""
+N_FILMS = 30
+ARRAYS = ("rated_starts", "rated_sets", "older_starts", "older_sets", "n_sets", "known")
 
 
 @pytest.fixture
-def path(tmp_path: Path, own_home: Path) -> Path:
-    """Returns a catalog with three films that people liked: one by its id, one by title and year, one a year off."""
-    (tmp_path / "c.csv").write_text(ROWS, encoding="utf-8")
-    writer.build(tmp_path / "c.csv", tmp_path / "c.db")
-    return tmp_path / "c.db"
+def likes_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Returns the file of liked sets, which has some of the films below, in the place of the one of the package."""
+    path = tmp_path / "likes.json.xz"
+    monkeypatch.setattr(open_likes, "_PATH", path)
+    write_likes(path, 1)
+    yield path
+    forget()
 
 
-def loaded(path: Path) -> ItemLikes:
-    """Return what is kept of a catalog, which is what is found in it now."""
-    with Catalog.open(path) as catalog:
-        trie = trie_cache.load(catalog, lambda text: token_list(map(ord, text)), "one")
-        found = like_cache.load(catalog, trie)
-        expected, known = liked_sets(catalog, trie.rows), known_shares(catalog, trie.rows)
-    assert found.liked is not None
-    history = np.flatnonzero(expected.is_counted).tolist()
-    assert found.liked.scores(history).tolist() == expected.scores(history).tolist()
-    assert (None if found.known is None else found.known.tolist()) == (None if known is None else known.tolist())
+def write_likes(path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    items = [(f"x{i}", f"Film {i}", 1990 + i) for i in range(N_FILMS + 5)]
+    sets = {name: [rng.sample(range(len(items)), 4) for _ in range(12)] for name in (RATED, TALKED)}
+    path.write_bytes(lzma.compress(json.dumps({"schema": SCHEMA, "items": items, "sets": sets}).encode()))
+    forget()
+
+
+def forget() -> None:
+    """Be a process that has not read the file yet."""
+    open_likes.shipped_likes.cache_clear()
+    like_cache._likes_sha256.cache_clear()
+
+
+def build(path: Path, *, title: str = "Film", known: bool = True) -> Path:
+    rows = [
+        {"id": f"f{i}", "title": f"{title} {i}", "year": 1990 + i, **({"known": 3 * i} if known and i % 4 else {})}
+        for i in range(N_FILMS)
+    ]
+    source = path.with_suffix(".jsonl")
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    writer.build(source, path)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path, own_home: Path, likes_path: Path) -> Path:
+    return build(tmp_path / "films.db")
+
+
+@pytest.fixture
+def n_found(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Returns a list that grows by the number of items whenever the sets are looked for in a catalog."""
+    found: list[int] = []
+
+    def find(*arguments: Any) -> LikedSets:
+        liked = really_find(*arguments)
+        found.append(liked.n_items)
+        return liked
+
+    really_find = open_likes.liked_sets
+    monkeypatch.setattr(like_cache, "liked_sets", find)
     return found
 
 
-def folder_of(path: Path) -> Path:
+def ids(text: str) -> list[TokenId]:
+    return token_list(map(ord, text))
+
+
+def loaded(path: Path, tokenizer: str = "one") -> ItemLikes:
+    """Return what is known of the items of a catalog, which is what is found in it now."""
     with Catalog.open(path) as catalog:
-        return trie_cache.index_path(catalog, "one").with_name("likes")
+        trie = trie_cache.load(catalog, ids, tokenizer)
+        likes = like_cache.load(catalog, trie)
+        anew, known = open_likes.liked_sets(catalog, trie.rows), known_shares(catalog, trie.rows)
+    n_items = trie.n_items
+    if likes.liked is None:
+        assert not anew.is_counted.any()
+    else:
+        assert likes.liked.n_items == n_items
+        for history in ([0], [3, 17, 8], list(range(n_items))):
+            assert likes.liked.scores(history).tolist() == anew.scores(history).tolist()
+    assert (likes.known is None) == (known is None)
+    if likes.known is not None and known is not None:
+        assert likes.known.tolist() == known.tolist()
+    return likes
 
 
-def test_films_are_found_by_id_or_by_title_and_year(path: Path) -> None:
+def folder_of(path: Path, tokenizer: str = "one") -> Path:
     with Catalog.open(path) as catalog:
-        rows = np.array([row for row, _, _ in catalog.titles()])
-        liked = liked_sets(catalog, rows)
-        assert known_shares(catalog, rows) == pytest.approx([0.95, 1.0, 0.0, 0.0, 0.125])
-    likes = shipped_likes()
-    place = {titled: i for i, titled in enumerate(likes.titles)}
-    pulp, matrix, kill = place["Pulp Fiction", 1994], place["The Matrix", 1999], place["Kill Bill: Volume 1", 2003]
-    assert likes.item_ids[pulp] == "tt0110912"
-    rated = likes.sets["movietweetings"]
-    assert liked.groups[0].n_likes.tolist() == [sum(one in s for s in rated) for one in (pulp, matrix, kill)] + [0, 0]
-    talked = likes.sets["redial"]
-    both = [sum(one in s for s in rated) + sum(one in s for s in talked) for one in (pulp, matrix, kill)]
-    assert liked.groups[1].n_likes.tolist() == [*both, 0, 0]  # all three are older than 2012
-    assert liked.is_counted.tolist() == [True, True, True, False, False]  # Heat Wave has the id of another film
+        return trie_cache.index_path(catalog, tokenizer).with_name("likes")
 
 
-def test_histories_take_the_place_of_what_people_rated(path: Path) -> None:
-    histories = [np.array([0, 4], np.int32), np.array([4, 1, 3], np.int32)]
-    is_older = np.array([True, False, True, True, False])
-    with Catalog.open(path) as catalog:
-        found = liked_sets_beside(catalog, np.array([row for row, _, _ in catalog.titles()]), histories, is_older)
-    talked = shipped_likes().sets["redial"]
-    assert found.groups[0].n_likes.tolist() == [1, 1, 0, 1, 2]
-    assert found.groups[0].n_sets == 2
-    assert found.groups[1].n_sets == 2 + len(talked)
-    assert found.groups[1].n_likes[[3, 4]].tolist() == [1, 0]
-
-
-def test_they_are_found_once_and_again_after_a_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[int] = []
-    really = like_cache._find
-
-    def find(catalog: Catalog, rows: NDArray[np.int64]) -> ItemLikes:
-        found.append(len(rows))
-        return really(catalog, rows)
-
-    monkeypatch.setattr(like_cache, "_find", find)
+def test_they_are_found_once_for_each_title_index_and_again_after_a_change(path: Path, n_found: list[int]) -> None:
     for _ in range(2):
-        loaded(path)
-    assert len(found) == 1
-    edit.add_item(path, "Jackie Brown", year=1997)
+        likes = loaded(path)
+    assert n_found == [30]
+    assert likes.liked is not None
+    assert likes.known is not None
+    loaded(path, "other")
+    assert n_found == [30, 30]
+    edit.add_item(path, f"Film {N_FILMS}", year=1990 + N_FILMS, columns={"known": "77"})
+    for _ in range(2):
+        likes = loaded(path)
+    assert n_found == [30, 30, 31]
+    assert likes.known is not None
+    assert likes.known.max() == pytest.approx(0.87)
+    assert likes.known.tolist().count(0.77) == 1
+    edit.remove(path, ["f3"])
     loaded(path)
-    assert len(found) == 2
-    monkeypatch.setattr(like_cache, "_likes_sha256", lambda: "of another version")
-    loaded(path)
-    assert len(found) == 3
+    assert n_found == [30, 30, 31, 30]
+    assert sorted(p.name for p in folder_of(path).parent.iterdir()) == [".lock", "likes", "trie"]
 
 
-def test_each_flipped_bit_is_noticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_file_of_the_package_is_another_index(path: Path, likes_path: Path, n_found: list[int]) -> None:
+    first = loaded(path)
+    write_likes(likes_path, 2)
+    second = loaded(path)
+    assert n_found == [30, 30]
+    assert first.liked is not None
+    assert second.liked is not None
+    assert first.liked.scores([3, 17]).tolist() != second.liked.scores([3, 17]).tolist()
     loaded(path)
+    assert n_found == [30, 30]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("title", ["Film", "Other"])
+def test_what_is_not_there_is_kept_as_well(
+    title: str, known: bool, path: Path, tmp_path: Path, n_found: list[int]
+) -> None:
+    other = build(tmp_path / "other.db", title=title, known=known)
+    for _ in range(2):
+        likes = loaded(other)
+        assert (likes.liked is None, likes.known is None) == (title == "Other", not known)
+    assert n_found == [30]
+
+
+@pytest.mark.parametrize("name", [*(f"{name}.npy" for name in ARRAYS), "key.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "garbage", "folder"])
+def test_damaged_likes_are_found_again_with_a_word(
+    path: Path, name: str, damage: str, n_found: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded(path)
+    file = folder_of(path) / name
+    whole = file.read_bytes()
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(whole[:-1])
+    elif damage == "garbage":
+        file.write_bytes(random.Random(name).randbytes(len(whole)))
+    elif damage == "folder":
+        file.mkdir()
+    loaded(path)
+    assert n_found == [30, 30]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"the index of liked sets in {folder_of(path)} is damaged (")
+    caplog.clear()
+    loaded(path)
+    assert (n_found, caplog.records) == ([30, 30], [])
+
+
+def test_each_flipped_bit_is_noticed(path: Path, trials: Callable[[int, int], int]) -> None:
+    loaded(path)
+    known = like_cache._read(folder_of(path))
+    assert known is not None
     files = sorted(folder_of(path).iterdir())
-    assert len(files) == 7
-    for seed in range(60):
+    for seed in range(trials(100, 2_000)):
         rng = random.Random(seed)
         with flipped_bit(rng.choice(files), rng):
-            loaded(path)  # which compares with what is found anew
-        loaded(path)
-    assert "the index of liked sets" in caplog.text
+            try:
+                found = like_cache._read(folder_of(path))
+            except DamagedArraysError:
+                continue
+        assert found is not None  # the likes of something else, which are not used
+        assert (found.made_for, found.likes_sha256) != (known.made_for, known.likes_sha256)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_costs_time_alone(path: Path) -> None:
-    folder_of(path).parent.mkdir(parents=True)
-    folder_of(path).parent.chmod(0o500)
-    loaded(path)
-    folder_of(path).parent.chmod(0o700)
+FORGED: dict[str, dict[str, list[float]]] = {
+    "an item leads out of the sets": {"rated_starts": [0, 1, 9], "rated_sets": [0, 0]},
+    "items that overlap": {"rated_starts": [0, 2, 1], "rated_sets": [0]},
+    "a set that is not there": {"older_sets": [0, 7]},
+    "a set before the first": {"older_sets": [0, -1]},
+    "groups of two catalogs": {"older_starts": [0, 1, 2, 2], "known": [0, 0, 0]},
+    "known of another catalog": {"known": [0.5, 0.5, 0.5]},
+    "known beyond 1": {"known": [0.5, 1.5]},
+    "known below 0": {"known": [-0.5, 0.5]},
+    "known by no number": {"known": [0.5, float("nan")]},
+    "one group": {"n_sets": [2]},
+    "three groups": {"n_sets": [2, 2, 2]},
+    "no items": {"rated_starts": [], "rated_sets": [], "older_starts": [], "older_sets": []},
+}
+WHOLE: dict[str, list[float]] = {
+    "rated_starts": [0, 1, 2],
+    "rated_sets": [0, 1],
+    "older_starts": [0, 1, 2],
+    "older_sets": [0, 1],
+    "n_sets": [2, 2],
+    "known": [0.5, 1],
+}
 
 
-@pytest.mark.parametrize("columns", ["title\nQuite Another Film", "title,known\nQuite Another Film,very well"])
-def test_a_catalog_without_any_of_it_has_nothing(columns: str, tmp_path: Path, own_home: Path) -> None:
-    (tmp_path / "d.csv").write_text(columns + "\n", encoding="utf-8")
-    writer.build(tmp_path / "d.csv", tmp_path / "d.db")
-    with Catalog.open(tmp_path / "d.db") as catalog:
-        trie = trie_cache.load(catalog, lambda text: token_list(map(ord, text)), "one")
-        for _ in range(2):
-            found = like_cache.load(catalog, trie)
-            assert (found.liked, found.known) == (None, None)
+@pytest.mark.parametrize("case", FORGED)
+def test_arrays_that_lead_out_of_each_other_are_refused(case: str, tmp_path: Path) -> None:
+    def write(name: str, changed: dict[str, list[float]]) -> Path:
+        arrays = {array: np.array(values) for array, values in (WHOLE | changed).items()}
+        key = {"revision": "r", "tokenizer": "t", "index": "i", "likes": "0"}
+        array_folder.write(tmp_path / name, like_cache._FORMAT, key, arrays)
+        return tmp_path / name
+
+    assert like_cache._read(write("whole", {})) is not None
+    forged = write("forged", FORGED[case])
+    with pytest.raises(DamagedArraysError):
+        like_cache._read(forged)
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", lzma.compress(b"{}"), lzma.compress(json.dumps([1]).encode())])
-def test_a_damaged_file_of_the_package_is_one_line(
-    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cache_that_cannot_be_written_serves_this_process(
+    path: Path, n_found: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "likes.json.xz").write_bytes(content)
-    monkeypatch.setattr(open_likes, "_PATH", tmp_path / "likes.json.xz")
-    with pytest.raises(DatasetError, match="which comes with the package, cannot be read") as error:
-        shipped_likes.__wrapped__()
-    assert error.value.hint == "install the package again"
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch, Catalog.open(path) as catalog:
+        trie = trie_cache.load(catalog, ids, "one")
+        patch.setattr(made_folder, "locked_root", refuse)
+        likes = like_cache.load(catalog, trie)
+        assert likes.liked is not None
+        assert likes.liked.scores([3]).tolist() == open_likes.liked_sets(catalog, trie.rows).scores([3]).tolist()
+    assert not folder_of(path).exists()
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"the index of liked sets is not kept in {folder_of(path).parent}, and is built again")
+    loaded(path)
+    n_found.clear()
+    with monkeypatch.context() as patch:  # what is there is read, without the lock and a word
+        patch.setattr(made_folder, "locked_root", refuse)
+        caplog.clear()
+        loaded(path)
+    assert (n_found, caplog.records) == ([], [])
 
 
-def test_the_sets_of_the_package_are_whole() -> None:
-    likes: OpenLikes = shipped_likes()
-    assert {name: len(sets) for name, sets in likes.sets.items()} == {"movietweetings": 9_659, "redial": 2_208}
-    assert all(len(set(one)) == len(one) >= 2 for sets in likes.sets.values() for one in sets)
-    assert len(likes.item_ids) == len(set(likes.item_ids)) == len(likes.titles) == 8_253
+def test_likes_of_a_catalog_that_was_changed_since_are_not_kept(path: Path, n_found: list[int]) -> None:
+    with Catalog.open(path) as catalog:
+        trie = trie_cache.load(catalog, ids, "one")
+        edit.add_item(path, "Red Moon", year=1980)
+        likes = like_cache.load(catalog, trie)
+        assert likes.liked is not None
+        assert likes.liked.n_items == 30
+    assert not folder_of(path).exists()
+    loaded(path)
+    assert n_found == [30, 31]
+
+
+@pytest.mark.parametrize("case", ["damaged", "gone"])
+def test_a_file_of_the_package_that_cannot_be_read_is_one_line(case: str, path: Path, likes_path: Path) -> None:
+    loaded(path)
+    if case == "damaged":
+        likes_path.write_bytes(likes_path.read_bytes()[:-9])
+    else:
+        likes_path.unlink()
+    forget()
+    with Catalog.open(path) as catalog:
+        trie = trie_cache.load(catalog, ids, "one")
+        with pytest.raises(DatasetError, match="which comes with the package, cannot be read"):
+            like_cache.load(catalog, trie)

@@ -1,126 +1,126 @@
-"""The mixture against its formula, and without a user against one that never counted that user."""
+"""The mixture against loops over its definition, and the one a model is trained with against others counted anew."""
 
 from __future__ import annotations
 
-import math
 import random
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from genrec_edge.prior.fact_build import ValuePairs, build
-from genrec_edge.prior.liked import LikedGroup, LikedSets
+from genrec_edge.catalog.reader import Catalog
+from genrec_edge.coordinates import CatalogRows
+from genrec_edge.prior import fact_table
 from genrec_edge.prior.mixture import COUNTED, OPEN, Mixture, MixtureWeights
 from genrec_edge.prior.model import SEEN_LOGPROB, PriorCounts
-from tests.prior.test_liked import by_loops
+from tests.support.facts import build_films, random_films
+from tests.support.mixtures import as_log_probs, liked_sets_of, mixture_by_loops, random_sets
+from tests.support.priors import N_ITEMS, arrays
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
 
     from genrec_edge.prior.facts import FactIndex
 
-N = 24
+WEIGHTS = MixtureWeights(0.7, 0.4, 1.3, 0.6, 0.2)
+FILMS = random_films(random.Random(4), N_ITEMS)
+KNOWN = [0.0, 0.1, 0.9, 1.0, 0.3, 0.3, 0.5]
+HISTORIES = ([], [2], [5, 0, 3], [1, 1, 4, 1], [6, 5, 4, 3, 2, 1])
 
 
-def facts() -> FactIndex:
-    rng = np.random.default_rng(2)
-    values = [ValuePairs(name, rng.integers(0, 4, N), np.arange(N)) for name in ("genres", "mood")]
-    return build(N, values)
+@pytest.fixture
+def facts(tmp_path: Path) -> FactIndex:
+    with Catalog.open(build_films(FILMS, tmp_path / "films.db")) as catalog:
+        return fact_table.read(catalog, CatalogRows(np.arange(1, N_ITEMS + 1)))
 
 
-def histories(seed: int, n: int = 30) -> list[NDArray[np.int32]]:
-    rng = np.random.default_rng(seed)
-    return [rng.permutation(N)[: rng.integers(2, 9)].astype(np.int32) for _ in range(n)]
+def lists_of(rng: random.Random) -> list[list[int]]:
+    """Return histories of users; items 0 and 5 are of one user each, and one user has none."""
+    found = [rng.choices(range(1, 5), k=rng.randint(2, 9)) for _ in range(6)]
+    return [[*found[0], 0], *found[1:-1], [5, *found[-1]], []]
 
 
-def mixture(known: list[float] | None, train: list[NDArray[np.int32]] | None, weights: MixtureWeights) -> Mixture:
-    likes = histories(7) if train is None else train
-    return Mixture(
-        N,
-        weights,
-        facts(),
-        LikedSets((LikedGroup.of(likes, N),), N),
-        None if known is None else np.array(known),
-        None if train is None else PriorCounts.of(train, N),
-    )
+@pytest.mark.parametrize("there", ["facts", "liked", "known", "counts", "facts known", "facts liked known counts"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_parts_and_their_sum_are_what_loops_say(there: str, seed: int, facts: FactIndex) -> None:
+    rng = random.Random(seed)
+    groups, lists = [random_sets(rng, 9, N_ITEMS), random_sets(rng, 4, N_ITEMS)], lists_of(rng)
+    made: dict[str, Any] = {
+        "facts": (facts, {"films": FILMS}),
+        "liked": (liked_sets_of(groups, N_ITEMS), {"groups": groups}),
+        "known": (np.array(KNOWN), {"known": KNOWN}),
+        "counts": (PriorCounts.of(arrays(lists), N_ITEMS), {"lists": lists}),
+    }
+    mixture = Mixture(N_ITEMS, WEIGHTS, **{name: made[name][0] for name in there.split()})
+    known_by_loops = {key: value for name in there.split() for key, value in made[name][1].items()}
+    for history in HISTORIES:
+        expected = mixture_by_loops(asdict(WEIGHTS), history, **known_by_loops)
+        found = mixture.parts(history)
+        assert found.keys() == expected.keys()
+        for name, nats in expected.items():
+            assert found[name].tolist() == pytest.approx(nats, abs=1e-4), name  # EASE is kept in float32
+        log_probs = mixture.log_prob(history)
+        assert log_probs.tolist() == pytest.approx(as_log_probs(expected, history), abs=1e-4)
+        outside = [item for item in range(N_ITEMS) if item not in history]
+        assert np.exp(log_probs[outside]).sum() == pytest.approx(1)
 
 
-KNOWN = [i / N for i in range(N)]
+@pytest.mark.parametrize("seed", range(4))
+def test_a_user_is_explained_by_the_others_alone(seed: int, facts: FactIndex) -> None:
+    """Liked sets and events counted anew without the user; facts and how well known items are stay what they are."""
+    rng = random.Random(seed)
+    lists, talked, is_older = lists_of(rng), random_sets(rng, 5, N_ITEMS), [item % 2 == 0 for item in range(N_ITEMS)]
+    sets = [lists, [[item for item in items if is_older[item]] for items in lists] + talked]
+    counts = PriorCounts.of(arrays(lists), N_ITEMS)
+    mixture = Mixture(N_ITEMS, WEIGHTS, facts, liked_sets_of(sets, N_ITEMS), np.array(KNOWN), counts)
+    ask = mixture.cross_fitted(arrays(lists))
+    differs = 0
+    for user, items in enumerate(lists):
+        others = lists[:user] + lists[user + 1 :]
+        groups = [one[:user] + one[user + 1 :] for one in sets]
+        for history, start in ((items, 0), (items, len(items) // 2), (items[1::2], 0)):
+            found = ask(user, np.array(history, np.int32), start)
+            assert (found.shape, found.dtype) == ((len(history) - start, N_ITEMS), np.float32)
+            for place, row in enumerate(found, start):
+                known: dict[str, Any] = {"films": FILMS, "groups": groups, "known": KNOWN, "lists": others}
+                truth = as_log_probs(mixture_by_loops(asdict(WEIGHTS), history[:place], **known), history[:place])
+                assert row.tolist() == pytest.approx(truth, abs=1e-4)
+                differs += row.tolist() != pytest.approx(mixture.log_prob(history[:place]).tolist(), abs=1e-3)
+    assert differs  # the user's own events matter
 
 
-def test_the_open_one_is_its_formula() -> None:
-    found = mixture(KNOWN, None, OPEN)
-    history = [3, 9, 14]
-    liked = by_loops([[list(map(int, one)) for one in histories(7)]], N, history)
-    own = facts().scores(history)
-    scores = [0.91 * own[j] + 0.58 * math.log(0.002 + liked[j]) + 2.43 * KNOWN[j] for j in range(N)]
-    rest = math.log(sum(math.exp(score) for j, score in enumerate(scores) if j not in history))
-    log_prob = found.log_prob(history)
-    for j in range(N):
-        assert log_prob[j] == pytest.approx(SEEN_LOGPROB if j in history else scores[j] - rest)
-    assert np.exp(np.delete(log_prob, history)).sum() == pytest.approx(1)
-    assert found.used_weights() == {"facts": 0.91, "liked": 0.58, "known": 2.43}
+def test_it_needs_no_counts_to_train_with() -> None:
+    sets = [[[0, 1], [1, 2, 3], [4]]]
+    mixture = Mixture(N_ITEMS, WEIGHTS, liked=liked_sets_of(sets, N_ITEMS))
+    (row,) = mixture.cross_fitted(arrays(sets[0]))(1, np.array([1, 2], np.int32), 1)
+    groups = [[[0, 1], [4]]]
+    assert row.tolist() == pytest.approx(as_log_probs(mixture_by_loops(asdict(WEIGHTS), [1], groups=groups), [1]))
 
 
-def test_own_counts_are_part_of_it() -> None:
-    train = histories(1)
-    found = mixture(KNOWN, train, COUNTED)
-    history = train[0][:3].tolist()
-    parts = found.parts(history)
-    assert set(parts) == {"facts", "liked", "known", "near", "ease"}
-    near = [0.0] * N
-    for age, i in enumerate(reversed(history)):
-        for one in train:
-            items = one.tolist()
-            for j in range(N):
-                if i in items and j in items and i != j and (d := abs(items.index(i) - items.index(j))) <= 10:
-                    events = sum(i in other for other in train)
-                    near[j] += 0.5**age / d / events**0.8
-    expected = [0.56 * math.log(2 + N * value / sum(near)) for value in near]
-    assert parts["near"].tolist() == pytest.approx(expected)
-    # A title that comes twice in a history counts as the counts have it, and breaks nothing.
-    assert np.isfinite(found.log_prob([*history, history[0]])).all()
-    assert found.log_prob([]).shape == (N,)
+def test_what_is_not_there_or_weighs_nothing_is_not_named() -> None:
+    counts = PriorCounts.of(arrays([[0, 1, 2], [1, 2]]), N_ITEMS)
+    everything: dict[str, Any] = {"known": np.array(KNOWN), "counts": counts}
+    assert Mixture(N_ITEMS).used_weights() == {}
+    assert Mixture(N_ITEMS).parts([1, 2]) == {}
+    assert Mixture(N_ITEMS, OPEN, known=np.array(KNOWN)).used_weights() == {"known": OPEN.known}
+    assert Mixture(N_ITEMS, COUNTED, **everything).used_weights() == {
+        "known": COUNTED.known,
+        "near": COUNTED.near,
+        "ease": COUNTED.ease,
+    }
+    assert Mixture(N_ITEMS, MixtureWeights(known=0.0), **everything).used_weights() == {}
+    assert "known" not in Mixture(N_ITEMS, MixtureWeights(known=0.0), **everything).parts([1])
 
 
-@pytest.mark.parametrize("part", ["facts", "liked", "known", "counts"])
-def test_what_is_not_there_changes_no_order(part: str) -> None:
-    whole = mixture(KNOWN, histories(1), COUNTED)
-    fields = {"facts": whole.facts, "liked": whole.liked, "known": whole.known, "counts": whole.counts} | {part: None}
-    less = Mixture(N, COUNTED, **fields)  # type: ignore[arg-type]
-    dropped = {"counts": {"near", "ease"}}.get(part, {part})
-    parts = whole.parts([3, 9])
-    left = sum((nats for name, nats in parts.items() if name not in dropped), np.zeros(N))
-    found = less.log_prob([3, 9])
-    assert set(less.parts([3, 9])) == set(parts) - dropped
-    unseen = [j for j in range(N) if j not in (3, 9)]
-    assert (found[unseen] - left[unseen]).tolist() == pytest.approx([found[0] - left[0]] * len(unseen))
+def test_alone_it_knows_nothing_and_all_items_are_alike() -> None:
+    found = Mixture(N_ITEMS).log_prob([2, 4])
+    assert found.tolist() == pytest.approx([SEEN_LOGPROB if j in {2, 4} else -np.log(5) for j in range(N_ITEMS)])
+    everything = Mixture(N_ITEMS).log_prob(range(N_ITEMS))
+    assert everything.tolist() == [SEEN_LOGPROB] * N_ITEMS
 
 
-def test_a_user_is_explained_by_the_others() -> None:
-    """The cosines still divide by likes that count the user, which the comparison does, too."""
-    train = histories(3, 12)
-    ask = mixture(KNOWN, train, COUNTED).cross_fitted(train)
-    rng = random.Random(0)
-    for user in (0, 5, 11):
-        history = train[user].tolist()
-        rng.shuffle(history)
-        start = len(history) // 2
-        found = ask(user, np.array(history, np.int64), start)
-        others = Mixture(
-            N,
-            COUNTED,
-            facts(),
-            None,
-            np.array(KNOWN),
-            PriorCounts.of([one if i != user else one[:0] for i, one in enumerate(train)], N),
-        )
-        for row, position in enumerate(range(start, len(history))):
-            before = history[:position]
-            liked = by_loops([[one.tolist() for one in train]], N, before, user)
-            scores = sum(others.parts(before).values(), np.zeros(N)) + 0.58 * np.log(0.002 + np.array(liked))
-            unseen = [j for j in range(N) if j not in before]
-            log_prob = scores - np.log(np.exp(scores[unseen]).sum())
-            assert found[row][unseen].tolist() == pytest.approx(log_prob[unseen].tolist(), abs=1e-4)
-    assert found.dtype == np.float32
+def test_no_film_is_preferred_for_being_watched() -> None:
+    """Popular items have no part of their own: without a history, counts say nothing."""
+    counts = PriorCounts.of(arrays([[0, 1], [0, 2], [0, 3]]), N_ITEMS)
+    assert len(set(Mixture(N_ITEMS, COUNTED, counts=counts).log_prob([]).tolist())) == 1

@@ -19,11 +19,12 @@ from genrec_edge.coordinates import TriePosition
 from genrec_edge.decoding import prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from genrec_edge.convert.training.data.extra_titles import PriorFunction
+    from genrec_edge.convert.training.data.week_offsets import OffsetFunction
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
@@ -51,12 +52,13 @@ def collator(
     trie: TitleTrie,
     vocabulary: Model,
     prior: Callable[[int, NDArray[np.int64], int], NDArray[np.float32]] | None = None,
-    offsets: Callable[[int, Sequence[int]], NDArray[np.float32]] | None = None,
+    offsets: OffsetFunction | None = None,
+    token_titles: int = 1,
 ) -> Collator:
     paths = [trie.path(TriePosition(position)) for position in range(trie.n_items)]
     head, end_id = vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id
     trie_targets, positions = TrieTargets(trie, end_id), np.arange(trie.n_items)
-    return Collator(trie_targets, paths, positions, head, [], end_id, vocabulary.tokenize, prior, offsets)
+    return Collator(trie_targets, paths, positions, head, [], end_id, vocabulary.tokenize, prior, offsets, token_titles)
 
 
 def next_title(position: int) -> Example:

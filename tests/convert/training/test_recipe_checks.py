@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ("seed = -1", "seed = -1 is not in 0..2.14748e+09"),
         ('[base]\nlayers = "3-1"', "base.layers is '3-1': '3-1' is not a layer"),
         ("[lora]\nr = 0", "lora.r = 0 is not in 1..1024"),
+        ("[lora]\ntoken_titles = 0", "lora.token_titles = 0 is not in 1..1e+09"),
         ("[lora]\ntargets = []", "lora.targets is empty"),
         ('[lora]\ntargets = ["q_proj", "lm_head"]', "lora.targets has lm_head; known: q_proj, k_proj"),
         ("[optimizer]\nlr = nan", "optimizer.lr = nan is not in 1e-09..10"),
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
         ("[forms]\nhistory = 1\njudge = 1", 'forms other than "history" need prompt = "forms-1"'),
         ('prompt = "genrec-1"', 'prompt = "genrec-1" has one target per sequence: it needs data.targets = "last"'),
         ('[objective]\nkind = "vocabulary"\ndistill = 0.5', 'objective.distill needs objective.kind = "catalog"'),
+        (
+            '[objective]\nkind = "residual"\nteacher = "mixture"',
+            'objective.teacher = "mixture" needs objective.kind = "catalog"',
+        ),
+        (
+            '[objective]\nkind = "vocabulary"\noffset = "week"',
+            'objective.offset = "week" needs objective.kind = "catalog"',
+        ),
     ],
 )
 def test_values_that_cannot_be_used_are_named(text: str, expected: str, tmp_path: Path) -> None:

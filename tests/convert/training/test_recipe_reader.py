@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         (f"seed = 1{'0' * 400}", "is not an integer"),
         ("[base]\ngradient_checkpointing = 1", "base.gradient_checkpointing = 1 is not true or false"),
         ('[base]\ndtype = "int8"', "base.dtype = 'int8' is not one of 'float32', 'bfloat16', 'float16'"),
+        ('[objective]\nteacher = "prior"', "objective.teacher = 'prior' is not one of 'sequence', 'mixture'"),
+        ('[objective]\noffset = "day"', "objective.offset = 'day' is not one of 'none', 'week'"),
         ("[base]\nlayers = [0, 1]", "base.layers = [0, 1] is not a string"),
         ("[lora]\nwhole = [1]", "lora.whole = [1] is not a list of strings"),
         ('[optimizer]\nlr = "fast"', "optimizer.lr = 'fast' is not a number"),

@@ -56,3 +56,18 @@ def test_wide_nodes_have_groups_of_their_own_and_narrow_ones_are_padded(monkeypa
     assert narrow.padding is not None
     assert narrow.padding.tolist() == [[False] * 4, [False, False, False, True]]
     assert (narrow.positions.tolist(), narrow.labels.tolist()) == ([1, 2], [0, 2])
+
+
+def test_offsets_are_those_of_the_titles_in_order() -> None:
+    builder = BatchBuilder()
+    for shift in (0, 5):
+        builder.add_title(0, [1, 9], [], None, np.arange(3, dtype=np.float32) + shift)
+    builder.end_sequence([5, 1, 9])
+    batch = builder.build(9)
+    assert batch.offset is not None
+    assert batch.offset.tolist() == [[0, 1, 2], [5, 6, 7]]
+    assert batch.to(torch.device("cpu")).offset is not None
+    plain = BatchBuilder()
+    plain.add_title(0, [1, 9], [], None)
+    plain.end_sequence([5, 1, 9])
+    assert plain.build(9).offset is None

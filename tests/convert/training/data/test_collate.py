@@ -20,6 +20,10 @@ from genrec_edge.decoding import prompts
 from tests.support.title_losses import HISTORY, collator, next_title, seen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from genrec_edge.decoding.trie import TitleTrie
     from genrec_edge.engine.bindings import Model
 
@@ -64,3 +68,31 @@ def test_a_target_follows_the_tail_of_its_layout(model: Any, vocabulary: Model, 
     assert batch.input_ids[0].tolist() == [*prompt, *paths[5], end_id]
     assert batch.title_tokens is not None
     assert batch.title_tokens.positions.tolist() == list(range(len(prompt) - 1, len(prompt) + len(paths[5])))
+
+
+def test_what_a_target_is_explained_beyond_is_asked_for_targets_alone(vocabulary: Model, trie: TitleTrie) -> None:
+    asked: list[tuple[int, tuple[int, ...]]] = []
+
+    def offsets(user: int, items: Sequence[int]) -> NDArray[np.float32]:
+        asked.append((user, tuple(items)))
+        return np.array(
+            [[user + item + position / 64 for position in range(trie.n_items)] for item in items], np.float32
+        )
+
+    make = collator(trie, vocabulary, offsets=offsets)
+    pieces = (TitlesPiece((2, 3), is_target=False), TitlesPiece((7, 5)))
+    batch = make.collate([Example(20, (), pieces), Example(30, (), (TitlesPiece((4,)),))])
+    assert asked == [(20, (7, 5)), (30, (4,))]
+    assert batch.offset is not None
+    assert batch.offset[:, 0].tolist() == [27, 25, 34]
+    assert batch.offset[0].tolist() == [27 + position / 64 for position in range(trie.n_items)]
+    assert collator(trie, vocabulary).collate([next_title(5)]).offset is None
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 10**9])
+def test_tokens_of_few_titles_may_be_left_out(least: int, vocabulary: Model, trie: TitleTrie) -> None:
+    """How many titles have a token is counted title by title; what stands around titles always counts."""
+    expected = {*vocabulary.tokenize(prompts.INSTRUCTION), vocabulary.newline_id}
+    titles = [set(trie.path(TriePosition(position))) for position in range(trie.n_items)]
+    expected |= {token for own in titles for token in own if sum(token in other for other in titles) >= least}
+    assert collator(trie, vocabulary, token_titles=least).token_ids == expected
