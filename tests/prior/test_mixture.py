@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WEIGHTS = MixtureWeights(0.7, 0.4, 1.3, 0.6, 0.2)
 FILMS = random_films(random.Random(4), N_ITEMS)
 KNOWN = [0.0, 0.1, 0.9, 1.0, 0.3, 0.3, 0.5]
-HISTORIES = ([], [2], [5, 0, 3], [1, 1, 4, 1], [6, 5, 4, 3, 2, 1])
+HISTORIES: tuple[list[int], ...] = ([], [2], [5, 0, 3], [1, 1, 4, 1], [6, 5, 4, 3, 2, 1])
 
 
 @pytest.fixture
@@ -81,7 +81,8 @@ def test_a_user_is_explained_by_the_others_alone(seed: int, facts: FactIndex) ->
         groups = [one[:user] + one[user + 1 :] for one in sets]
         for history, start in ((items, 0), (items, len(items) // 2), (items[1::2], 0)):
             found = ask(user, np.array(history, np.int32), start)
-            assert (found.shape, found.dtype) == ((len(history) - start, N_ITEMS), np.float32)
+            assert found.shape == (len(history) - start, N_ITEMS)
+            assert found.dtype == np.float32
             for place, row in enumerate(found, start):
                 known: dict[str, Any] = {"films": FILMS, "groups": groups, "known": KNOWN, "lists": others}
                 truth = as_log_probs(mixture_by_loops(asdict(WEIGHTS), history[:place], **known), history[:place])

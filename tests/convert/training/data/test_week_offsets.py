@@ -25,7 +25,7 @@ def events_of(seed: int) -> list[tuple[int, int, float]]:
 
 def loops(events: list[tuple[int, int, float]], histories: list[list[int]], user: int, item: int) -> list[float]:
     """Return the share of each item in the week in which a user first met an item."""
-    weeks = {}
+    weeks: dict[tuple[int, int], int] = {}
     for one, met, time in sorted(events, key=lambda event: event[2]):
         if met in histories[one]:
             weeks.setdefault((one, met), math.floor(time / WEEK))
@@ -69,7 +69,8 @@ def test_over_a_trie_other_titles_have_what_an_item_without_events_has() -> None
     offsets = WeekOffsets(dataset_of(events, 2, 3), [np.array([0, 1], np.int32), np.array([1], np.int32)])
     rows = np.array([4, 1, 0, 3, 2])  # 3 and 4 are titles that the data set does not have
     spread = offsets.over_trie(rows)(0, [1, 0])
-    assert (spread.shape, spread.dtype) == ((2, 5), np.float32)
+    assert spread.shape == (2, 5)
+    assert spread.dtype == np.float32
     for line, item in zip(spread, (1, 0), strict=True):
         of_items = offsets.log_shares(0, item)
         assert line[[2, 1, 4]].tolist() == of_items.tolist()
