@@ -17,7 +17,7 @@ from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.external_scores import read_scores
 from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.ranker import ScoreRanker
-from genrec_edge.prior.dataset_mixture import mixture_of, open_mixture
+from genrec_edge.prior.dataset_mixture import dataset_facts, dataset_likes, mixture_of, open_mixture
 from genrec_edge.prior.model import PriorCounts, log_prob
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.split import Split
     from genrec_edge.evaluation.runner import RankingSystem
-    from genrec_edge.prior.mixture import Mixture
     from genrec_edge.records import IntentKind, PreferenceKind, PriorKind, SummaryKind, Target
 
     ScoresOf = Callable[[NDArray[np.int32]], NDArray[np.float64]]
@@ -158,20 +157,18 @@ def model_variants(
 def _fitted(name: str, dataset: Dataset, split: Split, *, transfer: bool = False) -> ScoresOf:
     if name == PRIOR:
         return _prior_scores("sequence", split)
-    if name in {FACTS, LIKED, MIXTURE}:
-        return _mixture_scores(name, open_mixture(dataset) if transfer else mixture_of(dataset, split.train))
+    if name == FACTS:  # nothing is fitted: no event counts
+        facts = dataset_facts(dataset)
+        return lambda history: facts.scores(history.tolist())
+    if name == LIKED:
+        liked = dataset_likes(dataset, None if transfer else split.train)
+        return lambda history: liked.scores(history.tolist())
+    if name == MIXTURE:
+        mixture = open_mixture(dataset) if transfer else mixture_of(dataset, split.train)
+        return lambda history: mixture.log_prob(history.tolist())
     baseline = BASELINES[name]()
     baseline.fit(split.train, split.n_items)
     return baseline.scores
-
-
-def _mixture_scores(name: str, mixture: Mixture) -> ScoresOf:
-    facts, liked = mixture.facts, mixture.liked
-    if name == FACTS and facts is not None:
-        return lambda history: facts.scores(history.tolist())
-    if name == LIKED and liked is not None:
-        return lambda history: liked.scores(history.tolist())
-    return lambda history: mixture.log_prob(history.tolist())
 
 
 def _prior_scores(kind: PriorKind, split: Split) -> ScoresOf:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from genrec_edge.datasets.folder import Dataset
+    from genrec_edge.prior.facts import FactIndex
+    from genrec_edge.prior.liked import LikedSets
 
 _OLDER_YEARS = 2
 """An item that is as many years older than the first event was not new to anybody."""
@@ -34,27 +36,33 @@ def mixture_of(dataset: Dataset, histories: Sequence[NDArray[np.int32]], weights
         histories: training items of each user, oldest first.
         weights: of the parts.
     """
-    with Catalog.open(dataset.catalog_path) as catalog:
-        return Mixture(
-            dataset.n_items,
-            weights,
-            fact_table.read(catalog, CatalogRows(dataset.rows)),
-            liked_sets_beside(catalog, dataset.rows, histories, _is_older(dataset)),
-            known_shares(catalog, dataset.rows),
-            PriorCounts.of(histories, dataset.n_items),
-        )
+    counts = PriorCounts.of(histories, dataset.n_items)
+    facts, liked = dataset_facts(dataset), dataset_likes(dataset, histories)
+    return Mixture(dataset.n_items, weights, facts, liked, _known(dataset), counts)
 
 
 def open_mixture(dataset: Dataset) -> Mixture:
     """Return the mixture over the items of a data set that knows no event of it: what comes with the package."""
+    return Mixture(dataset.n_items, OPEN, dataset_facts(dataset), dataset_likes(dataset, None), _known(dataset))
+
+
+def dataset_facts(dataset: Dataset) -> FactIndex:
+    """Return the facts of the items of a data set."""
     with Catalog.open(dataset.catalog_path) as catalog:
-        return Mixture(
-            dataset.n_items,
-            OPEN,
-            fact_table.read(catalog, CatalogRows(dataset.rows)),
-            liked_sets(catalog, dataset.rows),
-            known_shares(catalog, dataset.rows),
-        )
+        return fact_table.read(catalog, CatalogRows(dataset.rows))
+
+
+def dataset_likes(dataset: Dataset, histories: Sequence[NDArray[np.int32]] | None) -> LikedSets:
+    """Return the liked sets of a data set: training histories and dialogues; with None those of the package alone."""
+    with Catalog.open(dataset.catalog_path) as catalog:
+        if histories is None:
+            return liked_sets(catalog, dataset.rows)
+        return liked_sets_beside(catalog, dataset.rows, histories, _is_older(dataset))
+
+
+def _known(dataset: Dataset) -> NDArray[np.float64] | None:
+    with Catalog.open(dataset.catalog_path) as catalog:
+        return known_shares(catalog, dataset.rows)
 
 
 def _is_older(dataset: Dataset) -> NDArray[np.bool_]:
