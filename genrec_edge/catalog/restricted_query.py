@@ -53,8 +53,8 @@ def _main() -> None:
     """Read a job from standard input; write the rows, or the code and the text of SQLite's error."""
     job: Mapping[str, Any] = json.loads(sys.stdin.buffer.read())
     if hasattr(signal, "setitimer"):  # ends this process whatever it does, and also if the parent is gone
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, float(job["limit_s"]))
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, float(job["limit_s"]))
     rows = array("q")
     error: dict[str, object] | None = None
     try:
