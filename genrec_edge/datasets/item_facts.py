@@ -8,7 +8,6 @@ import numpy as np
 
 from genrec_edge.catalog.facts import CatalogFacts, facts_text
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.datasets.folder import CATALOG
 from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES, specific_intent
 from genrec_edge.datasets.negatives import NegativeSampler
 from genrec_edge.profiles.tastes import profile_text
@@ -27,7 +26,7 @@ _VAGUE_SHARE = 0.3
 
 def facts_of(dataset: Dataset) -> list[tuple[Fact, ...]]:
     """Return the facts of each item of a data set."""
-    with Catalog.open(dataset.path / CATALOG) as catalog:
+    with Catalog.open(dataset.catalog_path) as catalog:
         return CatalogFacts(catalog).of(dataset.rows.tolist())
 
 

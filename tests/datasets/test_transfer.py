@@ -13,6 +13,7 @@ from genrec_edge.datasets import transfer
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.histories import user_histories
 from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
+from genrec_edge.datasets.item_facts import facts_of
 from genrec_edge.datasets.transfer import among_shipped_films
 from genrec_edge.errors import UsageError
 
@@ -83,6 +84,18 @@ def test_times_and_ratings_stay_with_their_events(tmp_path: Path) -> None:
     at = {(user, time): n for n, (user, time) in enumerate(zip(dataset.users, dataset.timestamps, strict=True))}
     for user, time, rating in zip(found.users, found.timestamps, found.ratings, strict=True):
         assert at[user, time] == rating
+
+
+def test_facts_are_those_of_the_films(tmp_path: Path) -> None:
+    found, _ = among_shipped_films(made(tmp_path, ITEMS, MET))
+    facts = facts_of(found)
+    assert len(facts) == found.n_items
+    directors = {
+        found.titles[item][0]: {fact.value for fact in facts[item] if fact.column == "director"}
+        for item in np.unique(found.items).tolist()
+    }
+    assert directors["Alien"] == {"Ridley Scott"}
+    assert directors["Heat"] == {"Michael Mann"}
 
 
 def test_a_data_set_of_something_else_is_refused(tmp_path: Path) -> None:
