@@ -212,6 +212,35 @@ def test_a_prior_is_counted_from_the_training_part(small_data: Path, tiny_llama:
     assert (alone["about"]["prior"], fused["about"]["prior_weight"]) == (None, 1000)
 
 
+def test_the_mixture_is_counted_from_the_training_part(small_data: Path, tiny_llama: Path) -> None:
+    options = ["--data", str(small_data), "--model", str(tiny_llama), "--threads", "1", "--baselines", "mixture"]
+    document = run_json(*options, "--prior", "mixture", "--prior-weight", "1000", "--target", "validation")
+    mixture, fused = document["systems"]
+    assert (mixture["name"], fused["name"]) == ("mixture", "tiny-llama + 1000 mixture")
+    assert fused["metrics"] == mixture["metrics"]  # the model only chooses among equals any more
+    assert (fused["about"]["prior"], fused["about"]["prior_weight"]) == ("mixture", 1000)
+
+
+@pytest.mark.slow
+def test_events_may_be_asked_for_among_the_films_of_the_package(
+    tmp_path: Path, films_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All users like crime films, and meet one of them that no other had before."""
+    monkeypatch.setenv("GENREC_EDGE_CATALOGS", str(films_path.parent))
+    films = ("Pulp Fiction,1994", "Reservoir Dogs,1992", "Jackie Brown,1997", "Heat,1995", "Fargo,1996", "My Own,1999")
+    events = [f"{user},{(user + place) % 6},{place}" for user in range(6) for place in range(4)]
+    items = "id,title,year\n" + "".join(f"{i},{film}\n" for i, film in enumerate(films))
+    made(tmp_path, "user,item,timestamp\n" + "\n".join(events), items)
+    options = ("--data", str(tmp_path / "made"), "--transfer", "--baselines", "random,facts,liked,mixture")
+    result = run(*options)
+    assert "5 of 6 films, 20 of 24 events are found among the 28,469 films that come with the package" in result.stderr
+    assert "all 28,469 items ranked" in result.stdout
+    document = run_json(*options, "--candidates", "100")
+    found = {system["name"]: system["metrics"]["ndcg@10"]["mean"] for system in document["systems"]}
+    assert found["random"] < 0.3 < min(found["liked"], found["mixture"])
+    assert document["split"]["filters"] == ["found among the films that come with the package"]
+
+
 def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> None:
     dataset = load(small_data)
     split = leave_one_out(dataset, "file")
@@ -259,6 +288,7 @@ def test_scores_of_another_program_stand_beside_the_rest(small_data: Path) -> No
         (["--prior-weight", "-1"], 2, "--prior-weight must be finite and at least 0, got -1.0"),
         (["--prior-weight", "nan", "--model", "TINY"], 2, "--prior-weight must be finite and at least 0, got nan"),
         (["--prior-weight", "inf", "--model", "TINY"], 2, "--prior-weight must be finite and at least 0, got inf"),
+        (["--prior", "facts"], 2, "'facts'"),
         (["--threads", "0", "--model", "TINY"], 2, "--threads must be from 1 to 512, got 0"),
         (["--threads", "99999", "--model", "TINY"], 2, "--threads must be from 1 to 512, got 99999"),
         (["--plot", "file"], 2, "file"),
