@@ -21,6 +21,7 @@ from genrec_edge.engine.bindings import Model
 from genrec_edge.errors import UsageError
 from genrec_edge.prior.cross_fitting import cross_fitted
 from genrec_edge.prior.dataset_mixture import mixture_of
+from genrec_edge.prior.mixture import MIXTURES
 from genrec_edge.storage.files import path_errors
 from genrec_edge.storage.folders import install, partial_folder, partial_path
 
@@ -130,8 +131,9 @@ def _count_prior(recipe: Recipe) -> CountPrior | None:
     """Return the function that counts the prior, None if the objective needs none."""
     if recipe.objective.kind != "residual" and not recipe.objective.distill:
         return None
-    if recipe.objective.teacher == "mixture":
-        return lambda dataset, train: mixture_of(dataset, train).cross_fitted(train)
+    weights = MIXTURES.get(recipe.objective.teacher)
+    if weights is not None:
+        return lambda dataset, train: mixture_of(dataset, train, weights).cross_fitted(train)
     return lambda dataset, train: cross_fitted(train, dataset.n_items)
 
 
@@ -139,7 +141,8 @@ def _objective(base_folder: Path, recipe: Recipe, data: TrainingData) -> TitleLo
     """Return the base with an adapter, new or from the recipe, and its loss."""
     token_ids = data.token_ids if recipe.lora.tokens else ()
     model = load_trainable(base_folder, recipe)
-    objective = TitleLoss(model, recipe.objective.kind, recipe.objective.distill, token_ids)
+    is_half = recipe.base.compute == "bfloat16"
+    objective = TitleLoss(model, recipe.objective.kind, recipe.objective.distill, token_ids, is_half=is_half)
     if recipe.base.adapter:
         load_adapter(Path(recipe.base.adapter), objective)
     return objective

@@ -1,7 +1,8 @@
 """The loss of a batch: the nats of each target title, under the same score as the search uses.
 
   catalog     at each branching node of the trie, cross-entropy over the node's children; forced tokens cost nothing
-  residual    the same with logits tau * logit + lambda * log(prior mass below the child); tau and lambda are learned
+  residual    the same with logits tau * logit + lambda * log(prior mass below the child); tau and lambda are learned.
+              With an offset, what the title is explained beyond, the label's prior is the product of the two
   vocabulary  cross-entropy over the whole vocabulary at every token of the title and at its end (GenRec's loss)
 
 Items whose titles have the same tokens count as one title; the search divides its probability among them, which has no
@@ -55,14 +56,24 @@ class TitleLoss(nn.Module):
         distill: weight of the teacher's distribution in the targets, 0..1.
         token_ids: tokens whose rows of the embedding and the output matrix are trained, too. If given, target words
             are compared with these tokens alone.
+        is_half: whether the model's own products are computed in bfloat16; the weights and all losses stay float32.
     """
 
-    def __init__(self, model: Any, kind: ObjectiveKind, distill: float = 0.0, token_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        model: Any,
+        kind: ObjectiveKind,
+        distill: float = 0.0,
+        token_ids: Sequence[int] = (),
+        *,
+        is_half: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.rows = TokenRows(model, token_ids) if token_ids else None
         self.kind = kind
         self.distill = distill
+        self.is_half = is_half
         if kind == "residual":
             self.tau = nn.Parameter(torch.tensor(INITIAL_TAU))
             self.lambda_ = nn.Parameter(torch.tensor(INITIAL_LAMBDA))
@@ -83,39 +94,48 @@ class TitleLoss(nn.Module):
             inputs = {"input_ids": input_ids}
         else:
             inputs = {"inputs_embeds": self.rows.embed(input_ids, self.model.get_input_embeddings().weight)}
-        hidden: Tensor = _decoder_of(self.model)(**inputs, use_cache=False).last_hidden_state
+        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.is_half):
+            hidden: Tensor = _decoder_of(self.model)(**inputs, use_cache=False).last_hidden_state
         return hidden
 
-    def _output_rows(self, token_ids: Tensor) -> Tensor:
-        """Return the output rows of tokens, (*token_ids.shape, width) float32."""
+    def _output_rows(self, token_ids: Sequence[Tensor]) -> list[Tensor]:
+        """Return the output rows of several arrays of tokens, (*ids.shape, width) float32 each.
+
+        They are taken at once: the gradient of each such step is as large as the matrix.
+        """
         weight: Tensor = self.model.get_output_embeddings().weight
-        return weight[token_ids].float() if self.rows is None else self.rows.output_rows_of(token_ids, weight)
+        flat = torch.cat([ids.reshape(-1) for ids in token_ids])
+        rows = weight[flat].float() if self.rows is None else self.rows.output_rows_of(flat, weight)
+        parts = torch.split(rows, [ids.numel() for ids in token_ids])
+        return [part.view(*ids.shape, -1) for part, ids in zip(parts, token_ids, strict=True)]
 
     def _catalog_losses(self, hidden: Tensor, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Return the nats of each title against its labels, and against the teacher (zeros without), (n_titles,)."""
         hard_loss = torch.zeros(batch.n_titles, device=hidden.device)
         soft_loss = hard_loss.clone()
-        needs_prior = self.kind == "residual" or self.distill > 0
-        cumulative = _cumulative_mass(batch.prior) if batch.n_titles and needs_prior else None
-        offset = None if batch.offset is None else _cumulative_mass(batch.offset)
-        for group in batch.choices:
-            mass = None if cumulative is None else _mass_of_children(cumulative, group)
-            log_probs = self._log_probs(hidden, group, mass)
-            beyond = log_probs
-            if offset is not None:
-                beyond = torch.log_softmax(log_probs + _mass_of_children(offset, group).log().float(), -1)
-            nats = -beyond.gather(1, group.labels[:, None])[:, 0]
-            hard_loss = hard_loss.index_add(0, group.titles, nats)
-            if mass is not None and self.distill:
+        if not batch.n_titles:
+            return hard_loss, soft_loss
+        is_residual = self.kind == "residual"
+        teacher = _cumulative_mass(batch.prior) if is_residual or self.distill else None
+        beyond = teacher if is_residual else None
+        if batch.offset is not None:
+            beyond = _cumulative_mass(_product(batch.prior, batch.offset) if is_residual else batch.offset)
+        all_states, all_output = _states_of(hidden, batch.choices), self._output_rows([g.tokens for g in batch.choices])
+        for group, states, output in zip(batch.choices, all_states, all_output, strict=True):
+            logits = states @ output.T if group.is_shared else (output @ states[:, :, None])[:, :, 0]
+            log_probs = self._log_probs(logits, beyond, group)
+            hard_loss = hard_loss.index_add(0, group.titles, -log_probs.gather(1, group.labels[:, None])[:, 0])
+            if teacher is not None and self.distill:
+                mass = _mass_of_children(teacher, group)
+                log_probs = self._log_probs(logits, teacher if is_residual else None, group)
                 soft_loss = soft_loss.index_add(0, group.titles, _cross_entropy(mass, log_probs, group.padding))
         return hard_loss, soft_loss
 
-    def _log_probs(self, hidden: Tensor, group: ChoiceGroup, mass: Tensor | None) -> Tensor:
-        """Return the log-probability of each child, (m, c)."""
-        states, output = hidden[group.sequences, group.positions].float(), self._output_rows(group.tokens)
-        logits = states @ output.T if group.is_shared else (output @ states[:, :, None])[:, :, 0]
-        if mass is not None and self.kind == "residual":
-            logits = self.tau * logits + self.lambda_ * mass.log().float()
+    def _log_probs(self, logits: Tensor, cumulative: Tensor | None, group: ChoiceGroup) -> Tensor:
+        """Return the log-probability of each child, (m, c), from its logits and the prior under them, if any."""
+        if cumulative is not None:
+            mass = _mass_of_children(cumulative, group).log().float()
+            logits = self.tau * logits + self.lambda_ * mass if self.kind == "residual" else logits + mass
         if group.padding is not None:
             logits = logits.masked_fill(group.padding, -torch.inf)
         return torch.log_softmax(logits, -1)
@@ -138,7 +158,7 @@ class TitleLoss(nn.Module):
         """Return the loss of choices between two answers: cross-entropy over the two."""
         if verdicts is None:
             return hidden.new_zeros(())
-        states, output = hidden[verdicts.sequences, verdicts.positions].float(), self._output_rows(verdicts.tokens)
+        states, (output,) = hidden[verdicts.sequences, verdicts.positions].float(), self._output_rows([verdicts.tokens])
         margins = ((output[:, 0] - output[:, 1]) * states).sum(-1)
         targets = (1 - self.distill) * verdicts.labels + self.distill * verdicts.soft_labels
         nats = nn.functional.binary_cross_entropy_with_logits(margins, targets, reduction="sum")
@@ -161,6 +181,19 @@ def _decoder_of(model: Any) -> Any:
     """Return a causal model without its output matrix; adapters are inside."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     return causal.model
+
+
+def _states_of(hidden: Tensor, groups: Sequence[ChoiceGroup]) -> tuple[Tensor, ...]:
+    """Return the hidden states of the choices of each group, (m, width) float32 each; at once, as the output rows."""
+    sequences, positions = (torch.cat([getattr(g, name) for g in groups]) for name in ("sequences", "positions"))
+    return torch.split(hidden[sequences, positions].float(), [len(group.sequences) for group in groups])
+
+
+def _product(prior: Tensor | None, offset: Tensor) -> Tensor:
+    """Return the logs of the product of two distributions, normalised, (n_titles, n_positions)."""
+    if prior is None:
+        raise ValueError("this objective needs batches with a prior")
+    return torch.log_softmax(prior + offset, -1)
 
 
 def _cumulative_mass(prior: Tensor | None) -> Tensor:

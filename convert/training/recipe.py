@@ -51,8 +51,9 @@ class ObjectiveSection:
     for none; see `data/extra_titles.py`."""
     distill: float = 0.0
     """Weight of the teacher's distribution in the targets."""
-    teacher: Literal["sequence", "mixture"] = "sequence"
-    """Whose distribution that is: of the counted prior, or of the mixture of facts, liked sets and counts."""
+    teacher: Literal["sequence", "mixture", "taste"] = "sequence"
+    """Whose distribution that is: of the counted prior, of the mixture of facts, liked sets and counts, or of one that
+    tells only what of a week somebody chose. The residual objective stands on it, too."""
     offset: Literal["none", "week"] = "none"
     """What the title that came is explained beyond: nothing, or what everybody met in the same week."""
 
@@ -82,6 +83,10 @@ class BaseSection:
     adapter: str = ""
     """Folder of the initial adapter, trained with the same layers and [lora]; empty starts with a new one."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the base's own weights; those of the adapter are float32."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """In what the products of the model are computed. bfloat16 takes two thirds of the time where a processor knows it;
+    losses and weights stay float32."""
     gradient_checkpointing: bool = False
     load_in_4bit: bool = False
     """Needs bitsandbytes and a GPU."""
@@ -118,6 +123,10 @@ class ValidationSection:
     """Validations without a better NDCG@10 after which training stops."""
 
 
+_NEW_KEYS = (("objective", "teacher"), ("objective", "offset"), ("lora", "token_titles"), ("base", "compute"))
+"""What version 0.1 did not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One training run."""
@@ -144,7 +153,7 @@ class Recipe:
         document, usual = asdict(self), asdict(Recipe())
         if self.data.min_rating == -math.inf:
             del document["data"]["min_rating"]
-        for section, key in (("objective", "teacher"), ("objective", "offset"), ("lora", "token_titles")):
+        for section, key in _NEW_KEYS:
             if document[section][key] == usual[section][key]:
                 del document[section][key]
         return document

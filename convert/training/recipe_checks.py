@@ -97,11 +97,13 @@ def _objective_faults(recipe: Recipe) -> list[str]:
     faults = []
     if recipe.objective.kind == "vocabulary" and recipe.objective.distill:
         faults.append('objective.distill needs objective.kind = "catalog" or "residual"')
-    if recipe.objective.kind != "catalog":
-        if recipe.objective.teacher == "mixture":
-            faults.append('objective.teacher = "mixture" needs objective.kind = "catalog"')
+    if recipe.objective.kind == "vocabulary":
+        if recipe.objective.teacher != "sequence":
+            faults.append(
+                f'objective.teacher = "{recipe.objective.teacher}" needs objective.kind = "catalog" or "residual"'
+            )
         if recipe.objective.offset == "week":
-            faults.append('objective.offset = "week" needs objective.kind = "catalog"')
+            faults.append('objective.offset = "week" needs objective.kind = "catalog" or "residual"')
     if LAYOUTS[recipe.prompt].tail and recipe.data.targets == "all":
         faults.append(f'prompt = "{recipe.prompt}" has one target per sequence: it needs data.targets = "last"')
     return faults

@@ -90,7 +90,7 @@ def record(job: TrainJob, base: Checkpoint, data: TrainingData, entry: Mapping[s
     if recipe.base.layers:
         document |= {"layers": format_layers(base.config.layers), "layers_of": base.config.n_original_layers}
     if recipe.objective.kind == "residual":
-        document["prior"] = "sequence"
+        document["prior"] = "sequence" if recipe.objective.teacher == "sequence" else "mixture"
     return document | {key: float(value) for key, value in entry.items() if key not in {"step", "events"}}
 
 

@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from genrec_edge.convert.training.data.batch_loader import BatchLoader
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from genrec_edge.convert.training.data.batch_loader import StepBatches
     from genrec_edge.convert.training.data.bundle import TrainingData
-    from genrec_edge.convert.training.data.sequences import Example
     from genrec_edge.convert.training.data.tensors import TrainingBatch
     from genrec_edge.convert.training.loss import TitleLoss
     from genrec_edge.convert.training.recipe import Recipe
     from genrec_edge.convert.training.state import Progress
 
 _BETAS = (0.9, 0.98)
-_MIN_TARGETS = 8
-"""The loss of a step is divided by at least this many titles per example."""
 _MIN_LR_SHARE = 0.03
 """Share of the learning rate at the end of a cosine."""
 
@@ -60,11 +57,15 @@ class Stepper:
 
     def __init__(self, accelerator: Any, objective: TitleLoss, data: TrainingData, recipe: Recipe) -> None:
         self._accelerator = accelerator
-        self._data = data
         self._recipe = recipe
         settings = recipe.optimizer
+        self._loader = BatchLoader(
+            data, settings.batch, settings.micro_batch, accelerator.process_index, accelerator.num_processes
+        )
         weights = [p for p in objective.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(weights, lr=settings.lr, betas=_BETAS, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(
+            weights, lr=settings.lr, betas=_BETAS, weight_decay=settings.weight_decay, fused=True
+        )
         self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
 
     def step(self, progress: Progress, total: int) -> None:
@@ -75,11 +76,8 @@ class Stepper:
         """
         started = time.perf_counter()
         lr = self._set_learning_rate(progress, total)
-        examples = self._data.examples(progress.step, self._recipe.optimizer.batch)
-        n_targets = sum(example.n_targets for example in examples)
-        # A step with few titles and some words must not weigh as much as one with many titles.
-        divisor = max(n_targets, _MIN_TARGETS * len(examples))
-        loss, hard_loss, n_tokens = self._accumulate(examples, divisor, progress.step)
+        loaded = self._loader.load(progress.step)
+        loss, hard_loss, n_tokens = self._accumulate(loaded, progress.step)
         if not math.isfinite(loss):
             message = f"the loss of step {progress.step + 1} is {loss}, not a finite number"
             raise UsageError(message, hint="train with a smaller optimizer.lr, or base.dtype bfloat16 or float32")
@@ -87,14 +85,14 @@ class Stepper:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
-        progress.events += n_targets
+        progress.events += loaded.n_targets
         seconds = time.perf_counter() - started
         progress.seconds += seconds
         entry = {
             "step": progress.step,
             "events": progress.events,
-            "loss": loss / divisor,
-            "nats": hard_loss / max(1, n_targets),
+            "loss": loss / loaded.divisor,
+            "nats": hard_loss / max(1, loaded.n_targets),
             "lr": lr,
             "norm": float(norm),
             "tokens": n_tokens,
@@ -118,21 +116,18 @@ class Stepper:
             group["lr"] = lr
         return lr
 
-    def _accumulate(self, examples: Sequence[Example], divisor: int, step: int) -> tuple[float, float, float]:
-        """Add the gradients of this process's examples, micro-batch by micro-batch.
+    def _accumulate(self, loaded: StepBatches, step: int) -> tuple[float, float, float]:
+        """Add the gradients of this process's batches.
 
         Returns:
             The sums over all processes of the loss, the nats of the titles, and the number of tokens.
         """
-        accelerator, size = self._accelerator, self._recipe.optimizer.micro_batch
-        own = examples[accelerator.process_index :: accelerator.num_processes]
+        accelerator = self._accelerator
         # For dropout: the same after a kill, and different in every process.
         torch.manual_seed(self._recipe.seed + step * accelerator.num_processes + accelerator.process_index)
-        collator = self._data.collator(step)
         sums = torch.zeros(3, device=accelerator.device)
-        for start in range(0, len(own), size):
-            batch = collator.collate(own[start : start + size])
-            sums += self._backward(batch, divisor, is_last=start + size >= len(own))
+        for i, batch in enumerate(loaded.batches, 1):
+            sums += self._backward(batch, loaded.divisor, is_last=i == len(loaded.batches))
         loss, hard_loss, n_tokens = accelerator.reduce(sums).tolist()
         return loss, hard_loss, n_tokens
 

@@ -15,11 +15,16 @@ from genrec_edge.evaluation.metrics import hit, ndcg
 from genrec_edge.evaluation.prior_term import PriorTerm
 from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.hub.store import ModelStore, resolve_model
+from genrec_edge.prior.dataset_mixture import mixture_of
+from genrec_edge.prior.mixture import MIXTURES
 from genrec_edge.prior.model import PriorCounts, log_prob
 from genrec_edge.storage.files import atomic_write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from genrec_edge.convert.checkpoint.types import Checkpoint
     from genrec_edge.convert.training.job import TrainJob
@@ -42,11 +47,20 @@ def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, jo
     cases = cases_of(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
     prior = None
     if job.recipe.objective.kind == "residual":
-        counts = PriorCounts.of(split.train, split.n_items)
-        prior = PriorTerm("sequence", lambda history: log_prob(counts, history, "sequence"), None)
+        prior = PriorTerm(job.recipe.objective.teacher, _log_prob(dataset, split, job), None)
     model_file = resolve_model(gguf_path, ModelStore())
     with LlmRanker(model_file, dataset, prior=prior, n_threads=job.n_threads) as ranker:
         rankings = zip(ranker.rank_many(cases.histories, K), cases.targets.tolist(), strict=True)
         ranks = np.array([ranked.rank_of(target) for ranked, target in rankings])
     gguf_path.unlink()
     return {f"hr@{K}": float(hit(ranks, K).mean()), f"ndcg@{K}": float(ndcg(ranks, K).mean())}
+
+
+def _log_prob(dataset: Dataset, split: Split, job: TrainJob) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
+    """Return the prior that the recipe's model stands on: from a history to (n_items,) log-probabilities."""
+    weights = MIXTURES.get(job.recipe.objective.teacher)
+    if weights is None:
+        counts = PriorCounts.of(split.train, split.n_items)
+        return lambda history: log_prob(counts, history, "sequence")
+    mixture = mixture_of(dataset, split.train, weights)
+    return lambda history: mixture.log_prob(history.tolist())

@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allo
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.options import OpenOptions
 from genrec_edge.serving.config import threads_or_default
-from genrec_edge.serving.score_fusion import learned_on_prior
+from genrec_edge.serving.score_fusion import learned_on_prior, learned_weight
 from genrec_edge.serving.session import Session
 from genrec_edge.serving.session_pool import SessionPool, pool_size
 from genrec_edge.serving.training_record import training_record_of, training_split_of
@@ -91,8 +92,11 @@ class LlmRanker:
         record = training_record_of(model_file, None if adapter is None else find_adapter(adapter, model_file.header))
         self._learned = learned_on_prior(record)
         self._tuned_on = training_split_of(record)
-        if prior is not None and prior.weight is None and self._learned is None:
-            prior = None
+        if prior is not None and prior.weight is None:
+            if self._learned is None:
+                prior = None
+            elif self._learned.kind == "mixture":
+                prior = replace(prior, weight=learned_weight(record))
         if prior is not None and prior.weight is not None and not 0 <= prior.weight < math.inf:
             raise UsageError(f"`prior_weight` must be finite and at least 0, got {prior.weight}")
         self.name = name or _name(model_file, adapter, prior, fit_first=fit_first, decode=decode)
@@ -141,7 +145,7 @@ class LlmRanker:
             "catalog_revision": session.trie.key.revision,
             "prior": None if self._prior is None else self._prior.name,
             "prior_weight": None if self._prior is None else self._prior.weight,
-            "prior_below": self._learned if self._prior is not None and self._prior.weight is None else None,
+            "prior_below": self._below(),
             "max_history": self._max_history,
             "n_ctx": session.engine.n_ctx,
             "decode": self._decode,
@@ -231,6 +235,12 @@ class LlmRanker:
     def _fused_scores(self, history: NDArray[np.int32]) -> FusedScores | None:
         """Return what the prior adds after what the prompt has of a history."""
         return None if self._prior is None else self._prior.fused_scores(history, self._item_at, self._learned)
+
+    def _below(self) -> list[float] | None:
+        """Return tau and lambda of a prior that goes below the logits, None for others."""
+        learned = self._learned
+        is_below = learned is not None and self._prior is not None and self._prior.is_below(learned)
+        return [learned.tau, learned.lambda_] if is_below and learned is not None else None
 
     def _free_text(
         self,

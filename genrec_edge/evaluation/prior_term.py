@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genrec_edge.serving.score_fusion import FusedScores
+from genrec_edge.serving.score_fusion import FusedScores, LearnedPrior
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,8 @@ class PriorTerm:
     Attributes:
         name: of the prior, in tables.
         log_prob: from a history to (n_items,), finite, in nats.
-        weight: None puts the prior below the logits of a model that was tuned with it; other models ignore it.
+        weight: None puts the prior below the logits of a model that was tuned with it; other models ignore it. A
+            model that was tuned with a mixture has it below its logits with any weight.
     """
 
     name: str
@@ -29,18 +30,26 @@ class PriorTerm:
     weight: float | None
 
     def fused_scores(
-        self, history: NDArray[np.int32], item_at: NDArray[np.int32], learned: tuple[float, float] | None
+        self, history: NDArray[np.int32], item_at: NDArray[np.int32], learned: LearnedPrior | None
     ) -> FusedScores:
         """Return what the prior adds after a history, by position of the trie.
 
         Args:
             history: item indexes, oldest first.
             item_at: (n_positions,) the item at each position of the trie.
-            learned: tau and lambda of a model that was tuned with the prior; None for other models.
+            learned: the prior that a model was tuned with; None for other models.
 
         Raises:
-            ValueError: neither a weight nor a model that was tuned with the prior.
+            ValueError: neither a weight nor a model that was tuned with a prior.
         """
         if self.weight is None and learned is None:
             raise ValueError("a prior without a weight needs a model that was tuned with it")
-        return FusedScores.of_prior(self.log_prob(history)[item_at], self.weight, *(learned or (1.0, 0.0)))
+        weight = 1.0 if self.weight is None else self.weight
+        return FusedScores.of_prior(
+            self.log_prob(history)[item_at], weight, learned if self.is_below(learned) else None
+        )
+
+    def is_below(self, learned: LearnedPrior | None) -> bool:
+        """Return whether it goes below the logits of a model that was tuned as `learned` says."""
+        is_mixture = self.name not in {"popularity", "sequence"}
+        return learned is not None and (self.weight is None or (learned.kind == "mixture" and is_mixture))

@@ -55,6 +55,10 @@ class MixtureWeights:
 OPEN = MixtureWeights()
 COUNTED = MixtureWeights(facts=0.56, liked=0.58, known=1.8, near=0.56, ease=0.06)
 """Where there are events of one's own users."""
+TASTE = MixtureWeights(facts=0.4, liked=0.0, known=0.0, near=0.32, ease=0.13)
+"""Fitted to which of the items of a week somebody chose; on the scale of a probability, as a teacher has to be."""
+MIXTURES = {"mixture": COUNTED, "taste": TASTE}
+"""By the names of teachers in recipes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from genrec_edge.coordinates import TriePosition
     from genrec_edge.options import Request
     from genrec_edge.records import Match, Reading
+    from genrec_edge.serving.score_fusion import FusedScores
     from genrec_edge.serving.session import Session
 
 
@@ -167,7 +169,7 @@ def _decode(
             title.bias,
             prior=fused.prior_of(title.position),
             met=session.has_met(item),
-            parts=_parts(title.logprob, fused.parts_of(title.position), trie.n_items),
+            parts=_parts(title.logprob, fused, title.position, trie.n_items),
         )
         for rank, (item, title) in enumerate(zip(best, found.found, strict=True), start=1)
     )
@@ -179,9 +181,16 @@ def has_words(request: Request) -> bool:
     return bool(request.intent or request.preference or request.context)
 
 
-def _parts(logprob: float, parts: dict[str, float], n_items: int) -> dict[str, float]:
-    """Return what carries a score: the model's nats above an equal chance for all items, and the parts of a mixture."""
-    return {"model": logprob + math.log(n_items), **parts} if parts else {}
+def _parts(logprob: float, fused: FusedScores, position: TriePosition, n_items: int) -> dict[str, float]:
+    """Return what carries a score: the model's nats above an equal chance for all items, and the parts of a mixture.
+
+    Below the logits, the mixture is in the log-probability, and what it does not explain is the model's.
+    """
+    parts = fused.parts_of(position)
+    if not parts:
+        return {}
+    within = 0.0 if fused.below is None else sum(parts.values())
+    return {"model": logprob + math.log(n_items) - within, **parts}
 
 
 def _with_wish(

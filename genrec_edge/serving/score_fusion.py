@@ -3,9 +3,9 @@
 What is known without the model is a prior over the items: the mixture of facts in common, liked sets, how well known
 items are and own counts (`prior.mixture`), which is the default; or the counts of a file alone. It enters in one of two
 ways. As a bias: `weight` times the prior's log-probability of an item, for any model and either kind of score. Or below
-the logits of the catalog score (`decoder.ChildPrior`), where the model was tuned to say what counting does not know;
-its training record has tau and lambda. The correction is minus alpha times the log-probability of a title after an
-empty history.
+the logits of the catalog score (`decoding.child_prior`), where the model was tuned to say what the prior does not
+know; its training record says which prior that was, tau and lambda. The correction is minus alpha times the
+log-probability of a title after an empty history.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -21,9 +21,10 @@ from genrec_edge.decoding.child_prior import ChildPrior
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.gguf.training_keys import TRAIN_PREFIX
 from genrec_edge.prior.bind import bind
+from genrec_edge.prior.mixture import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,19 +47,27 @@ UNTUNED_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class PriorUse:
-    """A prior and how it enters: as a bias of `weight`, or below logits with `tau` and `lambda_` if that is None.
+class LearnedPrior:
+    """What a model was tuned to add to: a counted prior or a mixture, below the logits, with `tau` and `lambda_`."""
 
-    `path` is a file of own counts; None for a mixture without any. `words_weight` is that of a mixture where the
-    request has words.
+    kind: Literal["sequence", "mixture"]
+    tau: float
+    lambda_: float
+
+
+@dataclass(frozen=True, slots=True)
+class PriorUse:
+    """A prior and how it enters: as a bias of `weight`, or below the logits as `learned` says.
+
+    `path` is a file of own counts; None for a mixture without any. `weight` is a factor of the prior's logs in both
+    ways; `words_weight` is that of a mixture where the request has words.
     """
 
     path: Path | None
     kind: PriorKind
-    weight: float | None
-    tau: float = 1.0
-    lambda_: float = 0.0
+    weight: float
     words_weight: float = WORDS_WEIGHT
+    learned: LearnedPrior | None = None
 
 
 def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, object]) -> PriorUse | None:
@@ -82,15 +91,18 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
         return None
     if path is None and kind in {"popularity", "sequence"}:
         raise UsageError(f"`prior_kind` is {kind}, and no prior is given", hint="name it with `prior`")
-    if learned is not None and score == "catalog":
+    used_path = None if path is None else Path(path)
+    if learned is not None and learned.kind == "mixture" and score == "catalog" and kind in {None, "mixture"}:
+        weight = learned_weight(record) if weight is None else weight
+        return PriorUse(used_path, "mixture", weight, weight, learned)
+    if learned is not None and learned.kind == "sequence" and score == "catalog":
         if path is None and kind is None:
             raise UsageError(
                 "this model was tuned to add to a counted prior, and none is given",
                 hint="name it with `prior`, or set `prior_kind` to none",
             )
         if weight is None and kind in {None, "sequence"} and path is not None:
-            return PriorUse(Path(path), "sequence", None, *learned)
-    used_path = None if path is None else Path(path)
+            return PriorUse(used_path, "sequence", 1.0, learned=learned)
     if weight is not None:
         return PriorUse(used_path, kind or "mixture", weight, words_weight=weight)
     if kind in {"popularity", "sequence"}:
@@ -99,25 +111,37 @@ def prior_use(options: OpenOptions, *, score: ScoreKind, record: Mapping[str, ob
     return PriorUse(used_path, "mixture", weight, words_weight=min(weight, WORDS_WEIGHT))
 
 
-def _weight_of(record: Mapping[str, object]) -> float:
-    """Return the weight of a mixture that suits a model: what its record says, else a default."""
+def learned_weight(record: Mapping[str, object]) -> float:
+    """Return the weight of a mixture below the logits of a model: what its record says, else 1."""
+    weight = _recorded_weight(record)
+    return 1.0 if weight is None else weight
+
+
+def _recorded_weight(record: Mapping[str, object]) -> float | None:
     weight = record.get(f"{TRAIN_PREFIX}prior_weight")
-    if isinstance(weight, float) and 0 <= weight < math.inf:
+    return weight if isinstance(weight, float) and 0 <= weight < math.inf else None
+
+
+def _weight_of(record: Mapping[str, object]) -> float:
+    """Return the weight of a mixture beside a model: what its record says, else a default."""
+    weight = _recorded_weight(record)
+    if weight is not None:
         return weight
     return DEFAULT_WEIGHT if f"{TRAIN_PREFIX}objective" in record else UNTUNED_WEIGHT
 
 
-def learned_on_prior(record: Mapping[str, object]) -> tuple[float, float] | None:
-    """Return tau and lambda of a model that was tuned on a prior, None for other models.
+def learned_on_prior(record: Mapping[str, object]) -> LearnedPrior | None:
+    """Return the prior that a model was tuned on, None for other models.
 
     Raises:
-        ModelInvalidError: it was, and its record does not say which.
+        ModelInvalidError: it was, and its record does not say how.
     """
     if record.get(f"{TRAIN_PREFIX}objective") != "residual":
         return None
+    kind: Literal["sequence", "mixture"] = "mixture" if record.get(f"{TRAIN_PREFIX}prior") == "mixture" else "sequence"
     tau, lambda_ = record.get(f"{TRAIN_PREFIX}tau"), record.get(f"{TRAIN_PREFIX}lambda")
     if isinstance(tau, float) and isinstance(lambda_, float) and math.isfinite(tau) and math.isfinite(lambda_):
-        return tau, lambda_
+        return LearnedPrior(kind, tau, lambda_)
     message = f"the model was tuned to add to a counted prior, but not with numbers: tau {tau!r}, lambda {lambda_!r}"
     raise ModelInvalidError(message, hint="train or convert it again, or give `prior_weight`")
 
@@ -144,24 +168,38 @@ class FusedScores:
         return cls(np.zeros(n_items), None, None, {})
 
     @classmethod
-    def of_prior(cls, log_prior: NDArray[np.float64], weight: float | None, tau: float, lambda_: float) -> Self:
-        """Return what a prior adds: a bias of `weight` times its logs, or a `ChildPrior` where that is None.
+    def of_prior(cls, log_prior: NDArray[np.float64], weight: float, learned: LearnedPrior | None = None) -> Self:
+        """Return what a prior adds: a bias of `weight` times its logs, or the same below the logits.
 
         `log_prior` is the log-probability of each item, (n_items,) nats, finite.
         """
-        if weight is not None:
+        if learned is None:
             return cls(weight * log_prior, None, log_prior, {})
-        return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(log_prior), tau, lambda_), log_prior, {})
+        tempered = log_prior if weight == 1 else weight * log_prior - np.logaddexp.reduce(weight * log_prior)
+        return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(tempered), learned.tau, learned.lambda_), log_prior, {})
 
     @classmethod
-    def of_mixture(cls, parts: Mapping[str, NDArray[np.float64]], weight: float, n_items: int) -> Self:
-        """Return what a mixture adds, as a bias of `weight` times its logs; nothing if its parts know nothing."""
-        if all(np.ptp(nats) == 0 for nats in parts.values()):
+    def of_mixture(
+        cls,
+        parts: Mapping[str, NDArray[np.float64]],
+        weight: float,
+        n_items: int,
+        history: Sequence[int] = (),
+        learned: LearnedPrior | None = None,
+    ) -> Self:
+        """Return what a mixture adds, by its parts; nothing if they know nothing, unless the model was tuned on it.
+
+        Below the logits, the positions of `history` get next to no probability, as in training.
+        """
+        if learned is None and all(np.ptp(nats) == 0 for nats in parts.values()):
             return cls.none(n_items)
         scores = sum(parts.values(), np.zeros(n_items))
-        log_prior = scores - np.logaddexp.reduce(scores)
-        shown = {name: weight * (nats - nats.mean()) for name, nats in parts.items()}
-        return cls(weight * log_prior, None, log_prior, shown)
+        if learned is None:
+            fused = cls.of_prior(scores - np.logaddexp.reduce(scores), weight)
+        else:
+            fused = cls.of_prior(normalised(scores, np.array(history, np.int64)), weight, learned)
+            weight *= learned.lambda_
+        return replace(fused, parts={name: weight * (nats - nats.mean()) for name, nats in parts.items()})
 
     def prior_of(self, position: TriePosition) -> float | None:
         """Return the log-probability of one item by the prior, if there is one."""
@@ -227,11 +265,12 @@ class ScoreFusion:
 
     def _of_prior(self, history_rows: CatalogRows, *, has_words: bool) -> FusedScores:
         use = self.use
-        if use is not None and self.mixture is not None and use.weight is not None:
-            parts = self.mixture.parts(self._positions(history_rows))
-            return FusedScores.of_mixture(parts, use.words_weight if has_words else use.weight, self.n_items)
+        if use is not None and self.mixture is not None:
+            history = self._positions(history_rows)
+            weight = use.words_weight if has_words else use.weight
+            return FusedScores.of_mixture(self.mixture.parts(history), weight, self.n_items, history, use.learned)
         if use is not None and self.bound is not None:
-            return FusedScores.of_prior(self.bound.log_prob(history_rows, use.kind), use.weight, use.tau, use.lambda_)
+            return FusedScores.of_prior(self.bound.log_prob(history_rows, use.kind), use.weight, use.learned)
         return FusedScores.none(self.n_items)
 
     def _positions(self, history_rows: CatalogRows) -> list[int]:
@@ -249,9 +288,9 @@ class ScoreFusion:
             found["prior"] = self.use.kind
             if self.mixture is not None:
                 found |= {f"prior_{name}": weight for name, weight in self.mixture.used_weights().items()}
-            if self.use.weight is None:
-                found |= {"prior_tau": self.use.tau, "prior_lambda": self.use.lambda_}
-            else:
+            if self.use.learned is not None:
+                found |= {"prior_tau": self.use.learned.tau, "prior_lambda": self.use.learned.lambda_}
+            if self.use.learned is None or self.mixture is not None:
                 found |= {"prior_weight": self.use.weight}
         if self.prior is not None and self.bound is not None:
             found |= {"prior_data": self.prior.card.data, "prior_split": str(self.prior.card.split["split"])}

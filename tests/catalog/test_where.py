@@ -219,7 +219,7 @@ def test_a_filter_that_takes_long_is_ended(where: str, films: Catalog) -> None:
 
 def test_a_filter_does_not_pay_for_a_busy_machine(films: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     stalls = itertools.count(0.0, 60.0)
-    monkeypatch.setattr(where_module.time, "monotonic", lambda: next(stalls))
+    monkeypatch.setattr(time, "monotonic", lambda: next(stalls))
     assert len(films.filter("year > 0 OR " * 60 + "year > 0")) == films.n_items
 
 

@@ -1,42 +1,89 @@
-"""Liked sets and the mixture as baselines, and as the prior of a model."""
+"""Liked sets and the mixture as baselines of an evaluation, and beside a model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from genrec_edge.evaluation.systems import baseline_rankers, model_variants
+from genrec_edge.evaluation.llm_ranker import LlmRanker
+from genrec_edge.evaluation.systems import baseline_rankers, model_variants, negatives_of
 from genrec_edge.prior.dataset_mixture import mixture_of, open_mixture
+from tests.support.mixtures import liked_by_loops
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from genrec_edge.datasets.folder import Dataset
     from genrec_edge.datasets.split import Split
+    from genrec_edge.hub.store import ModelFile
 
-HISTORY = np.array([1, 4, 7], np.int32)
+pytestmark = pytest.mark.slow
+
+HISTORY = np.array([1, 4, 7, 4], np.int32)
+OUTSIDE = [item for item in range(24) if item not in {1, 4, 7}]
+
+
+def scores_of(name: str, dataset: Dataset, split: Split, *, transfer: bool = False) -> NDArray[np.float64]:
+    """Return the scores of the items outside of the history by a baseline, by item."""
+    (system,) = baseline_rankers([name], dataset, split, transfer=transfer)
+    with system as ranker:
+        (ranking,) = ranker.rank_many([HISTORY], 24)
+    assert system.name == name
+    assert sorted(ranking.items.tolist()) == OUTSIDE
+    return np.asarray(ranking.scores[np.argsort(ranking.items)])
+
+
+def test_liked_sets_are_the_training_parts_of_the_users(dataset: Dataset, split: Split) -> None:
+    """All events are of 1970, so that no film was old then; no dialogue is about a film of this data set."""
+    expected = liked_by_loops([[own.tolist() for own in split.train]], [1, 7, 4], 24)
+    assert sum(value > 0 for value in expected) > 3
+    assert scores_of("liked", dataset, split).tolist() == pytest.approx([expected[item] for item in OUTSIDE])
+    negatives = negatives_of("liked", dataset, split)
+    assert isinstance(negatives, tuple)
+    assert (negatives[0], negatives[1](HISTORY).tolist()) == ("liked", pytest.approx(expected))
+
+
+def test_the_mixture_is_that_of_the_training_part(dataset: Dataset, split: Split) -> None:
+    found = scores_of("mixture", dataset, split)
+    assert np.exp(found).sum() == pytest.approx(1)
+    truth = mixture_of(dataset, split.train).log_prob(HISTORY.tolist())[OUTSIDE]
+    assert found.tolist() == pytest.approx(truth.tolist(), abs=1e-9)
+    whole = mixture_of(dataset, [dataset.items[dataset.users == user] for user in range(dataset.n_users)])
+    assert found.tolist() != pytest.approx(whole.log_prob(HISTORY.tolist())[OUTSIDE].tolist(), abs=1e-4)
+
+
+def test_with_transfer_no_event_is_seen(dataset: Dataset, split: Split) -> None:
+    nobody = replace(split, train=tuple(np.array([], np.int32) for _ in split.train))
+    for name in ("liked", "mixture", "facts"):
+        found = scores_of(name, dataset, split, transfer=True)
+        assert found.tolist() == scores_of(name, dataset, nobody, transfer=True).tolist()
+    assert not scores_of("liked", dataset, split, transfer=True).any()
+    found = scores_of("mixture", dataset, split, transfer=True)
+    assert found.tolist() == open_mixture(dataset).log_prob(HISTORY.tolist())[OUTSIDE].tolist()
+    assert found.tolist() != scores_of("mixture", dataset, split).tolist()
 
 
 @pytest.mark.parametrize("transfer", [False, True])
-def test_they_see_the_training_part_or_nothing(dataset: Dataset, split: Split, *, transfer: bool) -> None:
-    expected = open_mixture(dataset) if transfer else mixture_of(dataset, split.train)
-    log_prob = expected.log_prob(HISTORY.tolist())
-    (system,) = baseline_rankers(["mixture"], dataset, split, transfer=transfer)
-    with system as ranker:
-        (ranking,) = ranker.rank_many([HISTORY], dataset.n_items)
-    assert ranking.scores.tolist() == pytest.approx([log_prob[item] for item in ranking.items])
-    assert (expected.counts is None) is transfer
-    ((_, term),) = model_variants([], "mixture", [3.0], dataset, split, transfer=transfer)
-    assert term is not None
-    assert (term.name, term.weight) == ("mixture", 3.0)
-    assert term.log_prob(HISTORY).tolist() == pytest.approx(log_prob.tolist())
+def test_a_model_may_be_asked_with_the_mixture(
+    transfer: bool, model_file: ModelFile, dataset: Dataset, split: Split
+) -> None:
+    def scores(**options: Any) -> dict[int, float]:
+        with LlmRanker(model_file, dataset, n_threads=1, **options) as ranker:
+            ranking = ranker.rank(HISTORY, 24)
+            names.append(ranker.name)
+        return dict(zip(ranking.items.tolist(), ranking.scores.tolist(), strict=True))
 
-
-def test_liked_sets_are_those_of_the_training_part(dataset: Dataset, split: Split) -> None:
-    (system,) = baseline_rankers(["liked"], dataset, split)
-    with system as ranker:
-        (ranking,) = ranker.rank_many([HISTORY], dataset.n_items)
-    liked = mixture_of(dataset, split.train).liked
-    assert liked is not None
-    assert liked.groups[0].n_likes.sum() == sum(len(set(history.tolist())) for history in split.train)
-    assert ranking.scores.tolist() == pytest.approx([liked.scores(HISTORY.tolist())[i] for i in ranking.items])
+    names: list[str] = []
+    variants = list(model_variants([], "mixture", [0, 2.0], dataset, split, transfer=transfer))
+    assert [(decode, prior and (prior.name, prior.weight)) for decode, prior in variants] == [
+        ("exact", None),
+        ("exact", ("mixture", 2.0)),
+    ]
+    alone, added = (scores(prior=prior) for _, prior in variants)
+    mixture = dict(zip(OUTSIDE, scores_of("mixture", dataset, split, transfer=transfer).tolist(), strict=True))
+    expected = {item: nats + 2 * mixture[item] for item, nats in alone.items()}
+    assert added == pytest.approx(expected, abs=1e-3, rel=1e-5)
+    assert names == ["tiny-llama", "tiny-llama + 2 mixture"]

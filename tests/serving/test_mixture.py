@@ -128,6 +128,41 @@ def test_the_search_is_exact_with_the_mixture(tiny_llama: Path, path: Path, scor
     assert sorted(alone, key=alone.__getitem__)[-5:] != sorted(truth, key=truth.__getitem__)[-5:]  # it matters
 
 
+@pytest.mark.parametrize("weight", [None, 0.5])
+def test_a_model_that_was_tuned_on_a_mixture_has_it_below_its_logits(
+    weight: float | None, residual_model: Callable[[Mapping[str, Any]], Path], path: Path
+) -> None:
+    """With tau 0 the answer is the mixture itself, tempered, over what is not in the history."""
+    parts, asked = nats_by_loops(), numbers(HISTORY)
+    scores = [(weight or 1.0) * sum(nats) for nats in zip(*parts.values(), strict=True)]
+    total = math.log(sum(math.exp(score) for i, score in enumerate(scores) if i not in asked))
+    silent = residual_model({"prior": "mixture", "tau": 0.0, "lambda": 1.0})
+    with Recommender.open(silent, path, n_threads=1, prior_weight=weight) as recommender:
+        every = recommender.recommend(HISTORY, k=N_FILMS - 3)
+        assert {"prior_tau", "prior_lambda", "prior_weight"} <= set(recommender.session.describe_model())
+    assert [numbers([r.item.id])[0] for r in every.items] == sorted(
+        (i for i in range(N_FILMS) if i not in asked), key=lambda i: -scores[i]
+    )
+    assert [r.score for r in every.items] == pytest.approx(
+        [scores[numbers([r.item.id])[0]] - total for r in every.items]
+    )
+    heard = residual_model({"prior": "mixture", "tau": 0.7, "lambda": 0.8})
+    with Recommender.open(heard, path, n_threads=1, prior_weight=weight) as recommender:
+        every = recommender.recommend(HISTORY, k=N_FILMS - 3)
+        assert math.log(sum(math.exp(r.score) for r in every.items)) == pytest.approx(0, abs=1e-5)
+        for item in every.items:
+            (i,) = numbers([item.item.id])
+            own = {n: 0.8 * (weight or 1.0) * (nats[i] - sum(nats) / N_FILMS) for n, nats in parts.items()}
+            assert dict(item.parts) == pytest.approx(
+                own | {"model": item.score + math.log(N_FILMS) - sum(own.values())}, abs=1e-4
+            )
+        assert len({round(item.parts["model"], 3) for item in every.items}) > N_FILMS // 2
+        for k in (1, 5, 12):
+            top = recommender.recommend(HISTORY, k=k)
+            assert top.exact
+            assert ids(top) == ids(every)[:k]
+
+
 def test_it_is_what_a_model_is_asked_with_by_default(tiny_llama: Path, path: Path) -> None:
     with Recommender.open(tiny_llama, path, n_threads=1) as r:
         found = r.recommend(HISTORY, k=4)

@@ -16,7 +16,7 @@ from genrec_edge.coordinates import CatalogRows, TriePosition
 from genrec_edge.errors import ModelInvalidError, UsageError
 from genrec_edge.options import OpenOptions
 from genrec_edge.records import Interaction, ScoreKind
-from genrec_edge.serving.score_fusion import PriorUse, prior_use
+from genrec_edge.serving.score_fusion import LearnedPrior, PriorUse, prior_use
 from tests.support.prior_files import log_priors
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def test_how_a_prior_enters_follows_from_the_options_and_the_record() -> None:
         return prior_use(OpenOptions(prior="p.db", **options), score=score, record=made_by)
 
     path = Path("p.db")
-    assert used("catalog", record) == PriorUse(path, "sequence", None, 0.5, 0.75)
+    assert used("catalog", record) == PriorUse(path, "sequence", 1.0, learned=LearnedPrior("sequence", 0.5, 0.75))
     assert used("catalog", record, prior_weight=2.0) == PriorUse(path, "mixture", 2.0, words_weight=2.0)
     assert used("catalog", record, prior_kind="popularity") == PriorUse(path, "popularity", 4.0)
     assert used("vocabulary", record) == PriorUse(path, "mixture", 4.0)
@@ -128,6 +128,13 @@ def test_how_a_prior_enters_follows_from_the_options_and_the_record() -> None:
     for wrong in (float("nan"), -1.0, "2.5"):
         assert used("catalog", best | {"genrec_edge.train.prior_weight": wrong}) == PriorUse(path, "mixture", 4.0)
     assert prior_use(OpenOptions(), score="catalog", record={}) == PriorUse(None, "mixture", 10.0)
+    on_mixture, learned = record | {"genrec_edge.train.prior": "mixture"}, LearnedPrior("mixture", 0.5, 0.75)
+    assert prior_use(OpenOptions(), score="catalog", record=on_mixture) == PriorUse(None, "mixture", 1.0, 1.0, learned)
+    assert used("catalog", on_mixture, prior_weight=0.25) == PriorUse(path, "mixture", 0.25, 0.25, learned)
+    recorded = on_mixture | {"genrec_edge.train.prior_weight": 3.0}
+    assert used("catalog", recorded, prior_kind="mixture") == PriorUse(path, "mixture", 3.0, 3.0, learned)
+    assert used("catalog", recorded, prior_kind="sequence") == PriorUse(path, "sequence", 4.0)
+    assert used("vocabulary", on_mixture) == PriorUse(path, "mixture", 4.0)
     for options in ({"prior_kind": "sequence"}, {"prior_kind": "none", "prior": "p.db", "prior_weight": 1.0}):
         with pytest.raises(UsageError):
             prior_use(OpenOptions(**options), score="catalog", record={})

@@ -89,6 +89,11 @@ class Example:
         return sum(len(piece.items) for piece in self.pieces if isinstance(piece, TitlesPiece) and piece.is_target)
 
     @property
+    def n_lines(self) -> int:
+        """Number of lines, which says about how long the sequence is."""
+        return sum(len(piece.items) if isinstance(piece, TitlesPiece) else 1 for piece in self.pieces)
+
+    @property
     def n_given(self) -> int:
         """Number of history items before the first one to predict."""
         n = len(self.before)

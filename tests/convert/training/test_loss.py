@@ -355,3 +355,20 @@ def test_the_search_of_the_runtime_returns_what_was_trained(
     for position, nats in enumerate(fused):
         leaf = [math.exp(found[p]) for p in range(trie.n_items) if brute.paths[p] == brute.paths[position]]
         assert math.log(sum(leaf)) == pytest.approx(-nats, abs=0.1)
+
+
+def test_products_in_half_precision_change_the_loss_little_and_the_weights_stay_float32(
+    model: Any, vocabulary: Model, trie: TitleTrie
+) -> None:
+    batch = collator(trie, vocabulary).collate(score_all(trie))
+    found = []
+    for is_half in (False, True):
+        objective = TitleLoss(model, "catalog", is_half=is_half)
+        losses = objective(batch)
+        losses.loss.backward()
+        assert losses.hard_loss.dtype == torch.float32
+        assert {p.grad.dtype for p in objective.parameters() if p.grad is not None} == {torch.float32}
+        objective.zero_grad()
+        found.append(losses.hard_loss.tolist())
+    assert sum(found[0]) == pytest.approx(sum(found[1]), rel=0.05)
+    assert found[0] != found[1]

@@ -98,6 +98,28 @@ def test_a_teacher_teaches_the_model_itself_and_its_gradient_is_that_of_dense_cr
     torch.testing.assert_close(found[1], dense, rtol=1e-3, atol=1e-4)
 
 
+def test_beyond_a_prior_the_label_stands_on_the_product_of_the_two(
+    model: Any, vocabulary: Model, trie: TitleTrie
+) -> None:
+    """And the teacher, which is the prior, on the prior alone."""
+    teacher, week, brute = log_priors(trie.n_items), rows_of(trie), BruteForce(model, vocabulary, trie)
+    product = teacher + week
+    product = product - np.logaddexp.reduce(product, axis=1, keepdims=True)
+    batch = collator(trie, vocabulary, prior_of(trie), offsets_of(trie)).collate(score_all(trie))
+    objective, weight = TitleLoss(model, "residual", 0.3), {"tau": 0.4, "lambda_": 0.9}
+    with torch.no_grad():
+        objective.tau.fill_(weight["tau"])
+        objective.lambda_.fill_(weight["lambda_"])
+        found = objective(batch)
+        truth = [brute.nats(position, prior=product[position], **weight) for position in range(trie.n_items)]
+        soft = 0.0
+        for position in range(trie.n_items):
+            for log_probs, shares, _ in brute.steps(position, prior=teacher[position], **weight):
+                soft -= float((shares.float() * log_probs).sum())
+    assert found.hard_loss.tolist() == pytest.approx(truth, abs=1e-3)
+    assert float(found.loss) == pytest.approx(0.7 * sum(truth) + 0.3 * soft, rel=1e-4)
+
+
 def test_wide_and_padded_nodes_give_the_same_loss_and_gradient(
     model: Any, vocabulary: Model, trie: TitleTrie, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
         ('prompt = "genrec-1"', 'prompt = "genrec-1" has one target per sequence: it needs data.targets = "last"'),
         ('[objective]\nkind = "vocabulary"\ndistill = 0.5', 'objective.distill needs objective.kind = "catalog"'),
         (
-            '[objective]\nkind = "residual"\nteacher = "mixture"',
-            'objective.teacher = "mixture" needs objective.kind = "catalog"',
+            '[objective]\nkind = "vocabulary"\nteacher = "taste"',
+            'objective.teacher = "taste" needs objective.kind = "catalog"',
         ),
         (
             '[objective]\nkind = "vocabulary"\noffset = "week"',
