@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from genrec_edge.catalog import titles
 from genrec_edge.convert.films import sources
 from genrec_edge.datasets import movietweetings
-from genrec_edge.datasets.join_facts import matching_film
+from genrec_edge.datasets.films_by_title import FilmsByTitle
 from genrec_edge.prior.open_likes import RATED, SCHEMA, TALKED
 from genrec_edge.storage.files import atomic_write
 
@@ -59,9 +59,7 @@ def rated_sets(films: Iterable[_LikedFilm], films_path: Path) -> Iterator[list[i
 
 def talked_sets(films: Iterable[_LikedFilm]) -> Iterator[list[int]]:
     """Yield what somebody liked in each dialogue of ReDial, as places of films, in the order of dialogues."""
-    by_key: defaultdict[str, list[_LikedFilm]] = defaultdict(list)
-    for film in films:
-        by_key[titles.key(film.title)].append(film)
+    by_title = FilmsByTitle(films)
     for line in sources.text("redial/dialogues.jsonl.xz").splitlines():
         dialogue = json.loads(line)
         answers = [dialogue[who] or {} for who in ("seekerAnswers", "recommenderAnswers")]
@@ -69,8 +67,7 @@ def talked_sets(films: Iterable[_LikedFilm]) -> Iterator[list[int]]:
         found = set()
         for number in liked & dialogue["movies"].keys():
             title, year = titles.split_year(titles.clean(_SPACES.sub(" ", dialogue["movies"][number])))
-            same_title = by_key[titles.key(title)] if year is not None else []
-            match = matching_film(_LikedFilm(0, "", title, year), same_title)
+            match = by_title.find(title, year)
             if match is not None:
                 found.add(match.place)
         yield sorted(found)

@@ -1,18 +1,17 @@
 """Adds facts of the shipped film catalog to the items of a data set: genres, people, countries and languages.
 
-An item matches a film with the same title and year, or with a year that differs by one if that is the only such film:
-catalogs disagree about films that were shown at a festival first. Items without a film keep their own facts.
+An item is the film that `films_by_title` finds. Items without a film keep their own facts.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from genrec_edge.catalog import writer
 from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.catalog.titles import key
+from genrec_edge.datasets.films_by_title import FilmsByTitle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
     from genrec_edge.records import Item
 
 _COLUMNS = ("genres", "director", "cast", "country", "language", "runtime")
-
-
-class _Dated(Protocol):
-    @property
-    def year(self) -> int | None: ...
-
-
-_Film = TypeVar("_Film", bound=_Dated)
 
 
 def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) -> Path:
@@ -48,16 +39,14 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
     joined = work / "items.jsonl"
     with Catalog.open(own) as table, Catalog.open(default_catalog_path()) as films:
         rows = [row for row, _, _ in table.titles()]
-        keys = {row: title_key for row, title_key, _ in table.title_keys()}
-        films_by_key: dict[str, list[Item]] = {}
-        for film in films.by_keys(keys.values()):
-            films_by_key.setdefault(key(film.title), []).append(film)
-        film_rows = [film.row for same_key in films_by_key.values() for film in same_key]
+        same_titles = films.by_keys(title_key for _, title_key, _ in table.title_keys())
+        by_title = FilmsByTitle(same_titles)
+        film_rows = [film.row for film in same_titles]
         lists = films.list_values(film_rows, [column for column in _COLUMNS if column in films.list_columns])
         own_lists = table.list_values(rows, table.list_columns)
         with joined.open("w", encoding="utf-8") as file:
             for item in table.items(rows):
-                match = matching_film(item, films_by_key.get(keys[item.row], []))
+                match = by_title.find(item.title, item.year)
                 facts = _own_facts(item, own_lists, names)
                 if match is not None:
                     facts |= {column: value for column, value in _film_facts(match, lists).items() if value}
@@ -65,13 +54,6 @@ def with_facts(items: Path, work: Path, names: Mapping[str, Mapping[str, str]]) 
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     own.unlink()
     return joined
-
-
-def matching_film(item: _Dated, films: list[_Film]) -> _Film | None:
-    """Return the film that an item is, among those with its title, or None if none or several match."""
-    same = [film for film in films if film.year == item.year]
-    near = same or [film for film in films if abs((film.year or 0) - (item.year or 0)) <= 1]
-    return near[0] if len(near) == 1 else None
 
 
 def _film_facts(film: Item, lists: Mapping[tuple[int, str], list[str]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads MovieTweetings: ratings of films out of tweets. Its items are all films that come with the package.
 
 The film of an event is the film of the package with its IMDb id, else one that has no IMDb id there and the same title
-and year, as in `join_facts.matching_film`; a film with another IMDb id is another film. Events of all other films have
+and year, as `films_by_title` finds it; a film with another IMDb id is another film. Events of all other films have
 the title as their item, so that whoever reads them can say what was left out.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genrec_edge.catalog.default_catalog import shipped_films_path
-from genrec_edge.catalog.titles import key, split_year
+from genrec_edge.catalog.titles import split_year
 from genrec_edge.datasets.events import EventOptions
+from genrec_edge.datasets.films_by_title import FilmsByTitle
 from genrec_edge.datasets.folder import COLUMNS
-from genrec_edge.datasets.join_facts import matching_film
 from genrec_edge.datasets.source_files import SourceTables
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _IMDB_ID = re.compile(r"tt\d+")
 @dataclass(frozen=True, slots=True)
 class _Film:
     id: str
+    title: str
     year: int | None
 
 
@@ -60,13 +61,14 @@ def item_ids(movies: Path, films: Path) -> dict[str, str]:
     MovieTweetings writes IMDb's "tt0054890" as "0054890". Where two films have a title and a year, the id is added.
     """
     known: set[str] = set()
-    without_imdb_id: dict[str, list[_Film]] = {}
+    without_imdb_id: list[_Film] = []
     with lzma.open(films, "rt", encoding="utf-8") as file:
         for line in file:
             film = json.loads(line)
             known.add(film["id"])
             if not _IMDB_ID.match(film["id"]):
-                without_imdb_id.setdefault(key(film["title"]), []).append(_Film(film["id"], film.get("year")))
+                without_imdb_id.append(_Film(film["id"], film["title"], film.get("year")))
+    by_title = FilmsByTitle(without_imdb_id)
     rated = list(_rows(movies))
     n_titled = Counter(titled for _, titled, _ in rated)
     found = {}
@@ -76,8 +78,7 @@ def item_ids(movies: Path, films: Path) -> dict[str, str]:
             found[number] = imdb_id
             continue
         title, year = split_year(titled)
-        same_title = without_imdb_id.get(key(title), []) if year is not None else []
-        match = matching_film(_Film(imdb_id, year), same_title)
+        match = by_title.find(title, year)
         name = titled if n_titled[titled] == 1 else f"{titled} {imdb_id}"
         found[number] = name if match is None else match.id
     return found

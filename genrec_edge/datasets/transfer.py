@@ -9,9 +9,8 @@ import numpy as np
 
 from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.catalog.titles import key
+from genrec_edge.datasets.films_by_title import FilmsByTitle
 from genrec_edge.datasets.folder import read_items
-from genrec_edge.datasets.join_facts import matching_film
 from genrec_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def among_shipped_films(dataset: Dataset) -> tuple[Dataset, str]:
     """Return a data set whose items are the films that come with the package, and a line on what was found.
 
-    An item is the film with its title and year, as `join_facts.matching_film` finds it. Events of other items are left
+    An item is the film with its title and year, as `films_by_title` finds it. Events of other items are left
     out.
 
     Raises:
@@ -63,18 +62,11 @@ def among_shipped_films(dataset: Dataset) -> tuple[Dataset, str]:
 
 def _places(dataset: Dataset, films: Sequence[Item]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the place among films of each item of a data set, (n_items,), -1 where there is none."""
-    by_key: dict[str, list[Item]] = {}
-    for film in films:
-        by_key.setdefault(key(film.title), []).append(film)
+    by_title = FilmsByTitle(films)
     place_of_row = {film.row: place for place, film in enumerate(films)}
     places = np.full(dataset.n_items, -1, np.int64)
     for i, (title, year) in enumerate(dataset.titles):
-        match = None if year is None else matching_film(_Titled(year), by_key.get(key(title), []))
+        match = by_title.find(title, year)
         if match is not None:
             places[i] = place_of_row[match.row]
     return places
-
-
-class _Titled:
-    def __init__(self, year: int) -> None:
-        self.year: int | None = year

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from genrec_edge.catalog.reader import Catalog
-from genrec_edge.coordinates import CatalogRow
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.intent_phrases import VAGUE_PHRASES
-from genrec_edge.datasets.join_facts import matching_film
-from genrec_edge.records import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +25,3 @@ def test_most_events_are_about_films_with_facts_and_the_others_keep_their_own(ml
     assert len(genres) == 1680  # two are of an unknown genre
     spelled = {genre for values in genres.values() for genre in values}
     assert spelled <= set(VAGUE_PHRASES)  # the genres of the films
-
-
-def test_a_film_is_the_one_of_its_year_or_the_only_one_near_it() -> None:
-    item = Item(CatalogRow(1), "a", "Heat", 1995)
-    here, near, far = (Item(CatalogRow(n), str(n), "Heat", year) for n, year in enumerate((1995, 1996, 1986)))
-    assert matching_film(item, [far, near, here]) is here
-    assert matching_film(item, [far, near]) is near
-    assert matching_film(item, [far]) is None
-    assert matching_film(item, [near, near]) is None
-    assert matching_film(item, []) is None
