@@ -40,18 +40,18 @@ def load(catalog: Catalog, trie: TitleTrie, check: Callable[[], object] = lambda
         LockedError: another process has been reading facts for ten minutes.
     """
     folder = MadeFolder("the index of facts", facts_path(catalog, trie), fact_files.read, fact_files.write)
-    known = folder.peek()
-    if known is not None and known.made_for == trie.key:
-        return known.index
-    with folder.writing(check) as can_write:
-        known = folder.read()
-        if known is not None and known.made_for == trie.key:
-            return known.index
+
+    def make() -> KeptFacts:
         log.info("building the index of facts of %s", catalog.path)
-        made = KeptFacts(trie.key, fact_table.read(catalog, trie.rows, check))
-        is_kept = can_write and catalog.revision == trie.key.revision and folder.keep(made)
-    known = folder.peek() if is_kept else None  # a large one is mapped: no memory of its own
-    return made.index if known is None or known.made_for != trie.key else known.index
+        return KeptFacts(trie.key, fact_table.read(catalog, trie.rows, check))
+
+    found = folder.get(
+        lambda kept: kept.made_for == trie.key,
+        make,
+        on_wait=check,
+        may_keep=lambda: catalog.revision == trie.key.revision,
+    )
+    return found.index
 
 
 def facts_path(catalog: Catalog, trie: TitleTrie) -> Path:

@@ -77,19 +77,13 @@ def load(catalog: Catalog, trie: TitleTrie, check: Callable[[], object] = lambda
     folder = MadeFolder("the index of liked sets", path, _read, _write)
     sha256 = _likes_sha256()
 
-    def fitting(kept: _Kept | None) -> ItemLikes | None:
-        fits = kept is not None and kept.made_for == trie.key and kept.likes_sha256 == sha256
-        return kept.item_likes if fits and kept is not None else None
-
-    if (found := fitting(folder.peek())) is not None:
-        return found
-    with folder.writing(check) as can_write:
-        if (found := fitting(folder.read())) is not None:
-            return found
-        made = _find(catalog, trie.rows)
-        if can_write and catalog.revision == trie.key.revision:
-            folder.keep(_Kept(trie.key, sha256, made))
-    return made
+    found = folder.get(
+        lambda kept: kept.made_for == trie.key and kept.likes_sha256 == sha256,
+        lambda: _Kept(trie.key, sha256, _find(catalog, trie.rows)),
+        on_wait=check,
+        may_keep=lambda: catalog.revision == trie.key.revision,
+    )
+    return found.item_likes
 
 
 def _find(catalog: Catalog, rows: NDArray[np.int64]) -> ItemLikes:

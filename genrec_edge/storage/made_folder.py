@@ -40,6 +40,37 @@ class MadeFolder(Generic[_Made]):
     read_from: Callable[[Path], _Made | None]
     write_to: Callable[[_Made, Path], None]
 
+    def get(
+        self,
+        fits: Callable[[_Made], bool],
+        make: Callable[[], _Made],
+        *,
+        on_wait: Callable[[], object] = lambda: None,
+        may_keep: Callable[[], bool] = lambda: True,
+    ) -> _Made:
+        """Return what the folder holds if it fits, else what is made, which is kept.
+
+        Args:
+            fits: whether what a folder holds is what is asked for.
+            make: makes it.
+            on_wait: called several times a second while another process makes it; it may raise.
+            may_keep: called when it is made, whether it is still worth keeping.
+
+        Raises:
+            LockedError: another process has been at it for ten minutes.
+        """
+        known = self.peek()
+        if known is not None and fits(known):
+            return known
+        with self.writing(on_wait) as can_write:
+            known = self.read()
+            if known is not None and fits(known):
+                return known
+            made = make()
+            is_kept = can_write and may_keep() and self.keep(made)
+        known = self.peek() if is_kept else None  # a large one is mapped: no memory of its own
+        return made if known is None or not fits(known) else known
+
     def peek(self) -> _Made | None:
         """Return what the folder holds, None if it cannot be used: another process may be about to replace it."""
         with suppress(DamagedArraysError):
