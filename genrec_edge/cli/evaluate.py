@@ -208,7 +208,7 @@ def evaluate(
             users=users,
             target=target,
             candidates=candidates,
-            negatives=negatives_of(negatives, dataset, asked, min_age),
+            negatives=negatives_of(negatives, dataset, asked, min_age, transfer=transfer),
             old=old,
             conditioner=conditioner,
             seed=seed,

@@ -79,11 +79,12 @@ def baseline_rankers(
 
 
 def negatives_of(
-    name: str, dataset: Dataset, split: Split, min_age: int | None = None
+    name: str, dataset: Dataset, split: Split, min_age: int | None = None, *, transfer: bool = False
 ) -> tuple[str, ScoresOf] | WeekPopularity | None:
     """Return what chooses the negatives: None for "random", else the popularity of a week, or the best of a baseline.
 
-    `min_age` is that of the targets: what is drawn by the popularity of a week is at least as old.
+    `min_age` is that of the targets: what is drawn by the popularity of a week is at least as old. With `transfer` a
+    baseline sees no event, as in `baseline_rankers`.
 
     Raises:
         UsageError: there is no such baseline.
@@ -95,7 +96,7 @@ def negatives_of(
     if name not in _SCORED:
         message = f"`negatives` must be {RANDOM}, {WEEK_POPULARITY} or the name of a baseline, got {name!r}"
         raise UsageError(message, hint=f"known: {', '.join([RANDOM, WEEK_POPULARITY, *_SCORED])}")
-    return name, _fitted(name, dataset, split)
+    return name, _fitted(name, dataset, split, transfer=transfer)
 
 
 def conditioner_of(

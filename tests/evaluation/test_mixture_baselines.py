@@ -87,3 +87,14 @@ def test_a_model_may_be_asked_with_the_mixture(
     expected = {item: nats + 2 * mixture[item] for item, nats in alone.items()}
     assert added == pytest.approx(expected, abs=1e-3, rel=1e-5)
     assert names == ["tiny-llama", "tiny-llama + 2 mixture"]
+
+
+@pytest.mark.parametrize("name", ["liked", "mixture"])
+def test_negatives_of_a_transfer_are_chosen_without_events(name: str, dataset: Dataset, split: Split) -> None:
+    """By what the baseline of that name says in the same evaluation."""
+    for transfer in (False, True):
+        chosen = negatives_of(name, dataset, split, transfer=transfer)
+        assert isinstance(chosen, tuple)
+        scores = chosen[1](HISTORY)
+        expected = scores_of(name, dataset, split, transfer=transfer)
+        assert [scores[item] for item in OUTSIDE] == pytest.approx(list(expected), rel=1e-6)
