@@ -46,7 +46,7 @@ def evaluate(
             help="What --prior-weight weighs, counted from the training part of the split; the mixture also has facts "
             "in common, liked sets and how well known items are."
         ),
-    ] = "sequence",
+    ] = "mixture",
     prior_weight: Annotated[
         list[float] | None,
         typer.Option(

@@ -203,7 +203,8 @@ def test_splits_and_protocols(small_data: Path, options: list[str], kind: str, n
 
 def test_a_prior_is_counted_from_the_training_part(small_data: Path, tiny_llama: Path) -> None:
     options = ["--data", str(small_data), "--model", str(tiny_llama), "--threads", "1", "--baselines", "prior"]
-    document = run_json(*options, "--prior-weight", "0", "--prior-weight", "1000", "--target", "validation")
+    weights = ["--prior", "sequence", "--prior-weight", "0", "--prior-weight", "1000"]
+    document = run_json(*options, *weights, "--target", "validation")
     prior, alone, fused = document["systems"]
     assert [alone["name"], fused["name"]] == ["tiny-llama", "tiny-llama + 1000 sequence"]
     found = [system["metrics"]["ndcg@10"]["mean"] for system in (prior, alone, fused)]
@@ -214,7 +215,7 @@ def test_a_prior_is_counted_from_the_training_part(small_data: Path, tiny_llama:
 
 def test_the_mixture_is_counted_from_the_training_part(small_data: Path, tiny_llama: Path) -> None:
     options = ["--data", str(small_data), "--model", str(tiny_llama), "--threads", "1", "--baselines", "mixture"]
-    document = run_json(*options, "--prior", "mixture", "--prior-weight", "1000", "--target", "validation")
+    document = run_json(*options, "--prior-weight", "1000", "--target", "validation")
     mixture, fused = document["systems"]
     assert (mixture["name"], fused["name"]) == ("mixture", "tiny-llama + 1000 mixture")
     assert fused["metrics"] == mixture["metrics"]  # the model only chooses among equals any more
