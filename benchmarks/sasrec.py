@@ -15,6 +15,7 @@ and .3 has .098; at dropout .5, length 50 has .112 and 30 has .1125; width 128 a
 from __future__ import annotations
 
 import argparse
+import math
 import time
 import warnings
 from pathlib import Path
@@ -24,9 +25,11 @@ import numpy as np
 import torch
 
 from genrec_edge.datasets.folder import load
-from genrec_edge.datasets.splits import k_core, leave_one_out
+from genrec_edge.datasets.ratings import rated_at_least
+from genrec_edge.datasets.splits import k_core, split_of
 from genrec_edge.evaluation.external_scores import save_scores
 from genrec_edge.evaluation.metrics import hit, ndcg, rank_of
+from genrec_edge.evaluation.protocol import cases_of
 from genrec_edge.evaluation.significance import estimate
 
 with warnings.catch_warnings():
@@ -197,16 +200,18 @@ def ranks_of(model: SASRec, histories: Sequence[NDArray[np.int32]], targets: NDA
 
 
 def main() -> None:
-    """Train on a data set's leave-one-out split and print the metrics of its test items."""
+    """Train on a data set's split and print the metrics of its test items."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="ml-100k")
     parser.add_argument("--ties", choices=("file", "item"), default="file")
+    parser.add_argument("--split", choices=("leave-one-out", "time"), default="leave-one-out")
+    parser.add_argument("--min-rating", type=float, default=-math.inf, help="events rated lower are left out")
     parser.add_argument("--k-core", type=int, default=5, help="0 keeps all events")
     parser.add_argument("--out", type=Path, help="a .npz for `genrec-edge evaluate --scores sasrec=FILE`")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    dataset = load(options.data)
-    split = leave_one_out(k_core(dataset, options.k_core) if options.k_core else dataset, options.ties)
+    dataset = rated_at_least(load(options.data), options.min_rating)
+    split = split_of(k_core(dataset, options.k_core) if options.k_core else dataset, options.split, options.ties)
     started = time.perf_counter()
     model = SASRec(
         seed=options.seed,
@@ -214,16 +219,13 @@ def main() -> None:
     )
     model.fit(split.train, split.n_items, split.validation)
     print(f"trained in {time.perf_counter() - started:.0f} s", split.card())
-    histories = [
-        np.append(split.train[u], split.validation[u]) if split.validation[u] >= 0 else split.train[u]
-        for u in split.users
-    ]
+    cases = cases_of(split)
     if options.out:
         scores = np.full((dataset.n_users, split.n_items), np.nan, np.float32)
-        for user, history in zip(split.users.tolist(), histories, strict=True):
+        for user, history in zip(cases.users.tolist(), cases.histories, strict=True):
             scores[user] = model.scores(history)
         save_scores(options.out, scores, split)
-    ranks = ranks_of(model, histories, split.test[split.users])
+    ranks = ranks_of(model, cases.histories, cases.targets)
     print("HR@10", estimate(hit(ranks, 10)))
     print("NDCG@10", estimate(ndcg(ranks, 10)))
 
