@@ -10,6 +10,7 @@ from genrec_edge.convert.checkpoint.gguf_writer import write_gguf
 from genrec_edge.convert.lora.merge import merge_adapters
 from genrec_edge.convert.lora.peft_reader import read_adapter
 from genrec_edge.convert.pipeline.metadata import model_metadata
+from genrec_edge.datasets.negatives import WeekPopularity
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.metrics import hit, ndcg
 from genrec_edge.evaluation.prior_term import PriorTerm
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
     from genrec_edge.datasets.split import Split
 
 K = 10
+_N_NEGATIVES = 99
 
 
 def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, job: TrainJob) -> dict[str, float]:
-    """Return HR@10 and NDCG@10 on the validation items of some users: all items ranked, seen ones removed.
+    """Return HR@10 and NDCG@10 on the validation items of some users, seen ones removed.
 
+    All items are ranked; after training beyond what the week says, the item among 99 drawn by its week.
     The merged model is written into the folder `adapter`, and removed afterwards.
     """
     gguf_path = adapter / "look.gguf"
@@ -44,13 +47,23 @@ def validate(base: Checkpoint, adapter: Path, dataset: Dataset, split: Split, jo
     checkpoint = merge_adapters(base, [peft_adapter])
     with atomic_write(gguf_path) as file:
         write_gguf(checkpoint, file, model_metadata(checkpoint, [peft_adapter], "validate", "LicenseRef-none"))
-    cases = cases_of(split, target="validation", users=job.recipe.validation.users, seed=job.recipe.seed)
+    settings, is_beyond_week = job.recipe.validation, job.recipe.objective.offset == "week"
+    cases = cases_of(
+        split,
+        target="validation",
+        users=settings.users,
+        candidates=_N_NEGATIVES if is_beyond_week else None,
+        week_popularity=WeekPopularity(dataset) if is_beyond_week else None,
+        seed=job.recipe.seed,
+    )
     prior = None
     if job.recipe.objective.kind == "residual":
         prior = PriorTerm(job.recipe.objective.teacher, _log_prob(dataset, split, job), None)
     model_file = resolve_model(gguf_path, ModelStore())
     with LlmRanker(model_file, dataset, prior=prior, n_threads=job.n_threads) as ranker:
-        rankings = zip(ranker.rank_many(cases.histories, K), cases.targets.tolist(), strict=True)
+        rankings = zip(
+            ranker.rank_many(cases.histories, K, candidates=cases.candidates), cases.targets.tolist(), strict=True
+        )
         ranks = np.array([ranked.rank_of(target) for ranked, target in rankings])
     gguf_path.unlink()
     return {f"hr@{K}": float(hit(ranks, K).mean()), f"ndcg@{K}": float(ndcg(ranks, K).mean())}

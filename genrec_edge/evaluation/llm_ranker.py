@@ -17,7 +17,7 @@ from genrec_edge.decoding.free_text import generate_lines
 from genrec_edge.engine.evaluator import EngineUsage
 from genrec_edge.errors import UsageError
 from genrec_edge.evaluation.conditioning import Conditioning
-from genrec_edge.evaluation.ranker import FIT_FIRST, Ranking, align_inputs, allowed_items
+from genrec_edge.evaluation.ranker import FIT_FIRST, AskedInput, Ranking, align_inputs, allowed_items
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.options import OpenOptions
 from genrec_edge.serving.config import threads_or_default
@@ -166,6 +166,7 @@ class LlmRanker:
         *,
         candidates: NDArray[np.int32] | None = None,
         conditioning: Conditioning | None = None,
+        at: float | None = None,
     ) -> Ranking:
         """Return the k best items after a history, or all candidates if these are fewer.
 
@@ -174,12 +175,14 @@ class LlmRanker:
             k: how many; at most `N_TEXTS` with free text.
             candidates: item indexes to rank; None for all.
             conditioning: what the prompt contains; None for the history.
+            at: the time, in seconds, for a prior that depends on it.
         """
         (ranking,) = self.rank_many(
             [history],
             k,
             candidates=None if candidates is None else [candidates],
             conditioning=None if conditioning is None else [conditioning],
+            times=None if at is None else [at],
         )
         return ranking
 
@@ -190,25 +193,23 @@ class LlmRanker:
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
         conditioning: Sequence[Conditioning] | None = None,
+        times: Sequence[float] | None = None,
     ) -> Iterator[Ranking]:
         """Yield `rank` of each history, in order."""
 
-        def answer(
-            session: Session, case: tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]
-        ) -> Ranking:
-            history, own_candidates, own_conditioning = case
-            shown = own_conditioning or Conditioning(history, (), (), None)
-            allowed = allowed_items(self._dataset.n_items, history, own_candidates)
+        def answer(session: Session, asked: AskedInput) -> Ranking:
+            shown = asked.conditioning or Conditioning(asked.history, (), (), None)
+            allowed = allowed_items(self._dataset.n_items, asked.history, asked.candidates)
             if self._decode == "free":
-                return self._free_text(session, history, shown, k, allowed)
-            return self._search(session, history, shown, k, allowed)
+                return self._free_text(session, asked.history, shown, k, allowed)
+            return self._search(session, asked, shown, k, allowed)
 
-        yield from self._sessions.map(answer, align_inputs(histories, candidates, conditioning))
+        yield from self._sessions.map(answer, align_inputs(histories, candidates, conditioning, times))
 
     def _search(
         self,
         session: Session,
-        history: NDArray[np.int32],
+        asked: AskedInput,
         conditioning: Conditioning,
         k: int,
         allowed: NDArray[np.bool_],
@@ -220,7 +221,7 @@ class LlmRanker:
         bias = np.where(allowed, 0.0, -np.inf)
         if self._fit_first and conditioning.matches_intent is not None:
             bias = bias + np.where(conditioning.matches_intent, _FIT_FIRST_NATS, 0.0)
-        fused = self._fused_scores(conditioning.visible_history(history))
+        fused = self._fused_scores(conditioning.visible_history(asked.history), asked.time)
         search = session.search(bias[self._item_at], min(k, int(allowed.sum())), fused)
         answer = search.exact(logits, Budget())
         return Ranking(
@@ -232,9 +233,9 @@ class LlmRanker:
             seconds=time.perf_counter() - started,
         )
 
-    def _fused_scores(self, history: NDArray[np.int32]) -> FusedScores | None:
-        """Return what the prior adds after what the prompt has of a history."""
-        return None if self._prior is None else self._prior.fused_scores(history, self._item_at, self._learned)
+    def _fused_scores(self, history: NDArray[np.int32], at: float | None) -> FusedScores | None:
+        """Return what the prior adds after what the prompt has of a history, at a time."""
+        return None if self._prior is None else self._prior.fused_scores(history, self._item_at, self._learned, at)
 
     def _below(self) -> list[float] | None:
         """Return tau and lambda of a prior that goes below the logits, None for others."""

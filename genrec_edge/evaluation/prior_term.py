@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genrec_edge.evaluation.ranker import scores_at
 from genrec_edge.serving.score_fusion import FusedScores, LearnedPrior
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class PriorTerm:
     weight: float | None
 
     def fused_scores(
-        self, history: NDArray[np.int32], item_at: NDArray[np.int32], learned: LearnedPrior | None
+        self, history: NDArray[np.int32], item_at: NDArray[np.int32], learned: LearnedPrior | None, at: float | None
     ) -> FusedScores:
         """Return what the prior adds after a history, by position of the trie.
 
@@ -38,6 +39,7 @@ class PriorTerm:
             history: item indexes, oldest first.
             item_at: (n_positions,) the item at each position of the trie.
             learned: the prior that a model was tuned with; None for other models.
+            at: the time, in seconds, None where it is not known.
 
         Raises:
             ValueError: neither a weight nor a model that was tuned with a prior.
@@ -45,9 +47,8 @@ class PriorTerm:
         if self.weight is None and learned is None:
             raise ValueError("a prior without a weight needs a model that was tuned with it")
         weight = 1.0 if self.weight is None else self.weight
-        return FusedScores.of_prior(
-            self.log_prob(history)[item_at], weight, learned if self.is_below(learned) else None
-        )
+        log_prob = scores_at(self.log_prob, history, at)[item_at]
+        return FusedScores.of_prior(log_prob, weight, learned if self.is_below(learned) else None)
 
     def is_below(self, learned: LearnedPrior | None) -> bool:
         """Return whether it goes below the logits of a model that was tuned as `learned` says."""

@@ -38,6 +38,7 @@ class EvaluationCases:
         histories: item indexes of each user, oldest first.
         candidates: item indexes to rank for each user, ascending, the target among them; None for all items.
         conditioning: what the prompt contains for each user; None for the history alone.
+        times: (n,) float64 seconds, when each user is asked: that of the target's event; None where it is not known.
     """
 
     users: NDArray[np.int32]
@@ -45,6 +46,7 @@ class EvaluationCases:
     histories: tuple[NDArray[np.int32], ...]
     candidates: tuple[NDArray[np.int32], ...] | None
     conditioning: tuple[Conditioning, ...] | None = None
+    times: NDArray[np.float64] | None = None
 
 
 def cases_of(
@@ -108,7 +110,8 @@ def cases_of(
     conditioning = None
     if conditioner is not None:
         conditioning = tuple(map(conditioner.condition, chosen.tolist(), histories, targets.tolist()))
-    return EvaluationCases(chosen.astype(np.int32), targets, histories, candidate_lists, conditioning)
+    times = split.times[target][chosen] if target in split.times else None
+    return EvaluationCases(chosen.astype(np.int32), targets, histories, candidate_lists, conditioning, times)
 
 
 def _candidates(

@@ -66,6 +66,28 @@ class Ranking:
         return rank_of(self.scores, int(places[0])) if len(places) else np.inf
 
 
+@dataclass(frozen=True, slots=True)
+class TimedScores:
+    """Scores that depend on when they are asked for: `at` returns the function from a history to the scores at a time.
+
+    Without a time, it is that of the last training event.
+    """
+
+    at: Callable[[float | None], Callable[[NDArray[np.int32]], NDArray[np.float64]]]
+
+    def __call__(self, history: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the scores after a history, (n_items,), without a time."""
+        return self.at(None)(history)
+
+
+def scores_at(
+    scores_of: Callable[[NDArray[np.int32]], NDArray[Any]], history: NDArray[np.int32], time: float | None
+) -> NDArray[np.float64]:
+    """Return the scores after a history at a time, (n_items,)."""
+    own = scores_of.at(time) if isinstance(scores_of, TimedScores) else scores_of
+    return np.asarray(own(history), np.float64)
+
+
 class ScoreRanker:
     """A system that gives every item a score, such as a baseline. Use it in a `with` block.
 
@@ -100,11 +122,15 @@ class ScoreRanker:
         *,
         candidates: NDArray[np.int32] | None = None,
         conditioning: Conditioning | None = None,
+        at: float | None = None,
     ) -> Ranking:
-        """Return the k items with the highest scores; of equal ones, those of lower index. Words are unused."""
+        """Return the k items with the highest scores; of equal ones, those of lower index. Words are unused.
+
+        `at` is the time, in seconds, for scores that depend on it.
+        """
         started = time.perf_counter()
         visible = history if conditioning is None else conditioning.visible_history(history)
-        scores = np.asarray(self._scores_of(visible), np.float64)
+        scores = scores_at(self._scores_of, visible, at)
         if self._fit_first and conditioning is not None and conditioning.matches_intent is not None:
             scores = scores + np.where(conditioning.matches_intent, 1 + np.ptp(scores), 0)
         scores = np.where(allowed_items(len(scores), history, candidates), scores, -np.inf)
@@ -122,10 +148,13 @@ class ScoreRanker:
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
         conditioning: Sequence[Conditioning] | None = None,
+        times: Sequence[float] | None = None,
     ) -> Iterator[Ranking]:
         """Yield `rank` of each history, in order."""
-        for history, own_candidates, own_conditioning in align_inputs(histories, candidates, conditioning):
-            yield self.rank(history, k, candidates=own_candidates, conditioning=own_conditioning)
+        for asked in align_inputs(histories, candidates, conditioning, times):
+            yield self.rank(
+                asked.history, k, candidates=asked.candidates, conditioning=asked.conditioning, at=asked.time
+            )
 
     def __enter__(self) -> Self:
         self._scores_of = self._fit()
@@ -146,12 +175,27 @@ def allowed_items(n_items: int, history: NDArray[np.int32], candidates: NDArray[
     return allowed
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedInput:
+    """What a system is asked for one user: see `RankingSystem.rank_many`."""
+
+    history: NDArray[np.int32]
+    candidates: NDArray[np.int32] | None
+    conditioning: Conditioning | None
+    time: float | None
+
+
 def align_inputs(
     histories: Sequence[NDArray[np.int32]],
     candidates: Sequence[NDArray[np.int32]] | None,
     conditioning: Sequence[Conditioning] | None,
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32] | None, Conditioning | None]]:
-    """Yield each history with its candidates, None for all items, and its conditioning, None for the history alone."""
+    times: Sequence[float] | None,
+) -> Iterator[AskedInput]:
+    """Yield each history with its candidates, its conditioning and its time, None where there are none."""
     for i, history in enumerate(histories):
-        own_candidates = None if candidates is None else candidates[i]
-        yield history, own_candidates, None if conditioning is None else conditioning[i]
+        yield AskedInput(
+            history,
+            None if candidates is None else candidates[i],
+            None if conditioning is None else conditioning[i],
+            None if times is None else times[i],
+        )

@@ -70,6 +70,7 @@ class RankingSystem(Protocol):
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
         conditioning: Sequence[Conditioning] | None = None,
+        times: Sequence[float] | None = None,
     ) -> Iterator[Ranking]:
         """Yield a ranking of at most k items for each history, in order.
 
@@ -78,6 +79,7 @@ class RankingSystem(Protocol):
             k: the most items of a ranking.
             candidates: item indexes to rank for each history; None for all.
             conditioning: what the prompt contains for each history; None for the whole history.
+            times: when each is asked, in seconds; None where it is not known.
         """
         ...
 
@@ -249,6 +251,7 @@ def _rank(system: RankingSystem, cases: EvaluationCases, places: Sequence[int], 
         k,
         candidates=None if cases.candidates is None else [cases.candidates[place] for place in places],
         conditioning=None if cases.conditioning is None else [cases.conditioning[place] for place in places],
+        times=None if cases.times is None else [float(cases.times[place]) for place in places],
     )
 
 

@@ -5,6 +5,7 @@ Everything that is fitted here sees the training part of the split only.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,8 +17,8 @@ from genrec_edge.evaluation.baselines import BASELINES
 from genrec_edge.evaluation.conditioning import Conditioner
 from genrec_edge.evaluation.external_scores import read_scores
 from genrec_edge.evaluation.prior_term import PriorTerm
-from genrec_edge.evaluation.ranker import ScoreRanker
-from genrec_edge.prior.dataset_mixture import dataset_facts, dataset_likes, mixture_of, open_mixture
+from genrec_edge.evaluation.ranker import ScoreRanker, TimedScores, scores_at
+from genrec_edge.prior.dataset_mixture import dataset_facts, dataset_likes, mixture_of, open_mixture, training_events
 from genrec_edge.prior.model import PriorCounts, log_prob
 
 if TYPE_CHECKING:
@@ -154,9 +155,7 @@ def model_variants(
     counted = cache(
         lambda: _fitted(prior, dataset, split, transfer=transfer) if prior == MIXTURE else _prior_scores(prior, split)
     )
-
-    def scores_of(history: NDArray[np.int32]) -> NDArray[np.float64]:
-        return counted()(history).astype(np.float64, copy=False)
+    scores_of = TimedScores(lambda time: lambda history: scores_at(counted(), history, time))
 
     for weight in variants:
         yield "exact", None if weight == 0 else PriorTerm(prior, scores_of, weight)
@@ -172,11 +171,24 @@ def _fitted(name: str, dataset: Dataset, split: Split, *, transfer: bool = False
         liked = dataset_likes(dataset, None if transfer else split.train)
         return lambda history: liked.scores(history.tolist())
     if name == MIXTURE:
-        mixture = open_mixture(dataset) if transfer else mixture_of(dataset, split.train)
-        return lambda history: mixture.log_prob(history.tolist())
+        return _mixture_scores(dataset, split, transfer=transfer)
     baseline = BASELINES[name]()
     baseline.fit(split.train, split.n_items)
     return baseline.scores
+
+
+def _mixture_scores(dataset: Dataset, split: Split, *, transfer: bool) -> ScoresOf:
+    """Return the log-probabilities of the mixture of the training part, at any time, or of what the package brings."""
+    if transfer:
+        unseen = open_mixture(dataset)
+        return lambda history: unseen.log_prob(history.tolist())
+    mixture, events = mixture_of(dataset, split.train), training_events(dataset, split.train)
+
+    def at(time: float | None) -> ScoresOf:
+        timed = replace(mixture, recent=events.recent(time))
+        return lambda history: timed.log_prob(history.tolist())
+
+    return TimedScores(at)
 
 
 def _prior_scores(kind: PriorKind, split: Split) -> ScoresOf:

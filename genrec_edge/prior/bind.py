@@ -33,12 +33,14 @@ class BoundPrior:
         coefficients: of the sequence prior.
         position_of: the position of each row in the order.
         n_dropped: items of the prior that match no row.
+        recent: events with each row in the four weeks up to the last one, (n_rows,); None where they have no times.
     """
 
     counts: PriorCounts
     coefficients: Coefficients
     position_of: Mapping[int, int]
     n_dropped: int
+    recent: NDArray[np.int64] | None = None
 
     def log_prob(self, history_rows: NDArray[np.int64], kind: PriorKind) -> NDArray[np.float64]:
         """Return the log-probability of each row after a history, oldest first, (n_rows,) nats; see `prior.model`."""
@@ -54,7 +56,8 @@ def bind(prior: ItemPrior, catalog: Catalog, rows: NDArray[np.int64]) -> BoundPr
     positions = matching_positions(catalog, rows, prior.item_ids, prior.titles)
     counts = _reindexed(prior.counts, positions, len(rows))
     position_of = {row: position for position, row in enumerate(rows.tolist())}
-    return BoundPrior(counts, prior.card.coefficients, position_of, int((positions < 0).sum()))
+    recent = None if prior.recent is None else _reindexed_events(prior.recent, positions, len(rows))
+    return BoundPrior(counts, prior.card.coefficients, position_of, int((positions < 0).sum()), recent)
 
 
 def matching_positions(
@@ -95,14 +98,19 @@ def _row_of_year(same_title: Sequence[tuple[int | None, int]], year: int | None)
 def _reindexed(counts: PriorCounts, positions: NDArray[np.int64], n_positions: int) -> PriorCounts:
     """Return counts with each item at its new position, -1 for none; counts of items at one position are added."""
     has_position = positions >= 0
-    events = np.zeros(n_positions, np.int64)
-    np.add.at(events, positions[has_position], counts.events[has_position])
+    events = _reindexed_events(counts.events, positions, n_positions)
     matrix = counts.transitions
     kept = has_position[matrix.rows] & has_position[matrix.columns]
     transitions = SparseRows(
         positions[matrix.rows[kept]], positions[matrix.columns[kept]], matrix.values[kept], (n_positions, n_positions)
     )
     return PriorCounts(events, transitions, _reindexed_ease(counts.ease, positions, n_positions))
+
+
+def _reindexed_events(events: NDArray[np.int64], positions: NDArray[np.int64], n_positions: int) -> NDArray[np.int64]:
+    has_position, found = positions >= 0, np.zeros(n_positions, np.int64)
+    np.add.at(found, positions[has_position], events[has_position])
+    return found
 
 
 def _reindexed_ease(ease: EaseInverse, positions: NDArray[np.int64], n_positions: int) -> EaseInverse:

@@ -13,6 +13,7 @@ from genrec_edge.datasets.folder import FILES
 from genrec_edge.prior.content import write_hashes
 from genrec_edge.prior.db import PRIOR, ItemPrior, PriorCard
 from genrec_edge.prior.model import DEFAULT, Coefficients, PriorCounts
+from genrec_edge.prior.trend import TimedEvents
 from genrec_edge.storage.files import atomic_write, path_errors, refuse_existing, require_other_file
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ def build(
     require_other_file(path, [dataset.path / name for name in FILES])
     about = {"split": "all", "filters": list(dataset.filters)} if split is None else split.card()
     card = PriorCard(dataset.name, about, ties, coefficients)
-    prior = ItemPrior(card, dataset.item_ids, dataset.titles, PriorCounts.of(histories, dataset.n_items))
-    events: list[UserEvents] = []
+    counts = PriorCounts.of(histories, dataset.n_items)
+    recent, events = None, list[UserEvents]()
     if split is None:
+        recent = TimedEvents.of(dataset.timestamps, dataset.items, dataset.n_items).recent()
         times = group_by_user(dataset.timestamps, dataset.users, dataset.items, dataset.n_users, ties)[1]
         events = [UserEvents(*of_user, 0) for of_user in zip(dataset.user_ids, histories, times, strict=True)]
+    prior = ItemPrior(card, dataset.item_ids, dataset.titles, counts, recent)
     with (
         path_errors(path),
         atomic_write(path) as part,

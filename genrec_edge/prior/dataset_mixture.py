@@ -14,6 +14,7 @@ from genrec_edge.prior.known import known_shares
 from genrec_edge.prior.mixture import COUNTED, OPEN, Mixture, MixtureWeights
 from genrec_edge.prior.model import PriorCounts
 from genrec_edge.prior.open_likes import liked_sets, liked_sets_beside
+from genrec_edge.prior.trend import TimedEvents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,14 @@ def mixture_of(dataset: Dataset, histories: Sequence[NDArray[np.int32]], weights
     counts = PriorCounts.of(histories, dataset.n_items)
     facts, liked = dataset_facts(dataset), dataset_likes(dataset, histories)
     return Mixture(dataset.n_items, weights, facts, liked, _known(dataset), counts)
+
+
+def training_events(dataset: Dataset, histories: Sequence[NDArray[np.int32]]) -> TimedEvents:
+    """Return the events of a data set that are in the training histories of their users, in the order of time."""
+    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    trained = users * np.int64(dataset.n_items) + np.concatenate([np.empty(0, np.int64), *histories])
+    is_trained = np.isin(dataset.users * np.int64(dataset.n_items) + dataset.items, trained)
+    return TimedEvents.of(dataset.timestamps[is_trained], dataset.items[is_trained], dataset.n_items)
 
 
 def open_mixture(dataset: Dataset) -> Mixture:

@@ -25,6 +25,7 @@ from genrec_edge.prior.content import has_its_counts, read_transitions
 from genrec_edge.prior.cooccurrence import SparseRows
 from genrec_edge.prior.ease import EaseInverse
 from genrec_edge.prior.model import DECAYS, Coefficients, PriorCounts
+from genrec_edge.prior.trend import WINDOW_S, TimedEvents
 from genrec_edge.storage.sqlite import SqliteFormat
 
 if TYPE_CHECKING:
@@ -94,12 +95,15 @@ class ItemPrior:
         item_ids: of all items.
         titles: (title, year) of all items.
         counts: of all items.
+        recent: (n_items,) events with each item in the four weeks up to the last one; None where the file holds the
+            training part of a split, which has no times.
     """
 
     card: PriorCard
     item_ids: tuple[str, ...]
     titles: tuple[tuple[str, int | None], ...]
     counts: PriorCounts
+    recent: NDArray[np.int64] | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -117,6 +121,7 @@ class ItemPrior:
             items = connection.execute("SELECT id, title, year, n FROM items ORDER BY item").fetchall()
             ease = _read_ease(path, connection, len(items))
             table = checked_transitions(path, connection)
+            recent = _read_recent(connection, len(items))
         cells = table[:, :2].astype(np.int64)
         return cls(
             card=card,
@@ -127,7 +132,18 @@ class ItemPrior:
                 SparseRows(cells[:, 0], cells[:, 1], table[:, 2], (len(items), len(items))),
                 ease,
             ),
+            recent=recent,
         )
+
+
+def _read_recent(connection: sqlite3.Connection, n_items: int) -> NDArray[np.int64] | None:
+    """Return `ItemPrior.recent` of an open prior."""
+    (last,) = connection.execute("SELECT max(timestamp) FROM histories").fetchone()
+    if last is None:
+        return None
+    query = "SELECT item, timestamp FROM histories WHERE timestamp >= ?"
+    events = np.array(connection.execute(query, (last - WINDOW_S,)).fetchall(), np.float64)
+    return TimedEvents.of(events[:, 1], events[:, 0].astype(np.int64), n_items).recent()
 
 
 def checked_transitions(path: Path, connection: sqlite3.Connection) -> NDArray[np.float64]:

@@ -117,6 +117,7 @@ class CatalogIndexer:
             likes.liked,
             likes.known,
             None if own is None else own.counts,
+            None if own is None else own.recent,
         )
 
     def _unconditional(self, trie: TitleTrie, on_title: OnTitle) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import pytest
 
 from genrec_edge.evaluation.llm_ranker import LlmRanker
 from genrec_edge.evaluation.systems import baseline_rankers, model_variants, negatives_of
-from genrec_edge.prior.dataset_mixture import mixture_of, open_mixture
+from genrec_edge.prior.dataset_mixture import mixture_of, open_mixture, training_events
 from tests.support.mixtures import liked_by_loops
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def test_liked_sets_are_the_training_parts_of_the_users(dataset: Dataset, split:
 def test_the_mixture_is_that_of_the_training_part(dataset: Dataset, split: Split) -> None:
     found = scores_of("mixture", dataset, split)
     assert np.exp(found).sum() == pytest.approx(1)
-    truth = mixture_of(dataset, split.train).log_prob(HISTORY.tolist())[OUTSIDE]
+    recent = training_events(dataset, split.train).recent()
+    truth = replace(mixture_of(dataset, split.train), recent=recent).log_prob(HISTORY.tolist())[OUTSIDE]
     assert found.tolist() == pytest.approx(truth.tolist(), abs=1e-9)
     whole = mixture_of(dataset, [dataset.items[dataset.users == user] for user in range(dataset.n_users)])
     assert found.tolist() != pytest.approx(whole.log_prob(HISTORY.tolist())[OUTSIDE].tolist(), abs=1e-4)
@@ -98,3 +99,32 @@ def test_negatives_of_a_transfer_are_chosen_without_events(name: str, dataset: D
         scores = chosen[1](HISTORY)
         expected = scores_of(name, dataset, split, transfer=transfer)
         assert [scores[item] for item in OUTSIDE] == pytest.approx(list(expected), rel=1e-6)
+
+
+def test_the_mixture_knows_what_was_met_before_the_time_of_a_target(dataset: Dataset, split: Split) -> None:
+    """And a model that is asked with it, too: with a weight of 1000 it is ranked as the mixture ranks."""
+    trained = {(user, item) for user, own in enumerate(split.train) for item in own.tolist()}
+    events = [
+        (time, item)
+        for user, item, time in zip(dataset.users, dataset.items, dataset.timestamps, strict=True)
+        if (user, item) in trained
+    ]
+    times = sorted({time for time, _ in events})
+    asked, found = [times[0], times[len(times) // 2], times[-1] + 1.0], []
+    (system,) = baseline_rankers(["mixture"], dataset, split)
+    with system as ranker:
+        rankings = list(ranker.rank_many([HISTORY] * 3, 24, times=asked))
+    for time, ranking in zip(asked, rankings, strict=True):
+        recent = [0] * 24
+        for other, item in events:
+            recent[item] += time - 28 * 86400 <= other < time
+        truth = replace(mixture_of(dataset, split.train), recent=np.array(recent)).log_prob(HISTORY.tolist())
+        scores = dict(zip(ranking.items.tolist(), ranking.scores.tolist(), strict=True))
+        assert scores == pytest.approx({item: truth[item] for item in OUTSIDE}, abs=1e-9)
+        found.append(sum(recent))
+    assert found[0] == 0 < found[-1]
+    ((_, term),) = model_variants([], "mixture", [2.0], dataset, split)
+    assert term is not None
+    for time, ranking in zip(asked, rankings, strict=True):
+        fused = term.fused_scores(HISTORY, np.arange(24, dtype=np.int32), None, time)
+        assert [fused.bias[item] for item in ranking.items] == pytest.approx((2 * ranking.scores).tolist())

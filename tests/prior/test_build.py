@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genrec_edge.datasets.splits import leave_one_out
 from genrec_edge.errors import UsageError
 from genrec_edge.prior.build import build
 from genrec_edge.prior.db import ItemPrior
@@ -61,3 +62,17 @@ def test_a_prior_is_not_written_over_its_data(tmp_path: Path) -> None:
 def test_a_copy_of_a_prior_is_the_prior(prior_path: Path, tmp_path: Path) -> None:
     assert_same(ItemPrior.open(shutil.copy(prior_path, tmp_path / "copy.db")), ItemPrior.open(prior_path))
     assert ItemPrior.open(prior_path).card.coefficients == DEFAULT
+
+
+@pytest.mark.parametrize("days", [1, 10])
+def test_what_was_met_in_the_last_four_weeks_is_counted(days: int, tmp_path: Path) -> None:
+    """Of a split's training part, which has no times in the file, nothing is."""
+    events = [(f"u{i % 3}", i % N_ITEMS, i * days * 86400.0) for i in range(20)]
+    last = events[-1][2]
+    expected = [sum(item == i and last - 28 * 86400 <= time for _, item, time in events) for i in range(N_ITEMS)]
+    for prior in (built(tmp_path / "prior.db", events), ItemPrior.open(tmp_path / "prior.db")):
+        assert prior.recent is not None
+        assert prior.recent.tolist() == expected
+    split = leave_one_out(dataset_of(events), "file")
+    build(tmp_path / "part.db", dataset_of(events), split.train, "file", split=split)
+    assert ItemPrior.open(tmp_path / "part.db").recent is None

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from genrec_edge.prior.facts import FactIndex
 
-WEIGHTS = MixtureWeights(0.7, 0.4, 1.3, 0.6, 0.2)
+WEIGHTS = MixtureWeights(0.7, 0.4, 1.3, 0.6, 0.2, 0.35)
 FILMS = random_films(random.Random(4), N_ITEMS)
 KNOWN = [0.0, 0.1, 0.9, 1.0, 0.3, 0.3, 0.5]
+RECENT = [0, 3, 1, 0, 0, 2, 0]
 HISTORIES: tuple[list[int], ...] = ([], [2], [5, 0, 3], [1, 1, 4, 1], [6, 5, 4, 3, 2, 1])
 
 
@@ -41,7 +42,9 @@ def lists_of(rng: random.Random) -> list[list[int]]:
     return [[*found[0], 0], *found[1:-1], [5, *found[-1]], []]
 
 
-@pytest.mark.parametrize("there", ["facts", "liked", "known", "counts", "facts known", "facts liked known counts"])
+@pytest.mark.parametrize(
+    "there", ["facts", "liked", "known", "counts", "recent", "facts known", "facts liked known recent counts"]
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_parts_and_their_sum_are_what_loops_say(there: str, seed: int, facts: FactIndex) -> None:
     rng = random.Random(seed)
@@ -51,6 +54,7 @@ def test_the_parts_and_their_sum_are_what_loops_say(there: str, seed: int, facts
         "liked": (liked_sets_of(groups, N_ITEMS), {"groups": groups}),
         "known": (np.array(KNOWN), {"known": KNOWN}),
         "counts": (PriorCounts.of(arrays(lists), N_ITEMS), {"lists": lists}),
+        "recent": (np.array(RECENT), {"recent": RECENT}),
     }
     mixture = Mixture(N_ITEMS, WEIGHTS, **{name: made[name][0] for name in there.split()})
     known_by_loops = {key: value for name in there.split() for key, value in made[name][1].items()}
@@ -105,11 +109,10 @@ def test_what_is_not_there_or_weighs_nothing_is_not_named() -> None:
     assert Mixture(N_ITEMS).used_weights() == {}
     assert Mixture(N_ITEMS).parts([1, 2]) == {}
     assert Mixture(N_ITEMS, OPEN, known=np.array(KNOWN)).used_weights() == {"known": OPEN.known}
-    assert Mixture(N_ITEMS, COUNTED, **everything).used_weights() == {
-        "known": COUNTED.known,
-        "near": COUNTED.near,
-        "ease": COUNTED.ease,
-    }
+    expected = {"known": COUNTED.known, "near": COUNTED.near, "ease": COUNTED.ease}
+    assert Mixture(N_ITEMS, COUNTED, **everything).used_weights() == expected
+    with_trend = Mixture(N_ITEMS, COUNTED, recent=np.array(RECENT), **everything)
+    assert with_trend.used_weights() == expected | {"trend": COUNTED.trend}
     assert Mixture(N_ITEMS, MixtureWeights(known=0.0), **everything).used_weights() == {}
     assert "known" not in Mixture(N_ITEMS, MixtureWeights(known=0.0), **everything).parts([1])
 
@@ -122,6 +125,6 @@ def test_alone_it_knows_nothing_and_all_items_are_alike() -> None:
 
 
 def test_no_film_is_preferred_for_being_watched() -> None:
-    """Popular items have no part of their own: without a history, counts say nothing."""
+    """Popular items have no part of their own: without a history, counts say nothing, but for those of late."""
     counts = PriorCounts.of(arrays([[0, 1], [0, 2], [0, 3]]), N_ITEMS)
     assert len(set(Mixture(N_ITEMS, COUNTED, counts=counts).log_prob([]).tolist())) == 1

@@ -247,21 +247,22 @@ def test_a_title_is_reachable_as_soon_as_it_is_added(tiny_llama: Path, path: Pat
         assert ids(r.recommend(HISTORY, k=5)) == before
 
 
-def test_own_counts_are_two_parts_more_with_weights_of_their_own(tiny_llama: Path, tmp_path: Path) -> None:
+def test_own_counts_are_three_parts_more_with_weights_of_their_own(tiny_llama: Path, tmp_path: Path) -> None:
     """The file of counts has the titles under other ids."""
     built(tmp_path / "prior.db", EVENTS)
     dataset = dataset_of(EVENTS)
     films = [Film(title, year) for title, year in dataset.titles]
     catalog = build(films, tmp_path / "own.db")
     lists = [history.tolist() for history in user_histories(dataset, "file")]
+    recent = [sum(item == i for _, item, _ in EVENTS) for i in range(len(films))]  # all within seconds
     with Recommender.open(tiny_llama, catalog, n_threads=1, prior=tmp_path / "prior.db", prior_weight=WEIGHT) as r:
         for history in (("f2",), ("f0", "f3"), ("f1", "f2", "f0")):
             found = r.recommend(history, k=len(films) - len(history))
-            parts = mixture_by_loops(asdict(COUNTED), numbers(history), films=films, lists=lists)
-            assert parts.keys() == {"facts", "near", "ease"}
+            parts = mixture_by_loops(asdict(COUNTED), numbers(history), films=films, lists=lists, recent=recent)
+            assert parts.keys() == {"facts", "near", "ease", "trend"}
             assert_parts(found, parts, WEIGHT, len(films))
         assert r.session.describe_model()["prior_events"] == len(EVENTS)
-    assert found.model["prior_near"] == COUNTED.near
+    assert (found.model["prior_near"], found.model["prior_trend"]) == (COUNTED.near, COUNTED.trend)
 
 
 def test_what_a_model_met_is_said_of_answers_and_histories(

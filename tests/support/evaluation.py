@@ -60,6 +60,7 @@ class Scripted:
         self.asked: list[tuple[int, ...]] = []
         self.dies_after: int | None = None
         self.conditioning: Sequence[Conditioning] | None = None
+        self.times: Sequence[float] | None = None
         self._answers = answers
 
     def rank_many(
@@ -69,7 +70,9 @@ class Scripted:
         *,
         candidates: Sequence[NDArray[np.int32]] | None = None,
         conditioning: Sequence[Conditioning] | None = None,
+        times: Sequence[float] | None = None,
     ) -> Iterator[Ranking]:
+        self.times = times
         self.conditioning = conditioning
         for n, history in enumerate(histories):
             if n == self.dies_after:

@@ -55,6 +55,7 @@ def mixture_by_loops(
     groups: Sequence[Sets] | None = None,
     known: Sequence[float] | None = None,
     lists: Sequence[Sequence[int]] | None = None,
+    recent: Sequence[int] | None = None,
 ) -> dict[str, list[float]]:
     """Return the nats that each part of the mixture that is there gives each of `N_ITEMS` items after a history."""
     parts: dict[str, list[float]] = {}
@@ -66,6 +67,8 @@ def mixture_by_loops(
         parts["liked"] = [weights["liked"] * math.log(0.002 + value) for value in liked]
     if known is not None:
         parts["known"] = [weights["known"] * value for value in known]
+    if recent is not None:
+        parts["trend"] = [weights["trend"] * math.log(1e-5 + n / (sum(recent) or 1)) for n in recent]
     if lists is not None and history:
         n = [sum(list(items).count(i) for items in lists) for i in range(N_ITEMS)]
         near = [

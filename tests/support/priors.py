@@ -124,6 +124,9 @@ def assert_same(found: ItemPrior, expected: ItemPrior) -> None:
     a, b = found.counts.transitions, expected.counts.transitions
     assert (a.rows.tolist(), a.columns.tolist()) == (b.rows.tolist(), b.columns.tolist())
     assert a.values == pytest.approx(b.values, abs=1e-9)
+    assert found.recent is not None
+    assert expected.recent is not None
+    assert found.recent.tolist() == expected.recent.tolist()
 
 
 EVENTS = [("ann", 0, 1.0), ("bob", 1, 2.0), ("ann", 2, 3.0), ("ann", 3, 3.0), ("bob", 2, 4.0), ("ann", 0, 5.0)]
