@@ -31,7 +31,7 @@ SCHEMA = "genrec-edge/evaluation@1"
 _LEAST_COLUMNS = 3
 
 
-@takes(OpenOptions, "adapter score n_threads n_ctx", into="options")
+@takes(OpenOptions, "adapter score calibrate n_threads n_ctx", into="options")
 def evaluate(
     *,
     data: Annotated[str, typer.Option(metavar="NAME|DIR", help="A data set by its name, or its folder.")],
@@ -192,6 +192,7 @@ def evaluate(
                 adapter=None if options.adapter is None else Path(options.adapter),
                 score=options.score,
                 prior=added,
+                calibrate=options.calibrate,
                 max_history=max_history,
                 fit_first=first,
                 decode=decode,
@@ -250,6 +251,7 @@ def _check_model_options(
         "max_history": max_history is not None,
         "adapter": options.adapter is not None,
         "score": options.score is not None,
+        "calibrate": options.calibrate != 0,
     }
     if not models and any(given.values()):
         names = ", ".join(f"`{name}`" for name, is_given in given.items() if is_given)

@@ -62,6 +62,7 @@ class LlmRanker:
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes the score that the model was tuned for.
         prior: added to the score of each item, or None; free text ignores it.
+        calibrate: how much of what a title gets after an empty history is taken off its score; free text ignores it.
         max_history: how many of the latest titles the prompt contains; None for the default of `PromptBuilder.build`.
         fit_first: whether items with the facts of the intent come before all others.
         decode: "exact", or "free" for a baseline of generated texts that are resolved to items afterwards.
@@ -69,7 +70,7 @@ class LlmRanker:
         n_ctx: of each context, as in `Session.open`.
 
     Raises:
-        UsageError: `max_history`, `n_threads` or the weight of the prior is out of range.
+        UsageError: `max_history`, `n_threads`, `calibrate` or the weight of the prior is out of range.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class LlmRanker:
         adapter: Path | None = None,
         score: ScoreKind | None = None,
         prior: PriorTerm | None = None,
+        calibrate: float = 0.0,
         max_history: int | None = None,
         fit_first: bool = False,
         decode: Literal["exact", "free"] = "exact",
@@ -99,7 +101,7 @@ class LlmRanker:
                 prior = replace(prior, weight=learned_weight(record))
         if prior is not None and prior.weight is not None and not 0 <= prior.weight < math.inf:
             raise UsageError(f"`prior_weight` must be finite and at least 0, got {prior.weight}")
-        self.name = name or _name(model_file, adapter, prior, fit_first=fit_first, decode=decode)
+        self.name = name or _name(model_file, adapter, prior, calibrate, fit_first=fit_first, decode=decode)
         self._fit_first = fit_first
         self.is_baseline = decode == "free"
         self._model_file, self._adapter = model_file, adapter
@@ -116,6 +118,7 @@ class LlmRanker:
                 adapter=adapter,
                 score=score,
                 prior_kind="none",
+                calibrate=calibrate if decode == "exact" else 0.0,
                 n_threads=n_threads // self._n_contexts,
                 n_ctx=n_ctx,
             )
@@ -222,7 +225,7 @@ class LlmRanker:
         if self._fit_first and conditioning.matches_intent is not None:
             bias = bias + np.where(conditioning.matches_intent, _FIT_FIRST_NATS, 0.0)
         fused = self._fused_scores(conditioning.visible_history(asked.history), asked.time)
-        search = session.search(bias[self._item_at], min(k, int(allowed.sum())), fused)
+        search = session.search(bias[self._item_at] - session.habits(), min(k, int(allowed.sum())), fused)
         answer = search.exact(logits, Budget())
         return Ranking(
             items=self._item_at[[found.position for found in answer.found]],
@@ -301,6 +304,7 @@ def _name(
     model_file: ModelFile,
     adapter: Path | None,
     prior: PriorTerm | None,
+    calibrate: float,
     *,
     fit_first: bool,
     decode: str,
@@ -310,6 +314,8 @@ def _name(
         name += f" + {adapter.stem}"
     if prior is not None:
         name += f" + {prior.name}" if prior.weight is None else f" + {prior.weight:g} {prior.name}"
+    if calibrate and decode == "exact":
+        name += f" - {calibrate:g} habits"
     if fit_first:
         name += FIT_FIRST
     if decode == "free":

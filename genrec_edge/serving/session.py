@@ -236,6 +236,11 @@ class Session:
         with self.exclusively(call):
             self._indexed = self._indexer.index(self._indexed, alpha, on_title)
 
+    def habits(self) -> NDArray[np.float64] | float:
+        """Return what `calibrate` takes off the score of each title, (n_items,) by position of the trie, or 0."""
+        unconditional = self._indexed.fusion.unconditional
+        return 0.0 if unconditional is None else unconditional[0] * unconditional[1]
+
     def describe_model(self) -> dict[str, str | int | float | None]:
         """Return what every result says of the model."""
         manifest = self.model_file.manifest
