@@ -42,6 +42,8 @@ DEFAULT_WEIGHT = 4.0
 of the first default model on the validation items of ML-100K."""
 WORDS_WEIGHT = 1.0
 """The most that a prior weighs, unless the caller says so, where the request has words: it knows nothing of them."""
+_LEAST_LOG = -700.0
+"""Of a mass below the logits, which has to be positive."""
 UNTUNED_WEIGHT = 10.0
 """Of the mixture, for models that were never tuned on titles: their word counts for little."""
 
@@ -176,7 +178,8 @@ class FusedScores:
         if learned is None:
             return cls(weight * log_prior, None, log_prior, {})
         tempered = log_prior if weight == 1 else weight * log_prior - np.logaddexp.reduce(weight * log_prior)
-        return cls(np.zeros(len(log_prior)), ChildPrior(np.exp(tempered), learned.tau, learned.lambda_), log_prior, {})
+        mass = np.exp(np.maximum(tempered, _LEAST_LOG))
+        return cls(np.zeros(len(log_prior)), ChildPrior(mass, learned.tau, learned.lambda_), log_prior, {})
 
     @classmethod
     def of_mixture(

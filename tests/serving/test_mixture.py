@@ -163,6 +163,19 @@ def test_a_model_that_was_tuned_on_a_mixture_has_it_below_its_logits(
             assert ids(top) == ids(every)[:k]
 
 
+def test_a_mixture_of_any_weight_below_the_logits_leaves_scores_that_are_numbers(
+    residual_model: Callable[[Mapping[str, Any]], Path], path: Path
+) -> None:
+    heard = residual_model({"prior": "mixture", "tau": 0.7, "lambda": 1.0})
+    scores = [sum(nats) for nats in zip(*nats_by_loops().values(), strict=True)]
+    best = max((i for i in range(N_FILMS) if i not in numbers(HISTORY)), key=lambda i: scores[i])
+    with Recommender.open(heard, path, n_threads=1, prior_weight=10_000.0) as recommender:
+        found = recommender.recommend(HISTORY, k=N_FILMS - 3)
+    assert numbers([found.items[0].item.id]) == [best]
+    assert all(math.isfinite(item.score) for item in found.items)
+    assert len(found.items) == N_FILMS - 3
+
+
 def test_it_is_what_a_model_is_asked_with_by_default(tiny_llama: Path, path: Path) -> None:
     with Recommender.open(tiny_llama, path, n_threads=1) as r:
         found = r.recommend(HISTORY, k=4)
