@@ -166,11 +166,11 @@ class LlamaCppPython:
     scale = 1.0
 
     def __init__(self, job: Job, *, logits_all: bool = False) -> None:
-        import llama_cpp
+        from benchmarks.peer_llama import open_llama
 
-        self._llm = llama_cpp.Llama(
-            job.model, n_ctx=2048, n_batch=512, n_threads=job.n_threads, n_threads_batch=job.n_threads,
-            logits_all=logits_all, seed=job.seed, verbose=False,
+        self._llm = open_llama(
+            Path(job.model), n_ctx=2048, n_batch=512, n_threads=job.n_threads, n_threads_batch=job.n_threads,
+            logits_all=logits_all, seed=job.seed,
         )  # fmt: skip
         self._job = job
 

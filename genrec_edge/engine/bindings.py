@@ -64,6 +64,16 @@ _listener = threading.local()
 
 
 @functools.cache
+def is_built_for_amx() -> bool:
+    """Return whether llama.cpp was built with its AMX kernels, which it takes for weights in "extra" buffers.
+
+    On some of the CPUs and virtual machines that have AMX they end the process with a segmentation fault
+    (ggml-org/llama.cpp issue 20824), so no weights are put there; the AVX-512 kernels do the work.
+    """
+    return b"AMX_INT8 = 1" in (library().llama_print_system_info() or b"")
+
+
+@functools.cache
 def library() -> Any:
     """Return the low-level bindings, started once, with their log sent to `logging` instead of stderr.
 
@@ -154,6 +164,7 @@ class Model:
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
         params.vocab_only = vocab_only
+        params.use_extra_bufts = not is_built_for_amx()
         self._lib = lib
         self.path = path
         self.handle, why = called(lambda: lib.llama_model_load_from_file(os.fsencode(path), params))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import llama_cpp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.peer_llama import open_llama
 from genrec_edge.coordinates import TokenId, TriePosition
 from genrec_edge.decoding.best_first import Budget, TrieSearch
 from genrec_edge.decoding.child_prior import ChildPrior
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import llama_cpp
     from numpy.typing import NDArray
 
     from genrec_edge.engine.llama_engine import TokenRun
@@ -226,7 +227,7 @@ def engine(tiny_llama: Path) -> Iterator[LlamaEngine]:
 
 @pytest.fixture(scope="module")
 def llm(tiny_llama: Path) -> Iterator[llama_cpp.Llama]:
-    opened = llama_cpp.Llama(str(tiny_llama), n_ctx=1024, logits_all=True, n_threads=1, verbose=False)
+    opened = open_llama(tiny_llama, n_ctx=1024, logits_all=True, n_threads=1)
     yield opened
     opened.close()
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.peer_llama import open_llama
 from genrec_edge.catalog.default_catalog import default_catalog_path
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.titles import model_titles
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import llama_cpp
-
     from genrec_edge.records import ScoreKind
 
 KINDS: list[ScoreKind] = ["vocabulary", "catalog"]
@@ -43,9 +42,7 @@ class BruteForce:
     """Scores titles one at a time with the high-level class."""
 
     def __init__(self, path: Path) -> None:
-        import llama_cpp
-
-        self._llm: llama_cpp.Llama = llama_cpp.Llama(str(path), n_ctx=1024, logits_all=True, n_threads=2, verbose=False)
+        self._llm = open_llama(path, n_ctx=1024, logits_all=True, n_threads=2)
 
     def ids(self, text: str) -> list[int]:
         return list(self._llm.tokenize(text.encode(errors="replace"), add_bos=False, special=False))

@@ -88,3 +88,19 @@ def test_lines_of_a_call_are_logged_by_what_came_of_it(
 def _callback() -> Any:
     """Return the function that llama.cpp calls for each line it logs."""
     return bindings._kept_alive[0]
+
+
+@pytest.mark.parametrize("has_amx", [True, False])
+def test_weights_stay_out_of_the_buffers_of_amx(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, *, has_amx: bool
+) -> None:
+    asked: list[bool] = []
+
+    def load(_path: bytes, params: Any) -> None:
+        asked.append(params.use_extra_bufts)
+
+    monkeypatch.setattr(bindings, "is_built_for_amx", lambda: has_amx)
+    monkeypatch.setattr(library(), "llama_model_load_from_file", load)
+    with pytest.raises(ModelInvalidError, match="cannot load"):
+        Model(tiny_llama)
+    assert asked == [not has_amx]

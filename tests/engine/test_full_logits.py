@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.peer_llama import open_llama
 from genrec_edge.engine.bindings import Model, library
 from genrec_edge.engine.full_logits import FullLogitsModel
 from genrec_edge.errors import UsageError
@@ -30,9 +31,7 @@ def forward(tiny_llama: Path) -> Iterator[FullLogitsModel]:
 
 def expected_logits(path: Path, token_ids: Sequence[int]) -> NDArray[np.float32]:
     """Return the logits of the high-level class of llama-cpp-python."""
-    import llama_cpp
-
-    with closing(llama_cpp.Llama(str(path), n_ctx=64, n_threads=1, logits_all=True, verbose=False)) as llama:
+    with closing(open_llama(path, n_ctx=64, n_threads=1, logits_all=True)) as llama:
         llama.eval(token_ids)
         return np.array(llama.scores[: len(token_ids)])
 

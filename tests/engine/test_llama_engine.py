@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.peer_llama import open_llama
 from genrec_edge.engine import llama_engine
 from genrec_edge.engine.bindings import Model, quantize
 from genrec_edge.engine.evaluator import EngineUsage
@@ -43,9 +44,7 @@ def engine(tiny_llama: Path) -> Iterator[LlamaEngine]:
 @pytest.fixture(scope="session")
 def reference(tiny_llama: Path) -> Iterator[Reference]:
     """Returns a function from token ids to the logits after each of them, (n, n_vocab)."""
-    import llama_cpp
-
-    llm = llama_cpp.Llama(str(tiny_llama), n_ctx=512, logits_all=True, n_threads=1, verbose=False)
+    llm = open_llama(tiny_llama, n_ctx=512, logits_all=True, n_threads=1)
 
     def logits(token_ids: Sequence[int]) -> NDArray[np.float32]:
         llm.reset()  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.peer_llama import open_llama
 from genrec_edge.catalog.facts import CatalogFacts
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.catalog.writer import build
@@ -152,8 +153,6 @@ def test_control_tokens_in_titles_stay_text_and_long_texts_are_cut_to_fit(
 
 @pytest.mark.model
 def test_the_real_model_writes_what_llama_cpp_writes(smollm2: Path, films: Catalog) -> None:
-    import llama_cpp
-
     facts = FactSummarizer(CatalogFacts(films))
     rows = [item.row for title in ("Heat", "Alien", "Fargo", "Vertigo") for item in films.search(title, 1)]
     writer = ModelSummarizer.open(resolve_model(smollm2, ModelStore()), films, facts, n_threads=1)
@@ -162,7 +161,7 @@ def test_the_real_model_writes_what_llama_cpp_writes(smollm2: Path, films: Catal
         assert token_ids is not None
         line = writer._generate_line(token_ids)
         summary = writer.summarize(rows, None)
-    theirs: Any = llama_cpp.Llama(str(smollm2), n_ctx=1024, n_threads=1, flash_attn=False, verbose=False)
+    theirs: Any = open_llama(smollm2, n_ctx=1024, n_threads=1, flash_attn=False)
     with closing(theirs):
         completion = theirs.create_completion(token_ids, max_tokens=MAX_NEW_TOKENS, temperature=0, stop=["\n"])
     text = completion["choices"][0]["text"].strip()

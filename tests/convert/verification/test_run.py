@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from benchmarks.peer_llama import open_llama
 from genrec_edge.catalog.reader import Catalog
 from genrec_edge.convert.verification import samples
 from genrec_edge.convert.verification.logit_divergence import LogitAgreement
@@ -113,13 +114,11 @@ def test_sizes_and_speed_are_those_of_the_files(verified: Verification, converte
 
 def test_divergence_of_a_file_equals_brute_force(verified: Verification, converted_models: ConvertedModels) -> None:
     """All logits at once, from the high-level bindings, and the divergence from torch."""
-    import llama_cpp
-
     with closing(Model(converted_models.f16)) as model, Catalog.open(converted_models.catalog) as catalog:
         sequences = samples.draw_sequences(model, catalog, 600, seed=3, n_ctx=2048)
     logits = []
     for path in (converted_models.f16, converted_models.q4):
-        llama: Any = llama_cpp.Llama(str(path), n_ctx=256, n_threads=1, logits_all=True, verbose=False)
+        llama: Any = open_llama(path, n_ctx=256, n_threads=1, logits_all=True)
         with closing(llama):
             parts = []
             for token_ids in sequences.token_ids:
