@@ -152,9 +152,11 @@ class OpenOptions:
         default=None,
         metadata=option("Nats for each nat of the prior; what suits the model.", metavar="W", least=0),
     )
-    calibrate: float = field(
-        default=0.0,
-        metadata=option("Take ALPHA times what a title gets without a history off.", metavar="ALPHA", least=0),
+    calibrate: float | None = field(
+        default=None,
+        metadata=option(
+            "Take ALPHA times what a title gets without a history off; what suits the model.", metavar="ALPHA", least=0
+        ),
     )
     budget: int | Budget | None = field(
         default=None,

@@ -251,7 +251,7 @@ def _check_model_options(
         "max_history": max_history is not None,
         "adapter": options.adapter is not None,
         "score": options.score is not None,
-        "calibrate": options.calibrate != 0,
+        "calibrate": options.calibrate is not None,
     }
     if not models and any(given.values()):
         names = ", ".join(f"`{name}`" for name, is_given in given.items() if is_given)

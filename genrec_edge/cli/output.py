@@ -131,14 +131,18 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 
 @contextmanager
-def title_bar(doing: str = "indexing titles", *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to call with (titles done, of how many); the bar appears with the first."""
+def title_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to call with (titles done, of how many); with each first title a bar appears.
+
+    Titles are read twice where they are indexed and calibrated.
+    """
     with ExitStack() as stack:
         advance: list[Callable[[float], None]] = []
 
         def on_title(done: int, total: int) -> None:
-            if not advance:
-                advance.append(stack.enter_context(progress(doing, total, quiet=quiet)))
+            if done == 1 or not advance:
+                stack.close()
+                advance[:] = [stack.enter_context(progress("reading the titles", total, quiet=quiet))]
             if done % 256 == 0 or done == total:
                 advance[0](done % 256 or 256)
 

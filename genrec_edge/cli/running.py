@@ -40,11 +40,8 @@ def opened(options: OpenOptions, command: CommandOptions) -> Iterator[Recommende
         prompts_path=paths.prompts_path() if paths.keeps_prompts() else None,
     )
     with title_bar(quiet=command.quiet) as on_title:
-        session = Session.open(replace(options, calibrate=0.0, on_title=on_title))
+        session = Session.open(replace(options, on_title=on_title))
     with Recommender(session) as recommender:
-        if options.calibrate:
-            with title_bar("calibrating", quiet=command.quiet) as on_title:
-                recommender.calibrate(options.calibrate, on_title)
         yield recommender
 
 

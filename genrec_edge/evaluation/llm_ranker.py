@@ -62,7 +62,8 @@ class LlmRanker:
         adapter: a LoRA adapter in GGUF format, or None.
         score: None takes the score that the model was tuned for.
         prior: added to the score of each item, or None; free text ignores it.
-        calibrate: how much of what a title gets after an empty history is taken off its score; free text ignores it.
+        calibrate: how much of what a title gets after an empty history is taken off its score; None for what the
+            model's record says. Free text ignores it.
         max_history: how many of the latest titles the prompt contains; None for the default of `PromptBuilder.build`.
         fit_first: whether items with the facts of the intent come before all others.
         decode: "exact", or "free" for a baseline of generated texts that are resolved to items afterwards.
@@ -82,7 +83,7 @@ class LlmRanker:
         adapter: Path | None = None,
         score: ScoreKind | None = None,
         prior: PriorTerm | None = None,
-        calibrate: float = 0.0,
+        calibrate: float | None = None,
         max_history: int | None = None,
         fit_first: bool = False,
         decode: Literal["exact", "free"] = "exact",
@@ -304,7 +305,7 @@ def _name(
     model_file: ModelFile,
     adapter: Path | None,
     prior: PriorTerm | None,
-    calibrate: float,
+    calibrate: float | None,
     *,
     fit_first: bool,
     decode: str,
@@ -314,7 +315,7 @@ def _name(
         name += f" + {adapter.stem}"
     if prior is not None:
         name += f" + {prior.name}" if prior.weight is None else f" + {prior.weight:g} {prior.name}"
-    if calibrate and decode == "exact":
+    if calibrate is not None and decode == "exact":
         name += f" - {calibrate:g} habits"
     if fit_first:
         name += FIT_FIRST

@@ -25,6 +25,9 @@ SPLIT_KEYS = {
 FILTERS_KEY = f"{TRAIN_PREFIX}filters"
 """What was left out of the data before the split, as `filters_text` writes it; absent where nothing was."""
 
+CALIBRATE_KEY = f"{TRAIN_PREFIX}calibrate"
+"""How much of what a title gets without a history is best taken off its score, a float."""
+
 ITEMS_MET_KEY = f"{TRAIN_PREFIX}items_met"
 """The items of the histories that were trained on, as `items_met.to_text` writes them."""
 

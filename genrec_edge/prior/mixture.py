@@ -3,22 +3,24 @@
 A log-linear mixture over the items j of a catalog after a history h, in nats:
 
     score(j) = a_f * facts(j) + a_l * log(.002 + liked(j)) + a_k * known(j)
-             + a_s * log(2 + N * near(j)) + a_e * log(2 + N * ease(j)) + a_t * log(1e-5 + trend(j))
+             + a_s * log(2 + N * near(j)) + a_e * log(2 + N * ease(j)) + a_p * log(2 + N * popularity(j))
+             + a_t * log(1e-5 + trend(j))
 
 `facts` as in `facts.py`, `liked` as in `liked.py`, `known` from 0 to 1; `near` and `ease` are the shares of S_.5 and of
-E in `model.py`, `trend` the share of the last four weeks (`trend.py`), which only the events of one's own users give, N
-the number of items. What knows nothing of a history, or is not there at all, is the same for all items and changes no
-order: no columns, no liked sets, no column `known`. How often an item was met at any time is no part of it on purpose.
+E in `model.py`, `popularity` the share of all events, `trend` that of the last four weeks (`trend.py`), all four of the
+events of one's own users, N the number of items. What knows nothing of a history, or is not there at all, is the same
+for all items and changes no order: no columns, no liked sets, no column `known`. `popularity` has a negative weight:
+what stands beside a history counts as lift over what everybody meets. Without a history it is left out.
 
 The weights were fitted by conditional likelihood to open data, see "Films of today" in docs/training.md: `OPEN` to what
-people liked next among what was popular that week, and to liked sets; `COUNTED` to the next item among all. The weight
-of `trend` is less than what would predict the next event best (.7): that hides all films that are not new.
+people liked next among what was popular that week, and to liked sets; `COUNTED` to the next item among all, and then
+its weights of one's own events to that, to older items and to the choice among those of a week together.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,23 +42,24 @@ LIKED_FLOOR = 0.002
 SHARE_FLOOR = 2.0
 
 
-PARTS = ("facts", "liked", "known", "near", "ease", "trend")
+PARTS = ("facts", "liked", "known", "near", "ease", "popularity", "trend")
 
 
 @dataclass(frozen=True, slots=True)
 class MixtureWeights:
-    """a_f, a_l, a_k, a_s, a_e, a_t: nats for each nat of a part, and for `known` from 0 to 1."""
+    """a_f, a_l, a_k, a_s, a_e, a_p, a_t: nats for each nat of a part, and for `known` from 0 to 1."""
 
     facts: float = 0.91
     liked: float = 0.58
     known: float = 2.43
     near: float = 0.0
     ease: float = 0.0
+    popularity: float = 0.0
     trend: float = 0.0
 
 
 OPEN = MixtureWeights()
-COUNTED = MixtureWeights(facts=0.56, liked=0.58, known=1.8, near=0.56, ease=0.06, trend=0.3)
+COUNTED = MixtureWeights(facts=0.56, liked=0.58, known=1.8, near=0.8, ease=0.06, popularity=-0.7, trend=0.6)
 """Where there are events of one's own users."""
 TASTE = MixtureWeights(facts=0.4, liked=0.0, known=0.0, near=0.32, ease=0.13)
 """Fitted to which of the items of a week somebody chose; on the scale of a probability, as a teacher has to be."""
@@ -95,6 +98,7 @@ class Mixture:
             "known": self.known is not None,
             "near": has_counts,
             "ease": has_counts,
+            "popularity": has_counts,
             "trend": self.recent is not None,
         }
         return {name: weight for name, weight in asdict(self.weights).items() if weight and there[name]}
@@ -110,7 +114,7 @@ class Mixture:
             newest_first = items[::-1]
             scale = np.maximum(self.counts.events[newest_first], 1) ** ALPHA
             near = self.counts.cooccurrence.sums(newest_first, DECAYS[0] ** np.arange(len(items))[None] / scale)[0]
-            parts |= self._counted_parts(near, self.counts.ease.scores(np.unique(items)))
+            parts |= self._counted_parts(near, self.counts.ease.scores(np.unique(items)), self.counts.events)
         return parts
 
     def log_prob(self, history: Sequence[int]) -> NDArray[np.float64]:
@@ -131,12 +135,14 @@ class Mixture:
 
         def log_probs(user: int, history: NDArray[np.integer], start: int) -> NDArray[np.float32]:
             sums = None if without_user is None else without_user(user, history, start)[0]
+            own = np.bincount(histories[user], minlength=self.n_items)
+            events = np.zeros(self.n_items) if self.counts is None else self.counts.events - own
             rows = np.empty((len(history) - start, self.n_items), np.float32)
             for row, position in enumerate(range(start, len(history))):
                 before = history[:position]
                 parts = self._parts_without_counts(before.tolist(), user)
                 if sums is not None and position:
-                    parts |= self._counted_parts(sums[row, 0], sums[row, -1])
+                    parts |= self._counted_parts(sums[row, 0], sums[row, -1], events)
                 scores = sum(parts.values(), np.zeros(self.n_items))
                 rows[row] = normalised(scores, before.astype(np.int64))
             return rows
@@ -156,11 +162,17 @@ class Mixture:
             parts["trend"] = weights.trend * log_trend(self.recent)
         return parts
 
-    def _counted_parts(self, near: NDArray[np.float64], ease: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return {
-            "near": self.weights.near * np.log(SHARE_FLOOR + self.n_items * _shares(near)),
-            "ease": self.weights.ease * np.log(SHARE_FLOOR + self.n_items * _shares(ease)),
-        }
+    def _counted_parts(
+        self, near: NDArray[np.float64], ease: NDArray[np.float64], events: NDArray[Any]
+    ) -> dict[str, NDArray[np.float64]]:
+        weights = self.weights
+        parts = {"near": weights.near * self._log_share(near), "ease": weights.ease * self._log_share(ease)}
+        if weights.popularity:
+            parts["popularity"] = weights.popularity * self._log_share(events)
+        return parts
+
+    def _log_share(self, sums: NDArray[Any]) -> NDArray[np.float64]:
+        return np.log(SHARE_FLOOR + self.n_items * sums / max(float(sums.sum()), 1e-12))
 
 
 def normalised(scores: NDArray[np.float64], history: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -170,7 +182,3 @@ def normalised(scores: NDArray[np.float64], history: NDArray[np.int64]) -> NDArr
     log_probs = scores - (np.logaddexp.reduce(scores[unseen]) if unseen.any() else 0.0)
     log_probs[history] = SEEN_LOGPROB
     return log_probs
-
-
-def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    return sums / max(float(sums.sum()), 1e-12)

@@ -184,13 +184,15 @@ def has_words(request: Request) -> bool:
 def _parts(logprob: float, fused: FusedScores, position: TriePosition, n_items: int) -> dict[str, float]:
     """Return what carries a score: the model's nats above an equal chance for all items, and the parts of a mixture.
 
-    Below the logits, the mixture is in the log-probability, and what it does not explain is the model's.
+    What an item gets without a history is no part of the model's, as far as it is taken off. Below the logits, the
+    mixture is in the log-probability, and what it does not explain is the model's.
     """
     parts = fused.parts_of(position)
     if not parts:
         return {}
     within = 0.0 if fused.below is None else sum(parts.values())
-    return {"model": logprob + math.log(n_items) - within, **parts}
+    alpha, habit = fused.taken_off_of(position)
+    return {"model": logprob + math.log(n_items) - alpha * (habit + math.log(n_items)) - within, **parts}
 
 
 def _with_wish(

@@ -13,6 +13,7 @@ from genrec_edge.errors import UsageError
 from genrec_edge.gguf.adapter import find_adapter
 from genrec_edge.serving.score_fusion import PriorUse, prior_use
 from genrec_edge.serving.training_record import (
+    calibrate_of,
     items_met_of,
     judge_calibration_of,
     max_titles_of,
@@ -41,6 +42,7 @@ class SessionConfig:
         score: which probabilities are searched.
         prompt: the layout of prompts, a key of `prompts.LAYOUTS`.
         prior: what is known without the model and how it enters, or None.
+        calibrate: how much of what a title gets without a history is taken off its score.
         max_titles: how many titles of a history the model has seen at once.
         items_met: hashes of the items that the model met in training, or None where nobody knows.
         judge_calibration: slope and offset that turn a margin into a probability, or None.
@@ -52,6 +54,7 @@ class SessionConfig:
     score: ScoreKind
     prompt: str
     prior: PriorUse | None
+    calibrate: float
     max_titles: int
     items_met: frozenset[int] | None
     judge_calibration: tuple[float, float] | None
@@ -72,6 +75,7 @@ class SessionConfig:
             score=score,
             prompt=prompt,
             prior=prior_use(options, score=score, record=record),
+            calibrate=calibrate_of(record) if options.calibrate is None else options.calibrate,
             max_titles=max_titles_of(record),
             items_met=items_met_of(record),
             judge_calibration=judge_calibration_of(record),

@@ -157,12 +157,14 @@ class FusedScores:
         below: a prior below the logits.
         log_prior: the log-probability of each item by the prior.
         parts: what each part of a mixture gives each item, in nats of the bias, above what it gives to the mean item.
+        unconditional: alpha, and the log-probability of each title without a history; the bias has minus their product.
     """
 
     bias: NDArray[np.float64]
     below: ChildPrior | None
     log_prior: NDArray[np.float64] | None
     parts: Mapping[str, NDArray[np.float64]]
+    unconditional: tuple[float, NDArray[np.float64]] | None = None
 
     @classmethod
     def none(cls, n_items: int) -> Self:
@@ -207,6 +209,13 @@ class FusedScores:
     def prior_of(self, position: TriePosition) -> float | None:
         """Return the log-probability of one item by the prior, if there is one."""
         return None if self.log_prior is None else float(self.log_prior[position])
+
+    def taken_off_of(self, position: TriePosition) -> tuple[float, float]:
+        """Return how much of what one item gets without a history is taken off, and that in nats; (0, 0) for nothing."""
+        if self.unconditional is None:
+            return 0.0, 0.0
+        alpha, log_probs = self.unconditional
+        return alpha, float(log_probs[position])
 
     def parts_of(self, position: TriePosition) -> dict[str, float]:
         """Return what each part of a mixture gives one item, in nats; empty without a mixture."""
@@ -264,7 +273,7 @@ class ScoreFusion:
         if self.unconditional is None:
             return fused
         alpha, logprobs = self.unconditional
-        return replace(fused, bias=fused.bias - alpha * logprobs)
+        return replace(fused, bias=fused.bias - alpha * logprobs, unconditional=self.unconditional)
 
     def _of_prior(self, history_rows: CatalogRows, *, has_words: bool) -> FusedScores:
         use = self.use

@@ -134,8 +134,8 @@ class Session:
             on_error.callback(engine.close)
             with engine.during(call):
                 session = cls(model_file, catalog, engine, config, on_title=on_title)
-            if options.calibrate:
-                session._calibrate(options.calibrate, on_title, call)
+            if config.calibrate:
+                session._calibrate(config.calibrate, on_title, call)
             on_error.pop_all()
         return session
 

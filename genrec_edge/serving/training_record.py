@@ -9,6 +9,7 @@ from genrec_edge.decoding import prompts
 from genrec_edge.errors import ModelInvalidError
 from genrec_edge.gguf import items_met
 from genrec_edge.gguf.training_keys import (
+    CALIBRATE_KEY,
     DEFAULT_PROMPT,
     FILTERS_KEY,
     HISTORY_KEY,
@@ -61,6 +62,12 @@ def judge_calibration_of(record: Mapping[str, object]) -> tuple[float, float] | 
     if isinstance(slope, float) and isinstance(offset, float) and math.isfinite(slope) and math.isfinite(offset):
         return slope, offset
     return None
+
+
+def calibrate_of(record: Mapping[str, object]) -> float:
+    """Return how much of what a title gets without a history is best taken off, 0 where the record does not say."""
+    alpha = record.get(CALIBRATE_KEY)
+    return alpha if isinstance(alpha, float) and 0 <= alpha < math.inf else 0.0
 
 
 def items_met_of(record: Mapping[str, object]) -> frozenset[int] | None:

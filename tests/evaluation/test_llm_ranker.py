@@ -104,10 +104,10 @@ def test_namesakes_share_a_place_and_a_seen_one_leaves_the_other(tiny: LlmRanker
 
 
 @pytest.mark.usefixtures("own_home")
-@pytest.mark.parametrize("calibrate", [0.0, 0.7])
+@pytest.mark.parametrize("calibrate", [None, 0.7])
 @pytest.mark.parametrize("score", ["vocabulary", "catalog"])
 def test_the_answers_are_those_of_recommend(
-    tiny_llama: Path, data: Dataset, score: ScoreKind, calibrate: float
+    tiny_llama: Path, data: Dataset, score: ScoreKind, calibrate: float | None
 ) -> None:
     rng = np.random.default_rng(0)
     model_file = file_of(tiny_llama)
@@ -117,7 +117,7 @@ def test_the_answers_are_those_of_recommend(
         Recommender.open(model_file, data.path / "catalog.db", prior_kind="none", **options) as r,
     ):
         assert ranker.name == f"{tiny_llama.stem}{' - 0.7 habits' if calibrate else ''}"
-        assert ranker.about.get("calibrate", 0.0) == calibrate
+        assert ranker.about.get("calibrate") == calibrate
         histories = [indexes(rng.permutation(7)[: rng.integers(1, 7)].tolist()) for _ in range(12)]  # without namesakes
         for history, ranked in zip(histories, ranker.rank_many(histories, 5), strict=True):
             result = r.recommend([Interaction(id=data.item_ids[item]) for item in history], k=5)

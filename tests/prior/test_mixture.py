@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genrec_edge.prior.facts import FactIndex
 
-WEIGHTS = MixtureWeights(0.7, 0.4, 1.3, 0.6, 0.2, 0.35)
+WEIGHTS = MixtureWeights(0.7, 0.4, 1.3, 0.6, 0.2, -0.45, 0.35)
 FILMS = random_films(random.Random(4), N_ITEMS)
 KNOWN = [0.0, 0.1, 0.9, 1.0, 0.3, 0.3, 0.5]
 RECENT = [0, 3, 1, 0, 0, 2, 0]
@@ -109,7 +109,7 @@ def test_what_is_not_there_or_weighs_nothing_is_not_named() -> None:
     assert Mixture(N_ITEMS).used_weights() == {}
     assert Mixture(N_ITEMS).parts([1, 2]) == {}
     assert Mixture(N_ITEMS, OPEN, known=np.array(KNOWN)).used_weights() == {"known": OPEN.known}
-    expected = {"known": COUNTED.known, "near": COUNTED.near, "ease": COUNTED.ease}
+    expected = {name: asdict(COUNTED)[name] for name in ("known", "near", "ease", "popularity")}
     assert Mixture(N_ITEMS, COUNTED, **everything).used_weights() == expected
     with_trend = Mixture(N_ITEMS, COUNTED, recent=np.array(RECENT), **everything)
     assert with_trend.used_weights() == expected | {"trend": COUNTED.trend}
@@ -125,6 +125,6 @@ def test_alone_it_knows_nothing_and_all_items_are_alike() -> None:
 
 
 def test_no_film_is_preferred_for_being_watched() -> None:
-    """Popular items have no part of their own: without a history, counts say nothing, but for those of late."""
+    """Without a history counts say nothing, but for those of late; beside one, popularity speaks against an item."""
     counts = PriorCounts.of(arrays([[0, 1], [0, 2], [0, 3]]), N_ITEMS)
     assert len(set(Mixture(N_ITEMS, COUNTED, counts=counts).log_prob([]).tolist())) == 1

@@ -272,7 +272,7 @@ def test_own_counts_are_three_parts_more_with_weights_of_their_own(tiny_llama: P
         for history in (("f2",), ("f0", "f3"), ("f1", "f2", "f0")):
             found = r.recommend(history, k=len(films) - len(history))
             parts = mixture_by_loops(asdict(COUNTED), numbers(history), films=films, lists=lists, recent=recent)
-            assert parts.keys() == {"facts", "near", "ease", "trend"}
+            assert parts.keys() == {"facts", "near", "ease", "popularity", "trend"}
             assert_parts(found, parts, WEIGHT, len(films))
         assert r.session.describe_model()["prior_events"] == len(EVENTS)
     assert (found.model["prior_near"], found.model["prior_trend"]) == (COUNTED.near, COUNTED.trend)

@@ -6,20 +6,24 @@ import os
 import random
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from genrec_edge import Recommender
 from genrec_edge.catalog import edit
+from genrec_edge.gguf.training_keys import CALIBRATE_KEY
 from genrec_edge.serving import unconditional
+from genrec_edge.serving.training_record import calibrate_of
 from tests.support.faults import largest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+    from genrec_edge.records import Result
 
 
 @pytest.mark.slow
@@ -138,3 +142,35 @@ def test_what_cannot_be_kept_is_an_answer_all_the_same(tmp_path: Path, caplog: p
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     assert loaded(tmp_path / "file") == ([-1.0, -2.0, -3.0, -4.0], 1)
+
+
+@pytest.mark.slow
+def test_a_model_says_how_much_is_taken_off_unless_the_caller_does(
+    residual_model: Callable[[Mapping[str, Any]], Path], tricky_path: Path, own_home: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copy(tricky_path, tmp_path / "own.db"))
+    path = residual_model({"objective": "catalog", "calibrate": 0.5, "prior_weight": 2.0})
+    found: dict[float | None, Result] = {}
+    for alpha in (None, 0.5, 0.0):
+        with Recommender.open(path, own, n_threads=1, calibrate=alpha) as recommender:
+            found[alpha] = recommender.recommend(["Alien"], k=20)
+    assert found[None].items == found[0.5].items
+    assert (found[None].model["calibrate"], "calibrate" in found[0.0].model) == (0.5, False)
+    (kept,) = own_home.rglob("habits-*.npz")
+    with np.load(kept) as archive:
+        assert len(archive["logprobs"]) == 60
+    n, without = np.log(60), {item.item.id: item for item in found[0.0].items}
+    assert any(item.item.id in without for item in found[None].items)
+    for item in found[None].items:
+        if (plain := without.get(item.item.id)) is None:
+            continue
+        habit = (plain.bias - item.bias) / 0.5
+        assert item.parts["model"] == pytest.approx(item.logprob + n - 0.5 * (habit + n), abs=1e-3)
+        assert plain.parts["model"] == pytest.approx(plain.logprob + n, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"), [(0.3, 0.3), (0.0, 0.0), (-1.0, 0.0), (np.inf, 0.0), ("1", 0.0), (None, 0.0)]
+)
+def test_what_a_record_may_say_of_it(record: object, expected: float) -> None:
+    assert calibrate_of({CALIBRATE_KEY: record}) == expected

@@ -78,7 +78,7 @@ def mixture_by_loops(
             )
             for j in range(N_ITEMS)
         ]
-        for name, sums in (("near", near), ("ease", ease(lists, history))):
+        for name, sums in (("near", near), ("ease", ease(lists, history)), ("popularity", n)):
             shares = [value / (sum(sums) or 1) for value in sums]
             parts[name] = [weights[name] * math.log(2 + N_ITEMS * share) for share in shares]
     return parts

@@ -39,7 +39,6 @@ def every_key(recipe: Any, prefix: str = "") -> set[str]:
 def test_the_files_are_those_that_are_documented() -> None:
     names = [path.name for path in FILES]
     assert names == [
-        "genrec-films-residual.toml",
         "genrec-films.toml",
         "genrec.toml",
         "llama-7b-24gb.toml",
