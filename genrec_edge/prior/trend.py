@@ -1,7 +1,6 @@
-"""What everybody met lately: the events of the four weeks before a request.
+"""What everybody met lately: the events of the four weeks up to the last one before a request.
 
-It says when somebody asks, and nothing of taste: what is new is met by many. So it is a part of the mixture that only
-the events of one's own users give, and weighs little.
+It says when somebody asks, and nothing of taste: what is new is met by many. Only the events of one's own users give it.
 """
 
 from __future__ import annotations
@@ -40,14 +39,13 @@ class TimedEvents:
         return cls(times[order], items[order].astype(np.int64), n_items)
 
     def recent(self, time: float | None = None) -> NDArray[np.int64]:
-        """Return the number of events with each item in the four weeks before a time, (n_items,).
+        """Return the number of events with each item in the four weeks up to the last event before a time, (n_items,).
 
-        Events at that time do not count; with None, all of the four weeks up to the last event do.
+        Events at that time do not count; with None, all do. So counts that are old still say what was new to them.
         """
         last = len(self.times) if time is None else int(np.searchsorted(self.times, time, "left"))
-        if time is None:
-            time = float(self.times[-1]) if last else 0.0
-        first = int(np.searchsorted(self.times, time - WINDOW_S, "left"))
+        newest = float(self.times[last - 1]) if last else 0.0
+        first = int(np.searchsorted(self.times, newest - WINDOW_S, "left"))
         return np.bincount(self.items[first:last], minlength=self.n_items)
 
 

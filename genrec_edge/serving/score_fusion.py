@@ -211,7 +211,7 @@ class FusedScores:
         return None if self.log_prior is None else float(self.log_prior[position])
 
     def taken_off_of(self, position: TriePosition) -> tuple[float, float]:
-        """Return how much of what one item gets without a history is taken off, and that in nats; (0, 0) for nothing."""
+        """Return how much of what one item gets without a history is taken off, and that in nats; else noughts."""
         if self.unconditional is None:
             return 0.0, 0.0
         alpha, log_probs = self.unconditional

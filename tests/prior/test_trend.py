@@ -19,7 +19,9 @@ def test_the_events_of_four_weeks_before_a_time_count(seed: int) -> None:
     events = [(rng.choice([rng.uniform(0, 90), float(rng.randint(0, 90))]) * DAY, rng.randrange(6)) for _ in range(60)]
     made = TimedEvents.of(np.array([time for time, _ in events]), np.array([item for _, item in events]), 7)
     for time in [-1.0, 0.0, *(rng.choice(events)[0] for _ in range(5)), 30 * DAY, 200 * DAY]:
-        expected = [sum(item == i and time - 28 * DAY <= t < time for t, item in events) for i in range(7)]
+        before = [(t, item) for t, item in events if t < time]
+        newest = max((t for t, _ in before), default=0.0)
+        expected = [sum(item == i and newest - 28 * DAY <= t for t, item in before) for i in range(7)]
         assert made.recent(time).tolist() == expected
     last = max(time for time, _ in events)
     assert made.recent().tolist() == [sum(item == i and last - 28 * DAY <= t for t, item in events) for i in range(7)]
