@@ -1,6 +1,6 @@
 """What everybody met lately: the events of the four weeks up to the last one before a request.
 
-It says when somebody asks, and nothing of taste: what is new is met by many. Only the events of one's own users give it.
+It says when somebody asks, and nothing of taste: what is new is met by many. Only one's own events give it.
 """
 
 from __future__ import annotations
