@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,14 @@ _SLOW_AS_A_WHOLE = re.compile(r"^pytestmark = [^\n]*\bpytest\.mark\.(slow|model)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that repeats the trials of `trials` as often as docs/robustness.md reports them."""
     parser.addoption("--all-trials", action="store_true", help="all trials of each robustness test, not a sample")
+
+
+@pytest.fixture(autouse=True)
+def _own_consoles() -> None:
+    """Have every test look at its terminal itself: a console of a test before keeps its width and its stream."""
+    if (output := sys.modules.get("genrec_edge.cli.output")) is not None:
+        output.console.cache_clear()
+        output.console_err.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ RUN = [path for path in DOCUMENTS if any(not why_not_run(command) for command in
 @pytest.mark.model
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.name)
 def test_every_command_of_a_document_runs_as_printed(path: Path, reader: Reader) -> None:
-    """One after the other, in one folder. Bases are narrow, and of ml-100k there are 20 users."""
+    """One after the other, in one folder. Bases are narrow, and of each data set there are 20 users."""
     for command in commands_of(path):
         if why_not_run(command):
             continue

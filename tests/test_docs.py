@@ -20,7 +20,6 @@ import genrec_edge
 from genrec_edge import cli, errors, records
 from genrec_edge.catalog import edit, writer
 from genrec_edge.catalog.schema import CATALOG
-from genrec_edge.cli import output
 from genrec_edge.hub.registry import load_registry
 from genrec_edge.hub.store import ModelStore
 from genrec_edge.prior.db import PRIOR
@@ -439,7 +438,6 @@ def test_the_answers_that_are_shown_are_those_that_are_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "110")
-    output.console.cache_clear()  # an earlier test may have had it look at another width
     monkeypatch.setenv("GENREC_EDGE_KEEP_PROMPTS", "0")  # a prompt read from disk moves scores by some hundredths
     monkeypatch.setenv("GENREC_EDGE_PROFILES", str(tmp_path / "profiles.db"))
     monkeypatch.setenv("GENREC_EDGE_CACHE", str(tmp_path / "cache"))  # `profile forget` empties it of prompts
@@ -458,7 +456,6 @@ def test_the_answers_that_are_shown_are_those_that_are_given(
         done = CliRunner().invoke(cli.app, command_words(command))
         assert done.exit_code == (3 if " resolve " in command else 0)  # one of the titles is ambiguous
         assert words_of(done.output) == words_of(answer), command
-    output.console.cache_clear()
 
 
 def test_every_schema_that_is_named_exists() -> None:

@@ -25,7 +25,9 @@ def prepare_setup(
     on_title: Callable[[int, int], object] = lambda _done, _total: None,
     on_bytes: Callable[[int], object] = lambda _: None,
 ) -> WorkerSetup:
-    """Open everything once, so that what is wrong is known before any worker starts, and return the setup with hashes.
+    """Open everything once, so that what is wrong is known before any worker starts; return the setup with hashes.
+
+    Its `calibrate` is a number, also where the caller left it to the record of the model.
 
     The title index, and the calibration where one is asked for, are on the disk afterwards if there is room for them.
     The process is spawned: a script that uses this needs `if __name__ == "__main__"`.
@@ -39,12 +41,13 @@ def prepare_setup(
         EngineError: the process died.
         GenRecError: as `Recommender.open`.
     """
-    revision = _revision(setup, on_title)
-    return replace(setup, sha256=setup.hashes(on_bytes), revision=revision)
+    revision, calibrate = _opened(setup, on_title)
+    options = replace(setup.options, calibrate=calibrate)
+    return replace(setup, options=options, sha256=setup.hashes(on_bytes), revision=revision)
 
 
-def _revision(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> str:
-    """Return the revision of the catalog, once a process has opened everything."""
+def _opened(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> tuple[str, float]:
+    """Return the revision of the catalog and what `calibrate` is, once a process has opened everything."""
     process, ours = start_process(_open, setup)
     try:
         with closing(ours):
@@ -57,7 +60,7 @@ def _revision(setup: WorkerSetup, on_title: Callable[[int, int], object]) -> str
                 elif kind == "failed":
                     raise said[0]
                 else:
-                    return str(said[0])
+                    return said[0], said[1]
     except EOFError:
         process.join()
         raise EngineError(
@@ -75,7 +78,7 @@ def _open(connection: Connection, setup: WorkerSetup) -> None:
     logging.getLogger("genrec_edge").addHandler(_Forwarding(connection))
     try:
         with setup.open(1, lambda done, total: connection.send(("title", done, total))) as recommender:
-            connection.send(("revision", recommender.catalog.revision))
+            connection.send(("opened", recommender.catalog.revision, recommender.session.config.calibrate))
     except (BrokenPipeError, ConnectionResetError):
         return  # nobody waits for it any more
     except GenRecError as e:

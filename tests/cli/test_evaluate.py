@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from genrec_edge import cli
-from genrec_edge.cli import output
 from genrec_edge.datasets.folder import load
 from genrec_edge.datasets.splits import k_core, leave_one_out
 from genrec_edge.engine.bindings import quantize
@@ -30,7 +29,6 @@ def _place(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GENREC_EDGE_OFFLINE", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-    output.console.cache_clear()  # it has looked at the width already
 
 
 def call(*arguments: str) -> Result:
@@ -129,7 +127,6 @@ def test_the_table_names_split_and_tests(small_data: Path, tiny_llama: Path) -> 
 
 def test_a_narrow_terminal_keeps_the_columns_that_matter(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    output.console.cache_clear()
     table = run("--data", str(small_data), "--baselines", "popularity").stdout.splitlines()[2:5]
     assert table[0].split()[:3] == ["system", "HR@10", "NDCG@10"]
     assert "users/s" not in table[0]
@@ -215,11 +212,11 @@ def test_a_prior_is_counted_from_the_training_part(small_data: Path, tiny_llama:
 
 def test_the_mixture_is_counted_from_the_training_part(small_data: Path, tiny_llama: Path) -> None:
     options = ["--data", str(small_data), "--model", str(tiny_llama), "--threads", "1", "--baselines", "mixture"]
-    document = run_json(*options, "--prior-weight", "1000", "--target", "validation")
+    document = run_json(*options, "--prior-weight", "1000000", "--target", "validation")
     mixture, fused = document["systems"]
-    assert (mixture["name"], fused["name"]) == ("mixture", "tiny-llama + 1000 mixture")
+    assert (mixture["name"], fused["name"]) == ("mixture", "tiny-llama + 1e+06 mixture")
     assert fused["metrics"] == mixture["metrics"]  # the model only chooses among equals any more
-    assert (fused["about"]["prior"], fused["about"]["prior_weight"]) == ("mixture", 1000)
+    assert (fused["about"]["prior"], fused["about"]["prior_weight"]) == ("mixture", 1e6)
 
 
 @pytest.mark.slow

@@ -82,12 +82,10 @@ def test_a_model_that_does_not_say_has_nothing_said_of_it(tiny_llama: Path, opti
 def test_the_table_says_what_carries_an_item_and_why_says_all_of_it(options: list[str]) -> None:
     mixed = asked(options, (JAWS, ALIEN), ("Aliens", VERTIGO, FARGO))
     document, shown = run_json(*mixed), run_text(*mixed, "--explain").stdout
-    assert shown.strip().splitlines()[0].split()[-3:] == ["score", "carried", "by"]
+    assert shown.strip().splitlines()[0].split()[-3:] == ["genres", "carried", "by"]
     for item in document["items"]:
         parts = sorted(item["parts"].items(), key=lambda part: -part[1])
-        (row,) = [
-            line for line in shown.splitlines() if f" {item['title']} " in line and f"{item['score']:.2f}" in line
-        ]
+        (row,) = [line for line in shown.splitlines() if f" {item['title']} " in line and f" {item['year']} " in line]
         assert row.rstrip().endswith(tuple(name for name, _ in parts[:2]))
         (why,) = [line for line in shown.splitlines() if line.startswith(f"{item['title']}: ")]
         assert ", ".join(f"{name} {nats:+.2f}" for name, nats in parts) in why

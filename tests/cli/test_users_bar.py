@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
-from genrec_edge.cli import output
 from genrec_edge.cli.users_bar import users_bar
 
-
-@pytest.fixture(autouse=True)
-def _own_consoles() -> None:
-    output.console_err.cache_clear()  # it would write to the stream of another test
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_part_has_a_line_when_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:

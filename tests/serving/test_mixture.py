@@ -224,15 +224,18 @@ def test_conditions_candidates_and_free_text_have_it_where_items_are_ranked(tiny
         assert all(not item.parts and item.prior is None for item in free.items)
 
 
-def test_a_calibration_is_no_part_of_it(tiny_llama: Path, path: Path) -> None:
+def test_a_calibration_changes_the_part_of_the_model_alone(tiny_llama: Path, path: Path) -> None:
     with Recommender.open(tiny_llama, path, n_threads=1, prior_weight=WEIGHT) as r:
         before = {i.item.id: i for i in r.recommend(HISTORY, k=N_FILMS - 3).items}
         r.calibrate(0.5)
         after = {i.item.id: i for i in r.recommend(HISTORY, k=N_FILMS - 3).items}
-    assert {item_id: dict(i.parts) for item_id, i in after.items()} == {
-        item_id: pytest.approx(dict(i.parts), **ROUNDING) for item_id, i in before.items()
-    }
-    assert all(after[item_id].bias > i.bias for item_id, i in before.items())
+    assert after.keys() == before.keys()
+    for item_id, item in after.items():
+        taken_off = before[item_id].bias - item.bias
+        assert taken_off < 0  # half of a log-probability
+        expected = dict(before[item_id].parts)
+        expected["model"] -= taken_off + 0.5 * math.log(N_FILMS)  # above half of an equal chance for all
+        assert dict(item.parts) == pytest.approx(expected, **ROUNDING)
 
 
 def test_clones_and_pools_answer_as_one_session(tiny_llama: Path, path: Path) -> None:

