@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genrec_edge.batch.prepare import prepare_setup
+from genrec_edge.batch.worker import WorkerSetup
+from genrec_edge.options import OpenOptions
 from tests.support.batch_jobs import run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("job_home")]
@@ -41,3 +45,14 @@ def test_what_is_warned_of_while_opening_is_said(batch_command: list[str], tmp_p
     done = run(batch_command, tmp_path / "out.jsonl", env=env)
     assert done.returncode == 3, done.stderr  # three users have no answer
     assert done.stderr.count("the title index is not kept in") == 1
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, 0.25), (0.0, 0.0)])
+def test_what_a_record_says_of_calibrate_is_part_of_the_job(
+    residual_model: Callable[..., Path], tricky_path: Path, named: float | None, expected: float
+) -> None:
+    model = residual_model({"objective": "catalog", "calibrate": 0.25})
+    options = OpenOptions(model, tricky_path, prior_kind="none", calibrate=named)
+    setup = prepare_setup(WorkerSetup(options))
+    assert setup.options.calibrate == expected
+    assert setup.key()["setup"]["calibrate"] == expected
