@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 _UNFIT_NATS = math.log(1000)
-"""As in training, see `convert/training/data/soft_targets.py`."""
+"""So that what does not fit comes after what does, unless the rest of the score says otherwise by far."""
 _OTHER_METHODS = {"pointwise": "judge", "pairwise": "compare"}
 
 
@@ -200,7 +200,7 @@ def _with_wish(
 ) -> NDArray[np.float64]:
     """Return the bias less `_UNFIT_NATS` for what does not have the facts of an intention, where candidates are ranked.
 
-    The model was tuned so, and the mixture knows nothing of a wish; elsewhere what does not fit is left out.
+    The mixture knows nothing of a wish; elsewhere what does not fit is left out.
     """
     is_mixture = session.config.prior is not None and session.config.prior.kind == "mixture"
     if not is_mixture or request.task != "reranking" or reading is None or reading.where is None:

@@ -15,8 +15,8 @@ from genrec_edge.engine.numerics import sigmoid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NO_MATCH_SHARE = 1e-3
-"""Share of its probability that an item keeps if it does not match the words before: words and facts can be wrong."""
+_NO_MATCH_SHARE = 0.02
+"""Probability of all items together that do not match the words before: words and facts can be wrong."""
 _MIN_UNSEEN_MASS = 1e-3
 
 
@@ -39,14 +39,17 @@ class SoftTargets:
     def take_title(self, matches: NDArray[np.bool_] | None) -> NDArray[np.float32]:
         """Return the log-probabilities of the next target title, (n_positions,), and move on to the one after it.
 
-        With `matches`, (n_positions,), titles that do not match lose nearly all their probability to those that do.
+        With `matches`, (n_positions,), those that match share all but `_NO_MATCH_SHARE`, however few they are among
+        however many titles.
         """
         row = self._log_probs[self._next_title]
         self._next_title += 1
-        if matches is None:
+        if matches is None or matches.all() or not matches.any():
             return np.asarray(row, np.float32)
-        reduced = np.where(matches, row, row + math.log(_NO_MATCH_SHARE))
-        return np.asarray(reduced - np.logaddexp.reduce(reduced.astype(np.float64)), np.float32)
+        exact = row.astype(np.float64)
+        fitting, others = np.logaddexp.reduce(exact[matches]), np.logaddexp.reduce(exact[~matches])
+        moved = np.where(matches, math.log1p(-_NO_MATCH_SHARE) - fitting, math.log(_NO_MATCH_SHARE) - others)
+        return np.asarray(exact + moved, np.float32)
 
     def positive_probability(self, position: int) -> float:
         """Return the probability that a title is the user's next item and not a sampled negative.
